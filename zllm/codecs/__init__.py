@@ -1,0 +1,1 @@
+"""Codecs: one file each, one id each, behind one registry."""

@@ -1,0 +1,91 @@
+"""What every codec is."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import ClassVar, TypeAlias, TypeVar
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+@dataclass
+class Run:
+    """How a batch is worked on; nothing here changes a byte of the result.
+
+    ``progress`` is called with bytes of text done since the last call, from any thread. Setting ``cancelled`` makes a
+    batch end early with :class:`KeyboardInterrupt`.
+    """
+
+    threads: int = 1
+    progress: Callable[[int], None] | None = None
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def done(self, count: int) -> None:
+        """Report ``count`` bytes of text and honour a cancellation."""
+        if self.progress is not None:
+            self.progress(count)
+        self.check()
+
+    def check(self) -> None:
+        """Raise :class:`KeyboardInterrupt` if the run was cancelled."""
+        if self.cancelled.is_set():
+            raise KeyboardInterrupt
+
+
+class Codec(ABC):
+    """Codes one frame. ``id`` is written into archives and never reused; everything that shapes a payload is in it.
+
+    ``cuts`` are the offsets inside a frame where one member ends and the next begins, ascending, without 0 and the
+    end. Both sides get the same ones, from the section map.
+    """
+
+    name: ClassVar[str]
+    id: ClassVar[int]
+    needs_model: ClassVar[bool] = False
+
+    @abstractmethod
+    def encode(self, data: Buffer, cuts: Sequence[int] = ()) -> bytes:
+        """The payload for ``data``."""
+
+    @abstractmethod
+    def decode(self, payload: Buffer, size: int, cuts: Sequence[int] = ()) -> bytes:
+        """Exactly ``size`` bytes.
+
+        Raises:
+            DamagedError: the payload is not one that :meth:`encode` makes for ``size`` bytes.
+        """
+
+    def encode_batch(self, items: Sequence[tuple[Buffer, Sequence[int]]], run: Run) -> list[bytes]:
+        """Encode many frames, with ``run.threads`` threads."""
+
+        def one(item: tuple[Buffer, Sequence[int]]) -> bytes:
+            run.check()
+            payload = self.encode(*item)
+            run.done(len(item[0]))
+            return payload
+
+        return _map(one, items, run)
+
+    def decode_batch(self, items: Sequence[tuple[Buffer, int, Sequence[int]]], run: Run) -> list[bytes]:
+        """Decode many frames, with ``run.threads`` threads."""
+
+        def one(item: tuple[Buffer, int, Sequence[int]]) -> bytes:
+            run.check()
+            data = self.decode(*item)
+            run.done(item[1])
+            return data
+
+        return _map(one, items, run)
+
+
+def _map(one: Callable[[_T], _R], items: Sequence[_T], run: Run) -> list[_R]:
+    if run.threads <= 1 or len(items) <= 1:
+        return [one(item) for item in items]
+    with ThreadPoolExecutor(min(run.threads, len(items))) as pool:
+        return list(pool.map(one, items))

@@ -1,0 +1,39 @@
+"""The numbers that fix a model's shape."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from zllm.errors import ModelError
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Shape of a model. Lengths are in elements, ``window`` in tokens."""
+
+    vocab: int = 4096
+    dim: int = 256
+    layers: int = 6
+    heads: int = 4
+    kv_heads: int = 1
+    head_dim: int = 64
+    ffn: int = 768
+    window: int = 256
+    rope_theta: float = 10000.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+        """From JSON.
+
+        Raises:
+            ModelError: a field is missing or is no number.
+        """
+        try:
+            return cls(**{f.name: (float if f.type == "float" else int)(values[f.name]) for f in fields(cls)})
+        except (KeyError, TypeError, ValueError) as exc:
+            raise ModelError(f"bad model config: {exc!r}") from exc

@@ -1,0 +1,174 @@
+"""The training loop: resumable, with checkpoints, progress and an estimate of the time left."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zllm.models.config import ModelConfig
+from zllm.models.tokenizer import BytesTokenizer, train_bpe
+from zllm.models.training.corpus import Corpus
+from zllm.models.training.network import Network
+from zllm.models.training.optimizer import Muon
+
+TOKENIZER_SAMPLE_BYTES = 48 << 20
+
+
+@dataclass
+class Recipe:
+    """How to train. ``tokens`` or ``minutes`` (of training time, pauses not counted), whichever comes first."""
+
+    tokens: int = 40_000_000
+    minutes: float = math.inf
+    rows: int = 8
+    length: int = 1024
+    matrix_lr: float = 0.02
+    embed_lr: float = 0.004
+    scalar_lr: float = 0.01
+    warmup: float = 0.01
+    decay: float = 0.6  # the learning rate falls linearly to zero over this last share
+    seed: int = 1
+    compile: bool = True
+    checkpoint_seconds: float = 300.0
+
+
+@dataclass
+class Progress:
+    """Where a run stands; saved with every checkpoint."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+    def share(self, recipe: Recipe) -> float:
+        """How much of the budget is used, 0 to 1."""
+        return min(1.0, max(self.tokens / recipe.tokens, self.seconds / (60 * recipe.minutes)))
+
+
+def schedule(share: float, recipe: Recipe) -> float:
+    """Learning-rate factor: warm up, hold, fall linearly to zero."""
+    return max(0.0, min(1.0, (share + 1e-4) / recipe.warmup, (1.0 - share) / recipe.decay))
+
+
+def load_tokenizer(folder: Path, corpus: Corpus, vocab: int, log: Callable[[str], None]) -> BytesTokenizer:
+    """The run's tokenizer: the one in ``folder``, or a new one trained on a sample of the corpus."""
+    path = folder / "tokenizer.json"
+    if not path.exists():
+        start = time.monotonic()
+        text = train_bpe(corpus.sample(min(TOKENIZER_SAMPLE_BYTES, corpus.size)), vocab)
+        path.write_text(text, encoding="utf-8")
+        log(f"tokenizer trained in {time.monotonic() - start:.0f} s")
+    return BytesTokenizer(path.read_text(encoding="utf-8"))
+
+
+class Trainer:
+    """Trains a :class:`Network`; everything it needs to go on is in ``folder``."""
+
+    def __init__(self, folder: Path, data: Path, config: ModelConfig, recipe: Recipe, log: Callable[[str], None]):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.recipe, self.log = folder, recipe, log
+        torch.manual_seed(recipe.seed)
+        self.corpus = Corpus(data, recipe.seed)
+        self.tokenizer = load_tokenizer(folder, self.corpus, config.vocab, log)
+        self.config = ModelConfig(**{**config.as_dict(), "vocab": len(self.tokenizer.tokens)})
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = Network(self.config).to(self.device)
+        matrices = [p for p in self.network.layers.parameters() if p.ndim == 2]
+        scalars = [p for p in self.network.layers.parameters() if p.ndim < 2]
+        self.optimizers: list[torch.optim.Optimizer] = [
+            Muon(matrices, lr=recipe.matrix_lr),
+            torch.optim.AdamW(
+                [
+                    {"params": [self.network.embed.weight], "lr": recipe.embed_lr},
+                    {"params": scalars, "lr": recipe.scalar_lr},
+                ],
+                betas=(0.9, 0.95),
+                weight_decay=0.0,
+            ),
+        ]
+        self.base_rates = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
+        self.progress = Progress()
+        self._resume()
+        self.loss = torch.compile(self._loss) if recipe.compile else self._loss
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def _resume(self) -> None:
+        if not self.checkpoint.exists():
+            return
+        state: dict[str, Any] = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.progress = Progress(**state["progress"])
+        self.log(f"resumed at step {self.progress.step}, {self.progress.tokens / 1e6:.1f}M tokens")
+
+    def save(self) -> None:
+        """Write the checkpoint; an interruption leaves the old one."""
+        state = {
+            "network": self.network.state_dict(),
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "progress": asdict(self.progress),
+        }
+        temporary = self.checkpoint.with_suffix(".tmp")
+        torch.save(state, temporary)
+        os.replace(temporary, self.checkpoint)
+        facts = {"config": self.config.as_dict(), "recipe": asdict(self.recipe), "progress": asdict(self.progress)}
+        (self.folder / "run.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+    def _loss(self, ids: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            logits = self.network(ids[:, :-1])
+        return F.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten())
+
+    def step(self) -> float:
+        """One optimiser step; returns the loss in bits per token."""
+        r, p = self.recipe, self.progress
+        factor = schedule(p.share(r), r)
+        for optimizer, rates in zip(self.optimizers, self.base_rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+        batch = self.corpus.batch(self.tokenizer, p.step * r.rows, r.rows, r.length + 1)
+        loss = self.loss(torch.from_numpy(batch).to(self.device))
+        loss.backward()  # type: ignore[no-untyped-call]
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        p.step += 1
+        p.tokens += r.rows * r.length
+        return float(loss.detach()) / math.log(2)
+
+    def run(self) -> None:
+        """Train to the end of the budget."""
+        r, p = self.recipe, self.progress
+        last_saved = last_logged = time.monotonic()
+        smooth = None
+        while p.share(r) < 1.0:
+            start = time.monotonic()
+            bits = self.step()
+            smooth = bits if smooth is None else 0.95 * smooth + 0.05 * bits
+            now = time.monotonic()
+            p.seconds += now - start
+            if now - last_logged > 10 or p.share(r) >= 1.0:
+                last_logged = now
+                left = p.seconds * (1 / max(p.share(r), 1e-6) - 1)
+                self.log(
+                    f"step {p.step}  {p.tokens / 1e6:.2f}M tokens  {smooth:.4f} bits/token"
+                    f"  {p.tokens / p.seconds:.0f} tokens/s  {p.share(r):.1%}  {left / 60:.0f} min left"
+                )
+            if now - last_saved > r.checkpoint_seconds:
+                self.save()
+                last_saved = now
+        self.save()

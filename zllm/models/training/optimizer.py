@@ -1,0 +1,59 @@
+"""Muon for the matrices, AdamW for the rest.
+
+Source: Jordan et al. 2024 (Muon: momentum, then the nearest semi-orthogonal matrix by Newton-Schulz iterations).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+# Quintic whose five-fold iterate sends singular values in (0, 1] to about 1 (Jordan et al. 2024).
+_A, _B, _C = 3.4445, -4.7750, 2.0315
+
+
+def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
+    """The nearest semi-orthogonal matrices of a batch g [N, rows, cols], roughly."""
+    x = g.bfloat16()
+    flip = x.shape[1] > x.shape[2]
+    if flip:
+        x = x.mT
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        a = x @ x.mT
+        x = _A * x + (_B * a + _C * (a @ a)) @ x
+    return (x.mT if flip else x).to(g.dtype)
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon with Nesterov momentum and decoupled weight decay; matrices of one shape are treated as one batch."""
+
+    def __init__(self, params: Iterable[Tensor], lr: float = 0.02, momentum: float = 0.95, decay: float = 0.02) -> None:
+        super().__init__(list(params), {"lr": lr, "momentum": momentum, "decay": decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One step for every parameter that has a gradient."""
+        for group in self.param_groups:
+            shapes: dict[torch.Size, list[Tensor]] = defaultdict(list)
+            for p in group["params"]:
+                if p.grad is not None:
+                    shapes[p.shape].append(p)
+            for same in shapes.values():
+                self._step_batch(same, group)
+
+    def _step_batch(self, params: list[Tensor], group: dict[str, float]) -> None:
+        updates = []
+        for p in params:
+            assert p.grad is not None
+            buffer = self.state[p].setdefault("momentum", torch.zeros_like(p))
+            buffer.lerp_(p.grad, 1 - group["momentum"])
+            updates.append(p.grad.lerp(buffer, group["momentum"]))
+        rows, cols = params[0].shape
+        scale = max(1.0, rows / cols) ** 0.5
+        for p, u in zip(params, orthogonalise(torch.stack(updates)), strict=True):
+            p.mul_(1 - group["lr"] * group["decay"])
+            p.add_(u, alpha=-group["lr"] * scale)
