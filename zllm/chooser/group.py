@@ -7,78 +7,30 @@ always really runs and is what everything else has to beat.
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from zllm.chooser.categories import Category
 from zllm.chooser.levels import Level
+from zllm.chooser.pieces import CodedFrame, Group, Piece, cut_pieces
 from zllm.chooser.reasons import Reason
+from zllm.chooser.text import TextCoder, Unit
 from zllm.codecs.base import Codec, Run
 from zllm.codecs.lz4 import Lz4Codec
 from zllm.codecs.store import StoreCodec
 from zllm.codecs.zstd import ZstdCodec
+
+__all__ = ["MAX_FRAME", "CodedFrame", "Group", "GroupCoder"]
 
 # The container's limit for one frame.
 MAX_FRAME = 64 << 20
 _LLM_CATEGORIES = (Category.TEXT, Category.STRUCTURED)
 
 
-@dataclass(frozen=True)
-class Group:
-    """Data coded together. ``cuts``: where one member ends and the next begins, ascending, without 0 and the end."""
-
-    category: Category
-    data: memoryview
-    cuts: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class CodedFrame:
-    """One frame as it goes into the archive. ``rival``: see :func:`zllm.chooser.reasons.describe`."""
-
-    codec_id: int
-    uses_model: bool
-    raw_size: int
-    payload: bytes
-    reason: int
-    rival: int = 0
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A part of a group, ``start`` <= its offsets < ``end``, with the member boundaries inside it, relative to it."""
-
-    data: memoryview
-    start: int
-    end: int
-    cuts: tuple[int, ...]
-
-
-def cut_frames(group: Group, start: int, end: int, limit: int) -> list[Piece]:
-    """Cut ``group.data[start:end]`` into pieces of at most ``limit`` bytes, at member boundaries where there are any.
-
-    A member that fits into a frame is not cut, as long as that leaves the frame at least half full: otherwise frames
-    would come out small wherever large members meet, and small frames cost ratio.
-    """
-    pieces = []
-    while start < end:
-        stop = min(start + limit, end)
-        if stop < end:
-            at = bisect_right(group.cuts, stop) - 1
-            if at >= 0 and group.cuts[at] > start and (group.cuts[at] - start) * 2 >= limit:
-                stop = group.cuts[at]
-        inner = group.cuts[bisect_right(group.cuts, start) : bisect_left(group.cuts, stop)]
-        pieces.append(Piece(group.data[start:stop], start, stop, tuple(cut - start for cut in inner)))
-        start = stop
-    return pieces
-
-
 class GroupCoder:
     """Codes groups at one level, with one model or none.
 
     ``progress`` is called with bytes of group data done since the last call, from any thread; over one
-    :meth:`encode` the calls add up to the groups' sizes.
+    :meth:`encode` the calls add up to the groups' sizes. Setting ``cancelled`` ends :meth:`encode` early.
     """
 
     def __init__(
@@ -92,7 +44,6 @@ class GroupCoder:
         self.level = level
         self.llm = llm if level.llm else None
         self.run = Run(threads, progress, cancelled or threading.Event())
-        self._store = StoreCodec()
         self._fast: Codec = Lz4Codec() if level.fast_codec == "lz4" else ZstdCodec(level.zstd_level)
 
     def encode(self, groups: Sequence[Group]) -> list[list[CodedFrame]]:
@@ -101,30 +52,44 @@ class GroupCoder:
         Raises:
             KeyboardInterrupt: the run was cancelled.
         """
-        units = [self._units(group) for group in groups]
-        frames = self._code_fast([(group, unit) for group, parts in zip(groups, units, strict=True) for unit in parts])
-        rest = iter(frames)
-        return [[next(rest) for _ in parts] for parts in units]
+        owned = [(at, piece) for at, group in enumerate(groups) for piece in self._units(group)]
+        text = [pair for pair in owned if self._for_llm(groups[pair[0]])]
+        other = [pair for pair in owned if not self._for_llm(groups[pair[0]])]
+        result: list[list[CodedFrame]] = [[] for _ in groups]
+        for (at, piece), payload in zip(other, self._fast_payloads(other, self.run), strict=True):
+            result[at].append(self._fast_frame(groups[at], piece, payload))
+        for (at, _), frames in zip(text, self._text_frames(text), strict=True):
+            result[at].extend(frames)
+        return result
+
+    def _for_llm(self, group: Group) -> bool:
+        return self.llm is not None and group.category in _LLM_CATEGORIES
 
     def _units(self, group: Group) -> list[Piece]:
-        """A single large member is one frame, whole; small members share frames of the level's size."""
+        """A single large member is one zstd frame, whole; small members share frames of the level's size."""
         limit = self.level.solid_frame if group.cuts else MAX_FRAME
-        return cut_frames(group, 0, len(group.data), limit)
+        return cut_pieces(Piece(group.data, group.cuts), limit)
 
-    def _code_fast(self, units: Sequence[tuple[Group, Piece]]) -> list[CodedFrame]:
-        # Largest first, so that the last one running is a small one.
-        order = sorted(range(len(units)), key=lambda index: -len(units[index][1].data))
-        payloads = self._fast.encode_batch([(units[index][1].data, ()) for index in order], self.run)
-        frames: dict[int, CodedFrame] = {}
-        for index, payload in zip(order, payloads, strict=True):
-            group, piece = units[index]
-            frames[index] = self._fast_frame(group, piece, payload)
-        return [frames[index] for index in range(len(units))]
+    def _text_frames(self, owned: Sequence[tuple[int, Piece]]) -> list[list[CodedFrame]]:
+        if self.llm is None or not owned:
+            return []
+        # Text is counted as done when the model is done with it: zstd takes a twentieth of the time.
+        quiet = Run(self.run.threads, None, self.run.cancelled)
+        payloads = self._fast_payloads(owned, quiet)
+        units = [Unit(piece, payload) for (_, piece), payload in zip(owned, payloads, strict=True)]
+        return TextCoder(self.level, self.llm, self._fast, self.run).encode(units)
+
+    def _fast_payloads(self, owned: Sequence[tuple[int, Piece]], run: Run) -> list[bytes]:
+        # Largest first, so that no thread is left alone with a large one at the end.
+        order = sorted(range(len(owned)), key=lambda index: -len(owned[index][1].data))
+        payloads = self._fast.encode_batch([(owned[index][1].data, owned[index][1].cuts) for index in order], run)
+        by_index = dict(zip(order, payloads, strict=True))
+        return [by_index[index] for index in range(len(owned))]
 
     def _fast_frame(self, group: Group, piece: Piece, payload: bytes) -> CodedFrame:
         size = len(piece.data)
         if len(payload) >= size:
-            return CodedFrame(self._store.id, False, size, self._store.encode(piece.data), Reason.STORE_INCOMPRESSIBLE)
+            return CodedFrame(StoreCodec.id, False, size, bytes(piece.data), Reason.STORE_INCOMPRESSIBLE)
         return CodedFrame(self._fast.id, False, size, payload, self._fast_reason(group))
 
     def _fast_reason(self, group: Group) -> Reason:
