@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from zllm import _native as native
 
 KERNELS = native.usable_kernels()
@@ -30,7 +31,8 @@ def texts(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     (folder / "long.md").write_bytes(b"\n".join(parts)[:40_000])
     for i, part in enumerate(parts[:4]):
         (folder / f"small{i}.txt").write_bytes(part[:1500])
-    (folder / "strange.txt").write_bytes("Grüße, 你好 \r\n\ttab \x00 nul\n".encode() * 20 + b"\xff\xfe stray bytes\n" * 5)
+    strange = "Grüße, 你好 \r\n\ttab \x00 nul\n".encode() * 20 + b"\xff\xfe stray bytes\n" * 5
+    (folder / "strange.txt").write_bytes(strange)
     return folder
 
 
