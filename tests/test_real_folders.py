@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import stat
 import subprocess
@@ -32,7 +31,7 @@ def describe(root: Path) -> dict[str, tuple[object, ...]]:
             continue
         info = path.lstat()
         if path.is_symlink():
-            found[name] = ("link", os.readlink(path))
+            found[name] = ("link", str(path.readlink()))
         elif path.is_file():
             found[name] = (path.read_bytes(), stat.S_IMODE(info.st_mode), round(info.st_mtime, 3))
         else:
