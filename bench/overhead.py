@@ -1,4 +1,4 @@
-"""What a member costs beyond its name and its coded data: 5,000 small files, headers as tarfile and GNU tar make them."""
+"""What a member costs beyond its name and its coded data: 5,000 small files, headers in each format of tarfile."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
 
 
 def measure(title: str, tar_format: int, count: int, level: int, archive: Path) -> dict[str, object]:
-    """One archive. ``per_member``: (archive - coded data - names) / members, with the 32 bytes of a member's SHA-256."""
+    """One archive. ``per_member``: (archive - coded data - names) / members; 32 bytes of it are a member's SHA-256."""
     import zllm
 
     with zllm.open(archive, "w", level=level, llm=False, format=tar_format) as out:
