@@ -56,7 +56,7 @@ def lines(facts: dict[str, Any], indent: str = "") -> list[str]:
 
 def machine(threads: int | None) -> dict[str, Any]:
     """What speed and exactness depend on here."""
-    import zllm._native as native
+    from zllm import _native as native
     from zllm.cli.main import version
 
     return {
@@ -65,6 +65,7 @@ def machine(threads: int | None) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}, {sys.byteorder}-endian",
         "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": threads,
-        "kernel": native.kernel(),
-        "kernels": list(native.kernels()),
+        "kernel": os.environ.get("ZLLM_KERNEL") or native.usable_kernels()[0],
+        "kernels": native.usable_kernels(),
+        "arithmetic": native.ARITHMETIC_VERSION,
     }
