@@ -52,7 +52,7 @@ def _make(codec_id: int):
     return registry.get(codec_id, store.resolve(None))
 
 
-@pytest.fixture(scope="module", params=sorted(registry.names()), ids=lambda i: registry.name_of(i))
+@pytest.fixture(scope="module", params=sorted(registry.names()), ids=registry.name_of)
 def codec(request):
     return _make(request.param)
 

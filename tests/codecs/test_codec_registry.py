@@ -74,7 +74,7 @@ def test_unknown():
         registry.get(99)
     assert caught.value.codec_id == 99
     assert caught.value.exit_code == EXIT_MISSING
-    with pytest.raises(UsageError, match="there are .*lz4.*zstd"):
+    with pytest.raises(UsageError, match=r"there are .*lz4.*zstd"):
         registry.by_name("nonesuch")
     assert registry.name_of(99) == "codec-99"
 

@@ -35,8 +35,11 @@ _BY_EXTENSION = {
 _SHAPE = bytes.maketrans(
     b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", b"0" * 10 + b"a" * 26 + b"A" * 26
 )
-_XML_START = re.compile(rb"\s*(?:<\?xml|<!DOCTYPE (?!html)|<svg|<rss|<feed)", re.IGNORECASE)
-_HTML_START = re.compile(rb"\s*(?:<!DOCTYPE html|<html)", re.IGNORECASE)
+_XML_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|!DOCTYPE|!--|[a-z][\w.:-]*[\s>])", re.IGNORECASE)
+_HTML = re.compile(rb"<!DOCTYPE html|<html", re.IGNORECASE)
+_TAG = re.compile(rb"</?[A-Za-z][\w.:-]*")
+# One tag in this many bytes; HTML is text with tags, and stays with text.
+_BYTES_PER_TAG = 100
 _JSON_PAIR = re.compile(rb'"[^"\n]{0,80}"\s*:')
 _MIN_LINES = 5
 _MOST = 0.8
@@ -53,9 +56,9 @@ def categorize(name: str, data: memoryview) -> Category:
     if found is not None:
         return found
     sample = _sample(data)
-    if _is_text(sample):
-        return Category.STRUCTURED if _is_structured(bytes(data[:_WINDOW])) else Category.TEXT
     extension = _extension(name)
+    if _is_text(sample):
+        return Category.STRUCTURED if _is_structured(bytes(data[:_WINDOW]), extension) else Category.TEXT
     for category, extensions in _BY_EXTENSION.items():
         if extension in extensions:
             return category
@@ -100,7 +103,9 @@ def _invalid_utf8(sample: bytes) -> int:
     return sum("\udc80" <= char <= "\udcff" for char in decoded)
 
 
-def _is_structured(head: bytes) -> bool:
+def _is_structured(head: bytes, extension: str) -> bool:
+    if extension in _SOURCE:
+        return False  # a source file full of constants looks like a table, but belongs beside the other sources
     lines = [line for line in head.split(b"\n")[:400] if line.strip()]
     if len(head) == _WINDOW and len(lines) > 1:
         lines.pop()  # cut
@@ -108,7 +113,9 @@ def _is_structured(head: bytes) -> bool:
 
 
 def _is_markup(head: bytes) -> bool:
-    return _XML_START.match(head) is not None and _HTML_START.match(head) is None
+    if _XML_START.match(head) is None or _HTML.search(head[:_HEAD]) is not None:
+        return False
+    return head.startswith(b"<?xml") or len(_TAG.findall(head)) * _BYTES_PER_TAG >= len(head)
 
 
 def _is_json(head: bytes, lines: list[bytes]) -> bool:
@@ -144,6 +151,8 @@ def _is_log(lines: list[bytes]) -> bool:
     return times >= _MOST * len(lines) and shape.count(b"0") >= 2
 
 
+_SOURCE_EXTENSIONS = "py pyi c h cc hh cpp hpp js ts tsx jsx go rs java rb pl pm sh lua php cs swift kt scala"
+_SOURCE = frozenset(_SOURCE_EXTENSIONS.split())
 # Members of one family are neighbours in stream order, so that foo.c stays beside foo.h.
 _FAMILIES = {
     extension: family
@@ -158,7 +167,7 @@ _FAMILIES = {
     }.items()
     for extension in extensions.split()
 }
-_MAX_EXTENSION = 8
+_MAX_EXTENSION = 12
 
 
 def bucket_key(name: str, category: Category) -> str:
@@ -173,7 +182,7 @@ def bucket_key(name: str, category: Category) -> str:
 
 
 def _extension(name: str) -> str:
-    """Lower case, at most 8 ASCII letters and digits; numbered copies (``log.1``) count as what they are copies of."""
+    """Lower case, at most 12 ASCII letters and digits; numbered copies (``log.1``) count as what they are copies of."""
     base = name.rsplit("/", 1)[-1].rstrip("~")
     parts = base.lstrip(".").split(".")
     while len(parts) > 1:
