@@ -93,10 +93,13 @@ def choose(words: list[str], program: str = "zllm") -> tuple[str, list[str]]:
 
 
 def version() -> str:
-    """The version of the installed package."""
+    """The version of the installed package; a checkout on PYTHONPATH has none."""
     from importlib import metadata
 
-    return metadata.version("zllm")
+    try:
+        return metadata.version("zllm")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
 
 
 def _explain(error: BaseException, console: output.Console) -> None:

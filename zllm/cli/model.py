@@ -28,21 +28,18 @@ def parser() -> options.Parser:
 
 
 def train_parser() -> options.Parser:
-    """The parser of ``zllm model train``. Defaults that are None are the trainer's own."""
-    result = options.Parser("model train", "Trains a model on your text and writes it to FILE. Can be interrupted and resumed.")
-    result.add_argument("--data", type=Path, required=True, metavar="DIR", help="the text: every file below it")
-    result.add_argument("--output", type=Path, required=True, metavar="FILE.zlm", help="the model")
-    result.add_argument("--run", type=Path, metavar="DIR", help="checkpoints (default: FILE.run); resumed if it exists")
+    """The parser of ``zllm model train``. What is not given is left to the preset."""
+    result = options.Parser("model train", "Trains a model on your text. An interrupted run goes on where it was.")
+    result.add_argument("--data", type=Path, required=True, metavar="DIR", help="the text: see docs/cli.md")
+    result.add_argument("--output", type=Path, required=True, metavar="FILE.zlm", help="the model; its card beside it")
+    result.add_argument("--work", type=Path, metavar="DIR", help="checkpoints (default: FILE.run)")
+    result.add_argument("--preset", metavar="NAME", help="shape and rates: default, or tiny to try it out")
     result.add_argument("--name", help="the model's name in archives (default: FILE's)")
-    result.add_argument("--origin", default="trained by zllm model train", help="where it comes from, for its description")
-    budget = result.add_argument_group("budget, whichever comes first")
-    budget.add_argument("--tokens", type=options.positive, metavar="N", help="tokens to train on")
-    budget.add_argument("--minutes", type=float, metavar="M", help="minutes to train for")
-    shape = result.add_argument_group("shape")
-    for name in ("vocab", "dim", "layers", "heads", "kv-heads", "head-dim", "ffn", "window"):
-        shape.add_argument(f"--{name}", type=options.positive, metavar="N")
-    result.add_argument("--seed", type=int, default=1)
-    result.add_argument("--no-compile", dest="compile", action="store_false", help="do not compile: starts sooner")
+    result.add_argument("--origin", help="where it comes from, for its description")
+    result.add_argument("--tokens", type=options.positive, metavar="N", help="stop after so many tokens")
+    result.add_argument("--minutes", type=float, metavar="M", help="stop after so many minutes of training")
+    result.add_argument("--validation", type=Path, metavar="FILE", help="text to measure the model on, for its card")
+    result.add_argument("--seed", type=int)
     options.threads(result)
     options.verbosity(result)
     return result
@@ -106,13 +103,16 @@ def _train(argv: Sequence[str], console: output.Console) -> None:
     console.verbose, console.quiet = args.verbose, args.quiet
     if not args.data.is_dir():
         raise UsageError(f"{args.data} is no folder: --data names the folder with the text")
-    args.run = args.run or args.output.with_suffix(".run")
-    args.name = args.name or args.output.stem
-    args.threads = options.thread_count(args)
     try:
         from zllm.models.training import command
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "numpy"):
             raise
         raise MissingDependencyError(error.name, _INSTALL, "training a model") from error
-    command.train(args)
+    given = {
+        "preset": args.preset, "origin": args.origin, "tokens": args.tokens, "minutes": args.minutes, "seed": args.seed,
+        "threads": options.thread_count(args), "validation": args.validation, "name": args.name or args.output.stem,
+    }  # fmt: skip
+    work = args.work or args.output.with_suffix(".run")
+    wanted = {key: value for key, value in given.items() if value is not None}
+    command.train(command.TrainOptions(args.data, args.output, work, **wanted), console.note)
