@@ -58,10 +58,12 @@ def zllm(tmp_path: Path) -> Run:
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``zllm`` and ``unzllm`` to put in front of PATH: the programs of this very Python."""
     folder = tmp_path_factory.mktemp("bin")
+    # bsdtar gives its programs an empty environment.
+    path = shlex.quote(os.environ.get("PYTHONPATH", ""))
     for name, function in (("zllm", "main"), ("unzllm", "main_unzllm")):
         code = f"import sys; from zllm.cli.main import {function}; sys.exit({function}())"
         script = folder / name
-        script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c "{code}" "$@"\n')
+        script.write_text(f'#!/bin/sh\nPYTHONPATH={path} exec {shlex.quote(sys.executable)} -c "{code}" "$@"\n')
         script.chmod(0o755)
     return folder
 

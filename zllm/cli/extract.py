@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tarfile
 from collections.abc import Sequence
@@ -76,11 +77,19 @@ class Unpacker:
             self.bytes += member.size
             if member.isdir():
                 self._folders.append(member)
+            elif member.issym():
+                self._set_link_time(member)
 
     def finish(self) -> None:
         """Give folders their modes and times, the innermost first."""
         for member in sorted(self._folders, key=lambda member: member.name, reverse=True):
             self._extract(member, attributes=True)
+
+    def _set_link_time(self, member: tarfile.TarInfo) -> None:
+        # tarfile leaves it out; tar and bsdtar do not.
+        path = os.path.join(self.folder, member.name.lstrip("/"))
+        with contextlib.suppress(OSError, NotImplementedError):
+            os.utime(path, (member.mtime, member.mtime), follow_symlinks=False)
 
     def _extract(self, member: tarfile.TarInfo, *, attributes: bool) -> bool:
         try:

@@ -97,7 +97,7 @@ def os_message(error: OSError) -> str:
     """``OSError`` as other tools word it: the name, then the reason."""
     reason = error.strerror or str(error)
     if error.errno in FULL:
-        reason += ": free some space, or write elsewhere; nothing unfinished was kept"
+        reason += ": free some space, or write elsewhere"
     name = error.filename
     if name is None:
         return reason
@@ -173,9 +173,9 @@ def source(name: str) -> Iterator[BinaryIO]:
     if name == "-":
         yield stdin()
         return
+    if os.path.isdir(name):
+        raise UsageError(f"{name} is a folder, not an archive")
     with open(name, "rb") as file:
-        if stat.S_ISDIR(os.fstat(file.fileno()).st_mode):
-            raise UsageError(f"{name} is a folder, not an archive")
         yield file
 
 
