@@ -30,7 +30,7 @@ def parser() -> options.Parser:
 def train_parser() -> options.Parser:
     """The parser of ``zllm model train``. What is not given is left to the preset."""
     result = options.Parser("model train", "Trains a model on your text. An interrupted run goes on where it was.")
-    result.add_argument("--data", type=Path, required=True, metavar="DIR", help="the text: see docs/cli.md")
+    result.add_argument("--data", type=Path, required=True, metavar="DIR", help="the text: every .txt file below DIR")
     result.add_argument("--output", type=Path, required=True, metavar="FILE.zlm", help="the model; its card beside it")
     result.add_argument("--work", type=Path, metavar="DIR", help="checkpoints (default: FILE.run)")
     result.add_argument("--preset", metavar="NAME", help="shape and rates: default, or tiny to try it out")

@@ -32,9 +32,13 @@ class Progress:
     def _open(label: str, total: int | None) -> Any:
         from tqdm import tqdm
 
+        try:
+            columns = os.get_terminal_size(sys.stderr.fileno()).columns
+        except OSError:
+            columns = 0  # some terminals do not know
         return tqdm(
-            total=total, desc=label, unit="B", unit_scale=True, dynamic_ncols=True, file=sys.stderr, leave=False,
-            mininterval=0.1, smoothing=0.1,
+            total=total, desc=label, unit="B", unit_scale=True, file=sys.stderr, leave=False, mininterval=0.1,
+            smoothing=0.1, dynamic_ncols=columns > 0, ncols=None if columns else 80,
         )  # fmt: skip
 
     def _print(self, line: str) -> None:
