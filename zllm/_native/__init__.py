@@ -30,7 +30,7 @@ _BYTES_PER_TOKEN, _BYTES_PER_STREAM = 6, 16
 
 def kernel_names() -> list[str]:
     """Every kernel that exists anywhere, fastest first."""
-    names = []
+    names: list[str] = []
     while lib.zllm_kernel_name(len(names)) != ffi.NULL:
         names.append(ffi.string(lib.zllm_kernel_name(len(names))).decode())
     return names
@@ -121,7 +121,9 @@ class Model:
         self._keep.clear()
         self._tensors = {}
 
-    def _data(self, config: Mapping[str, int], layers: Sequence[Mapping[str, int]], exponents: Mapping[str, int]) -> Any:
+    def _data(
+        self, config: Mapping[str, int], layers: Sequence[Mapping[str, int]], exponents: Mapping[str, int]
+    ) -> Any:
         data = ffi.new("zllm_model_data *")
         for name in CONFIG_FIELDS:
             setattr(data.config, name, _uint32(config, name))

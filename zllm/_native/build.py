@@ -22,7 +22,8 @@ SOURCES = [
     "csrc/x86/kernel_avx512vnni.c",
 ]
 # -ffp-contract=off and no fast-math: there is no floating point to contract, and it stays so.
-FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fvisibility=hidden", *shlex.split(os.environ.get("ZLLM_CFLAGS", ""))]
+EXTRA = shlex.split(os.environ.get("ZLLM_CI_CFLAGS", ""))
+FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fvisibility=hidden", *EXTRA]
 
 
 def declarations() -> str:

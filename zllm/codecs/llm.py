@@ -47,7 +47,7 @@ def cut_streams(data: memoryview, cuts: Sequence[int]) -> list[int]:
     ends: list[int] = []
     for i in range(1, count):
         aim, reach = size * i // count, step // 8
-        near = [c for c in cuts[bisect_left(cuts, aim - reach) : bisect_right(cuts, aim + reach)]]
+        near = cuts[bisect_left(cuts, aim - reach) : bisect_right(cuts, aim + reach)]
         if near:
             end = min(near, key=lambda c: abs(c - aim))
         else:

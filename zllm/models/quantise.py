@@ -62,9 +62,9 @@ def calibrate(network: Network, ids: Tensor) -> list[tuple[float, float]]:
     """Largest |value| and |up projection| of each layer on ``ids`` [B, T]."""
     found: list[tuple[float, float]] = []
     with torch.no_grad():
-        cos, sin, mask = network._tables(ids.shape[1])
+        cos, sin, mask = network.tables(ids.shape[1])
         x = rms_norm(network.embed(ids))
-        for layer in network.layers:
+        for layer in network.blocks():
             value = layer.v(rms_norm(x)).abs().max()
             middle = x + layer.attention(rms_norm(x), cos, sin, mask)
             up = layer.up(rms_norm(middle)).abs().max()
@@ -122,7 +122,7 @@ def quantise_network(
     half = config.head_dim // 2
     frequency = config.rope_theta ** (-np.arange(half) / half)
     tensors["rope.step"] = _file("U32", np.round(frequency / (2 * np.pi) * 2.0**32))
-    for i, (layer, (value, up)) in enumerate(zip(network.layers, calibrate(network, sample), strict=True)):
+    for i, (layer, (value, up)) in enumerate(zip(network.blocks(), calibrate(network, sample), strict=True)):
         put(f"layers.{i}.qkv", torch.cat((layer.q.weight, layer.k.weight, layer.v.weight)))
         put(f"layers.{i}.o", layer.o.weight)
         put(f"layers.{i}.gate_up", torch.cat((layer.gate.weight, layer.up.weight)))

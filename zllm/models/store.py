@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import os
 import struct
 import sys
@@ -55,7 +56,7 @@ class Model:
         count = self.config.vocab + 1
         offsets = struct.unpack(f"<{count}I", self._tensor("tokens.offsets", 4 * count))
         data = self._file.tensors["tokens.bytes"][2].tobytes()
-        return [data[a:b] for a, b in zip(offsets, offsets[1:], strict=False)]
+        return [data[a:b] for a, b in itertools.pairwise(offsets)]
 
     def _tensor(self, name: str, size: int) -> memoryview:
         data = self._file.tensors[name][2]
