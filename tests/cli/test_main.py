@@ -65,7 +65,8 @@ def test_help_of_create_says_what_each_level_does(zllm: Run) -> None:
 @pytest.mark.parametrize(
     "words",
     [["create"], ["create", "a.zllm"], ["list"], ["create", "a.zllm", ".", "--level", "10"],
-     ["list", "--nonsense", "a"], ["create", "a.zllm", ".", "-j", "0"], ["cat", "a.zllm"], ["create", "a.zllm", ".", "-C"]],
+     ["list", "--nonsense", "a"], ["create", "a.zllm", ".", "-j", "0"], ["cat", "a.zllm"],
+     ["create", "a.zllm", ".", "-C"]],
 )  # fmt: skip
 def test_usage_errors_are_one_line_and_code_2(words: list[str], zllm: Run, tmp_path: Path) -> None:
     result = zllm(*words, code=2)

@@ -24,7 +24,8 @@ def state(root: Path) -> dict[str, object]:
             content = os.readlink(path)
         elif path.is_file():
             content = path.read_bytes()
-        result[str(path.relative_to(root))] = (status.st_mode, round(status.st_mtime_ns / 1e5), status.st_nlink, content)
+        time = round(status.st_mtime_ns / 1e5)  # pax headers have it as decimal text, rounded by tarfile
+        result[str(path.relative_to(root))] = (status.st_mode, time, status.st_nlink, content)
     return result
 
 
