@@ -1,7 +1,6 @@
 """What every codec must do; runs over all that are registered."""
 
 import array
-import importlib
 import json
 import math
 import os
@@ -14,7 +13,8 @@ from hypothesis import strategies as st
 
 from zllm.codecs import registry
 from zllm.codecs.base import Run
-from zllm.errors import DamagedError
+from zllm.errors import DamagedError, MissingModelError
+from zllm.models import store
 
 RANDOM = random.Random(7)
 WORDS = ["the", "archive", "of", "a", "model", "reads", "every", "line", "and", "says", "so", "naïve", "数据"]
@@ -43,13 +43,12 @@ def _kinds(size: int) -> dict[str, bytes]:
 
 
 def _make(codec_id: int):
-    cls_module = registry._BUILTIN.get(codec_id, (None, None, None))[1]
-    if cls_module is not None:
-        pytest.importorskip(cls_module)
     if not registry.codec_class(codec_id).needs_model:
         return registry.get(codec_id)
-    store = importlib.import_module("zllm.models.store")
-    return registry.get(codec_id, store.resolve(None))
+    try:
+        return registry.get(codec_id, store.resolve(os.environ.get("ZLLM_TEST_MODEL")))
+    except MissingModelError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module", params=sorted(registry.names()), ids=registry.name_of)
@@ -73,7 +72,8 @@ def test_round_trip_of_each_kind(codec, kinds):
         payload = codec.encode(data)
         assert type(payload) is bytes
         assert codec.decode(payload, len(data)) == data, kind
-        assert len(payload) < 1.1 * len(data) + 64, kind
+        # A model may make a mess of what is not text: the chooser then takes another codec.
+        assert len(payload) < (3 if codec.needs_model else 1.1) * len(data) + 64, kind
 
 
 @pytest.mark.parametrize("data", [b"", b"\0", b"a", b"\xff", b"ab", bytes(3)])
@@ -98,7 +98,7 @@ def test_any_bytes(codec, data):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_batches_equal_single_calls(codec, kinds, threads):
-    pieces = [data[:2000] for data in kinds.values()] + [b""]
+    pieces = [data[: 300 if codec.needs_model else 2000] for data in kinds.values()] + [b""]
     done = []
     payloads = codec.encode_batch([(data, ()) for data in pieces], Run(threads, done.append))
     assert sum(done) == sum(map(len, pieces))
@@ -139,13 +139,13 @@ def test_absurd_size_is_refused_at_once(codec):
 
 
 def test_truncated_and_flipped(codec, kinds):
-    for kind in ("text", "json", "random", "zeros"):
-        data = kinds[kind][:3000]
+    for kind in ("text", "json", "random", "zeros")[: 2 if codec.needs_model else 4]:
+        data = kinds[kind][: 600 if codec.needs_model else 3000]
         payload = codec.encode(data)
         for length in {0, 1, 2, 5, len(payload) // 2, len(payload) - 1} - {len(payload)}:
             _damaged(codec, payload[:length], len(data))
         _damaged(codec, payload + b"x", len(data))
-        for _ in range(20 if codec.needs_model else 200):
+        for _ in range(10 if codec.needs_model else 200):
             flipped = bytearray(payload)
             flipped[RANDOM.randrange(len(payload))] ^= 1 << RANDOM.randrange(8)
             _damaged(codec, bytes(flipped), len(data))

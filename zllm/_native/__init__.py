@@ -216,7 +216,9 @@ class Model:
         keep = []
         for item, (coded, size, cuts) in zip(work, streams, strict=True):
             data = ffi.new("uint8_t[]", max(1, size))
-            source = ffi.from_buffer("uint8_t[]", coded)
+            # A copy: a memoryview with a live cffi buffer crashes the cycle collector (it cannot be cleared), and an
+            # exception's traceback is enough of a cycle.
+            source = ffi.from_buffer("uint8_t[]", bytes(coded))
             offsets = ffi.new("uint64_t[]", list(cuts))
             keep += [data, source, offsets]
             item.data, item.size = data, size

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 LANES = 16  # streams that one thread works on at once; more gain nothing (python -m bench speed)
 BATCH_BYTES = 8 << 20  # text in work at once, which bounds memory
+MAX_SIZE = 64 << 20  # the container's limit for one frame: a few bytes may claim, and be, any amount of text
 _POLL_SECONDS = 0.1
 _BREAKS = b"\n .,;:)]}>"  # a stream had better end at a line, a word or a sign than inside a word
 
@@ -213,6 +214,8 @@ def _split(frame: int, payload: Buffer, size: int, cuts: Sequence[int]) -> list[
     view = memoryview(payload)
     if size == 0:
         return []
+    if size > MAX_SIZE:
+        raise DamagedError(f"damaged text frame: {size} bytes are more than one may have")
     count, at = _read_varint(view, 0)
     if count + 1 > max(1, size):
         raise DamagedError("damaged text frame: more streams than bytes")
