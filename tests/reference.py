@@ -93,7 +93,7 @@ def multiply(a: Scale, b: Scale) -> Scale:
     return (m >> 1, e - 1) if m >= 2**16 else (m, e)
 
 
-def linear(
+def linear(  # noqa: PLR0917
     rows: list[list[int]], scales: list[int], exponent: int, q: list[int], scale: Scale, frac: int
 ) -> list[int]:
     s = max(1, min(62, exponent + scale[1] - 15 - frac))
@@ -194,8 +194,8 @@ class Reference:
         g = Matrix(both.rows[:ffn], both.scales[:ffn], both.exponent)(q, scale, 10)
         u = Matrix(both.rows[ffn:], both.scales[ffn:], both.exponent)(q, scale, up_frac)
         h = []
-        for a, b in zip(g, u, strict=True):
-            a = clamp(a, 32767)
+        for raw, b in zip(g, u, strict=True):
+            a = clamp(raw, 32767)
             h.append(((a * sigmoid(a) + 2**14) >> 15) * clamp(b, 32767))
         return self.maps[i]["down"](*quantise(h, 10 + up_frac), 12)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import tiny
+
 from zllm.codecs import llm
 from zllm.codecs.base import Run
 from zllm.codecs.llm import LlmCodec, cut_streams, stream_count
@@ -79,7 +81,7 @@ def test_streams_end_at_members_or_words() -> None:
     ends = cut_streams(data, [17_000])
     assert 17_000 in ends
     assert ends[-1] == len(data)
-    assert all(a < b for a, b in zip(ends, ends[1:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(ends))
     assert all(data[e - 1] == ord(" ") for e in ends if e != 17_000)
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import tiny
+
 from zllm.errors import MissingModelError, ModelError
 from zllm.models import store, zlm
 

@@ -17,7 +17,7 @@ from zllm.models.training.corpus import Corpus  # noqa: E402
 from zllm.models.training.loop import Recipe, schedule  # noqa: E402
 from zllm.models.training.optimizer import orthogonalise  # noqa: E402
 
-WORDS = "the cat sat on a mat and then it saw that dog near old barn while rain fell down hard".split()
+WORDS = "the cat sat on a mat and then it saw that dog near old barn while rain fell down hard".split()  # noqa: SIM905
 
 
 def sentences(count: int, seed: int) -> bytes:

@@ -9,6 +9,7 @@ import pytest
 import reference
 from hypothesis import given
 from hypothesis import strategies as st
+
 from zllm import _native as native
 
 PROBABILITY = st.one_of(

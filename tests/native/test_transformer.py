@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import reference
 from models import tiny
+
 from zllm import _native as native
 from zllm.errors import KernelError, ModelError
 from zllm.models import zlm
@@ -141,12 +142,13 @@ def test_kernel_by_environment(tmp_path: Path) -> None:
     code = f"from zllm.models.store import load; import pathlib; print(load(pathlib.Path({str(path)!r})).native.kernel)"
     for kernel in KERNELS:
         run = subprocess.run(
-            [sys.executable, "-c", code], env={**os.environ, "ZLLM_KERNEL": kernel}, capture_output=True, text=True
-        )
+            [sys.executable, "-c", code], env={**os.environ, "ZLLM_KERNEL": kernel}, capture_output=True, text=True,
+            check=True,
+        )  # fmt: skip
         assert run.stdout.strip() == kernel, run.stderr
 
 
-def _bad(description: dict, tensors: dict, change: str) -> None:  # noqa: PLR0912
+def _bad(description: dict, tensors: dict, change: str) -> None:
     q = bytearray(tensors["layers.0.o.q"][2])
     if change == "minus 128":
         q[7] = 0x80
