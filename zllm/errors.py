@@ -73,9 +73,10 @@ class MissingModelError(ZllmError):
     exit_code = EXIT_MISSING
 
     def __init__(self, name: str, sha256: str, size: int, *, why: str = "not installed") -> None:
+        which = f"model {name!r} (sha256 {sha256}, {size} bytes)" if sha256 else f"model {name!r}"
         super().__init__(
-            f"model {name!r} (sha256 {sha256}, {size} bytes) is {why}: pass its file with --model FILE.zlm,"
-            " or put it into the folder $ZLLM_HOME/models"
+            f"{which} is {why}: pass its file with --model FILE.zlm, or put it into $ZLLM_HOME/models"
+            " (zllm model list shows what is here)"
         )
         self.name = name
         self.sha256 = sha256

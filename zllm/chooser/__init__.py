@@ -1,0 +1,1 @@
+"""Which codec for which bytes: categories, probes, levels."""

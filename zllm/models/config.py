@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -34,6 +35,9 @@ class ModelConfig:
             ModelError: a field is missing or is no number.
         """
         try:
-            return cls(**{f.name: (float if f.type == "float" else int)(values[f.name]) for f in fields(cls)})
+            numbers: dict[str, Any] = {f.name: values[f.name] for f in fields(cls)}
+            for name, value in numbers.items():
+                numbers[name] = float(value) if name == "rope_theta" else operator.index(value)
+            return cls(**numbers)
         except (KeyError, TypeError, ValueError) as exc:
             raise ModelError(f"bad model config: {exc!r}") from exc

@@ -1,0 +1,1 @@
+"""Training and quantising models. Needs torch; nothing that extracts imports it."""

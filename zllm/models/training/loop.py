@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -103,6 +102,7 @@ class Trainer:
 
     @property
     def checkpoint(self) -> Path:
+        """Everything that a later run needs to go on."""
         return self.folder / "checkpoint.pt"
 
     def _resume(self) -> None:
@@ -124,7 +124,7 @@ class Trainer:
         }
         temporary = self.checkpoint.with_suffix(".tmp")
         torch.save(state, temporary)
-        os.replace(temporary, self.checkpoint)
+        temporary.replace(self.checkpoint)
         facts = {"config": self.config.as_dict(), "recipe": asdict(self.recipe), "progress": asdict(self.progress)}
         (self.folder / "run.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
 

@@ -19,6 +19,7 @@ from zllm.models.config import ModelConfig
 
 
 def rms_norm(x: Tensor) -> Tensor:
+    """x / rms(x) over the last axis."""
     return F.rms_norm(x, (x.shape[-1],), eps=1e-6)
 
 
@@ -56,6 +57,7 @@ class Block(nn.Module):
             nn.init.zeros_(out.weight)
 
     def attention(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
+        """Windowed attention of normalised x [B, T, dim]."""
         c = self.config
         bsz, length, _ = x.shape
         w = c.window
@@ -80,6 +82,7 @@ class Block(nn.Module):
         return out
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
+        """x [B, T, dim] -> the same shape."""
         x = x + self.attention(rms_norm(x), cos, sin, mask)
         n = rms_norm(x)
         out: Tensor = x + self.down(F.silu(self.gate(n)) * self.up(n))
@@ -95,10 +98,11 @@ class Network(nn.Module):
         self.embed = nn.Embedding(config.vocab, config.dim)
         nn.init.normal_(self.embed.weight, std=0.02)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.tables: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        self._cache: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
-    def _tables(self, length: int) -> tuple[Tensor, Tensor, Tensor]:
-        if length not in self.tables:
+    def tables(self, length: int) -> tuple[Tensor, Tensor, Tensor]:
+        """cos, sin [length, head_dim / 2] and the additive mask [length / window, 1, window, 2 window]."""
+        if length not in self._cache:
             w, device = self.config.window, self.embed.weight.device
             i = torch.arange(w)[:, None]
             j = torch.arange(2 * w)[None, :]
@@ -107,12 +111,16 @@ class Network(nn.Module):
             mask.masked_fill_(~band, -math.inf)
             mask[0, :, :w] = -math.inf
             cos, sin = rotary_tables(self.config, length)
-            self.tables[length] = (cos.to(device), sin.to(device), mask[:, None].to(device))
-        return self.tables[length]
+            self._cache[length] = (cos.to(device), sin.to(device), mask[:, None].to(device))
+        return self._cache[length]
+
+    def blocks(self) -> list[Block]:
+        """The layers, typed."""
+        return [layer for layer in self.layers if isinstance(layer, Block)]
 
     def hidden(self, ids: Tensor) -> Tensor:
         """The last layer's normalised output, [B, T, dim]."""
-        cos, sin, mask = self._tables(ids.shape[1])
+        cos, sin, mask = self.tables(ids.shape[1])
         x = rms_norm(self.embed(ids))
         dtype = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
         x, mask = x.to(dtype), mask.to(dtype)
@@ -121,4 +129,5 @@ class Network(nn.Module):
         return rms_norm(x)
 
     def forward(self, ids: Tensor) -> Tensor:
+        """Logits, [B, T, vocab]."""
         return F.linear(self.hidden(ids), self.embed.weight)

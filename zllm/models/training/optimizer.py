@@ -17,7 +17,7 @@ _A, _B, _C = 3.4445, -4.7750, 2.0315
 
 def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
     """The nearest semi-orthogonal matrices of a batch g [N, rows, cols], roughly."""
-    x = g.bfloat16()
+    x: Tensor = g.bfloat16()
     flip = x.shape[1] > x.shape[2]
     if flip:
         x = x.mT
@@ -25,7 +25,8 @@ def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
     for _ in range(steps):
         a = x @ x.mT
         x = _A * x + (_B * a + _C * (a @ a)) @ x
-    return (x.mT if flip else x).to(g.dtype)
+    result: Tensor = x.mT if flip else x
+    return result.to(g.dtype)
 
 
 class Muon(torch.optim.Optimizer):

@@ -1,0 +1,80 @@
+#include "fixed.h"
+
+#include "tables.h"
+#include "zllm.h"
+
+uint32_t fixed_rsqrt(uint64_t x, int32_t *exponent) {
+    /* y = x * 2^k in [2^30, 2^32) with k even, so that sqrt(y) = sqrt(x) * 2^(k/2). */
+    const int32_t length = (int32_t)bit_length64(x);
+    int32_t k = 32 - length;
+    k -= k & 1;
+    const uint64_t y = k >= 0 ? x << k : x >> -k;
+    /* r is 2^46 / sqrt(y): the table is good to 0.4%, and each step of Newton's r (3 - y r^2) / 2 squares the error
+     * times 1.5. y * (r^2 >> 30) is about 2^62, so 3 * 2^62 minus it stays positive and in 64 bits. */
+    uint64_t r = RSQRT[(y >> 24) - 64];
+    for (int i = 0; i < 2; i++) {
+        const uint64_t e = ((uint64_t)3 << 62) - y * ((r * r) >> 30);
+        r = (r * (e >> 32)) >> 31;
+    }
+    *exponent = 46 - k / 2;
+    return r > ((uint64_t)1 << 31) ? (uint32_t)1 << 31 : (uint32_t)r;
+}
+
+int32_t fixed_sigmoid(int32_t x) {
+    const int32_t t = clamp32(x, 16383) + 16384;
+    const int32_t i = t >> 6, f = t & 63;
+    return (SIGMOID[i] * (64 - f) + SIGMOID[i + 1] * f + 32) >> 6;
+}
+
+static int32_t sine_of(uint32_t phase) {
+    const uint32_t i = phase >> 22;
+    const int32_t f = (int32_t)((phase >> 12) & 1023);
+    return (int32_t)(shift_right((int64_t)SINE[i] * (1024 - f) + (int64_t)SINE[i + 1] * f + 512, 10));
+}
+
+void fixed_sincos(uint32_t phase, int32_t *sine, int32_t *cosine) {
+    *sine = sine_of(phase);
+    *cosine = sine_of(phase + 0x40000000u);
+}
+
+scale_t fixed_norm_scale(uint32_t n, uint32_t squares) {
+    scale_t s = {32768u, 40};
+    if (squares == 0) return s; /* every q is zero */
+    const uint64_t y = ((uint64_t)squares << 20) / n;
+    int32_t e;
+    const uint32_t r = fixed_rsqrt(y, &e); /* 1 / sqrt(squares / n) = 2^10 / sqrt(y) = r * 2^(10 - e) */
+    s.mantissa = r >> 15 > 65535u ? 65535u : r >> 15;
+    s.exponent = e - 25;
+    return s;
+}
+
+scale_t fixed_abs_scale(uint32_t absmax, int32_t frac) {
+    scale_t s = {32768u, 62};
+    if (absmax == 0) return s;
+    const uint32_t shift = 31u - bit_length32(absmax);
+    const uint32_t t = (absmax << shift) / 127u; /* above 2^23 */
+    const uint32_t drop = t >> 24 ? 9u : 8u;
+    s.mantissa = t >> drop;
+    s.exponent = (int32_t)shift + frac - (int32_t)drop;
+    return s;
+}
+
+scale_t fixed_multiply(scale_t a, scale_t b) {
+    scale_t s = {(a.mantissa * b.mantissa) >> 15, a.exponent + b.exponent - 15};
+    if (s.mantissa >> 16) {
+        s.mantissa >>= 1;
+        s.exponent -= 1;
+    }
+    return s;
+}
+
+void fixed_reciprocal(uint32_t absmax, uint32_t *shift, int32_t *reciprocal) {
+    /* With a = absmax * 2^shift in [2^30, 2^31): 127 * 2^54 / a is below 2^31, and q = x * 127 / absmax. */
+    *shift = absmax ? 31u - bit_length32(absmax) : 0u;
+    *reciprocal = absmax ? (int32_t)(((uint64_t)127 << 54) / ((uint64_t)absmax << *shift)) : 0;
+}
+
+uint32_t zllm_rsqrt(uint64_t x, int32_t *exponent) { return fixed_rsqrt(x ? x : 1, exponent); }
+uint32_t zllm_exp2(uint32_t d) { return exp2_15(d); }
+int32_t zllm_sigmoid(int32_t x) { return fixed_sigmoid(x); }
+void zllm_sincos(uint32_t phase, int32_t *sine, int32_t *cosine) { fixed_sincos(phase, sine, cosine); }

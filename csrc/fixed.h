@@ -1,0 +1,58 @@
+/* Fixed-point functions of docs/arithmetic.md, section 2. */
+#ifndef ZLLM_FIXED_H
+#define ZLLM_FIXED_H
+
+#include <stdint.h>
+
+#define ZLLM_LIMIT ((1 << 30) - 1) /* |residual| and every dequantised value stay within it */
+
+static inline uint32_t bit_length64(uint64_t x) { return x ? 64u - (uint32_t)__builtin_clzll(x) : 0u; }
+static inline uint32_t bit_length32(uint32_t x) { return x ? 32u - (uint32_t)__builtin_clz(x) : 0u; }
+
+static inline int32_t clamp32(int32_t x, int32_t limit) { return x > limit ? limit : x < -limit ? -limit : x; }
+
+/* v >> s for |v| <= 2^62, s <= 62, rounding towards minus infinity, without relying on what C says of negative values:
+ * adding 2^62 first makes it non-negative, and 2^62 is a multiple of 2^s. */
+static inline int64_t shift_right(int64_t v, uint32_t s) {
+    const uint64_t bias = (uint64_t)1 << 62;
+    return (int64_t)(((uint64_t)v + bias) >> s) - (int64_t)(bias >> s);
+}
+
+/* 2^(-d / 2^16) in 2^-15 for d >= 0: a cubic in the fraction's upper 15 bits, shifted by the integer part.
+ * Coefficients: least maximum relative error (1.5e-4) with the value 1 at 0. Decreasing by a half over [0, 1). */
+static inline uint32_t exp2_fraction(uint32_t d) {
+    const uint32_t f = (d & 0xffffu) >> 1;
+    uint32_t p = 7575u - ((f * 1298u) >> 15);
+    p = 22662u - ((f * p) >> 15);
+    return 32767u - ((f * p) >> 15);
+}
+
+static inline uint32_t exp2_15(uint32_t d) {
+    const uint32_t n = d >> 16;
+    return exp2_fraction(d) >> (n > 31u ? 31u : n);
+}
+
+/* The coder's weight, 1 to 2^26 - 2047: the floor of 1 keeps every token codable at a cost of at most
+ * vocab / 2^26 * log2(e) bits a token (0.0033 at 151,936 tokens). 64 of them sum to less than 2^32. */
+static inline uint32_t exp2_weight(uint32_t d) {
+    const uint32_t n = d >> 16;
+    return 1u + ((exp2_fraction(d) << 11) >> (n > 31u ? 31u : n));
+}
+
+typedef struct {
+    uint32_t mantissa; /* 2^15 to 2^16 - 1 */
+    int32_t exponent;  /* value = mantissa * 2^-exponent */
+} scale_t;
+
+/* 1 / 2^exponent * result = 1 / sqrt(x), x > 0; result in [2^30, 2^31]. */
+uint32_t fixed_rsqrt(uint64_t x, int32_t *exponent);
+int32_t fixed_sigmoid(int32_t x);
+void fixed_sincos(uint32_t phase, int32_t *sine, int32_t *cosine);
+/* sqrt(n / squares): what a normalised row's q is to be multiplied by. */
+scale_t fixed_norm_scale(uint32_t n, uint32_t squares);
+/* absmax / 127 * 2^-frac. */
+scale_t fixed_abs_scale(uint32_t absmax, int32_t frac);
+scale_t fixed_multiply(scale_t a, scale_t b);
+/* The shift and reciprocal that quantise() takes for a row of that largest absolute value. */
+void fixed_reciprocal(uint32_t absmax, uint32_t *shift, int32_t *reciprocal);
+#endif

@@ -1,0 +1,122 @@
+/* zllm: exact integer language model and its arithmetic coder.
+ *
+ * Everything here is integers, and every function gives the same integers on every machine, with every kernel and for
+ * every batch size. docs/arithmetic.md says what is computed; this header says how to ask for it.
+ *
+ * Threading: a zllm_model is read-only once made and may be shared by any number of threads. Nothing else is shared.
+ * No function prints, exits, aborts or keeps a pointer that it was given, except zllm_model_new (see there).
+ */
+#ifndef ZLLM_H
+#define ZLLM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Raised whenever any integer on the coding path changes. */
+#define ZLLM_ARITHMETIC_VERSION 1
+
+typedef enum {
+    ZLLM_OK = 0,
+    ZLLM_E_MEMORY = 1,             /* out of memory; nothing was made */
+    ZLLM_E_MODEL = 2,              /* the model breaks a limit; zllm_model_error() says which */
+    ZLLM_E_KERNEL_UNKNOWN = 3,     /* no kernel of that name exists */
+    ZLLM_E_KERNEL_NOT_BUILT = 4,   /* it exists, but not for this processor family or compiler */
+    ZLLM_E_KERNEL_UNSUPPORTED = 5, /* it was built, but this processor lacks the instructions */
+    ZLLM_E_DATA = 6,               /* coded data that no encoder makes; outputs are undefined but in bounds */
+    ZLLM_E_SPACE = 7,              /* an output buffer is too small */
+    ZLLM_E_CANCELLED = 8,          /* *cancel became non-zero */
+    ZLLM_E_ARGUMENT = 9            /* an argument is out of its range */
+} zllm_result;
+
+typedef struct {
+    uint32_t vocab, dim, layers, heads, kv_heads, head_dim, ffn, window;
+} zllm_config;
+
+/* int8 weights [rows][cols] in [-127, 127], one positive scale a row: value = q * scale * 2^-exponent. */
+typedef struct {
+    const int8_t *q;
+    const int16_t *scale;
+    uint32_t rows, cols;
+    int32_t exponent;
+} zllm_weights;
+
+typedef struct {
+    zllm_weights qkv;      /* [(heads + 2 kv_heads) * head_dim][dim] */
+    zllm_weights o;        /* [dim][heads * head_dim] */
+    zllm_weights gate_up;  /* [2 ffn][dim], gates first */
+    zllm_weights down;     /* [dim][ffn] */
+    uint32_t temperature;  /* 2^15 to 2^16 - 1; score factor = temperature * 2^-temperature_exponent, in log2 units */
+    int32_t temperature_exponent;
+    uint32_t v_shift;      /* 0 to 40 */
+    uint32_t up_frac;      /* 0 to 12 */
+} zllm_layer;
+
+typedef struct {
+    zllm_config config;
+    const uint8_t *token_bytes;     /* the tokens one after the other, ascending by bytes, no two equal */
+    const uint32_t *token_offsets;  /* [vocab + 1] into token_bytes */
+    size_t token_bytes_size;
+    zllm_weights head;              /* [vocab][dim]; also the embedding's q */
+    const int16_t *embed_scale;     /* [vocab], in 2^-16 */
+    const uint32_t *rope_step;      /* [head_dim / 2], turns a position in 2^-32 */
+    const zllm_layer *layers;       /* [config.layers] */
+} zllm_model_data;
+
+typedef struct zllm_model zllm_model;
+
+/* Checks every number of the model, packs its weights for the kernel and stores it in *out. `kernel` is a name, or NULL
+ * for the fastest that this machine has. The data is copied, and may be freed at once. *out is NULL on failure. */
+zllm_result zllm_model_new(const zllm_model_data *data, const char *kernel, zllm_model **out);
+void zllm_model_free(zllm_model *model);
+/* What the last zllm_model_new of this thread did not like; a static string. */
+const char *zllm_model_error(void);
+const char *zllm_model_kernel(const zllm_model *model);
+/* Bytes of memory that the model holds, and that one stream needs while it is coded. */
+size_t zllm_model_memory(const zllm_model *model);
+size_t zllm_stream_memory(const zllm_model *model);
+
+/* Name of the i-th kernel, or NULL past the last; zllm_kernel_state says whether it can run here. */
+const char *zllm_kernel_name(size_t i);
+zllm_result zllm_kernel_state(const char *name);
+
+#define ZLLM_GIVEN 0x80000000u /* on a token to encode: the decoder knows it, it is context only */
+
+/* One stream: a run of text that is coded with a context and a code string of its own.
+ * Encoding reads `tokens` and writes `coded` (coded_size: room in, length out).
+ * Decoding reads `coded` and writes exactly `size` bytes to `data`; at each of the ascending offsets `cuts` (0 < cut <
+ * size) it is told that a new document starts, as the encoder was by ZLLM_GIVEN. */
+typedef struct {
+    const uint32_t *tokens;
+    size_t n_tokens;
+    uint8_t *data;
+    size_t size;
+    const uint64_t *cuts;
+    size_t n_cuts;
+    uint8_t *coded;
+    size_t coded_size;
+} zllm_stream;
+
+/* Code all streams, at most `lanes` at a time (1 to 256), in one thread. Every stream is started with token `start`,
+ * which is not coded. Neither `lanes` nor the order of streams changes a byte. `cancel` is polled between tokens;
+ * `progress` counts bytes of text done. Both may be NULL. */
+zllm_result zllm_encode(const zllm_model *model, zllm_stream *streams, size_t n, uint32_t start, uint32_t lanes,
+                        const volatile int32_t *cancel, volatile uint64_t *progress);
+zllm_result zllm_decode(const zllm_model *model, zllm_stream *streams, size_t n, uint32_t start, uint32_t lanes,
+                        const volatile int32_t *cancel, volatile uint64_t *progress);
+
+/* For tests and known answers: feed `tokens` one by one and store, after each, the logits (int32 [n][vocab], log2 units
+ * in 2^-16) and the weights' prefix sums (uint64 [n][vocab + 1]). Either output may be NULL. */
+zllm_result zllm_evaluate(const zllm_model *model, const uint32_t *tokens, size_t n, int32_t *logits, uint64_t *sums);
+
+/* The binary range coder alone. Probabilities are of a one, in 2^-24, 1 to 2^24 - 1. */
+zllm_result zllm_coder_encode(const uint8_t *bits, const uint32_t *probabilities, size_t n, uint8_t *out, size_t *size);
+void zllm_coder_decode(const uint8_t *coded, size_t size, const uint32_t *probabilities, size_t n, uint8_t *bits);
+
+/* Fixed-point functions of the specification, for its worked vectors. */
+uint32_t zllm_rsqrt(uint64_t x, int32_t *exponent);
+uint32_t zllm_exp2(uint32_t d);
+int32_t zllm_sigmoid(int32_t x);
+void zllm_sincos(uint32_t phase, int32_t *sine, int32_t *cosine);
+void zllm_quantise(const int32_t *x, uint32_t n, int normalise, int8_t *q, uint32_t *mantissa, int32_t *exponent);
+
+#endif

@@ -1,0 +1,60 @@
+/* The primitives that a kernel supplies. Every one is a sum, product, shift or comparison of integers that cannot
+ * overflow within the limits model.c checks, so the order of evaluation, and with it the SIMD width, changes nothing.
+ *
+ * A packed matrix has its own layout in every kernel; the key cache is a packed matrix that grows by a row a token.
+ */
+#ifndef ZLLM_KERNELS_H
+#define ZLLM_KERNELS_H
+
+#include "zllm.h"
+
+#define ZLLM_ROW_ALIGN 32u /* rows of a packed matrix are padded to this with zeros */
+#define ZLLM_MAX_COLS 16384u
+
+typedef struct {
+    const char *name;
+    int (*supported)(void);
+
+    /* w int8 [rows][cols], row-major -> packed; rows is padded to ZLLM_ROW_ALIGN, cols is a multiple of 32. */
+    void (*pack)(const int8_t *w, uint32_t rows, uint32_t cols, int8_t *packed);
+    /* Replace row `row` of a packed matrix. */
+    void (*pack_row)(const int8_t *w, uint32_t row, uint32_t cols, int8_t *packed);
+    /* acc[r][j] = sum_i packed[j][i] * act[r][i], j < rows (multiple of ZLLM_ROW_ALIGN). act_sum[r] = sum_i act[r][i]. */
+    void (*matmul)(const int8_t *packed, uint32_t rows, uint32_t cols, const int8_t *act, size_t act_stride,
+                   const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride);
+    /* Value cache: slot t of [slots][dim]. */
+    void (*value_row)(const int8_t *v, uint32_t slot, uint32_t dim, int8_t *cache);
+    /* acc[h][d] = sum_t w[h][t] * cache[t][d], t < slots (even); w [heads][stride]. */
+    void (*weigh_values)(const int8_t *cache, uint32_t slots, uint32_t dim, const int16_t *w, size_t stride,
+                         uint32_t heads, int32_t *acc);
+
+    uint32_t (*absmax)(const int32_t *x, uint32_t n);
+    /* q[i] = (x[i] * 2^shift * reciprocal + 2^53) >> 54; sums of q and of q^2. */
+    void (*quantise)(const int32_t *x, uint32_t n, uint32_t shift, int32_t reciprocal, int8_t *q, int32_t *sum,
+                     int32_t *squares);
+    /* out[i] = (acc[i] * ((scale[i] * mantissa) >> 15) + 2^(shift-1)) >> shift. */
+    void (*dequantise)(const int32_t *acc, const int16_t *scale, uint32_t n, uint32_t mantissa, uint32_t shift,
+                       int32_t *out);
+    void (*add)(int32_t *x, const int32_t *y, uint32_t n);
+    void (*gate)(const int32_t *gate, const int32_t *up, uint32_t n, int32_t *out);
+    /* out[i] = exp2 of (score[i] - max) in 2^-15; returns the sum. */
+    uint32_t (*softmax)(const int32_t *score, uint32_t n, uint16_t *out);
+    /* w[i] = (e[i] * scale[i] + 2^14) >> 15. */
+    void (*weigh)(const uint16_t *e, const int16_t *scale, uint32_t n, int16_t *w);
+    /* out[i] = (acc[i] * reciprocal + 2^18) >> 19. */
+    void (*divide)(const int32_t *acc, uint32_t n, int32_t reciprocal, int32_t *out);
+    /* The coder's weights of the logits: 1 + exp2 of (logit - max) in 2^-26. */
+    void (*weights)(const int32_t *logits, uint32_t n, uint32_t *w);
+} zllm_kernel;
+
+extern const zllm_kernel zllm_kernel_generic;
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#define ZLLM_X86 1
+extern const zllm_kernel zllm_kernel_avx2;
+extern const zllm_kernel zllm_kernel_avx512vnni;
+#endif
+
+/* The kernel of that name, or the best one here for NULL. */
+zllm_result zllm_kernel_find(const char *name, const zllm_kernel **out);
+
+#endif

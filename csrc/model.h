@@ -1,0 +1,47 @@
+/* A model as it is used: checked, packed for one kernel, with the byte trie of its vocabulary. */
+#ifndef ZLLM_MODEL_H
+#define ZLLM_MODEL_H
+
+#include "kernels.h"
+
+typedef struct {
+    int8_t *packed;
+    int16_t *scale;
+    uint32_t rows, cols;
+    int32_t exponent;
+} matrix_t;
+
+typedef struct {
+    matrix_t qkv, o, gate_up, down;
+    uint32_t temperature;
+    int32_t temperature_exponent;
+    uint32_t v_shift, up_frac;
+} layer_t;
+
+/* One binary decision of the byte trie: tokens below `split` or not. A child >= 0 is another decision; ~child is a
+ * token. Tokens are sorted by bytes, so "does it end here" and every bit of the next byte split a range in two. */
+typedef struct {
+    uint32_t split;
+    int32_t low, high;
+} decision_t;
+
+struct zllm_model {
+    zllm_config config;
+    const zllm_kernel *kernel;
+    int8_t *embed; /* [vocab][dim] */
+    int16_t *embed_scale;
+    uint32_t *rope_step;
+    matrix_t head;
+    layer_t *layers;
+    uint8_t *token_bytes;
+    uint32_t *token_offsets;
+    decision_t *decisions; /* [vocab - 1], the root first */
+    size_t memory;
+};
+
+static inline uint32_t round_up(uint32_t n, uint32_t to) { return (n + to - 1) / to * to; }
+
+/* Fill decisions[vocab - 1] for tokens that are sorted, distinct and not empty. */
+void trie_build(const uint8_t *bytes, const uint32_t *offsets, uint32_t vocab, decision_t *decisions);
+
+#endif

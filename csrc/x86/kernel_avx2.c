@@ -1,0 +1,111 @@
+/* AVX2: int8 operands are widened to int16 and multiplied by vpmaddwd, which is exact: a pair of products is at most
+ * 2 * 127^2 (weights) or 2 * 32767 * 127 (values), far below 2^31. (vpmaddubsw would saturate.)
+ *
+ * Packed matrix: [rows / 8][cols / 2][8][2]; a 16-byte load holds two columns of eight rows.
+ * Value cache: [slots / 2][dim][2]. */
+#include "../kernels.h"
+
+#ifdef ZLLM_X86
+#include <immintrin.h>
+#include <string.h>
+
+#include "../fixed.h"
+#include "../tables.h"
+
+#define NAME(f) avx2_##f
+#define TARGET __attribute__((target("avx2,bmi2")))
+#include "../kernels_template.h"
+
+static int avx2_supported(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"); }
+
+static void avx2_pack_row(const int8_t *w, uint32_t row, uint32_t cols, int8_t *packed) {
+    int8_t *p = packed + (size_t)(row / 8) * 8 * cols + (row % 8) * 2;
+    for (uint32_t i = 0; i < cols; i += 2) {
+        p[(size_t)i * 8] = w[i];
+        p[(size_t)i * 8 + 1] = w[i + 1];
+    }
+}
+
+static void avx2_pack(const int8_t *w, uint32_t rows, uint32_t cols, int8_t *packed) {
+    const size_t padded = (rows + ZLLM_ROW_ALIGN - 1) / ZLLM_ROW_ALIGN * ZLLM_ROW_ALIGN;
+    memset(packed, 0, padded * cols);
+    for (uint32_t j = 0; j < rows; j++) avx2_pack_row(w + (size_t)j * cols, j, cols, packed);
+}
+
+TARGET static inline __m256i load_wide(const int8_t *p) { return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p)); }
+
+
+#define AVX2_BLOCK(R)                                                                                                 \
+    TARGET static void avx2_block##R(const int8_t *w, uint32_t cols, const int32_t *pairs, int32_t *acc,              \
+                                     size_t acc_stride) {                                                             \
+        __m256i s[R][2];                                                                                              \
+        for (int r = 0; r < R; r++) s[r][0] = s[r][1] = _mm256_setzero_si256();                                       \
+        for (uint32_t i = 0; i < cols; i += 2) {                                                                      \
+            const __m256i w0 = load_wide(w + (size_t)i * 8), w1 = load_wide(w + ((size_t)cols + i) * 8);              \
+            for (int r = 0; r < R; r++) {                                                                             \
+                const __m256i a = _mm256_set1_epi32(pairs[(size_t)r * (cols / 2) + i / 2]);                           \
+                s[r][0] = _mm256_add_epi32(s[r][0], _mm256_madd_epi16(w0, a));                                        \
+                s[r][1] = _mm256_add_epi32(s[r][1], _mm256_madd_epi16(w1, a));                                        \
+            }                                                                                                         \
+        }                                                                                                             \
+        for (int r = 0; r < R; r++) {                                                                                 \
+            _mm256_storeu_si256((__m256i *)(acc + r * acc_stride), s[r][0]);                                          \
+            _mm256_storeu_si256((__m256i *)(acc + r * acc_stride + 8), s[r][1]);                                      \
+        }                                                                                                             \
+    }
+
+AVX2_BLOCK(1)
+AVX2_BLOCK(2)
+AVX2_BLOCK(4)
+
+#define AVX2_CHUNK ZLLM_MAX_COLS /* widened activations on the stack: 128 KiB */
+
+TARGET static void avx2_matmul(const int8_t *packed, uint32_t rows, uint32_t cols, const int8_t *act,
+                               size_t act_stride, const int32_t *act_sum, uint32_t batch, int32_t *acc,
+                               size_t acc_stride) {
+    int32_t pairs[4 * AVX2_CHUNK / 2];
+    (void)act_sum;
+    for (uint32_t r = 0; r < batch;) {
+        const uint32_t n = batch - r >= 4 ? 4 : batch - r >= 2 ? 2 : 1;
+        for (uint32_t k = 0; k < n; k++)
+            for (uint32_t i = 0; i < cols; i += 2) {
+                const int8_t *a = act + (r + k) * act_stride + i;
+                pairs[(size_t)k * (cols / 2) + i / 2] =
+                    (int32_t)((uint32_t)(uint16_t)(int16_t)a[0] | (uint32_t)(uint16_t)(int16_t)a[1] << 16);
+            }
+        for (uint32_t j = 0; j < rows; j += 16) {
+            const int8_t *w = packed + (size_t)j * cols;
+            int32_t *out = acc + r * acc_stride + j;
+            if (n == 4) avx2_block4(w, cols, pairs, out, acc_stride);
+            else if (n == 2) avx2_block2(w, cols, pairs, out, acc_stride);
+            else avx2_block1(w, cols, pairs, out, acc_stride);
+        }
+        r += n;
+    }
+}
+
+static void avx2_value_row(const int8_t *v, uint32_t slot, uint32_t dim, int8_t *cache) {
+    int8_t *p = cache + (size_t)(slot / 2) * 2 * dim + slot % 2;
+    for (uint32_t d = 0; d < dim; d++) p[(size_t)d * 2] = v[d];
+}
+
+TARGET static void avx2_weigh_values(const int8_t *cache, uint32_t slots, uint32_t dim, const int16_t *w,
+                                     size_t stride, uint32_t heads, int32_t *acc) {
+    for (uint32_t h = 0; h < heads; h++)
+        for (uint32_t d = 0; d < dim; d += 32) {
+            __m256i s[4];
+            for (int k = 0; k < 4; k++) s[k] = _mm256_setzero_si256();
+            for (uint32_t t = 0; t < slots; t += 2) {
+                int32_t both;
+                memcpy(&both, w + h * stride + t, sizeof both);
+                const __m256i a = _mm256_set1_epi32(both);
+                const int8_t *v = cache + ((size_t)t / 2 * dim + d) * 2;
+                for (int k = 0; k < 4; k++)
+                    s[k] = _mm256_add_epi32(s[k], _mm256_madd_epi16(load_wide(v + 16 * k), a));
+            }
+            for (int k = 0; k < 4; k++) _mm256_storeu_si256((__m256i *)(acc + (size_t)h * dim + d + 8 * k), s[k]);
+        }
+}
+
+const zllm_kernel zllm_kernel_avx2 = KERNEL_TABLE("avx2");
+#endif

@@ -1,0 +1,57 @@
+import pytest
+
+from zllm.chooser.levels import DEFAULT_LEVEL, LEVELS, get_level
+from zllm.chooser.reasons import MAX_RIVAL, Reason, describe, millibits
+from zllm.codecs import registry
+from zllm.errors import UsageError
+
+
+def test_levels():
+    assert list(LEVELS) == list(range(1, 10))
+    assert [level.number for level in LEVELS.values()] == list(LEVELS)
+    assert [level.llm for level in LEVELS.values()] == [False] * 5 + [True] * 4
+    assert [LEVELS[n].zstd_level for n in range(2, 10)] == [3, 9, 15, 19, 19, 19, 19, 19]
+    assert DEFAULT_LEVEL == 6
+    assert [LEVELS[n].min_gain for n in (6, 7, 8, 9)] == [0.05, 0.02, 0, 0]
+    assert LEVELS[9].text_frame == LEVELS[9].solid_frame == 16 << 20
+
+
+@pytest.mark.parametrize("level", LEVELS.values(), ids=str)
+def test_levels_make_sense(level):
+    assert registry.by_name(level.fast_codec).name == level.fast_codec
+    assert level.text_frame <= level.solid_frame
+    assert 20 < len(level.description) < 100
+    assert "\n" not in level.description
+
+
+@pytest.mark.parametrize("number", [0, 10, -1])
+def test_unknown_level(number):
+    with pytest.raises(UsageError, match="1 to 9"):
+        get_level(number)
+
+
+def test_reason_numbers_never_change():
+    assert [(reason.name, reason.value) for reason in Reason] == [
+        ("NONE", 0),
+        ("STORE_INCOMPRESSIBLE", 1),
+        ("LZ4_LEVEL", 2),
+        ("ZSTD_LEVEL", 3),
+        ("ZSTD_NO_MODEL", 4),
+        ("ZSTD_NOT_TEXT", 5),
+        ("ZSTD_PROBE", 6),
+        ("ZSTD_SMALLER", 7),
+        ("LLM_SMALLER", 8),
+    ]
+
+
+def test_every_reason_has_a_text():
+    texts = {describe(reason, 2345) for reason in Reason}
+    assert len(texts) == len(Reason)
+    assert describe(Reason.LLM_SMALLER, 2345) == "llm: zstd took 2.35 bits per byte"
+    assert "newer" in describe(255)
+
+
+def test_millibits():
+    assert millibits(25, 100) == 2000
+    assert millibits(0, 0) == 0
+    assert millibits(10**9, 1) == MAX_RIVAL

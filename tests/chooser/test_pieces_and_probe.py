@@ -1,0 +1,96 @@
+import itertools
+
+import pytest
+from fake_llm import FakeLlm, share
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zllm.chooser.pieces import Piece, cut_pieces
+from zllm.chooser.probe import MIN_PROBED, estimate
+from zllm.codecs.base import Run
+
+
+def piece(data: bytes, *cuts: int) -> Piece:
+    return Piece(memoryview(data), cuts)
+
+
+@given(
+    size=st.integers(0, 300),
+    cuts=st.sets(st.integers(1, 299), max_size=20),
+    limit=st.integers(1, 120),
+)
+def test_pieces_are_the_whole(size, cuts, limit):
+    data = bytes(index % 251 for index in range(size))
+    inner = tuple(sorted(cut for cut in cuts if cut < size))
+    pieces = cut_pieces(piece(data, *inner), limit)
+    assert b"".join(part.data for part in pieces) == data
+    assert all(0 < len(part.data) <= limit for part in pieces)
+    # Every boundary is either between two pieces or inside one.
+    at, seen = 0, set()
+    for part in pieces:
+        seen |= {at + cut for cut in part.cuts} | {at}
+        assert all(0 < cut < len(part.data) for cut in part.cuts)
+        at += len(part.data)
+    assert set(inner) <= seen
+
+
+@pytest.mark.parametrize(
+    ("cuts", "sizes"),
+    [
+        ((), [100, 100, 50]),
+        ((90, 180), [90, 90, 70]),  # whole members
+        ((40, 120), [100, 100, 50]),  # 40 would leave a frame less than half full
+        ((50, 140), [50, 90, 100, 10]),
+        ((100, 200), [100, 100, 50]),
+        (tuple(range(10, 250, 10)), [100, 100, 50]),
+    ],
+)
+def test_where_pieces_end(cuts, sizes):
+    assert [len(part.data) for part in cut_pieces(piece(bytes(250), *cuts), 100)] == sizes
+
+
+def test_small_pieces_are_not_probed():
+    llm = share(0.1)
+    assert estimate([piece(bytes(MIN_PROBED - 1)), piece(b"")], llm, Run()) == [None, None]
+    assert llm.batches == []
+
+
+def test_probe_is_small_and_one_batch():
+    llm = share(0.3)
+    guesses = estimate([piece(bytes(MIN_PROBED)), piece(bytes(5 << 20))], llm, Run())
+    assert guesses == pytest.approx([0.3, 0.3], abs=0.001)
+    assert len(llm.batches) == 1
+    assert sum(size for size, _ in llm.batches[0]) == (2 + 8) * 5120
+
+
+def test_what_a_cold_start_costs_is_taken_off():
+    llm = FakeLlm(lambda data: 0.2 * len(data) + 600)
+    assert estimate([piece(bytes(MIN_PROBED))], llm, Run()) == [pytest.approx(0.2, abs=0.001)]
+
+
+def test_windows_are_spread_and_carry_their_cuts():
+    data = bytearray(1 << 20)
+    seen = []
+    llm = FakeLlm(lambda part: seen.append(bytes(part)) or len(part))
+    for offset in range(0, len(data), 4096):
+        data[offset : offset + 2] = (offset >> 12).to_bytes(2, "little")
+    cuts = tuple(range(1000, len(data), 1000))
+    estimate([piece(bytes(data), *cuts)], llm, Run())
+    windows = [part for part in seen if len(part) == 4096]
+    marks = sorted(max(part) for part in windows)
+    assert len(windows) == 8
+    assert marks[0] < 32 and marks[-1] >= 224
+    for (size, inner), part in zip(llm.batches[0], seen, strict=True):
+        assert size == len(part)
+        assert all(0 < cut < size for cut in inner)
+        assert len(inner) in (size // 1000, size // 1000 + 1)
+
+
+@given(st.integers(0, 1 << 22))
+def test_windows_stay_inside(size):
+    from zllm.chooser.probe import _WINDOW, _starts
+
+    starts = _starts(size)
+    assert starts == sorted(set(starts))
+    assert all(0 <= start <= size - _WINDOW for start in starts)
+    assert all(b - a >= _WINDOW for a, b in itertools.pairwise(starts))

@@ -1,0 +1,197 @@
+"""The C core against the reference implementation and against itself, with ==."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import reference
+from models import tiny
+
+from zllm import _native as native
+from zllm.errors import KernelError, ModelError
+from zllm.models import zlm
+from zllm.models.store import Model, load
+
+KERNELS = native.usable_kernels()
+
+
+def packed(file: zlm.ModelFile, kernel: str | None = None) -> native.Model:
+    d = file.description
+    return native.Model(d["config"], d["layers"], d["exponents"], file.tensors, kernel)
+
+
+@pytest.fixture(scope="module", params=["random", "extreme", "one head", "wide"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    kinds = {
+        "random": {},
+        "extreme": {"extreme": True},
+        "one head": {"heads": 1, "kv_heads": 1, "layers": 1, "head_dim": 64, "dim": 32},
+        "wide": {"heads": 2, "kv_heads": 1, "layers": 1, "vocab": 333, "ffn": 160, "window": 64, "head_dim": 96},
+    }
+    return load(tiny.write(tmp_path_factory.mktemp("m") / "m.zlm", seed=3, **kinds[request.param]))
+
+
+def text_ids(model: Model, count: int, seed: int = 5) -> list[int]:
+    rng = random.Random(seed)
+    return [rng.randrange(model.config.vocab) for _ in range(count)]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_logits_equal_reference(model: Model, kernel: str) -> None:
+    file = zlm.read(model.path)
+    ids = text_ids(model, 70)  # more than a window
+    logits, sums = packed(file, kernel).evaluate(ids)
+    oracle = reference.Reference(file)
+    vocab = model.config.vocab
+    for i, token in enumerate(ids):
+        row = oracle.feed(token)
+        assert list(logits[i * vocab : (i + 1) * vocab]) == row
+        total = 0
+        for v, logit in enumerate(row):
+            assert sums[i * (vocab + 1) + v] == total
+            total += reference.weight(max(row) - logit)
+        assert sums[i * (vocab + 1) + vocab] == total
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_code_string_equals_reference(model: Model, kernel: str) -> None:
+    file = zlm.read(model.path)
+    ids = text_ids(model, 40, seed=8)
+    coded = packed(file, kernel).encode([ids], model.start)[0]
+    assert coded == reference.encode(file, model.tokens, ids, model.start)
+
+
+def test_lanes_and_order_change_nothing(model: Model) -> None:
+    lengths = [0, 1, 2, 3, 50, 7, 90, 33, 64, 65, 5, 0, 12]
+    streams = [text_ids(model, n, seed=n) for n in lengths]
+    core = model.native
+    expected = [core.encode([s], model.start, lanes=1)[0] for s in streams]
+    for lanes in (1, 2, 3, 8, 13, 64):
+        assert core.encode(streams, model.start, lanes=lanes) == expected
+        assert core.encode(streams[::-1], model.start, lanes=lanes) == expected[::-1]
+    texts = [b"".join(model.tokens[i] for i in s) for s in streams]
+    for kernel in KERNELS:
+        other = packed(zlm.read(model.path), kernel)
+        assert other.encode(streams, model.start, lanes=5) == expected
+        jobs = [(code, len(text), ()) for code, text in zip(expected, texts, strict=True)]
+        assert other.decode(jobs, model.start, lanes=4) == texts
+
+
+def test_documents_are_given_not_coded(model: Model) -> None:
+    ids = text_ids(model, 30)
+    core = model.native
+    whole = core.encode([[*ids[:10], model.start | native.GIVEN, *ids[10:]]], model.start)[0]
+    text = b"".join(model.tokens[i] for i in ids)
+    cut = len(b"".join(model.tokens[i] for i in ids[:10]))
+    assert core.decode([(whole, len(text), [cut])], model.start) == [text]
+
+
+def test_wrong_data_ends_in_bounds(model: Model) -> None:
+    rng = random.Random(1)
+    for _ in range(20):
+        junk, size = rng.randbytes(rng.randrange(40)), rng.randrange(1, 60)
+        try:
+            data = model.native.decode([(junk, size, [])], model.start)[0]
+        except native.DamagedError:
+            continue
+        assert len(data) == size
+
+
+def test_bad_arguments(model: Model) -> None:
+    core = model.native
+    with pytest.raises(native.UsageError):
+        core.encode([[model.config.vocab]], model.start)
+    with pytest.raises(native.UsageError):
+        core.encode([[1]], model.config.vocab)
+    with pytest.raises(native.UsageError):
+        core.encode([[1]], model.start, lanes=0)
+    for cuts in ([0], [5, 5], [10], [7, 3]):
+        with pytest.raises(native.UsageError):
+            core.decode([(b"", 10, cuts)], model.start)
+
+
+def test_cancel(model: Model) -> None:
+    flag = native.Cancel()
+    flag.set()
+    with pytest.raises(KeyboardInterrupt):
+        model.native.encode([[1, 2, 3]], model.start, cancel=flag)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("sse9", "none of that name"), ("neon", "not built"), ("avx512vnni", "cannot run it")],
+)
+def test_demanded_kernel(name: str, words: str, tmp_path: Path) -> None:
+    if native.kernel_state(name) == "usable":
+        file = zlm.read(tiny.write(tmp_path / "m.zlm"))
+        assert packed(file, name).kernel == name
+        return
+    if native.kernel_state(name) == "not built":
+        words = "not built"
+    with pytest.raises(KernelError, match=words):
+        packed(zlm.read(tiny.write(tmp_path / "m.zlm")), name)
+
+
+def test_kernel_by_environment(tmp_path: Path) -> None:
+    path = tiny.write(tmp_path / "m.zlm")
+    code = f"from zllm.models.store import load; import pathlib; print(load(pathlib.Path({str(path)!r})).native.kernel)"
+    for kernel in KERNELS:
+        run = subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "ZLLM_KERNEL": kernel}, capture_output=True, text=True,
+            check=True,
+        )  # fmt: skip
+        assert run.stdout.strip() == kernel, run.stderr
+
+
+def _bad(description: dict, tensors: dict, change: str) -> None:
+    q = bytearray(tensors["layers.0.o.q"][2])
+    if change == "minus 128":
+        q[7] = 0x80
+        tensors["layers.0.o.q"] = (*tensors["layers.0.o.q"][:2], memoryview(bytes(q)))
+    elif change == "scale 0":
+        tensors["embed.scale"] = (*tensors["embed.scale"][:2], memoryview(bytes(len(tensors["embed.scale"][2]))))
+    elif change == "negative scale":
+        scale = bytearray(tensors["head.scale"][2])
+        scale[1] = 0xFF
+        tensors["head.scale"] = (*tensors["head.scale"][:2], memoryview(bytes(scale)))
+    elif change == "missing tensor":
+        del tensors["layers.1.down.q"]
+    elif change == "shape":
+        dtype, (rows, cols), data = tensors["layers.0.qkv.q"]
+        tensors["layers.0.qkv.q"] = dtype, (rows // 2, cols * 2), data
+    elif change == "unsorted tokens":
+        data = bytearray(tensors["tokens.bytes"][2])
+        data[0], data[1] = data[1], data[0]
+        tensors["tokens.bytes"] = (*tensors["tokens.bytes"][:2], memoryview(bytes(data)))
+    elif change == "offsets":
+        data = bytearray(tensors["tokens.offsets"][2])
+        data[8:12] = b"\xff\xff\xff\x7f"
+        tensors["tokens.offsets"] = (*tensors["tokens.offsets"][:2], memoryview(bytes(data)))
+    elif change == "exponent":
+        description["exponents"]["layers.0.o"] = 1000
+    elif change == "layers":
+        description["layers"].pop()
+    else:
+        key, value = change.split("=")
+        target = description["config"] if key in description["config"] else description["layers"][0]
+        target[key] = int(value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["minus 128", "scale 0", "negative scale", "missing tensor", "shape", "unsorted tokens", "offsets", "exponent",
+     "layers", "window=33", "window=1024", "dim=4294967264", "layers=0", "heads=3", "vocab=299", "head_dim=0",
+     "temperature=70000", "v_shift=41", "up_frac=13", "ffn=-1"],
+)  # fmt: skip
+def test_bad_models_are_refused(change: str, tmp_path: Path) -> None:
+    description, tensors = tiny.tensors_of()
+    _bad(description, tensors, change)
+    path = tmp_path / "bad.zlm"
+    zlm.write(path, description, tensors)
+    with pytest.raises(ModelError, match="bad model"):
+        _ = load(path).native

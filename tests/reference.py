@@ -1,0 +1,273 @@
+"""A second implementation of docs/arithmetic.md in plain Python integers: slow, simple, and the tests' oracle."""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass, field
+from decimal import Decimal, getcontext
+from typing import Any
+
+getcontext().prec = 50
+_PI = Decimal("3.14159265358979323846264338327950288419716939937511")
+
+
+def _sine(x: Decimal) -> Decimal:
+    term, total, n = x, x, 1
+    while abs(term) > Decimal(10) ** -45:
+        term *= -x * x / ((n + 1) * (n + 2))
+        total, n = total + term, n + 2
+    return total
+
+
+def _nearest(x: Decimal) -> int:
+    return int(x.to_integral_value(rounding="ROUND_HALF_UP"))
+
+
+SINE = [max(-32767, min(32767, _nearest(_sine(2 * _PI * i / 1024) * 32768))) for i in range(1025)]
+SIGMOID = [_nearest(32768 / (1 + (Decimal(256 - i) / 16).exp())) for i in range(513)]
+RSQRT = {i: 16 * math.isqrt(2**61 // (2 * i + 1)) for i in range(64, 256)}
+
+Scale = tuple[int, int]
+
+
+def clamp(x: int, m: int) -> int:
+    return max(-m, min(m, x))
+
+
+def rsqrt(x: int) -> Scale:
+    k = 32 - x.bit_length()
+    k -= k & 1
+    y = x << k if k >= 0 else x >> -k
+    r = RSQRT[y >> 24]
+    for _ in range(2):
+        r = r * ((3 * 2**62 - y * (r * r >> 30)) >> 32) >> 31
+    return min(r, 2**31), 46 - k // 2
+
+
+def _fraction(d: int) -> int:
+    f = (d & 0xFFFF) >> 1
+    p = 7575 - (f * 1298 >> 15)
+    p = 22662 - (f * p >> 15)
+    return 32767 - (f * p >> 15)
+
+
+def exp2(d: int) -> int:
+    return _fraction(d) >> min(d >> 16, 31)
+
+
+def weight(d: int) -> int:
+    return 1 + ((_fraction(d) << 11) >> min(d >> 16, 31))
+
+
+def sigmoid(x: int) -> int:
+    t = clamp(x, 16383) + 16384
+    i, f = t >> 6, t & 63
+    return (SIGMOID[i] * (64 - f) + SIGMOID[i + 1] * f + 32) >> 6
+
+
+def sine(phase: int) -> int:
+    phase %= 2**32
+    i, f = phase >> 22, (phase >> 12) % 1024
+    return (SINE[i] * (1024 - f) + SINE[i + 1] * f + 512) >> 10
+
+
+def quantise(x: list[int], frac: int | None) -> tuple[list[int], Scale]:
+    """frac None: normalised."""
+    a = max(abs(v) for v in x)
+    if a == 0:
+        return [0] * len(x), ((2**15, 40) if frac is None else (2**15, 62))
+    s = 31 - a.bit_length()
+    c = (127 << 54) // (a << s)
+    q = [((v << s) * c + 2**53) >> 54 for v in x]
+    if frac is None:
+        r, e = rsqrt((sum(v * v for v in q) << 20) // len(q))
+        return q, (min(r >> 15, 65535), e - 25)
+    t = (a << s) // 127
+    drop = 9 if t >= 2**24 else 8
+    return q, (t >> drop, s + frac - drop)
+
+
+def multiply(a: Scale, b: Scale) -> Scale:
+    m, e = a[0] * b[0] >> 15, a[1] + b[1] - 15
+    return (m >> 1, e - 1) if m >= 2**16 else (m, e)
+
+
+def linear(  # noqa: PLR0917
+    rows: list[list[int]], scales: list[int], exponent: int, q: list[int], scale: Scale, frac: int
+) -> list[int]:
+    s = max(1, min(62, exponent + scale[1] - 15 - frac))
+    unclamped = s + 14 >= (len(q) * 127 * 127).bit_length()
+    out = []
+    for row, w in zip(rows, scales, strict=True):
+        acc = sum(a * b for a, b in zip(row, q, strict=True))
+        v = (acc * (w * scale[0] >> 15) + (1 << (s - 1))) >> s
+        out.append(v if unclamped else clamp(v, 2**30 - 1))
+    return out
+
+
+@dataclass
+class Matrix:
+    rows: list[list[int]]
+    scales: list[int]
+    exponent: int
+
+    def __call__(self, q: list[int], scale: Scale, frac: int) -> list[int]:
+        return linear(self.rows, self.scales, self.exponent, q, scale, frac)
+
+
+@dataclass
+class Cache:
+    keys: list[tuple[list[int], int]] = field(default_factory=list)
+    values: list[tuple[list[int], int]] = field(default_factory=list)
+
+
+def _ints(code: str, data: memoryview) -> list[int]:
+    size = struct.calcsize(code)
+    return list(struct.unpack(f"<{len(data) // size}{code}", data))
+
+
+class Reference:
+    """Feeds one stream; ``file`` is a parsed ``.zlm``."""
+
+    def __init__(self, file: Any) -> None:
+        self.c = file.description["config"]
+        self.exponents = file.description["exponents"]
+        self.layers = file.description["layers"]
+        self.t = file.tensors
+        self.head = self._matrix("head")
+        self.embed_scale = _ints("h", self.t["embed.scale"][2])
+        self.step = _ints("I", self.t["rope.step"][2])
+        names = ("qkv", "o", "gate_up", "down")
+        self.maps = [{n: self._matrix(f"layers.{i}.{n}") for n in names} for i in range(len(self.layers))]
+        self.caches = [[Cache() for _ in range(self.c["kv_heads"])] for _ in self.layers]
+        self.position = 0
+
+    def _matrix(self, name: str) -> Matrix:
+        _, (rows, cols), data = self.t[name + ".q"]
+        flat = _ints("b", data)
+        scales = _ints("h", self.t[name + ".scale"][2])
+        return Matrix([flat[r * cols : (r + 1) * cols] for r in range(rows)], scales, self.exponents[name])
+
+    def _rotate(self, h: list[int]) -> list[int]:
+        n = len(h) // 2
+        k = max(abs(v) for v in h).bit_length() - 14
+        h = [v >> k if k > 0 else v << -k for v in h]
+        out = [0] * (2 * n)
+        for i in range(n):
+            phase = self.position * self.step[i]
+            s, c, a, b = sine(phase), sine(phase + 2**30), h[i], h[n + i]
+            out[i] = (a * c - b * s + 2**14) >> 15
+            out[n + i] = (b * c + a * s + 2**14) >> 15
+        return out
+
+    def _attend(self, query: list[int], layer: dict[str, int], cache: Cache) -> list[int]:
+        q, scale = quantise(self._rotate(query), None)
+        scale = multiply(scale, (layer["temperature"], layer["temperature_exponent"]))
+        keys, values = cache.keys[-self.c["window"] :], cache.values[-self.c["window"] :]
+        score = linear([k for k, _ in keys], [s for _, s in keys], 18, q, scale, 16)
+        e = [exp2(max(score) - s) for s in score]
+        c = 2**38 // sum(e)
+        w = [(a * v + 2**14) >> 15 for a, (_, v) in zip(e, values, strict=True)]
+        sums = [sum(a * v[d] for a, (v, _) in zip(w, values, strict=True)) for d in range(len(query))]
+        return [(s * c + 2**18) >> 19 for s in sums]
+
+    def _attention(self, i: int, x: list[int]) -> list[int]:
+        c, layer = self.c, self.layers[i]
+        n = c["head_dim"]
+        qkv = self.maps[i]["qkv"](*quantise(x, None), 12)
+        heads = [qkv[j : j + n] for j in range(0, len(qkv), n)]
+        queries, keys = heads[: c["heads"]], heads[c["heads"] : c["heads"] + c["kv_heads"]]
+        for key, value, cache in zip(keys, heads[c["heads"] + c["kv_heads"] :], self.caches[i], strict=True):
+            q, (m, e) = quantise(self._rotate(key), None)
+            cache.keys.append((q, min(m >> (e - 18), 32767)))
+            scale = min(max(map(abs, value)) * 66052 >> layer["v_shift"], 32767)
+            cache.values.append((quantise(value, 0)[0], scale))
+        group = c["heads"] // c["kv_heads"]
+        o = [v for h, q in enumerate(queries) for v in self._attend(q, layer, self.caches[i][h // group])]
+        return self.maps[i]["o"](*quantise(o, 39 - layer["v_shift"]), 12)
+
+    def _feed_forward(self, i: int, x: list[int]) -> list[int]:
+        q, scale = quantise(x, None)
+        both, up_frac = self.maps[i]["gate_up"], self.layers[i]["up_frac"]
+        ffn = self.c["ffn"]
+        g = Matrix(both.rows[:ffn], both.scales[:ffn], both.exponent)(q, scale, 10)
+        u = Matrix(both.rows[ffn:], both.scales[ffn:], both.exponent)(q, scale, up_frac)
+        h = []
+        for raw, b in zip(g, u, strict=True):
+            a = clamp(raw, 32767)
+            h.append(((a * sigmoid(a) + 2**14) >> 15) * clamp(b, 32767))
+        return self.maps[i]["down"](*quantise(h, 10 + up_frac), 12)
+
+    def feed(self, token: int) -> list[int]:
+        """Logits after ``token``."""
+        x = [(v * self.embed_scale[token] + 8) >> 4 for v in self.head.rows[token]]
+        for i in range(len(self.layers)):
+            x = [clamp(a + b, 2**30 - 1) for a, b in zip(x, self._attention(i, x), strict=True)]
+            x = [clamp(a + b, 2**30 - 1) for a, b in zip(x, self._feed_forward(i, x), strict=True)]
+        self.position += 1
+        return self.head(*quantise(x, None), 16)
+
+
+def decisions(tokens: list[bytes], target: int) -> list[tuple[int, int, int, int]]:
+    """(low, split, high, bit) of the byte trie's questions on the way to a token."""
+    low, high, depth, out = 0, len(tokens), 0, []
+
+    def ask(split: int) -> None:
+        nonlocal low, high
+        if low < split < high:
+            bit = int(target >= split)
+            out.append((low, split, high, bit))
+            low, high = (split, high) if bit else (low, split)
+
+    while high - low > 1:
+        if depth and len(tokens[low]) == depth:
+            ask(low + 1)
+            if high - low == 1:
+                break
+        for shift in range(7, -1, -1):
+            ask(next((t for t in range(low, high) if tokens[t][depth] >> shift & 1), high))
+        depth += 1
+    return out
+
+
+def probability(weights: list[int], low: int, split: int, high: int) -> int:
+    part, whole = sum(weights[split:high]), sum(weights[low:high])
+    k = max(0, whole.bit_length() - 40)
+    return max(1, min(2**24 - 1, ((part >> k) << 24) // (whole >> k)))
+
+
+class RangeCoder:
+    """Encoder over one unbounded number instead of bytes and carries."""
+
+    def __init__(self) -> None:
+        self.low, self.range, self.bytes = 0, 2**64 - 1, 0  # low counts 2^-64 of the last byte written
+
+    def put(self, p: int, bit: int) -> None:
+        b = (self.range >> 24) * p
+        if bit:
+            self.range = b
+        else:
+            self.low += b
+            self.range -= b
+        while self.range < 2**56:
+            self.low <<= 8
+            self.range <<= 8
+            self.bytes += 1
+
+    def finish(self) -> bytes:
+        top = (self.low + 2**56 - 1) >> 56
+        return top.to_bytes(self.bytes + 1, "big").rstrip(b"\0")
+
+
+def encode(file: Any, tokens: list[bytes], ids: list[int], start: int) -> bytes:
+    """The code string of one stream."""
+    model, coder, previous = Reference(file), RangeCoder(), start
+    for token in ids:
+        logits = model.feed(previous)
+        top = max(logits)
+        weights = [weight(top - v) for v in logits]
+        for low, split, high, bit in decisions(tokens, token):
+            coder.put(probability(weights, low, split, high), bit)
+        previous = token
+    return coder.finish()

@@ -1,0 +1,323 @@
+"""The only door to the C core: turns its result codes into exceptions and its pointers into Python objects.
+
+Every call that computes releases the interpreter lock (cffi does, in API mode).
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zllm.errors import DamagedError, KernelError, ModelError, UsageError
+
+try:
+    from zllm._native._core import ffi, lib
+except ImportError as exc:  # a checkout without its compiled extension
+    raise ImportError(
+        "zllm's compiled core is missing: install the package (pip install .) or run python zllm/_native/build.py"
+    ) from exc
+
+ARITHMETIC_VERSION: int = lib.ZLLM_ARITHMETIC_VERSION
+GIVEN: int = lib.ZLLM_GIVEN
+CONFIG_FIELDS = ("vocab", "dim", "layers", "heads", "kv_heads", "head_dim", "ffn", "window")
+MATRICES = ("qkv", "o", "gate_up", "down")
+_DTYPE_SIZE = {"I8": 1, "U8": 1, "I16": 2, "I32": 4, "U32": 4}
+# A token costs at most log2(vocab * 2^26) = 44 bits (fixed.h); the rest is for the end of the code string.
+_BYTES_PER_TOKEN, _BYTES_PER_STREAM = 6, 16
+
+
+def kernel_names() -> list[str]:
+    """Every kernel that exists anywhere, fastest first."""
+    names: list[str] = []
+    while lib.zllm_kernel_name(len(names)) != ffi.NULL:
+        names.append(ffi.string(lib.zllm_kernel_name(len(names))).decode())
+    return names
+
+
+def kernel_state(name: str) -> str:
+    """'usable', 'unsupported' (by this processor), 'not built' or 'unknown'."""
+    codes = {
+        lib.ZLLM_OK: "usable",
+        lib.ZLLM_E_KERNEL_UNSUPPORTED: "unsupported",
+        lib.ZLLM_E_KERNEL_NOT_BUILT: "not built",
+    }
+    return codes.get(lib.zllm_kernel_state(name.encode()), "unknown")
+
+
+def usable_kernels() -> list[str]:
+    """The kernels that can run here, fastest first."""
+    return [name for name in kernel_names() if kernel_state(name) == "usable"]
+
+
+def _check_kernel(name: str) -> None:
+    state = kernel_state(name)
+    if state == "usable":
+        return
+    why = {
+        "unsupported": "this processor cannot run it",
+        "not built": "it was not built for this processor family",
+        "unknown": "there is none of that name",
+    }[state]
+    raise KernelError(f"kernel {name!r} was demanded, but {why}; usable here: {', '.join(usable_kernels())}")
+
+
+class Cancel:
+    """A flag that C polls."""
+
+    def __init__(self) -> None:
+        self._flag = ffi.new("int32_t *", 0)
+
+    def set(self) -> None:
+        """Make every call that was given this flag end soon, with :class:`KeyboardInterrupt`."""
+        self._flag[0] = 1
+
+
+class Counter:
+    """Bytes of text done; C counts up, anyone may read."""
+
+    def __init__(self) -> None:
+        self._count = ffi.new("uint64_t *", 0)
+
+    @property
+    def value(self) -> int:
+        """The count."""
+        return int(self._count[0])
+
+
+class Model:
+    """A checked and packed model. ``tensors`` maps a name to (dtype, shape, data), as in a ``.zlm`` file.
+
+    Raises:
+        ModelError: a tensor is missing, or has another type, shape or range than the config says.
+        KernelError: the kernel that ``kernel`` or ``ZLLM_KERNEL`` demands cannot be had.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, int],
+        layers: Sequence[Mapping[str, int]],
+        exponents: Mapping[str, int],
+        tensors: Mapping[str, tuple[str, tuple[int, ...], memoryview]],
+        kernel: str | None = None,
+    ) -> None:
+        self._tensors = tensors
+        self._keep: list[Any] = []
+        kernel = kernel or os.environ.get("ZLLM_KERNEL") or None
+        if kernel is not None:
+            _check_kernel(kernel)
+        data = self._data(config, layers, exponents)
+        out = ffi.new("zllm_model **")
+        rc = lib.zllm_model_new(data, ffi.NULL if kernel is None else kernel.encode(), out)
+        if rc == lib.ZLLM_E_MODEL:
+            raise ModelError(f"bad model: {ffi.string(lib.zllm_model_error()).decode()}")
+        _raise(rc)
+        self._model = ffi.gc(out[0], lib.zllm_model_free, size=lib.zllm_model_memory(out[0]))
+        self.vocab = config["vocab"]
+        self.kernel: str = ffi.string(lib.zllm_model_kernel(self._model)).decode()
+        self.memory: int = lib.zllm_model_memory(self._model)
+        self.stream_memory: int = lib.zllm_stream_memory(self._model)
+        self._keep.clear()
+        self._tensors = {}
+
+    def _data(
+        self, config: Mapping[str, int], layers: Sequence[Mapping[str, int]], exponents: Mapping[str, int]
+    ) -> Any:
+        data = ffi.new("zllm_model_data *")
+        for name in CONFIG_FIELDS:
+            setattr(data.config, name, _uint32(config, name))
+        if len(layers) != data.config.layers:
+            raise ModelError("bad model: the number of layers is not the one that the config says")
+        data.token_bytes, data.token_bytes_size = self._tensor("tokens.bytes", "U8", None, "uint8_t")
+        data.token_offsets, _ = self._tensor("tokens.offsets", "U32", (data.config.vocab + 1,), "uint32_t")
+        data.embed_scale, _ = self._tensor("embed.scale", "I16", (data.config.vocab,), "int16_t")
+        data.rope_step, _ = self._tensor("rope.step", "U32", (data.config.head_dim // 2,), "uint32_t")
+        self._weights(data.head, "head", exponents)
+        array_of_layers = ffi.new("zllm_layer[]", len(layers))
+        self._keep.append(array_of_layers)
+        for i, values in enumerate(layers):
+            layer = array_of_layers[i]
+            for name in MATRICES:
+                self._weights(getattr(layer, name), f"layers.{i}.{name}", exponents)
+            layer.temperature = _uint32(values, "temperature")
+            layer.temperature_exponent = _int32(values, "temperature_exponent")
+            layer.v_shift = _uint32(values, "v_shift")
+            layer.up_frac = _uint32(values, "up_frac")
+        data.layers = array_of_layers
+        return data
+
+    def _tensor(self, name: str, dtype: str, shape: tuple[int, ...] | None, ctype: str) -> tuple[Any, int]:
+        if name not in self._tensors:
+            raise ModelError(f"bad model: tensor {name} is missing")
+        got_dtype, got_shape, view = self._tensors[name]
+        size = _DTYPE_SIZE[dtype]
+        for n in got_shape:
+            size *= n
+        if got_dtype != dtype or (shape is not None and got_shape != shape) or len(view) != size:
+            raise ModelError(f"bad model: tensor {name} has type {got_dtype} and shape {got_shape}")
+        # Copied when it does not start at a multiple of its element size, as C demands.
+        buffer = ffi.from_buffer("char[]", view)
+        if int(ffi.cast("uintptr_t", buffer)) % _DTYPE_SIZE[dtype]:
+            buffer = ffi.from_buffer("char[]", bytearray(view))
+        self._keep.append(buffer)
+        return ffi.cast(f"{ctype} *", buffer), size
+
+    def _weights(self, out: Any, name: str, exponents: Mapping[str, int]) -> None:
+        shape = self._tensors.get(name + ".q", ("", (), memoryview(b"")))[1]
+        if len(shape) != 2:
+            raise ModelError(f"bad model: tensor {name}.q is missing or is no matrix")
+        out.rows, out.cols = shape
+        out.q, _ = self._tensor(name + ".q", "I8", shape, "int8_t")
+        out.scale, _ = self._tensor(name + ".scale", "I16", shape[:1], "int16_t")
+        out.exponent = _int32(exponents, name)
+
+    def encode(
+        self,
+        streams: Sequence[Sequence[int]],
+        start: int,
+        lanes: int = 32,
+        cancel: Cancel | None = None,
+        counter: Counter | None = None,
+    ) -> list[bytes]:
+        """The code string of each stream of token ids; an id with :data:`GIVEN` set is context only.
+
+        Raises:
+            KeyboardInterrupt: ``cancel`` was set.
+        """
+        work = ffi.new("zllm_stream[]", len(streams))
+        keep = []
+        for item, ids in zip(work, streams, strict=True):
+            tokens = ids if isinstance(ids, array) and ids.typecode == "I" else array("I", ids)
+            room = ffi.new("uint8_t[]", _BYTES_PER_STREAM + _BYTES_PER_TOKEN * len(tokens))
+            view = ffi.from_buffer("uint32_t[]", tokens)
+            keep += [tokens, room, view]
+            item.tokens, item.n_tokens, item.coded, item.coded_size = view, len(tokens), room, len(room)
+        flag = cancel._flag if cancel else ffi.NULL
+        count = counter._count if counter else ffi.NULL
+        _raise(lib.zllm_encode(self._model, work, len(streams), start, lanes, flag, count))
+        return [bytes(ffi.buffer(item.coded, item.coded_size)) for item in work]
+
+    def decode(
+        self,
+        streams: Sequence[tuple[bytes | memoryview, int, Sequence[int]]],
+        start: int,
+        lanes: int = 32,
+        cancel: Cancel | None = None,
+        counter: Counter | None = None,
+    ) -> list[bytes]:
+        """The bytes of each (code string, size in bytes, cuts).
+
+        Raises:
+            DamagedError: a code string is not one that :meth:`encode` makes.
+            KeyboardInterrupt: ``cancel`` was set.
+        """
+        work = ffi.new("zllm_stream[]", len(streams))
+        keep = []
+        for item, (coded, size, cuts) in zip(work, streams, strict=True):
+            data = ffi.new("uint8_t[]", max(1, size))
+            # A copy: a memoryview with a live cffi buffer crashes the cycle collector (it cannot be cleared), and an
+            # exception's traceback is enough of a cycle.
+            source = ffi.from_buffer("uint8_t[]", bytes(coded))
+            offsets = ffi.new("uint64_t[]", list(cuts))
+            keep += [data, source, offsets]
+            item.data, item.size = data, size
+            item.coded, item.coded_size = source, len(source)
+            item.cuts, item.n_cuts = offsets, len(cuts)
+        flag = cancel._flag if cancel else ffi.NULL
+        count = counter._count if counter else ffi.NULL
+        _raise(lib.zllm_decode(self._model, work, len(streams), start, lanes, flag, count))
+        return [bytes(ffi.buffer(item.data, item.size)) for item in work]
+
+    def evaluate(self, tokens: Sequence[int]) -> tuple[array[int], array[int]]:
+        """(logits int32 [n * vocab] in log2 units of 2^-16, prefix sums uint64 [n * (vocab + 1)]), flat."""
+        ids = array("I", tokens)
+        logits = array("i", bytes(4 * len(ids) * self.vocab))
+        sums = array("Q", bytes(8 * len(ids) * (self.vocab + 1)))
+        _raise(
+            lib.zllm_evaluate(
+                self._model,
+                ffi.from_buffer("uint32_t[]", ids),
+                len(ids),
+                ffi.from_buffer("int32_t[]", logits),
+                ffi.from_buffer("uint64_t[]", sums),
+            )
+        )
+        return logits, sums
+
+
+def coder_encode(bits: bytes, probabilities: Sequence[int]) -> bytes:
+    """The range coder alone: ``bits`` of 0 and 1, probability of a one in 2^-24 for each."""
+    values = array("I", probabilities)
+    if len(values) != len(bits):
+        raise UsageError("as many probabilities as bits are needed")
+    room = ffi.new("uint8_t[]", 4 * len(bits) + 16)
+    size = ffi.new("size_t *", len(room))
+    _raise(lib.zllm_coder_encode(bits, ffi.from_buffer("uint32_t[]", values), len(bits), room, size))
+    return bytes(ffi.buffer(room, size[0]))
+
+
+def coder_decode(coded: bytes, probabilities: Sequence[int]) -> bytes:
+    """The bits that :func:`coder_encode` was given."""
+    values = array("I", probabilities)
+    bits = ffi.new("uint8_t[]", max(1, len(values)))
+    lib.zllm_coder_decode(coded, len(coded), ffi.from_buffer("uint32_t[]", values), len(values), bits)
+    return bytes(ffi.buffer(bits, len(values)))
+
+
+def rsqrt(x: int) -> tuple[int, int]:
+    """(r, e) with r * 2^-e about 1 / sqrt(x)."""
+    e = ffi.new("int32_t *")
+    return int(lib.zllm_rsqrt(x, e)), int(e[0])
+
+
+def exp2(d: int) -> int:
+    """2^(-d / 2^16) in 2^-15."""
+    return int(lib.zllm_exp2(d))
+
+
+def sigmoid(x: int) -> int:
+    """Sigmoid of x / 2^10 in 2^-15."""
+    return int(lib.zllm_sigmoid(x))
+
+
+def sincos(phase: int) -> tuple[int, int]:
+    """Sine and cosine of a turn's phase / 2^32, in 2^-15."""
+    s, c = ffi.new("int32_t *"), ffi.new("int32_t *")
+    lib.zllm_sincos(phase, s, c)
+    return int(s[0]), int(c[0])
+
+
+def quantise(x: Sequence[int], normalise: bool) -> tuple[list[int], int, int]:
+    """(q, mantissa, exponent) of one row of int32."""
+    q = ffi.new("int8_t[]", len(x))
+    m, e = ffi.new("uint32_t *"), ffi.new("int32_t *")
+    lib.zllm_quantise(ffi.new("int32_t[]", list(x)), len(x), int(normalise), q, m, e)
+    return list(q), int(m[0]), int(e[0])
+
+
+def _uint32(values: Mapping[str, int], name: str) -> int:
+    return _integer(values, name, 0, 2**32 - 1)
+
+
+def _int32(values: Mapping[str, int], name: str) -> int:
+    return _integer(values, name, -(2**31), 2**31 - 1)
+
+
+def _integer(values: Mapping[str, int], name: str, low: int, high: int) -> int:
+    value = values.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ModelError(f"bad model: {name} is missing or out of range")
+    return value
+
+
+def _raise(rc: int) -> None:
+    if rc == lib.ZLLM_OK:
+        return
+    if rc == lib.ZLLM_E_CANCELLED:
+        raise KeyboardInterrupt
+    if rc == lib.ZLLM_E_MEMORY:
+        raise MemoryError("out of memory in the model's working space")
+    if rc == lib.ZLLM_E_DATA:
+        raise DamagedError("the coded text is damaged, or was made by another model")
+    raise UsageError(f"the coder refused its arguments (code {rc})")

@@ -1,0 +1,48 @@
+"""cffi (API mode) build of the C core: one plain extension, kernels chosen at run time, no machine flags."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+
+from cffi import FFI
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = [
+    "csrc/dispatch.c",
+    "csrc/fixed.c",
+    "csrc/kernel_generic.c",
+    "csrc/model.c",
+    "csrc/stream.c",
+    "csrc/transformer.c",
+    "csrc/trie.c",
+    "csrc/x86/kernel_avx2.c",
+    "csrc/x86/kernel_avx512vnni.c",
+]
+# -ffp-contract=off and no fast-math: there is no floating point to contract, and it stays so.
+EXTRA = shlex.split(os.environ.get("ZLLM_CI_CFLAGS", ""))
+FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fvisibility=hidden", *EXTRA]
+
+
+def declarations() -> str:
+    """The public header without its preprocessor lines; constants are declared by name."""
+    text = (ROOT / "csrc" / "include" / "zllm.h").read_text(encoding="utf-8")
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
+
+
+ffi = FFI()
+ffi.cdef("#define ZLLM_ARITHMETIC_VERSION ...\n#define ZLLM_GIVEN ...\n" + declarations())
+ffi.set_source(
+    "zllm._native._core",
+    '#include "zllm.h"',
+    sources=SOURCES,
+    include_dirs=["csrc/include", "csrc"],
+    extra_compile_args=FLAGS,
+)
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    ffi.compile(verbose=True)

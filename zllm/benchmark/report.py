@@ -1,0 +1,136 @@
+"""What a run found, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+REFERENCE = "zstd -19"
+_MB = 1e6
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender on one workload. Sizes in bytes, times in seconds; ``exact``: decoding gave back every byte."""
+
+    name: str
+    size: int
+    fixed: int
+    encode_seconds: float
+    decode_seconds: float
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Section:
+    """One workload and its rows."""
+
+    title: str
+    files: int
+    raw: int
+    rows: tuple[Row, ...]
+
+    def reference(self) -> Row | None:
+        """The row that speeds and sizes are related to."""
+        return next((row for row in self.rows if row.name == REFERENCE), None)
+
+    def facts(self, row: Row) -> dict[str, object]:
+        """All figures of a row: sizes in bytes, speeds in MB (10^6 bytes of file data) a second, ratios to zstd -19."""
+        reference = self.reference()
+        facts: dict[str, object] = {
+            "name": row.name,
+            "size": row.size,
+            "fixed": row.fixed,
+            "net_size": row.size - row.fixed,
+            "bits_per_byte": round(8 * row.size / self.raw, 4) if self.raw else None,
+            "size_ratio": round(row.size / reference.size, 4) if reference else None,
+            "exact": row.exact,
+        }
+        for way in ("encode", "decode"):
+            seconds = max(getattr(row, f"{way}_seconds"), 1e-9)
+            facts[f"{way}_mb_s"] = round(self.raw / _MB / seconds, 4)
+            ratio = getattr(reference, f"{way}_seconds") / seconds if reference else None
+            facts[f"{way}_speed_ratio"] = None if ratio is None else round(ratio, 4)
+        return facts
+
+
+@dataclass
+class Report:
+    """All sections, how they were made, and what has to be said about them."""
+
+    settings: dict[str, str | int | None]
+    sections: list[Section] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def exact(self) -> bool:
+        """Whether everything that was coded came back."""
+        return all(row.exact for section in self.sections for row in section.rows)
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON; sizes in bytes, speeds in MB (10^6 bytes of file data) a second, ratios to zstd -19 of this run."""
+        return {
+            "settings": self.settings,
+            "exact": self.exact,
+            "sections": [
+                {
+                    "title": section.title,
+                    "files": section.files,
+                    "bytes": section.raw,
+                    "rows": [section.facts(row) for row in section.rows],
+                }
+                for section in self.sections
+            ],
+            "notes": self.notes,
+        }
+
+    def to_json(self) -> str:
+        """:meth:`as_dict` as text."""
+        return json.dumps(self.as_dict(), indent=2)
+
+    def table(self) -> str:
+        """For people."""
+        lines = []
+        for section in self.sections:
+            lines += [f"{section.title}: {section.files} files, {section.raw:,} bytes", *_table(section), ""]
+        lines += self.notes
+        return "\n".join(lines).rstrip() + "\n"
+
+
+_HEADINGS = ("", "bytes", "net of fixed", "bits/byte", "size/zstd-19", "enc MB/s", "x zstd-19", "dec MB/s", "x zstd-19")
+
+
+def _table(section: Section) -> list[str]:
+    cells = [_HEADINGS]
+    for row in sorted(section.rows, key=lambda row: row.size):
+        facts = section.facts(row)
+        cells.append(
+            (
+                row.name,
+                f"{row.size:,}",
+                f"{row.size - row.fixed:,}" if row.fixed else "",
+                _number(facts["bits_per_byte"], 3),
+                _number(facts["size_ratio"], 3),
+                _number(facts["encode_mb_s"], 2),
+                _number(facts["encode_speed_ratio"], 2),
+                _number(facts["decode_mb_s"], 2),
+                _number(facts["decode_speed_ratio"], 3),
+            )
+        )
+    lines = _aligned(cells)
+    wrong = [f"  WRONG: what {row.name} gave back is not what went in" for row in section.rows if not row.exact]
+    return lines + wrong
+
+
+def _number(value: object, digits: int) -> str:
+    return f"{value:.{digits}f}" if isinstance(value, (int, float)) else "-"
+
+
+def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+    used = [column for column in range(len(cells[0])) if any(row[column] for row in cells[1:])]
+    widths = {column: max(len(row[column]) for row in cells) for column in used}
+    return [
+        "  " + "  ".join(row[c].ljust(widths[c]) if c == 0 else row[c].rjust(widths[c]) for c in used).rstrip()
+        for row in cells
+    ]

@@ -1,0 +1,100 @@
+"""Cuts groups of members into frames and gives each frame the codec that pays.
+
+The promise: a group never codes larger than zstd at the level's zstd level makes of it, because zstd at that level
+always really runs and is what everything else has to beat.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from zllm.chooser.categories import Category
+from zllm.chooser.levels import Level
+from zllm.chooser.pieces import CodedFrame, Group, Piece, cut_pieces
+from zllm.chooser.reasons import Reason
+from zllm.chooser.text import TextCoder, Unit
+from zllm.codecs.base import Codec, Run
+from zllm.codecs.lz4 import Lz4Codec
+from zllm.codecs.store import StoreCodec
+from zllm.codecs.zstd import ZstdCodec
+
+__all__ = ["MAX_FRAME", "CodedFrame", "Group", "GroupCoder"]
+
+# The container's limit for one frame.
+MAX_FRAME = 64 << 20
+_LLM_CATEGORIES = (Category.TEXT, Category.STRUCTURED)
+
+
+class GroupCoder:
+    """Codes groups at one level, with one model or none.
+
+    ``progress`` is called with bytes of group data done since the last call, from any thread; over one
+    :meth:`encode` the calls add up to the groups' sizes. Setting ``cancelled`` ends :meth:`encode` early.
+    """
+
+    def __init__(
+        self,
+        level: Level,
+        llm: Codec | None = None,
+        threads: int = 1,
+        progress: Callable[[int], None] | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> None:
+        self.level = level
+        self.llm = llm if level.llm else None
+        self.run = Run(threads, progress, cancelled or threading.Event())
+        self._fast: Codec = Lz4Codec() if level.fast_codec == "lz4" else ZstdCodec(level.zstd_level)
+
+    def encode(self, groups: Sequence[Group]) -> list[list[CodedFrame]]:
+        """The frames of each group, in the groups' order; a group's frames' raw sizes add up to its size.
+
+        Raises:
+            KeyboardInterrupt: the run was cancelled.
+        """
+        owned = [(at, piece) for at, group in enumerate(groups) for piece in self._units(group)]
+        text = [pair for pair in owned if self._for_llm(groups[pair[0]])]
+        other = [pair for pair in owned if not self._for_llm(groups[pair[0]])]
+        result: list[list[CodedFrame]] = [[] for _ in groups]
+        for (at, piece), payload in zip(other, self._fast_payloads(other, self.run), strict=True):
+            result[at].append(self._fast_frame(groups[at], piece, payload))
+        for (at, _), frames in zip(text, self._text_frames(text), strict=True):
+            result[at].extend(frames)
+        return result
+
+    def _for_llm(self, group: Group) -> bool:
+        return self.llm is not None and group.category in _LLM_CATEGORIES
+
+    def _units(self, group: Group) -> list[Piece]:
+        """A single large member is one zstd frame, whole; small members share frames of the level's size."""
+        limit = self.level.solid_frame if group.cuts else MAX_FRAME
+        return cut_pieces(Piece(group.data, group.cuts), limit)
+
+    def _text_frames(self, owned: Sequence[tuple[int, Piece]]) -> list[list[CodedFrame]]:
+        if self.llm is None or not owned:
+            return []
+        # Text is counted as done when the model is done with it: zstd takes a twentieth of the time.
+        quiet = Run(self.run.threads, None, self.run.cancelled)
+        payloads = self._fast_payloads(owned, quiet)
+        units = [Unit(piece, payload) for (_, piece), payload in zip(owned, payloads, strict=True)]
+        return TextCoder(self.level, self.llm, self._fast, self.run).encode(units)
+
+    def _fast_payloads(self, owned: Sequence[tuple[int, Piece]], run: Run) -> list[bytes]:
+        # Largest first, so that no thread is left alone with a large one at the end.
+        order = sorted(range(len(owned)), key=lambda index: -len(owned[index][1].data))
+        payloads = self._fast.encode_batch([(owned[index][1].data, owned[index][1].cuts) for index in order], run)
+        by_index = dict(zip(order, payloads, strict=True))
+        return [by_index[index] for index in range(len(owned))]
+
+    def _fast_frame(self, group: Group, piece: Piece, payload: bytes) -> CodedFrame:
+        size = len(piece.data)
+        if len(payload) >= size:
+            return CodedFrame(StoreCodec.id, False, size, bytes(piece.data), Reason.STORE_INCOMPRESSIBLE)
+        return CodedFrame(self._fast.id, False, size, payload, self._fast_reason(group))
+
+    def _fast_reason(self, group: Group) -> Reason:
+        if self.level.fast_codec == "lz4":
+            return Reason.LZ4_LEVEL
+        if not self.level.llm:
+            return Reason.ZSTD_LEVEL
+        return Reason.ZSTD_NO_MODEL if group.category in _LLM_CATEGORIES else Reason.ZSTD_NOT_TEXT

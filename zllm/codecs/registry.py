@@ -1,0 +1,130 @@
+"""Which codec has which id. Nothing is imported before it is asked for.
+
+Third parties add codecs by an entry point of group ``zllm.codecs``: its value is the :class:`~zllm.codecs.base.Codec`
+subclass, its name the subclass's ``name``, its ``id`` between 64 and 255. Ids below 64 are zllm's own.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib import metadata
+
+from zllm.codecs.base import Codec
+from zllm.errors import MissingCodecError, UsageError
+
+ENTRY_POINT_GROUP = "zllm.codecs"
+FIRST_FOREIGN_ID = 64
+LAST_ID = 255
+
+# id: (name, module, class). Ids are never reused, and a codec that was ever written stays here for ever.
+_BUILTIN: dict[int, tuple[str, str, str]] = {
+    0: ("store", "zllm.codecs.store", "StoreCodec"),
+    1: ("lz4", "zllm.codecs.lz4", "Lz4Codec"),
+    2: ("zstd", "zllm.codecs.zstd", "ZstdCodec"),
+    3: ("llm", "zllm.codecs.llm", "LlmCodec"),
+}
+
+
+def codec_class(codec_id: int) -> type[Codec]:
+    """The class with this id.
+
+    Raises:
+        MissingCodecError: no installed package provides it.
+        UsageError: two installed packages claim the id.
+    """
+    builtin = _BUILTIN.get(codec_id)
+    if builtin is not None:
+        return _import(builtin)
+    found, failure = _foreign()
+    claims = [codec for codec in found if codec.id == codec_id]
+    if len(claims) > 1:
+        names = " and ".join(f"{codec.__module__}.{codec.__qualname__}" for codec in claims)
+        raise UsageError(f"codec id {codec_id} is claimed by {names}: uninstall one of them")
+    if not claims:
+        raise MissingCodecError(codec_id) from failure
+    return claims[0]
+
+
+def get(codec_id: int, model: object | None = None) -> Codec:
+    """An instance of the codec with this id. ``model`` goes to codecs that need one (see ``Codec.needs_model``).
+
+    Raises:
+        MissingCodecError: no installed package provides it.
+        UsageError: the codec needs a model and none was given, or two packages claim the id.
+    """
+    return _instance(codec_class(codec_id), model)
+
+
+def by_name(name: str, model: object | None = None) -> Codec:
+    """An instance of the codec with this name.
+
+    Raises:
+        UsageError: there is none, or it needs a model and none was given.
+    """
+    for builtin in _BUILTIN.values():
+        if builtin[0] == name:
+            return _instance(_import(builtin), model)
+    found, failure = _foreign()
+    for codec in found:
+        if codec.name == name:
+            return _instance(codec, model)
+    raise UsageError(f"no codec is called {name!r}; there are {', '.join(sorted(_names(found)))}") from failure
+
+
+def names() -> dict[int, str]:
+    """Name by id, of all installed codecs."""
+    found, _ = _foreign()
+    result = {codec_id: builtin[0] for codec_id, builtin in _BUILTIN.items()}
+    result.update({codec.id: codec.name for codec in found})
+    return result
+
+
+def name_of(codec_id: int) -> str:
+    """The name for listings; ``codec-<id>`` where no installed package knows it."""
+    builtin = _BUILTIN.get(codec_id)
+    return builtin[0] if builtin is not None else names().get(codec_id, f"codec-{codec_id}")
+
+
+def _names(found: list[type[Codec]]) -> set[str]:
+    return {builtin[0] for builtin in _BUILTIN.values()} | {codec.name for codec in found}
+
+
+def _import(builtin: tuple[str, str, str]) -> type[Codec]:
+    _, module, class_name = builtin
+    result: type[Codec] = getattr(importlib.import_module(module), class_name)
+    return result
+
+
+def _instance(codec: type[Codec], model: object | None) -> Codec:
+    if not codec.needs_model:
+        return codec()
+    if model is None:
+        raise UsageError(f"the codec {codec.name!r} needs a model")
+    # Codec itself says nothing of constructors: those of codecs that need a model take it as their one argument.
+    make: type = codec
+    instance: Codec = make(model)
+    return instance
+
+
+def _foreign() -> tuple[list[type[Codec]], Exception | None]:
+    """Codecs of other packages, and the first failure to load one: it matters only if nothing else has the id."""
+    found: list[type[Codec]] = []
+    failure: Exception | None = None
+    for entry in metadata.entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            found.append(_checked(entry.name, entry.load()))
+        except Exception as error:  # someone else's code: whatever it raises must not keep our codecs from working
+            failure = failure or error
+    return found, failure
+
+
+def _checked(name: str, codec: object) -> type[Codec]:
+    if not (isinstance(codec, type) and issubclass(codec, Codec)):
+        raise UsageError(f"entry point {name!r} of {ENTRY_POINT_GROUP} is not a Codec subclass")
+    if not FIRST_FOREIGN_ID <= codec.id <= LAST_ID:
+        raise UsageError(
+            f"codec {codec.name!r} has id {codec.id}; ids {FIRST_FOREIGN_ID} to {LAST_ID} are for plug-ins"
+        )
+    if codec.name != name:
+        raise UsageError(f"entry point {name!r} gives a codec called {codec.name!r}")
+    return codec

@@ -1,0 +1,30 @@
+"""Codec 0: the bytes themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from zllm.codecs.base import Buffer, Codec
+from zllm.errors import DamagedError
+
+
+class StoreCodec(Codec):
+    """The payload is the data."""
+
+    name: ClassVar[str] = "store"
+    id: ClassVar[int] = 0
+
+    def encode(self, data: Buffer, cuts: Sequence[int] = ()) -> bytes:
+        """``data`` as it is."""
+        return bytes(data)
+
+    def decode(self, payload: Buffer, size: int, cuts: Sequence[int] = ()) -> bytes:
+        """``payload`` as it is.
+
+        Raises:
+            DamagedError: the payload is not ``size`` bytes long.
+        """
+        if len(payload) != size:
+            raise DamagedError(f"stored frame has {len(payload)} bytes instead of {size}")
+        return bytes(payload)

@@ -1,0 +1,135 @@
+"""The ``.zlm`` model file: a safetensors container of integer tensors, with a JSON description.
+
+``u64 header length, header JSON, tensor data``. The header maps a tensor's name to its dtype, shape and data offsets;
+``__metadata__.zllm`` holds the description as JSON text. Everything is checked before it is used, nothing is executed.
+See ``docs/model-format.md``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zllm.errors import ModelError
+from zllm.models.config import ModelConfig
+
+MAX_HEADER = 16 << 20
+MAX_FILE = 4 << 30
+FORMAT = 1
+_SIZES = {"I8": 1, "U8": 1, "I16": 2, "I32": 4, "U32": 4}
+
+Tensor = tuple[str, tuple[int, ...], memoryview]  # dtype, shape, data
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A parsed file. ``description`` is the JSON: name, origin, arithmetic, config, layers, exponents."""
+
+    description: dict[str, Any]
+    tensors: dict[str, Tensor]
+    sha256: bytes
+    size: int
+
+    @property
+    def config(self) -> ModelConfig:
+        """The model's shape."""
+        return ModelConfig.from_dict(self.description["config"])
+
+    @property
+    def tokenizer_sha256(self) -> bytes:
+        """SHA-256 of the token table: offsets (little-endian u32), then the tokens' bytes."""
+        digest = hashlib.sha256(self.tensors["tokens.offsets"][2])
+        digest.update(self.tensors["tokens.bytes"][2])
+        return digest.digest()
+
+
+def write(path: Path, description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Write a model file; tensors go by descending element size so that each is aligned."""
+    header: dict[str, Any] = {"__metadata__": {"zllm": json.dumps(description, sort_keys=True)}}
+    order = sorted(tensors, key=lambda name: (-_SIZES[tensors[name][0]], name))
+    offset = 0
+    for name in order:
+        dtype, shape, data = tensors[name]
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, offset + len(data)]}
+        offset += len(data)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for name in order:
+            file.write(tensors[name][2])
+    temporary.replace(path)
+
+
+def read(path: Path) -> ModelFile:
+    """Read and check a model file.
+
+    Raises:
+        ModelError: it is not one, or is damaged.
+        OSError: it cannot be read.
+    """
+    if path.stat().st_size > MAX_FILE:
+        raise ModelError(f"{path}: larger than any model")
+    try:
+        return parse(path.read_bytes())
+    except ModelError as exc:
+        raise ModelError(f"{path}: {exc}") from exc
+
+
+def parse(data: bytes) -> ModelFile:
+    """As :func:`read`, from memory."""
+    if len(data) < 8:
+        raise ModelError("not a model file: too short")
+    (length,) = struct.unpack_from("<Q", data)
+    if not 2 <= length <= min(MAX_HEADER, len(data) - 8):
+        raise ModelError("not a model file: bad header length")
+    try:
+        header = json.loads(data[8 : 8 + length])
+        description = json.loads(header.pop("__metadata__")["zllm"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+        raise ModelError(f"not a model file: bad header ({type(exc).__name__})") from exc
+    body = memoryview(data)[8 + length :]
+    tensors = {str(name): _tensor(str(name), entry, body) for name, entry in header.items()}
+    if sum(len(t[2]) for t in tensors.values()) != len(body):
+        raise ModelError("bad model file: its tensors do not fill it")
+    _check_description(description)
+    for name in ("tokens.bytes", "tokens.offsets", "tokenizer.json"):
+        if name not in tensors:
+            raise ModelError(f"bad model: tensor {name} is missing")
+    return ModelFile(description, tensors, hashlib.sha256(data).digest(), len(data))
+
+
+def _check_description(description: Any) -> None:
+    kinds = {"format": int, "name": str, "origin": str, "arithmetic": int, "config": dict, "layers": list}
+    if not isinstance(description, dict):
+        raise ModelError("bad model file: no description")
+    for key, kind in {**kinds, "exponents": dict}.items():
+        if not isinstance(description.get(key), kind):
+            raise ModelError(f"bad model file: its description has no proper {key!r}")
+    if description["format"] != FORMAT:
+        raise ModelError(f"model file format {description['format']} is not {FORMAT}, the one this program reads")
+    if not all(isinstance(layer, dict) for layer in description["layers"]):
+        raise ModelError("bad model file: its description has no proper 'layers'")
+
+
+def _tensor(name: str, entry: Any, body: memoryview) -> Tensor:
+    try:
+        dtype, shape = str(entry["dtype"]), tuple(entry["shape"])
+        start, end = entry["data_offsets"]
+        size = _SIZES[dtype]
+        for n in (*shape, start, end):
+            if not isinstance(n, int) or isinstance(n, bool) or n < 0:
+                raise ValueError
+        for n in shape:
+            size *= n
+        if not start <= end <= len(body) or end - start != size:
+            raise ValueError
+    except (KeyError, TypeError, ValueError) as exc:
+        raise ModelError(f"bad model file: tensor {name} does not fit its file") from exc
+    return dtype, shape, body[start:end]
