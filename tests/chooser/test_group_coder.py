@@ -3,7 +3,7 @@ import random
 import threading
 
 import pytest
-from fake_llm import FakeLlm, share
+from chooser.fake_llm import FakeLlm, share
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

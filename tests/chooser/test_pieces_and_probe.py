@@ -1,7 +1,7 @@
 import itertools
 
 import pytest
-from fake_llm import FakeLlm, share
+from chooser.fake_llm import FakeLlm, share
 from hypothesis import given
 from hypothesis import strategies as st
 

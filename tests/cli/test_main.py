@@ -1,0 +1,152 @@
+"""Dispatch, messages and exit codes that need no archive."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zllm.cli import options, output, patterns
+from zllm.cli.main import COMMANDS, choose
+from zllm.cli.walk import member_name
+from zllm.errors import DamagedError, MissingCodecError, UsageError
+
+Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], ("filter", [])),
+        (["-d"], ("filter", ["-d"])),
+        (["-9", "-c"], ("filter", ["-9", "-c"])),
+        (["create", "a", "b"], ("create", ["a", "b"])),
+        (["-cvf", "a", "b"], ("create", ["-v", "-f", "a", "b"])),
+        (["xf", "a"], ("extract", ["-f", "a"])),
+        (["-tvvf", "a"], ("list", ["-v", "-v", "-f", "a"])),
+    ],
+)
+def test_choose(words: list[str], expected: tuple[str, list[str]]) -> None:
+    assert choose(words) == expected
+
+
+def test_unzllm_always_decodes() -> None:
+    assert choose(["create"], "unzllm") == ("filter", ["-d", "create"])
+
+
+def test_unknown_commands_are_named(zllm: Run) -> None:
+    result = zllm("creat", "a.zllm", "x", code=2)
+    assert result.stderr == b"zllm: 'creat' is no command. zllm --help lists them\n"
+
+
+def test_help_names_every_command_and_exit_code(zllm: Run) -> None:
+    text = zllm("--help").stdout.decode()
+    assert all(f"  {name} " in text for name in COMMANDS)
+    assert "exit codes: 0" in text
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_every_command_has_help(command: str, zllm: Run) -> None:
+    assert zllm(command, "--help").stdout.startswith(b"usage: zllm")
+
+
+def test_help_of_create_says_what_each_level_does(zllm: Run) -> None:
+    from zllm.chooser.levels import LEVELS
+
+    text = zllm("create", "--help").stdout.decode()
+    assert all(f"{number}  {level.description}" in text for number, level in LEVELS.items())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["create"], ["create", "a.zllm"], ["list"], ["create", "a.zllm", ".", "--level", "10"],
+     ["list", "--nonsense", "a"], ["create", "a.zllm", ".", "-j", "0"], ["cat", "a.zllm"],
+     ["create", "a.zllm", ".", "-C"]],
+)  # fmt: skip
+def test_usage_errors_are_one_line_and_code_2(words: list[str], zllm: Run, tmp_path: Path) -> None:
+    result = zllm(*words, code=2)
+    assert result.stderr.count(b"\n") == 1
+    assert result.stderr.startswith(b"zllm: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bad_variable_is_named(zllm: Run) -> None:
+    result = zllm("create", "a.zllm", ".", code=2, env={**os.environ, "ZLLM_THREADS": "many"})
+    assert b"ZLLM_THREADS=many" in result.stderr
+
+
+def test_version(zllm: Run) -> None:
+    assert zllm("--version").stdout.startswith(b"zllm ")
+
+
+@given(st.text())
+def test_nothing_unprintable_is_printed(name: str) -> None:
+    shown = output.printable(name)
+    assert shown.isprintable()
+    if name.isprintable() and "\\" not in name:
+        assert shown == name
+
+
+def test_printable_escapes_as_tar_does() -> None:
+    assert output.printable("a\nb\x1b[31m" + os.fsdecode(b"\xff")) == "a\\nb\\033[31m\\377"
+
+
+def test_the_gravest_code_wins() -> None:
+    console = output.Console()
+    console.print = lambda _: None
+    for status, expected in ((1, 1), (2, 2), (1, 2), (4, 4), (2, 4), (3, 3), (4, 3)):
+        console.raise_status(status)
+        assert console.status == expected
+
+
+def test_messages() -> None:
+    full = OSError(28, "No space left on device", "out")
+    assert output.message(full).startswith("out: No space left on device: free")
+    assert "please report" in output.message(ValueError("boom"))
+    assert output.message(DamagedError("frame 3 does not match")) == "frame 3 does not match"
+    assert "codec id 9" in output.message(MissingCodecError(9))
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (1234567, "1.23 MB"), (5e15, "5e+03 TB")]
+)
+def test_size(size: float, text: str) -> None:
+    assert output.size(size) == text
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("a/b", "a/b"), ("/etc/hosts", "etc/hosts"), ("../../x", "x"), ("a/../b", "b"), (".", "."), ("..", "."),
+     ("/", "."), ("./a", "./a"), ("dir/", "dir")],
+)  # fmt: skip
+def test_member_names_lead_nowhere_else(path: str, name: str) -> None:
+    assert member_name(path) == name
+
+
+def test_folders_keep_their_place() -> None:
+    words = options.order_folders(["a.zllm", "-C", "x", "1", "-Cy", "2", "--directory=z", "--", "-C"])
+    assert words == ["a.zllm", "\0x", "1", "\0y", "2", "\0z", "--", "-C"]
+    assert [options.folder_of(word) for word in words[:3]] == [None, "x", None]
+    with pytest.raises(UsageError):
+        options.order_folders(["-C"])
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "hit"),
+    [("a/b.o", "*.o", True), ("a/b.o", "b.o", True), ("a/b.o", "a", False), ("a/b/c", "b/c", True), ("ab", "b", False)],
+)
+def test_exclude_patterns(name: str, pattern: str, hit: bool) -> None:
+    assert patterns.excluded(name, [pattern]) is hit
+
+
+@pytest.mark.parametrize(
+    ("name", "operand", "hit"),
+    [("a/b", "a", True), ("ab", "a", False), ("a/b.md", "*.md", True), ("a[1]", "a[1]", True), ("a1", "a?", True)],
+)
+def test_selection(name: str, operand: str, hit: bool) -> None:
+    assert patterns.selected(name, operand) is hit

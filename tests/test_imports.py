@@ -1,0 +1,92 @@
+"""Imports point one way, and reading an archive loads nothing heavy."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# A layer may import those before it and itself. Modules at the top of the package come first, by their names.
+LAYERS = ("errors", "partial", "_native", "container", "codecs", "models", "chooser", "archive", "")
+TOP = ("cli", "benchmark", "integrations", "executors", "__main__")
+HEAVY = {"torch", "transformers", "tokenizers", "numpy", "tqdm", "fsspec", "dask"}
+
+
+def package() -> Path:
+    import zllm
+
+    return Path(zllm.__file__).parent
+
+
+def layer(module: str) -> str:
+    """``zllm.codecs.llm`` is in ``codecs``; ``zllm`` itself, the public API, in the one without a name."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from names if node.module == "zllm" else [node.module or ""]
+
+
+def test_layers_import_only_what_is_below_them() -> None:
+    wrong = []
+    for path in sorted(package().rglob("*.py")):
+        module = ".".join(("zllm", *path.relative_to(package()).with_suffix("").parts)).removesuffix(".__init__")
+        mine = layer(module)
+        if mine in TOP:
+            continue
+        assert mine in LAYERS, f"{module}: which layer is it in?"
+        for name in imports(path):
+            theirs = layer(name) if name.split(".")[0] == "zllm" else None
+            known = theirs in LAYERS or theirs in TOP
+            if theirs and known and (theirs in TOP or LAYERS.index(theirs) > LAYERS.index(mine)):
+                wrong.append(f"{module} imports {name}")
+    assert not wrong
+
+
+def test_only_the_cli_and_the_layers_above_touch_the_cli() -> None:
+    for path in sorted(package().rglob("*.py")):
+        if path.relative_to(package()).parts[0] not in ("cli", "__main__.py"):
+            assert not [name for name in imports(path) if name.startswith("zllm.cli")], path
+
+
+def loaded(code: str, cwd: Path) -> set[str]:
+    """Top-level modules that a fresh interpreter has after running ``code``."""
+    script = f"{code}\nimport json, sys; print(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, cwd=cwd, timeout=60)
+    return set(json.loads(result.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("level", ["5", "6"])
+def test_reading_loads_nothing_heavy(level: str, zllm: object, tree: Path, tmp_path: Path) -> None:
+    zllm("create", "--level", level, "a.zllm", "tree")  # type: ignore[operator]
+    code = (
+        "import zllm\n"
+        "with zllm.open('a.zllm') as archive:\n"
+        "    archive.getmembers()\n"
+        "    archive.extractall('out', filter='data')\n"
+    )
+    assert not HEAVY & loaded(code, tmp_path)
+    assert (tmp_path / "out" / "tree" / "every-byte").read_bytes() == (tree / "every-byte").read_bytes()
+
+
+@pytest.mark.parametrize("words", [["list", "a.zllm"], ["extract", "-q", "a.zllm", "-C", "out"], ["test", "a.zllm"]])
+def test_reading_commands_load_nothing_heavy(words: list[str], zllm: object, tree: Path, tmp_path: Path) -> None:
+    zllm("create", "a.zllm", "tree")  # type: ignore[operator]
+    code = f"from zllm.cli.main import main\nassert main({words!r}) == 0"
+    assert not HEAVY & loaded(code, tmp_path)
+
+
+def test_help_loads_no_codec(tmp_path: Path) -> None:
+    modules = loaded("from zllm.cli.main import main\nmain(['--help'])", tmp_path)
+    assert not modules & {*HEAVY, "zstandard", "lz4", "xxhash", "cffi", "_cffi_backend"}

@@ -1,0 +1,44 @@
+"""``zllm bench``: this program, zstd, and what else is installed, on your own data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from zllm.cli import options, output, progress
+from zllm.errors import EXIT_FAILURE, UsageError
+
+
+def parser() -> options.Parser:
+    """The command's parser."""
+    result = options.Parser(
+        "bench",
+        "Packs PATH with zllm, with zstd, and with xz, 7z PPMd and zpaq where they are installed; unpacks and compares.\n"
+        "Sizes are of files; speeds are of this run, so compare them with each other only.",
+    )
+    result.add_argument("path", metavar="PATH", help="a folder or a file; needs about five times its size in $TMPDIR")
+    result.add_argument("--json", action="store_true", help="as one JSON object")
+    result.add_argument("--rival", action="append", metavar="NAME", help="only this one, as the table calls it")
+    result.add_argument("--no-categories", dest="categories", action="store_false", help="only everything together")
+    options.coding(result)
+    options.verbosity(result)
+    return result
+
+
+def run(argv: Sequence[str], console: output.Console) -> None:
+    """Runs the command; raises what the program turns into an exit code."""
+    args = parser().parse_args(argv)
+    console.verbose, console.quiet = args.verbose, args.quiet
+    root = Path(args.path)
+    if not root.exists():
+        raise UsageError(f"{output.printable(args.path)}: no such folder or file")
+    from zllm import benchmark
+
+    settings = benchmark.BenchOptions(
+        level=args.level, model=args.model, llm=args.llm, threads=options.thread_count(args), rivals=args.rival,
+        categories=args.categories, progress=console.detail if progress.wanted(console) or args.verbose else None,
+    )  # fmt: skip
+    report = benchmark.run(root, settings)
+    print(report.to_json() if args.json else report.table())
+    if not report.exact:
+        console.error("a compressor did not give back what went in: see the table", EXIT_FAILURE)

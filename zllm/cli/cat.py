@@ -1,0 +1,75 @@
+"""``zllm cat``: members, or the whole tar stream, to stdout."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tarfile
+from collections.abc import Sequence
+
+import zllm
+from zllm.cli import options, output, reading, streams
+from zllm.errors import TruncatedError, ZllmError
+
+_PIECE = 1 << 20
+
+
+def parser() -> options.Parser:
+    """The command's parser."""
+    result = options.Parser("cat", "Writes members of ARCHIVE (- reads from stdin) to stdout, one after the other.")
+    reading.arguments(result, members="the members")
+    result.add_argument("--tar", action="store_true", help="the whole archive as the tar stream that it is made of")
+    return result
+
+
+def run(argv: Sequence[str], console: output.Console) -> None:
+    """Runs the command; raises what the program turns into an exit code."""
+    command = parser()
+    args = command.parse_intermixed_args(argv)
+    console.verbose, console.quiet = args.verbose, args.quiet
+    name = options.take_archive(args, args.operands, command)
+    if bool(args.operands) == args.tar:
+        command.error("name the members, or pass --tar for everything")
+    if args.tar:
+        _tar(name, args.model, options.thread_count(args))
+        return
+    with reading.opened(name, args) as archive:
+        if name == "-":
+            _in_archive_order(archive, args.operands, console)
+        else:
+            _in_given_order(archive, args.operands, console)
+
+
+def _in_archive_order(archive: zllm.ZllmFile, operands: list[str], console: output.Console) -> None:
+    wanted = reading.Wanted(operands)
+    for member in archive:
+        if wanted(member.name):
+            _write(archive, member, console)
+    wanted.report_unseen(console)
+
+
+def _in_given_order(archive: zllm.ZllmFile, operands: list[str], console: output.Console) -> None:
+    for operand in operands:
+        wanted = reading.Wanted([operand])
+        for member in [m for m in archive if m.name == operand][-1:] or archive:  # the last of a name counts, as in tar
+            if wanted(member.name):
+                _write(archive, member, console)
+        wanted.report_unseen(console)
+
+
+def _write(archive: zllm.ZllmFile, member: tarfile.TarInfo, console: output.Console) -> None:
+    try:
+        stream = archive.extractfile(member)
+        if stream is not None:
+            shutil.copyfileobj(stream, sys.stdout.buffer, _PIECE)
+    except TruncatedError:
+        raise
+    except ZllmError as error:
+        reading.report(error, member.name, console)
+
+
+def _tar(name: str, model: str | None, threads: int | None) -> None:
+    with output.source(name) as file:
+        out = output.stdout()
+        with streams.decoder(file, model=model, threads=threads) as stream:
+            shutil.copyfileobj(stream, out, _PIECE)

@@ -1,0 +1,115 @@
+"""``zllm list``: what is inside an archive."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import zllm
+from zllm.cli import options, output, reading
+
+
+def parser() -> options.Parser:
+    """The command's parser."""
+    result = options.Parser("list", "Shows what is inside ARCHIVE (- reads from stdin). Nothing is decoded.")
+    reading.arguments(result, members="what to show: names, folders, shell patterns (default: everything)")
+    result.add_argument("--json", action="store_true", help="one JSON object, for scripts (docs/cli.md)")
+    result.add_argument("--null", action="store_true", help="names as they are, each ended by a NUL")
+    return result
+
+
+def run(argv: Sequence[str], console: output.Console) -> None:
+    """Runs the command; raises what the program turns into an exit code."""
+    command = parser()
+    args = command.parse_intermixed_args(argv)
+    console.verbose, console.quiet = args.verbose, args.quiet
+    name = options.take_archive(args, args.operands, command)
+    wanted = reading.Wanted(args.operands)
+    with reading.opened(name, args) as archive:
+        members = (member for member in archive if wanted(member.name))
+        if args.json:
+            print(json.dumps({"archive": name, "members": [as_json(member) for member in members]}))
+        elif args.verbose:
+            _table(members)
+        else:
+            _names(members, args)
+    wanted.report_unseen(console)
+
+
+def _names(members: Iterable[zllm.ZllmInfo], args: argparse.Namespace) -> None:
+    for member in members:
+        if args.null:
+            sys.stdout.buffer.write(os.fsencode(member.name) + b"\0")
+        else:
+            print(_shown(member))
+
+
+def _shown(member: zllm.ZllmInfo) -> str:
+    name = output.printable(member.name + ("/" if member.isdir() else ""))
+    if member.issym():
+        return f"{name} -> {output.printable(member.linkname)}"
+    if member.islnk():
+        return f"{name} link to {output.printable(member.linkname)}"
+    return name
+
+
+def _table(members: Iterable[zllm.ZllmInfo]) -> None:
+    print(f"{'mode':10} {'size':>12} {'coded':>12} {'bits/byte':>9} {'codec':9} {'modified':16} name  (why)")
+    count = size = coded = 0
+    for member in members:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(member.mtime))
+        why = f"  ({member.reason})" if member.reason else ""
+        print(
+            f"{_mode(member)} {member.size:12} {member.coded_size:12} {_rate(member.coded_size, member.size):>9}"
+            f" {'+'.join(member.codecs) or '-':9} {when} {_shown(member)}{why}"
+        )
+        count, size, coded = count + 1, size + member.size, coded + member.coded_size
+    print(f"{'total':10} {size:12} {coded:12} {_rate(coded, size):>9} {count} members")
+
+
+def _rate(coded: int, size: int) -> str:
+    return f"{8 * coded / size:.3f}" if size else "-"
+
+
+def _mode(member: zllm.ZllmInfo) -> str:
+    kinds = {b"1": stat.S_IFREG, b"2": stat.S_IFLNK, b"3": stat.S_IFCHR, b"4": stat.S_IFBLK, b"5": stat.S_IFDIR}
+    kind = stat.S_IFIFO if member.isfifo() else kinds.get(member.type, stat.S_IFREG)
+    return stat.filemode(kind | stat.S_IMODE(member.mode))
+
+
+def as_json(member: zllm.ZllmInfo) -> dict[str, Any]:
+    """One member for ``list --json``. Bytes of a name that are not UTF-8 are lone surrogates, as Python has them."""
+    return {
+        "name": member.name,
+        "type": _kind(member),
+        "size": member.size,
+        "coded_size": member.coded_size,
+        "bits_per_byte": round(8 * member.coded_size / member.size, 4) if member.size else None,
+        "codecs": list(member.codecs),
+        "category": member.category,
+        "reason": member.reason,
+        "sha256": member.sha256,
+        "mode": member.mode,
+        "mtime": member.mtime,
+        "uid": member.uid,
+        "gid": member.gid,
+        "uname": member.uname,
+        "gname": member.gname,
+        "linkname": member.linkname or None,
+    }
+
+
+def _kind(member: zllm.ZllmInfo) -> str:
+    if member.isdir():
+        return "folder"
+    if member.issym():
+        return "symlink"
+    if member.islnk():
+        return "hardlink"
+    return "file" if member.isreg() else "device" if member.isdev() and not member.isfifo() else "fifo"

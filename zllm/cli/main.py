@@ -1,0 +1,127 @@
+"""The program: finds the command, runs it, and turns every outcome into an exit code and at most one line."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+
+from zllm.cli import options, output, signals
+from zllm.errors import EXIT_FAILURE, UsageError, ZllmError
+
+# Each command is the module zllm.cli.NAME (list: list_) with run(argv, console); it is imported when it is called.
+COMMANDS = {
+    "create": "pack files and folders into an archive",
+    "extract": "unpack an archive, or some members of it",
+    "list": "show what is inside; -v: codec, sizes, and why",
+    "test": "decode everything and check every checksum",
+    "cat": "write members, or the whole tar stream, to stdout",
+    "info": "facts about an archive or about this machine",
+    "model": "list, show and train language models",
+    "bench": "compare with zstd and other compressors on your data",
+    "filter": "stdin to stdout; what zllm does without a command",
+}
+_TAR_LETTERS = {"c": "create", "x": "extract", "t": "list"}
+
+_USAGE = """usage: zllm COMMAND ...            zllm COMMAND --help shows its options
+       zllm < in > out             compress, or decompress what is a zllm archive (tar -I zllm)
+       zllm -d < in > out          decompress; so does unzllm
+
+commands:
+{commands}
+
+tar's letters work too: zllm -cvf ARCHIVE PATH..., zllm -xf ARCHIVE, zllm -tvf ARCHIVE
+ZLLM_THREADS=N sets the number of threads, ZLLM_DEBUG=1 shows where an error came from.
+{epilog}
+"""
+
+
+def main(argv: Sequence[str] | None = None, program: str | None = None) -> int:
+    """Runs the program ``zllm`` with ``argv`` (default: the process's) and returns its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    name = program or ("unzllm" if os.path.basename(sys.argv[0]).startswith("unzllm") else "zllm")
+    console = output.Console()
+    try:
+        signals.install()
+        _dispatch(words, name, console)
+        sys.stdout.flush()
+    except BaseException as error:  # the one place where all errors end
+        _explain(error, console)
+    return console.status
+
+
+def main_unzllm() -> int:
+    """Runs the program ``unzllm``: ``zllm -d``."""
+    return main(program="unzllm")
+
+
+def _dispatch(words: list[str], program: str, console: output.Console) -> None:
+    if words and words[0] in ("-h", "--help", "help"):
+        print(_USAGE.format(commands="\n".join(f"  {k:9}{v}" for k, v in COMMANDS.items()), epilog=options.EPILOG))
+    elif words and words[0] in ("-V", "--version"):
+        print(f"zllm {version()}")
+    else:
+        command, rest = choose(words, program)
+        module = importlib.import_module(f"zllm.cli.{'list_' if command == 'list' else command}")
+        module.run(rest, console)
+
+
+def choose(words: list[str], program: str = "zllm") -> tuple[str, list[str]]:
+    """The command that ``words`` ask for, and its arguments.
+
+    Raises:
+        UsageError: the first word is no command.
+    """
+    if program == "unzllm":
+        return "filter", ["-d", *words]
+    if not words:
+        return "filter", []
+    first = words[0]
+    if first in COMMANDS:
+        return first, words[1:]
+    # A cluster of tar's letters; f, which ends it, tells it from the filter's -c (to stdout, as gzip and zstd have it).
+    if match := re.fullmatch(r"-?([cxt])(v*)f", first):
+        return _TAR_LETTERS[match[1]], ["-v"] * len(match[2]) + ["-f", *words[1:]]
+    if first.startswith("-"):
+        return "filter", words
+    hint = ": it is a file; zllm create ARCHIVE FILE packs it" if os.path.exists(first) else ""
+    raise UsageError(f"{output.printable(first)!r} is no command{hint}. zllm --help lists them")
+
+
+def version() -> str:
+    """The version of the installed package; a checkout on PYTHONPATH has none."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("zllm")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def _explain(error: BaseException, console: output.Console) -> None:
+    """Says what went wrong and sets the exit code; ends the process if a signal did it."""
+    if isinstance(error, SystemExit):  # argparse after --help
+        console.raise_status(error.code if isinstance(error.code, int) else EXIT_FAILURE)
+        return
+    if os.environ.get("ZLLM_DEBUG", "") not in ("", "0"):
+        traceback.print_exception(error)
+    if isinstance(error, KeyboardInterrupt):
+        signals.die(getattr(error, "signum", signal.SIGINT))
+    if isinstance(error, BrokenPipeError):
+        signals.die(signal.SIGPIPE)
+    console.error(output.message(error), error.exit_code if isinstance(error, ZllmError) else EXIT_FAILURE)
+    _drop_stdout()
+
+
+def _drop_stdout() -> None:
+    # What could not be written would be tried again, noisily, when the interpreter ends.
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.close(null)

@@ -1,0 +1,127 @@
+"""Options that several commands share, each defined once."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from zllm.errors import UsageError
+
+EPILOG = "exit codes: 0 done, 1 with warnings, 2 usage or failure, 3 damaged archive, 4 model or codec missing"
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser whose errors go the way of all errors: one line, exit code 2."""
+
+    def __init__(self, command: str, description: str, **kwargs: Any) -> None:
+        program = f"zllm {command}".rstrip()
+        super().__init__(
+            prog=program, description=description, allow_abbrev=False, epilog=EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs,
+        )  # fmt: skip
+
+    def error(self, message: str) -> NoReturn:
+        """Raises UsageError instead of printing the usage and leaving."""
+        raise UsageError(f"{message}. {self.prog} --help shows what there is")
+
+
+def verbosity(parser: argparse.ArgumentParser) -> None:
+    """``-v`` and ``-q``."""
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="say more; -v names each member")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no notes")
+
+
+def threads(parser: argparse.ArgumentParser) -> None:
+    """``-j``."""
+    parser.add_argument(
+        "-j", "--threads", type=positive, metavar="N",
+        help="worker threads (default: $ZLLM_THREADS, else one per processor); never changes a byte of the result",
+    )  # fmt: skip
+
+
+def model(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """``--model``."""
+    parser.add_argument("--model", metavar="NAME|FILE", help=purpose)
+
+
+def coding(parser: argparse.ArgumentParser) -> None:
+    """Options of everything that writes an archive: level, model, threads."""
+    from zllm.chooser.levels import LEVELS
+
+    group = parser.add_argument_group("levels", "\n".join(f"{n}  {LEVELS[n].description}" for n in sorted(LEVELS)))
+    group.add_argument("--level", type=int, choices=sorted(LEVELS), default=6, metavar="1-9", help="default: 6")
+    for number in sorted(LEVELS):
+        group.add_argument(f"-{number}", dest="level", action="store_const", const=number, help=argparse.SUPPRESS)
+    model(group, "language model for text (default: the built-in one)")  # type: ignore[arg-type]
+    group.add_argument("--no-llm", dest="llm", action="store_false", help="no language model, at any level")
+    threads(parser)
+
+
+def archive_name(parser: argparse.ArgumentParser) -> None:
+    """The archive, as the first operand or by tar's ``-f``."""
+    parser.add_argument("-f", "--file", metavar="ARCHIVE", help="the archive, instead of the first operand")
+
+
+def take_archive(args: argparse.Namespace, operands: list[str], parser: argparse.ArgumentParser) -> str:
+    """The archive's name; takes it off ``operands`` unless ``-f`` gave it."""
+    if args.file is not None:
+        return str(args.file)
+    place = next((n for n, operand in enumerate(operands) if not operand.startswith(_FOLDER)), None)
+    if place is None:
+        parser.error("name the archive (- for a pipe)")
+    return operands.pop(place)
+
+
+def positive(text: str) -> int:
+    """An argparse type: an integer of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def thread_count(args: argparse.Namespace) -> int | None:
+    """``-j``, else ``$ZLLM_THREADS``, else None: one per processor.
+
+    Raises:
+        UsageError: the variable is no positive number.
+    """
+    if args.threads is not None:
+        return int(args.threads)
+    text = os.environ.get("ZLLM_THREADS", "")
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"ZLLM_THREADS={text}: not a positive number")
+    return int(text)
+
+
+# An operand that starts with NUL, which no argument can contain, is a change of folder.
+_FOLDER = "\0"
+
+
+def order_folders(argv: Sequence[str]) -> list[str]:
+    """Turns each ``-C DIR`` into an operand, because it holds for the names after it, as in tar."""
+    result: list[str] = []
+    rest = iter(argv)
+    for word in rest:
+        if word == "--":
+            return [*result, word, *rest]
+        if word in ("-C", "--directory"):
+            folder = next(rest, None)
+            if folder is None:
+                raise UsageError(f"{word} needs a folder")
+            result.append(_FOLDER + folder)
+        elif match := re.match(r"-C(?=.)|--directory=", word):
+            result.append(_FOLDER + word[match.end() :])
+        else:
+            result.append(word)
+    return result
+
+
+def folder_of(operand: str) -> str | None:
+    """The folder of an operand made by :func:`order_folders`; None for a name."""
+    return operand[1:] if operand.startswith(_FOLDER) else None

@@ -1,0 +1,64 @@
+"""A progress bar on a terminal; silence everywhere else."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from types import TracebackType
+from typing import Any
+
+from zllm.cli.output import Console
+
+
+def wanted(console: Console) -> bool:
+    """Whether a bar would be seen: stderr is a terminal that can move its cursor, and ``-q`` was not given."""
+    return not console.quiet and sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+
+
+class Progress:
+    """Counts bytes, with speed and time left. Calls may come from any thread. Messages appear above the bar."""
+
+    def __init__(self, console: Console, label: str, total: int | None = None) -> None:
+        self.console = console
+        self._lock = threading.Lock()
+        self._bar: Any = None
+        self._saved = console.print
+        if wanted(console):
+            self._bar = self._open(label, total)
+            console.print = self._print
+
+    @staticmethod
+    def _open(label: str, total: int | None) -> Any:
+        from tqdm import tqdm
+
+        try:
+            columns = os.get_terminal_size(sys.stderr.fileno()).columns
+        except OSError:
+            columns = 0  # some terminals do not know
+        return tqdm(
+            total=total, desc=label, unit="B", unit_scale=True, file=sys.stderr, leave=False, mininterval=0.1,
+            smoothing=0.1, dynamic_ncols=columns > 0, ncols=None if columns else 80,
+        )  # fmt: skip
+
+    def _print(self, line: str) -> None:
+        self._bar.write(line, file=sys.stderr)
+
+    def __call__(self, count: int) -> None:
+        """``count`` more bytes are done."""
+        if self._bar is None:
+            return
+        with self._lock:
+            if self._bar.total is not None and self._bar.n + count > self._bar.total:
+                self._bar.total = self._bar.n + count
+            self._bar.update(count)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self.console.print = self._saved

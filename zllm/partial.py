@@ -1,0 +1,93 @@
+"""Files that are being written: they get their final name when they are whole, and vanish when they are not.
+
+A registry of the temporary names lets a signal remove them even while the main thread is inside a C call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from typing import BinaryIO
+
+_live: set[str] = set()
+
+
+def remove_all() -> None:
+    """Remove every unfinished file of this process. Safe to call from any thread, at any time."""
+    for name in list(_live):
+        forget(name)
+
+
+def forget(name: str) -> None:
+    """Remove one unfinished file, if it is still there."""
+    with contextlib.suppress(OSError):
+        os.unlink(name)
+    _live.discard(name)
+
+
+def create(target: str, mode: int = 0o666) -> tuple[int, str]:
+    """A new file beside ``target``: its descriptor, open for writing, and its temporary name.
+
+    ``mode`` is subject to the umask, as for any file. Raises :class:`OSError`.
+    """
+    folder, base = os.path.split(target)
+    # 64 bytes leave room for the rest of the name: the limit is 255 bytes on common file systems.
+    stem = os.fsdecode(os.fsencode(base)[:64])
+    while True:
+        name = os.path.join(folder, f".{stem}.{secrets.token_hex(4)}.part")
+        _live.add(name)
+        try:
+            return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode), name
+        except FileExistsError:
+            _live.discard(name)
+        except BaseException:
+            _live.discard(name)
+            raise
+
+
+def publish(name: str, target: str, *, replace: bool = True) -> None:
+    """Give the finished file ``name`` its final name, atomically.
+
+    Raises:
+        FileExistsError: ``target`` exists and ``replace`` is false.
+    """
+    if replace:
+        os.replace(name, target)
+    else:
+        _publish_new(name, target)
+    _live.discard(name)
+
+
+def _publish_new(name: str, target: str) -> None:
+    try:
+        os.link(name, target)  # unlike rename, this never replaces what another process made meanwhile
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if os.path.lexists(target):
+            raise FileExistsError(f"{target} exists") from None
+        os.replace(name, target)
+        return
+    os.unlink(name)
+
+
+@contextlib.contextmanager
+def whole_file(target: str, *, replace: bool = True, sync: bool = True) -> Iterator[BinaryIO]:
+    """A file that appears as ``target`` when the block ends well, and never existed when it does not.
+
+    ``sync`` waits until the data is on the disk before the name appears, so that a power cut leaves either nothing
+    (or the old file) or the whole new one.
+    """
+    descriptor, name = create(target)
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        publish(name, target, replace=replace)
+    finally:
+        if name in _live:
+            forget(name)
