@@ -34,7 +34,7 @@ class Hybrid:
 
     def encode(self, work: Workload, target: Path) -> None:
         """Archive the workload's members."""
-        import zllm  # noqa: PLC0415 - the package imports this one only when asked to bench
+        import zllm
 
         with (
             tarfile.open(work.tar) as tar,
@@ -46,7 +46,7 @@ class Hybrid:
 
     def decode(self, work: Workload, source: Path, folder: Path) -> bool:
         """Read all members and compare them with the workload's."""
-        import zllm  # noqa: PLC0415
+        import zllm
 
         count = 0
         with tarfile.open(work.tar) as tar, zllm.open(source, "r", threads=self.threads) as archive:

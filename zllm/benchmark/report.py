@@ -35,6 +35,25 @@ class Section:
         """The row that speeds and sizes are related to."""
         return next((row for row in self.rows if row.name == REFERENCE), None)
 
+    def facts(self, row: Row) -> dict[str, object]:
+        """All figures of a row: sizes in bytes, speeds in MB (10^6 bytes of file data) a second, ratios to zstd -19."""
+        reference = self.reference()
+        facts: dict[str, object] = {
+            "name": row.name,
+            "size": row.size,
+            "fixed": row.fixed,
+            "net_size": row.size - row.fixed,
+            "bits_per_byte": round(8 * row.size / self.raw, 4) if self.raw else None,
+            "size_ratio": round(row.size / reference.size, 4) if reference else None,
+            "exact": row.exact,
+        }
+        for way in ("encode", "decode"):
+            seconds = max(getattr(row, f"{way}_seconds"), 1e-9)
+            facts[f"{way}_mb_s"] = round(self.raw / _MB / seconds, 4)
+            ratio = getattr(reference, f"{way}_seconds") / seconds if reference else None
+            facts[f"{way}_speed_ratio"] = None if ratio is None else round(ratio, 4)
+        return facts
+
 
 @dataclass
 class Report:
@@ -59,7 +78,7 @@ class Report:
                     "title": section.title,
                     "files": section.files,
                     "bytes": section.raw,
-                    "rows": [_as_dict(section, row) for row in section.rows],
+                    "rows": [section.facts(row) for row in section.rows],
                 }
                 for section in self.sections
             ],
@@ -79,34 +98,13 @@ class Report:
         return "\n".join(lines).rstrip() + "\n"
 
 
-def _speed(section: Section, seconds: float) -> float:
-    return section.raw / _MB / max(seconds, 1e-9)
-
-
-def _as_dict(section: Section, row: Row) -> dict[str, object]:
-    reference = section.reference()
-    return {
-        "name": row.name,
-        "size": row.size,
-        "fixed": row.fixed,
-        "net_size": row.size - row.fixed,
-        "bits_per_byte": round(8 * row.size / section.raw, 4) if section.raw else None,
-        "size_ratio": round(row.size / reference.size, 4) if reference else None,
-        "encode_mb_s": round(_speed(section, row.encode_seconds), 4),
-        "decode_mb_s": round(_speed(section, row.decode_seconds), 4),
-        "encode_speed_ratio": round(reference.encode_seconds / row.encode_seconds, 4) if reference else None,
-        "decode_speed_ratio": round(reference.decode_seconds / row.decode_seconds, 4) if reference else None,
-        "exact": row.exact,
-    }
-
-
 _HEADINGS = ("", "bytes", "net of fixed", "bits/byte", "size/zstd-19", "enc MB/s", "x zstd-19", "dec MB/s", "x zstd-19")
 
 
 def _table(section: Section) -> list[str]:
     cells = [_HEADINGS]
     for row in sorted(section.rows, key=lambda row: row.size):
-        facts = _as_dict(section, row)
+        facts = section.facts(row)
         cells.append(
             (
                 row.name,

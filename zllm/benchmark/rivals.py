@@ -1,4 +1,4 @@
-"""Other compressors. Each codes one tar into one file and back; those that are not installed are left out."""
+"""Other compressors. Each codes one file (mostly a tar) into one and back; what is not installed is left out."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Contender(Protocol):
     suffix: str
 
     def encode(self, work: Workload, target: Path) -> None:
-        """Code the workload's tar into the file ``target``."""
+        """Code the workload into the file ``target``."""
 
     def decode(self, work: Workload, source: Path, folder: Path) -> bool:
         """Decode ``source``, using ``folder`` for output: is it what went in?"""
@@ -48,12 +48,12 @@ class Rival:
     suffix = ".out"
 
     def encode(self, work: Workload, target: Path) -> None:
-        """Code the workload's tar into the file ``target``."""
-        self.pack(work.tar, target)
+        """Code the workload into the file ``target``."""
+        self.pack(work.source, target)
 
     def decode(self, work: Workload, source: Path, folder: Path) -> bool:
-        """Decode ``source`` into ``folder`` and compare it with the tar."""
-        return same(self.unpack(source, folder), work.tar)
+        """Decode ``source`` into ``folder`` and compare it with what went in."""
+        return same(self.unpack(source, folder), work.source)
 
     def pack(self, source: Path, target: Path) -> None:
         """Compress one file."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zllm.chooser.categories import Category, categorize
@@ -14,18 +14,23 @@ _CATEGORIZED = 1 << 20
 
 @dataclass(frozen=True)
 class Workload:
-    """Files in one tar. ``raw`` is the bytes of file data in it: what bits per byte and speeds are counted over."""
+    """Files in one tar.
+
+    ``raw`` is the bytes of file data in it: what bits per byte and speeds are counted over. ``source`` is what
+    compressors of single files get: the tar, or the file itself where there is only one.
+    """
 
     title: str
     tar: Path
     files: int
     raw: int
+    source: Path
 
 
 def snapshot(root: Path, target: Path, title: str = "all") -> Workload:
     """All regular files under ``root`` (or ``root`` itself, if it is one), sorted by name, in a tar at ``target``."""
     if root.is_file():
-        return pack([(root.name, root)], target, title)
+        return replace(pack([(root.name, root)], target, title), source=root)
     paths = sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
     return pack([(path.relative_to(root).as_posix(), path) for path in paths], target, title)
 
@@ -42,7 +47,7 @@ def pack(files: Iterable[tuple[str, Path]], target: Path, title: str) -> Workloa
                 info.size = path.stat().st_size
                 tar.addfile(info, file)
                 count, raw = count + 1, raw + info.size
-    return Workload(title, target, count, raw)
+    return Workload(title, target, count, raw, target)
 
 
 def by_category(work: Workload, folder: Path) -> list[Workload]:
@@ -64,4 +69,4 @@ def _repack(tar: tarfile.TarFile, members: Sequence[tarfile.TarInfo], target: Pa
     with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as out:
         for info in members:
             out.addfile(info, tar.extractfile(info))
-    return Workload(title, target, len(members), sum(info.size for info in members))
+    return Workload(title, target, len(members), sum(info.size for info in members), target)

@@ -30,15 +30,15 @@ class Level:
     probe_slack: float = 0.1
 
 
-# Speeds: one core, text; from bench/results/speed.csv, rounded. The model's cost dominates wherever it is used.
+# Speeds: one core; prose, Python sources and machine code. The model's cost dominates wherever it is used.
 LEVELS: dict[int, Level] = {
     level.number: level
     for level in (
-        Level(1, "lz4", 1, False, 0.0, "lz4 only: hundreds of MB/s, twice the size"),
-        Level(2, "zstd", 3, False, 0.0, "zstd -3: about 150 MB/s"),
-        Level(3, "zstd", 9, False, 0.0, "zstd -9: about 40 MB/s"),
-        Level(4, "zstd", 15, False, 0.0, "zstd -15: about 6 MB/s"),
-        Level(5, "zstd", 19, False, 0.0, "zstd -19, no model: 1 to 5 MB/s"),
+        Level(1, "lz4", 1, False, 0.0, "lz4 only: 200 MB/s and more, about twice the size of level 5"),
+        Level(2, "zstd", 3, False, 0.0, "zstd -3: 100 to 300 MB/s"),
+        Level(3, "zstd", 9, False, 0.0, "zstd -9: 30 to 70 MB/s"),
+        Level(4, "zstd", 15, False, 0.0, "zstd -15: 5 to 10 MB/s"),
+        Level(5, "zstd", 19, False, 0.0, "zstd -19, no model: 3 to 4 MB/s"),
         Level(6, "zstd", 19, True, 0.05, "the model for text where it saves 5%, else zstd -19: tens of KB/s of text"),
         Level(7, "zstd", 19, True, 0.02, "as 6, but where it saves 2%: a little slower"),
         Level(8, "zstd", 19, True, 0.0, "the model wherever it saves anything: slower", probe_slack=0.25),

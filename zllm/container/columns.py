@@ -1,0 +1,130 @@
+"""Column sets: many byte strings in one blob, each stored in the way that is smallest.
+
+Layout::
+
+    varint  length of the joint part
+    varint  its coded length
+    joint   zstd (with the dictionary): directory, then the joint columns one after the other
+    ...     the other columns, coded, in order
+
+    directory := varint number of columns, then per column: varint (length << 2 | kind), and for zstd varint coded length
+    kind      := 0 joint, 1 raw, 2 zstd
+
+All zstd data is magicless, without checksum, content size and dictionary id.
+"""
+
+from __future__ import annotations
+
+import zstandard
+
+from zllm.container import limits
+from zllm.container.dictionary import DICTIONARY
+from zllm.container.wire import Reader, put_varint
+from zllm.errors import DamagedError
+
+JOINT, RAW, ZSTD = range(3)
+
+_LEVEL = 19
+_SMALL = 64  # a column below this is always cheaper in the joint part: a zstd frame of its own costs about 10 bytes
+_DICT = zstandard.ZstdCompressionDict(DICTIONARY, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+
+
+def compress(data: bytes, *, dictionary: bool = False) -> bytes:
+    """``data`` as bare zstd at its highest ordinary level."""
+    params = zstandard.ZstdCompressionParameters.from_level(
+        _LEVEL,
+        source_size=len(data),
+        dict_size=len(DICTIONARY) if dictionary else 0,
+        format=zstandard.FORMAT_ZSTD1_MAGICLESS,
+        write_content_size=False,
+        write_checksum=False,
+        write_dict_id=False,
+    )
+    coder = zstandard.ZstdCompressor(compression_params=params, dict_data=_DICT if dictionary else None)
+    return coder.compress(data)
+
+
+def decompress(payload: bytes, size: int, what: str, *, dictionary: bool = False) -> bytes:
+    """The inverse of :func:`compress`: exactly ``size`` bytes, which the caller has checked against a limit.
+
+    Raises:
+        DamagedError: the payload is not such data, or not of that size.
+    """
+    if size == 0:
+        if payload:
+            raise DamagedError(f"{what} is damaged: {len(payload)} bytes where none belong")
+        return b""
+    coder = zstandard.ZstdDecompressor(
+        dict_data=_DICT if dictionary else None,
+        format=zstandard.FORMAT_ZSTD1_MAGICLESS,
+        max_window_size=limits.MAX_MAP,
+    )
+    try:
+        data = coder.decompress(payload, max_output_size=size, allow_extra_data=False)
+    except (zstandard.ZstdError, MemoryError) as exc:
+        raise DamagedError(f"{what} is damaged: {exc}") from None
+    if len(data) != size:
+        raise DamagedError(f"{what} is damaged: it unpacks to {len(data)} bytes instead of {size}")
+    return data
+
+
+def pack(columns: list[bytes]) -> bytes:
+    """A column set as one blob."""
+    kinds = [JOINT] * len(columns)
+    coded = [b""] * len(columns)
+    for number, column in enumerate(columns):
+        if len(column) < _SMALL:
+            continue
+        own = compress(column)
+        kinds[number], coded[number] = (ZSTD, own) if len(own) < len(column) else (RAW, column)
+    together = _assemble(columns, [RAW if kind == RAW else JOINT for kind in kinds], coded)
+    apart = _assemble(columns, kinds, coded)
+    return min(together, apart, key=len)
+
+
+def _assemble(columns: list[bytes], kinds: list[int], coded: list[bytes]) -> bytes:
+    head = bytearray()
+    put_varint(head, len(columns))
+    for column, kind, own in zip(columns, kinds, coded, strict=True):
+        put_varint(head, len(column) << 2 | kind)
+        if kind == ZSTD:
+            put_varint(head, len(own))
+    joint = bytes(head) + b"".join(c for c, kind in zip(columns, kinds, strict=True) if kind == JOINT)
+    packed = compress(joint, dictionary=True)
+    out = bytearray()
+    put_varint(out, len(joint))
+    put_varint(out, len(packed))
+    return bytes(out) + packed + b"".join(own for own, kind in zip(coded, kinds, strict=True) if kind != JOINT)
+
+
+def unpack(blob: bytes, limit: int, what: str) -> list[bytes]:
+    """The columns of a set whose columns take at most ``limit`` bytes together.
+
+    Raises:
+        DamagedError: the blob is malformed or too large.
+    """
+    outer = Reader(blob, what)
+    joint_size = outer.varint(limit)
+    packed = outer.take(outer.varint(limits.MAX_MAP))
+    inner = Reader(decompress(packed, joint_size, what, dictionary=True), what)
+    rows = []
+    total = 0
+    for _ in range(inner.varint(limits.MAX_COLUMNS)):
+        size, kind = divmod(inner.varint(limit << 2 | 3), 4)
+        rows.append((size, kind, inner.varint(limits.MAX_MAP) if kind == ZSTD else size))
+        total += size
+    if total > limit:
+        raise DamagedError(f"{what} is damaged: it unpacks to more than {limit} bytes")
+    columns = []
+    for size, kind, coded in rows:
+        if kind == JOINT:
+            columns.append(inner.take(size))
+        elif kind == RAW:
+            columns.append(outer.take(size))
+        elif kind == ZSTD:
+            columns.append(decompress(outer.take(coded), size, what))
+        else:
+            raise DamagedError(f"{what} is damaged: unknown kind of column")
+    inner.end()
+    outer.end()
+    return columns

@@ -1,0 +1,89 @@
+"""The index: one row per section, so that a reader can go anywhere, and the manifest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from zllm.container import limits, section
+from zllm.container.columns import compress, decompress
+from zllm.container.section import SectionHeader
+from zllm.container.wire import Reader, put_varint
+from zllm.errors import DamagedError
+
+MAGIC = b"\xb5ZLI"
+FRONT_SIZE = len(MAGIC) + 8
+_WHAT = "the index"
+
+
+@dataclass(frozen=True)
+class SectionRow:
+    """``offset`` is the section header's place in the file, ``header_size`` its length; ``members`` of the section."""
+
+    offset: int
+    header_size: int
+    members: int
+    header: SectionHeader
+
+
+@dataclass
+class Index:
+    """``manifest`` is what the JSON says (see ``docs/zllm-format.md``)."""
+
+    rows: list[SectionRow]
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+
+def pack(index: Index) -> bytes:
+    """Magic, coded length, length, zstd of the rows and the manifest."""
+    out = bytearray()
+    put_varint(out, len(index.rows))
+    for row in index.rows:
+        put_varint(out, row.offset)
+        put_varint(out, row.header_size)
+        put_varint(out, row.members)
+        out += section.pack_fields(row.header)
+    out += json.dumps(index.manifest, sort_keys=True, separators=(",", ":")).encode()
+    coded = compress(bytes(out), dictionary=True)
+    return MAGIC + len(coded).to_bytes(4, "little") + len(out).to_bytes(4, "little") + coded
+
+
+def coded_size(front: bytes) -> int:
+    """Bytes that follow the first :data:`FRONT_SIZE` of the index block.
+
+    Raises:
+        DamagedError: not an index, or beyond the limit.
+    """
+    size, raw = int.from_bytes(front[4:8], "little"), int.from_bytes(front[8:12], "little")
+    if front[:4] != MAGIC or len(front) < FRONT_SIZE or size > limits.MAX_INDEX or raw > limits.MAX_INDEX:
+        raise DamagedError(f"{_WHAT} is damaged: impossible length")
+    return size
+
+
+def unpack(block: bytes) -> Index:
+    """The whole block, whose hash in the footer holds.
+
+    Raises:
+        DamagedError: it contradicts itself or a limit.
+    """
+    if coded_size(block[:FRONT_SIZE]) != len(block) - FRONT_SIZE:
+        raise DamagedError(f"{_WHAT} is damaged: its length is wrong")
+    raw = decompress(block[FRONT_SIZE:], int.from_bytes(block[8:12], "little"), _WHAT, dictionary=True)
+    reader = Reader(raw, _WHAT)
+    rows = []
+    stream = 0
+    for _ in range(reader.varint(len(raw))):
+        offset, size, members = reader.varint(1 << 63), reader.varint(limits.MAX_SECTION_HEADER), reader.varint()
+        row = SectionRow(offset, size, members, section.read_fields(reader))
+        if row.header.stream_offset != stream:
+            raise DamagedError(f"{_WHAT} is damaged: its sections do not follow each other")
+        stream += row.header.stream_size
+        rows.append(row)
+    try:
+        manifest = json.loads(reader.rest())
+    except (ValueError, RecursionError):
+        raise DamagedError(f"{_WHAT} is damaged: its manifest is not JSON") from None
+    if not isinstance(manifest, dict):
+        raise DamagedError(f"{_WHAT} is damaged: its manifest is not an object")
+    return Index(rows, manifest)

@@ -1,0 +1,39 @@
+"""Every limit of the format in one place. A size that was read from a file is compared with one of these before use."""
+
+from __future__ import annotations
+
+BLOCK = 512
+"""A tar block, in bytes."""
+
+WINDOW = 64 << 20
+"""Most bytes of the tar stream that one section covers. It bounds the memory of writers and readers."""
+
+MAX_PAYLOAD = WINDOW + (1 << 20)
+"""Most bytes of one frame's payload. ``store`` never expands, so a writer never comes near."""
+
+MAX_SECTION_FRAMES = 4 * WINDOW
+"""Most bytes that the frames of one section take together, headers included."""
+
+MAX_MAP = 2 * WINDOW
+"""Most bytes of a section map, coded as well as decoded."""
+
+MAX_COLUMNS = 4096
+"""Most columns in one column set."""
+
+MAX_INDEX = 64 << 20
+"""Most bytes of the index, coded as well as decoded: room for three million sections."""
+
+MAX_SECTION_HEADER = 4096
+"""Most bytes of a section header."""
+
+MAX_MODELS = 8
+"""Most models that one section names."""
+
+MAX_MODEL_NAME = 255
+"""Most bytes of a model's name, UTF-8."""
+
+MAX_EXTENDED = 1 << 20
+"""Most bytes of one extended header's text (pax records, GNU long names). A larger one is kept as plain data."""
+
+MAX_UNIT = 8 << 20
+"""Most bytes of one member's headers together. What is longer is kept as plain data."""

@@ -1,0 +1,244 @@
+"""The section map: where every byte of a section's part of the tar stream comes from. Everything but the data.
+
+A section is a list of *records*: header bytes, then data, then zeros. The data of a record is either a *piece* of a
+group or the same as that of an earlier record. Pieces are sorted into *buckets*, buckets into *groups*; a group's bytes
+are its pieces in the order of buckets, then of the stream, so places need no storage. Frames cut each group's bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from zllm.container import columns, headers, limits
+from zllm.container.frames import FrameRow
+from zllm.container.tarscan import data_size, padded
+from zllm.container.wire import read_varints, varints
+from zllm.errors import DamagedError
+
+HASH_SIZE = 32
+_WHAT = "the section map"
+_HAS_HEADER, _DATA_AS_SAID, _ZEROS_AS_SAID = 1, 2, 4
+_FIXED_COLUMNS = 15
+
+
+@dataclass(slots=True)
+class Record:
+    """Header bytes, then ``data_size`` bytes of data, then ``zeros``.
+
+    ``bucket`` says where the data is (-1: no data, or the same data as record number ``same``, which comes before).
+    ``sha256`` is of the whole member's data, in the record that holds its last part; else empty.
+    """
+
+    header: bytes = b""
+    data_size: int = 0
+    zeros: int = 0
+    bucket: int = -1
+    same: int = -1
+    sha256: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the stream."""
+        return len(self.header) + self.data_size + self.zeros
+
+
+@dataclass(slots=True)
+class Group:
+    """Pieces that are coded one after the other: those in ``buckets`` consecutive buckets. ``category`` is for listings."""
+
+    category: int
+    buckets: int
+    frames: list[FrameRow] = field(default_factory=list)
+
+
+@dataclass
+class SectionMap:
+    """All of it."""
+
+    records: list[Record]
+    groups: list[Group]
+
+    def size(self) -> int:
+        """Bytes of the tar stream."""
+        return sum(record.size for record in self.records)
+
+
+def encode(section: SectionMap, *, continued: bool, continues: bool) -> bytes:
+    """The map's bytes.
+
+    ``continued``: the first record's data continues a member of the section before. ``continues``: the last record's
+    data goes on in the next section. Only the others' SHA-256 are stored.
+    """
+    records = section.records
+    expected = [_expected(record) for record in records]
+    shapes = bytes(
+        (_HAS_HEADER if r.header else 0)
+        | (_DATA_AS_SAID if r.data_size == data else 0)
+        | (_ZEROS_AS_SAID if r.zeros == zeros else 0)
+        for r, (data, zeros) in zip(records, expected, strict=True)
+    )
+    with_data = [(number, record) for number, record in enumerate(records) if record.data_size]
+    frames = [frame for group in section.groups for frame in group.frames]
+    fixed = [
+        varints([len(records)]),
+        b"" if set(shapes) == {7} else shapes,
+        varints([r.data_size for r, e in zip(records, expected, strict=True) if r.data_size != e[0]]),
+        varints([r.zeros for r, e in zip(records, expected, strict=True) if r.zeros != e[1]]),
+        varints([r.bucket + 1 for _, r in with_data]),
+        varints([number - r.same - 1 for number, r in with_data if r.bucket < 0]),
+        b"".join(r.sha256 for number, r in with_data if _hashed(records, number, continues)),
+        varints([g.category for g in section.groups]),
+        varints([g.buckets for g in section.groups]),
+        *_frame_columns(frames),
+    ]
+    units = [record.header for record in records if record.header]
+    return columns.pack(fixed + headers.encode(units))
+
+
+def _frame_columns(frames: list[FrameRow]) -> list[bytes]:
+    return [
+        varints([f.raw_size for f in frames]),
+        varints([f.payload_size for f in frames]),
+        bytes(f.codec for f in frames),
+        bytes(f.slot for f in frames),
+        bytes(f.reason for f in frames),
+        varints([f.rival for f in frames]),
+    ]
+
+
+def _expected(record: Record) -> tuple[int, int]:
+    """The sizes of data and zeros that the header speaks of."""
+    data = data_size(record.header) if record.header else 0
+    return data, padded(data) - data
+
+
+def _hashed(records: list[Record], number: int, continues: bool) -> bool:
+    """Whether the SHA-256 of this record's member is stored with it."""
+    return records[number].same < 0 and not (continues and number == len(records) - 1)
+
+
+def decode(blob: bytes, raw_limit: int, stream_size: int, *, continues: bool) -> SectionMap:
+    """The map of a section of ``stream_size`` bytes, from bytes whose checksum holds.
+
+    Raises:
+        DamagedError: it contradicts itself or a limit.
+    """
+    cols = columns.unpack(blob, raw_limit, _WHAT)
+    if len(cols) != _FIXED_COLUMNS + headers.COLUMNS:
+        raise DamagedError(f"{_WHAT} is damaged: {len(cols)} columns")
+    fixed = cols[:_FIXED_COLUMNS]
+    records = _records(fixed, cols[_FIXED_COLUMNS:], stream_size)
+    _place(records, fixed[4], fixed[5])
+    _hashes(records, fixed[6], continues)
+    return SectionMap(records, _groups(fixed[7], fixed[8], _rows(fixed[9:]), records))
+
+
+def _records(fixed: list[bytes], header_columns: list[bytes], stream_size: int) -> list[Record]:
+    count = _one(fixed[0])
+    if count > stream_size:
+        raise DamagedError(f"{_WHAT} is damaged: {count} records in {stream_size} bytes")
+    shapes = fixed[1] or bytes([7]) * count
+    if len(shapes) != count or max(shapes, default=0) > 7:
+        raise DamagedError(f"{_WHAT} is damaged: its records make no sense")
+    units = iter(headers.decode(header_columns, sum(shape & _HAS_HEADER for shape in shapes)))
+    sizes, zeros = iter(read_varints(fixed[2], _WHAT)), iter(read_varints(fixed[3], _WHAT))
+    records = []
+    left = stream_size
+    for shape in shapes:
+        record = Record(next(units) if shape & _HAS_HEADER else b"")
+        said = _expected(record)
+        record.data_size = said[0] if shape & _DATA_AS_SAID else _next(sizes)
+        record.zeros = said[1] if shape & _ZEROS_AS_SAID else _next(zeros)
+        left -= record.size
+        if left < 0:
+            break
+        records.append(record)
+    if left or next(sizes, None) is not None or next(zeros, None) is not None:
+        raise DamagedError(f"{_WHAT} is damaged: its records are not {stream_size} bytes")
+    return records
+
+
+def _place(records: list[Record], buckets: bytes, sames: bytes) -> None:
+    """Set ``bucket`` and ``same``."""
+    places, distances = iter(read_varints(buckets, _WHAT)), iter(read_varints(sames, _WHAT))
+    for number, record in enumerate(records):
+        if not record.data_size:
+            continue
+        record.bucket = _next(places) - 1
+        if record.bucket >= 0:
+            continue
+        record.same = number - _next(distances) - 1
+        if record.same < 0 or records[record.same].bucket < 0 or records[record.same].data_size != record.data_size:
+            raise DamagedError(f"{_WHAT} is damaged: a repeated member repeats nothing")
+    if next(places, None) is not None or next(distances, None) is not None:
+        raise DamagedError(f"{_WHAT} is damaged: more pieces than records with data")
+
+
+def _hashes(records: list[Record], blob: bytes, continues: bool) -> None:
+    """Set ``sha256``."""
+    pos = 0
+    for number, record in enumerate(records):
+        if not record.data_size:
+            continue
+        if record.same >= 0:
+            record.sha256 = records[record.same].sha256
+        elif _hashed(records, number, continues):
+            record.sha256 = blob[pos : pos + HASH_SIZE]
+            pos += HASH_SIZE
+    if pos != len(blob):
+        raise DamagedError(f"{_WHAT} is damaged: the number of hashes is wrong")
+
+
+def _rows(frame_columns: list[bytes]) -> list[FrameRow]:
+    raw, payload, rival = (read_varints(frame_columns[k], _WHAT) for k in (0, 1, 5))
+    codecs, slots, reasons = frame_columns[2:5]
+    if len({len(column) for column in (raw, payload, codecs, slots, reasons, rival)}) != 1:
+        raise DamagedError(f"{_WHAT} is damaged: its columns differ in length")
+    if max(payload, default=0) > limits.MAX_PAYLOAD or not all(raw):
+        raise DamagedError(f"{_WHAT} is damaged: impossible size of a frame")
+    return [FrameRow(*row) for row in zip(raw, payload, codecs, slots, reasons, rival, strict=True)]
+
+
+def _groups(categories: bytes, buckets: bytes, rows: list[FrameRow], records: list[Record]) -> list[Group]:
+    """The groups with their frames: as many each as its pieces' sizes add up to."""
+    kinds, counts = read_varints(categories, _WHAT), read_varints(buckets, _WHAT)
+    total = sum(counts)
+    if len(kinds) != len(counts) or total > len(records):
+        raise DamagedError(f"{_WHAT} is damaged: its groups make no sense")
+    filled = [0] * total
+    for record in records:
+        if record.bucket >= total:
+            raise DamagedError(f"{_WHAT} is damaged: a piece is in no group")
+        if record.bucket >= 0:
+            filled[record.bucket] += record.data_size
+    groups = []
+    frames, bucket = iter(rows), 0
+    for kind, count in zip(kinds, counts, strict=True):
+        group = Group(kind, count)
+        left = sum(filled[bucket : bucket + count])
+        bucket += count
+        while left > 0:
+            row = next(frames, None)
+            if row is None or row.raw_size > left:
+                raise DamagedError(f"{_WHAT} is damaged: frames and members differ in size")
+            left -= row.raw_size
+            group.frames.append(row)
+        groups.append(group)
+    if next(frames, None) is not None:
+        raise DamagedError(f"{_WHAT} is damaged: frames that belong to no group")
+    return groups
+
+
+def _one(column: bytes) -> int:
+    values = read_varints(column, _WHAT)
+    if len(values) != 1:
+        raise DamagedError(f"{_WHAT} is damaged: one number wanted")
+    return values[0]
+
+
+def _next(values: Iterator[int]) -> int:
+    value = next(values, None)
+    if value is None:
+        raise DamagedError(f"{_WHAT} is damaged: a column is too short")
+    return value

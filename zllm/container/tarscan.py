@@ -1,0 +1,204 @@
+"""Finds headers, data and zeros in a tar stream while it passes by. Whatever the bytes, nothing is lost.
+
+A stream becomes *records*: header bytes, then data, then zeros, each possibly of length 0. Which header has how much
+data follows :mod:`tarfile` (types, pax ``size``). Bytes that are no valid header where one is due make all of the rest
+plain data, so a stream that is no tar at all is one record of data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+from zllm.container import limits
+
+BLOCK = limits.BLOCK
+ZERO_BLOCK = bytes(BLOCK)
+
+_EXTENDED = (b"x", b"g", b"L", b"K", b"X")
+_NO_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")
+_OLD_SPARSE_MORE = 482  # offset of the byte that says whether a block with more of the sparse map follows
+_SPARSE_BLOCK_MORE = 504
+
+
+class Kind(IntEnum):
+    """What a piece of the stream is."""
+
+    HEADER = 0
+    DATA = 1
+    ZERO = 2
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some consecutive bytes of one kind.
+
+    ``size`` of a HEADER piece is how many bytes of DATA follow for this member. ``fresh`` data belongs to no header:
+    a member of its own starts here.
+    """
+
+    kind: Kind
+    data: bytes | memoryview
+    size: int = 0
+    fresh: bool = False
+
+
+def number(field: bytes) -> int | None:
+    """A numeric field of a header: octal text, or base 256. None if it is neither."""
+    if field[:1] in (b"\x80", b"\xff"):
+        return int.from_bytes(field[1:], "big") - (256 ** (len(field) - 1) if field[0] == 0xFF else 0)
+    text = field.split(b"\0", 1)[0].strip()
+    if not text:
+        return 0
+    try:
+        return int(text, 8) if text.isdigit() else None
+    except ValueError:
+        return None
+
+
+def valid(block: bytes) -> bool:
+    """Whether this is a header block: its checksum holds, summed over unsigned or over signed bytes."""
+    stored = number(block[148:156])
+    if stored is None or block == ZERO_BLOCK:
+        return False
+    rest = block[:148] + block[156:]
+    unsigned = 256 + sum(rest)
+    return stored in (unsigned, unsigned - 256 * sum(byte > 0x7F for byte in rest))
+
+
+def pax_records(text: bytes) -> list[tuple[bytes, bytes]] | None:
+    """The (keyword, value) pairs of a pax extended header. None if it is not exactly a list of such records."""
+    records = []
+    pos = 0
+    while pos < len(text):
+        space = text.find(b" ", pos, pos + 10)
+        if space < 0 or not text[pos:space].isdigit():
+            return None
+        end = pos + int(text[pos:space])
+        key, equals, value = text[space + 1 : end - 1].partition(b"=")
+        if end > len(text) or end <= space + 2 or text[end - 1 : end] != b"\n" or not equals:
+            return None
+        records.append((key, value))
+        pos = end
+    return records
+
+
+def data_size(unit: bytes) -> int:
+    """How many bytes of data the member with these header blocks has. 0 if its size field makes no sense."""
+    pos, pax_size = 0, None
+    while unit[pos + 156 : pos + 157] in _EXTENDED:
+        length = _size(number(unit[pos + 124 : pos + 136]))
+        if pos + BLOCK >= len(unit):
+            return length
+        if unit[pos + 156 : pos + 157] in (b"x", b"X"):
+            for key, value in pax_records(unit[pos + BLOCK : pos + BLOCK + length]) or ():
+                if key == b"size" and value.isdigit() and len(value) < 20:
+                    pax_size = int(value)
+        pos += BLOCK + padded(length)
+    kind = unit[pos + 156 : pos + 157]
+    if kind in _NO_DATA or (kind == b"\0" and unit[pos : pos + 100].split(b"\0", 1)[0].endswith(b"/")):
+        return 0
+    return _size(number(unit[pos + 124 : pos + 136]) if pax_size is None else pax_size)
+
+
+def padded(length: int) -> int:
+    """``length`` rounded up to whole blocks."""
+    return -(-length // BLOCK) * BLOCK
+
+
+def _size(value: int | None) -> int:
+    return 0 if value is None or value < 0 or value >> 63 else value
+
+
+class TarScanner:
+    """Feed it the stream in pieces of any size; it yields pieces in order, headers always whole.
+
+    DATA and ZERO come as soon as they are there, in parts.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._need = BLOCK  # the buffer is looked at when it is this long
+        self._unit = 0  # bytes at the front of the buffer that are known to be header blocks
+        self._sparse = False  # the block after them continues a sparse map
+        self._in_padding = False
+        self._data_left = 0
+        self.opaque = False
+        """No header was valid where one was due: the rest is plain data."""
+        self.is_tar = False
+        """At least one valid header was seen."""
+
+    def feed(self, data: bytes | memoryview) -> Iterator[Piece]:
+        """Yield what is complete now."""
+        view = memoryview(data)
+        while len(view):
+            if self.opaque:
+                yield Piece(Kind.DATA, view)
+                return
+            if self._data_left:
+                part = view[: self._data_left]
+                self._data_left -= len(part)
+                yield Piece(Kind.DATA, part)
+                view = view[len(part) :]
+                continue
+            part = view[: self._need - len(self._buffer)]
+            self._buffer += part
+            view = view[len(part) :]
+            if len(self._buffer) == self._need:
+                yield from self._step()
+
+    def finish(self) -> Iterator[Piece]:
+        """The stream has ended: yield what is left."""
+        if self._buffer:
+            rest = self._take()
+            yield Piece(Kind.DATA, rest, fresh=True) if any(rest) else Piece(Kind.ZERO, rest)
+
+    def _take(self) -> bytes:
+        taken = bytes(self._buffer)
+        self._buffer.clear()
+        self._need, self._unit, self._sparse, self._in_padding = BLOCK, 0, False, False
+        return taken
+
+    def _step(self) -> Iterator[Piece]:
+        if self._in_padding:
+            padding = self._take()
+            yield Piece(Kind.DATA, padding, fresh=True) if any(padding) else Piece(Kind.ZERO, padding)
+            return
+        block = bytes(self._buffer[-BLOCK:])
+        if self._sparse:
+            self._unit += BLOCK
+            yield from self._main(more=block[_SPARSE_BLOCK_MORE] != 0)
+        elif block == ZERO_BLOCK and not self._unit:
+            yield Piece(Kind.ZERO, self._take())
+        elif not valid(block):
+            self.opaque = True
+            yield Piece(Kind.DATA, self._take(), fresh=True)
+        elif block[156:157] in _EXTENDED:
+            yield from self._extended(block)
+        else:
+            self._unit += BLOCK
+            yield from self._main(more=block[156:157] == b"S" and block[_OLD_SPARSE_MORE] != 0)
+
+    def _extended(self, block: bytes) -> Iterator[Piece]:
+        length = _size(number(block[124:136]))
+        end = self._unit + BLOCK + padded(length)
+        if length > limits.MAX_EXTENDED or end > limits.MAX_UNIT:
+            yield from self._header()
+            return
+        self._unit, self._need = end, end + BLOCK
+
+    def _main(self, *, more: bool) -> Iterator[Piece]:
+        if more and self._unit + BLOCK <= limits.MAX_UNIT:
+            self._sparse, self._need = True, self._unit + BLOCK
+            return
+        yield from self._header()
+
+    def _header(self) -> Iterator[Piece]:
+        unit = self._take()
+        size = data_size(unit)
+        self.is_tar = True
+        self._data_left = size
+        if size % BLOCK:
+            self._in_padding, self._need = True, BLOCK - size % BLOCK
+        yield Piece(Kind.HEADER, unit, size)
