@@ -79,9 +79,10 @@ def test_all_text_goes_through_one_batch():
     llm = share(0.1)
     big = prose(2_500_000)
     GroupCoder(get_level(6), llm).encode([group(big), group(prose(9000)), group(prose(100), Category.STRUCTURED)])
-    probe, work = llm.batches
-    assert max(size for size, _ in probe) == 4096
-    assert sum(size for size, _ in probe) <= 8 * 5120
+    whole, parts, work = llm.batches
+    assert max(size for size, _ in whole + parts) == 4096
+    assert sum(size for size, _ in whole) <= 8 * 5120
+    assert sum(size for size, _ in parts) <= 3 * 3 * 5120
     assert [size for size, _ in work] == [1 << 20, 1 << 20, 2_500_000 - (2 << 20), 9000, 100]
 
 
@@ -116,6 +117,20 @@ def test_each_frame_takes_what_is_smaller_for_it():
     (frames,) = GroupCoder(get_level(6), llm).encode([group(half + other, Category.TEXT)])
     assert [frame.uses_model for frame in frames] == [True, False]
     assert decode(frames, llm) == half + other
+
+
+def test_the_model_is_not_asked_for_pieces_that_it_is_bad_at():
+    """Half of a group is good for it, half is not: probes tell them apart, and zstd gets its part as one frame."""
+    good, bad = prose(3 << 20, 1), prose(3 << 20, 2).upper()
+    llm = FakeLlm(lambda data: (0.9 if data.isupper() else 0.1) * len(data))
+    (frames,) = GroupCoder(get_level(6), llm).encode([group(good + bad, Category.TEXT, 3 << 20)])
+    assert [(frame.uses_model, frame.raw_size) for frame in frames] == [(True, 1 << 20)] * 3 + [(False, 3 << 20)]
+    assert [size for size, _ in llm.batches[-1]] == [1 << 20] * 3
+    assert frames[3].reason == Reason.ZSTD_PROBE
+    assert frames[3].rival == pytest.approx(7200, rel=0.01)
+    assert decode(frames, llm) == good + bad
+    whole = len(ZstdCodec(19).encode(bad))
+    assert len(frames[3].payload) == whole
 
 
 def test_zstd_over_all_of_it_beats_frames_that_win_one_by_one():

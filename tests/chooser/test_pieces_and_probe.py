@@ -51,21 +51,34 @@ def test_where_pieces_end(cuts, sizes):
 
 def test_small_pieces_are_not_probed():
     llm = share(0.1)
-    assert estimate([piece(bytes(MIN_PROBED - 1)), piece(b"")], llm, Run()) == [None, None]
+    assert estimate([piece(bytes(MIN_PROBED - 1)), piece(b"")], llm, Run()) == [[], []]
     assert llm.batches == []
 
 
 def test_probe_is_small_and_one_batch():
     llm = share(0.3)
     guesses = estimate([piece(bytes(MIN_PROBED)), piece(bytes(5 << 20))], llm, Run())
-    assert guesses == pytest.approx([0.3, 0.3], abs=0.001)
+    assert [len(costs) for costs in guesses] == [2, 8]
+    assert [cost for costs in guesses for cost in costs] == pytest.approx([0.3] * 10, abs=0.001)
     assert len(llm.batches) == 1
     assert sum(size for size, _ in llm.batches[0]) == (2 + 8) * 5120
 
 
 def test_what_a_cold_start_costs_is_taken_off():
     llm = FakeLlm(lambda data: 0.2 * len(data) + 600)
-    assert estimate([piece(bytes(MIN_PROBED))], llm, Run()) == [pytest.approx(0.2, abs=0.001)]
+    assert estimate([piece(bytes(MIN_PROBED))], llm, Run()) == [pytest.approx([0.2, 0.2], abs=0.001)]
+
+
+def test_fewer_windows_on_demand():
+    assert [len(costs) for costs in estimate([piece(bytes(1 << 20))], share(0.1), Run(), 3)] == [3]
+
+
+def test_parts_of_parts():
+    whole = piece(bytes(range(100)), 10, 20, 50, 90)
+    part = whole.part(20, 90)
+    assert (part.start, part.end, part.cuts, bytes(part.data)) == (20, 90, (30,), bytes(range(20, 90)))
+    inner = part.part(30, 40)
+    assert (inner.start, inner.end, inner.cuts, bytes(inner.data)) == (30, 40, (), bytes(range(50, 60)))
 
 
 def test_windows_are_spread_and_carry_their_cuts():

@@ -9,8 +9,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
+
+import zllm as zllm_api
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
@@ -95,32 +98,48 @@ def test_no_input_at_all(zllm: Run, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_reading_errors_and_changes_are_named() -> None:
-    from zllm.cli.create import SteadyReader
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [(lambda file: file.truncate(1 << 20), "it shrank"), (lambda file: file.write(b"more"), "it changed while")],
+)
+def test_a_file_that_changes_while_it_is_read_is_named(
+    change: Callable[[BinaryIO], object], expected: str, tmp_path: Path
+) -> None:
+    """Packed in this process, so that the file can change at the right moment."""
+    from zllm.cli import create
     from zllm.cli.output import Console
 
+    (tmp_path / "changing").write_bytes(b"x" * (2 << 20))
+    original = create.Padded.read
     lines: list[str] = []
+
+    def read(self: create.Padded, count: int = -1) -> bytes:
+        data = original(self, count)
+        if not lines:
+            lines.append("")
+            with open(tmp_path / "changing", "r+b") as file:
+                file.seek(0, 2)
+                change(file)
+        return data
+
     console = Console()
     console.print = lines.append
-    with open("growing", "w+b", buffering=0) as file:
-        file.write(b"12345")
-        file.seek(0)
-        reader = SteadyReader(file, "growing", 5, console)
-        assert reader.read(3) == b"123"
-        with open("growing", "ab") as other:
-            other.write(b"678")
-        assert reader.read(10) == b"45" and reader.read(1) == b""
-        reader.finish()
-        assert "growing: it changed while it was read" in lines.pop()
-        reader = SteadyReader(file, "growing", 9, console)
-        file.seek(0)
-        assert reader.read() == b"12345678\0"
-        assert "it shrank" in lines.pop()
-    with open("/proc/self/mem", "rb", buffering=0) as broken:
-        reader = SteadyReader(broken, "mem", 4, console)
-        assert reader.read(4) == b"\0\0\0\0"
-        assert "Input/output error: the rest is stored as zeros" in lines.pop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(create.Padded, "read", read)
+        create.run(["a.zllm", "changing", "-3", "-q"], console)
     assert console.status == 1
+    assert "changing: " + expected in lines[-1]
+    with zllm_api.open("a.zllm") as archive:
+        assert archive.getmember("changing").size == 2 << 20
+
+
+def test_a_reading_error_is_named() -> None:
+    from zllm.archive.inputs import Padded
+
+    with open("/proc/self/mem", "rb", buffering=0) as broken:  # its first page cannot be read
+        padded = Padded(broken, 4)
+        assert padded.read(10) == bytes(4)
+        assert "Input/output error: the rest is stored as zeros" in padded.problem()
 
 
 @pytest.mark.parametrize("command", ["list", "extract", "test", "info"])

@@ -1,0 +1,1 @@
+"""Writing and reading archives: the sink, the views, and tarfile on top of them."""

@@ -31,10 +31,21 @@ class CodedFrame:
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a group: its data, and the member boundaries inside it, relative to its start."""
+    """A part of a group, or of another piece, which it begins at ``start`` of. ``cuts``: boundaries inside it."""
 
     data: memoryview
-    cuts: tuple[int, ...]
+    cuts: tuple[int, ...] = ()
+    start: int = 0
+
+    @property
+    def end(self) -> int:
+        """Where it ends in what it is a part of."""
+        return self.start + len(self.data)
+
+    def part(self, start: int, end: int) -> Piece:
+        """What lies between two offsets, and the boundaries strictly inside."""
+        inner = self.cuts[bisect_right(self.cuts, start) : bisect_left(self.cuts, end)]
+        return Piece(self.data[start:end], tuple(cut - start for cut in inner), start)
 
 
 def cut_pieces(piece: Piece, limit: int) -> list[Piece]:
@@ -51,7 +62,6 @@ def cut_pieces(piece: Piece, limit: int) -> list[Piece]:
             at = bisect_right(piece.cuts, stop) - 1
             if at >= 0 and (piece.cuts[at] - start) * 2 >= limit:
                 stop = piece.cuts[at]
-        inner = piece.cuts[bisect_right(piece.cuts, start) : bisect_left(piece.cuts, stop)]
-        pieces.append(Piece(piece.data[start:stop], tuple(cut - start for cut in inner)))
+        pieces.append(piece.part(start, stop))
         start = stop
     return pieces

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from zllm.chooser.pieces import Piece
 from zllm.codecs.base import Codec, Run
@@ -15,49 +13,36 @@ _WINDOW = 4 << 10
 # A window starts cold, a frame does not: what its first KiB costs is taken off, by coding that KiB alone as well.
 _HEAD = 1 << 10
 _MIN_WINDOWS = 2
-_MAX_WINDOWS = 8
+MAX_WINDOWS = 8
 _BYTES_PER_WINDOW = 32 << 10
 
 
-@dataclass(frozen=True)
-class _Window:
-    start: int
-    whole: int
-    head: int
-
-
-def estimate(pieces: Sequence[Piece], llm: Codec, run: Run) -> list[float | None]:
-    """Estimated coded bytes per byte of each piece; None for pieces too small to be worth asking.
+def estimate(pieces: Sequence[Piece], llm: Codec, run: Run, most: int = MAX_WINDOWS) -> list[list[float]]:
+    """Estimated coded bytes per byte in up to ``most`` windows of each piece; none for pieces not worth asking for.
 
     All windows of all pieces go through one batch, where the model is fastest.
     """
     items: list[tuple[memoryview, tuple[int, ...]]] = []
-    windows: list[list[_Window]] = []
+    counts = []
     for piece in pieces:
-        mine = []
-        for start in _starts(len(piece.data)):
-            mine.append(_Window(start, len(items), len(items) + 1))
-            items.append(_cut(piece, start, start + _WINDOW))
-            items.append(_cut(piece, start, start + _HEAD))
-        windows.append(mine)
+        starts = _starts(len(piece.data), most)
+        counts.append(len(starts))
+        for start in starts:
+            for end in (start + _WINDOW, start + _HEAD):
+                window = piece.part(start, end)
+                items.append((window.data, window.cuts))
     if not items:
-        return [None] * len(pieces)
+        return [[] for _ in pieces]
     sizes = [len(payload) for payload in llm.encode_batch(items, run)]
-    return [_mean([sizes[w.whole] - sizes[w.head] for w in mine]) if mine else None for mine in windows]
+    costs = iter(
+        [max(0, whole - head) / (_WINDOW - _HEAD) for whole, head in zip(sizes[::2], sizes[1::2], strict=True)]
+    )
+    return [[next(costs) for _ in range(count)] for count in counts]
 
 
-def _mean(costs: list[int]) -> float:
-    return max(0, sum(costs)) / (len(costs) * (_WINDOW - _HEAD))
-
-
-def _starts(size: int) -> list[int]:
+def _starts(size: int, most: int = MAX_WINDOWS) -> list[int]:
     """Where the windows begin: evenly spread, always the same for the same size."""
     if size < MIN_PROBED:
         return []
-    count = min(max(size // _BYTES_PER_WINDOW, _MIN_WINDOWS), _MAX_WINDOWS)
+    count = min(max(size // _BYTES_PER_WINDOW, _MIN_WINDOWS), most)
     return [(2 * index + 1) * (size - _WINDOW) // (2 * count) for index in range(count)]
-
-
-def _cut(piece: Piece, start: int, end: int) -> tuple[memoryview, tuple[int, ...]]:
-    inner = piece.cuts[bisect_right(piece.cuts, start) : bisect_left(piece.cuts, end)]
-    return piece.data[start:end], tuple(cut - start for cut in inner)

@@ -1,9 +1,14 @@
-"""Text with the model: probe, code, and keep it where it pays."""
+"""Text with the model: probe, code, and keep it where it pays.
+
+A unit is what zstd codes as one frame, up to some megabytes; the model's frames are smaller pieces of it. So a unit
+comes out as its zstd frame, or as pieces, those that the model does not win joined again for zstd.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 
 from zllm.chooser.levels import Level
 from zllm.chooser.pieces import CodedFrame, Piece, cut_pieces
@@ -14,14 +19,46 @@ from zllm.codecs.store import StoreCodec
 
 # A frame more costs a header in the file and a row in the index.
 FRAME_COST = 48
+_WINDOWS_PER_PIECE = 3
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One zstd frame, and what became of it: the size to beat."""
+    """One zstd frame: the size to beat."""
 
     piece: Piece
     payload: bytes
+
+
+@dataclass
+class _Candidate:
+    """A piece of a unit, its zstd payload, and what is known of it by the model."""
+
+    piece: Piece
+    fast: bytes
+    guess: float | None = None
+    slow: bytes | None = None
+
+    @property
+    def measured(self) -> float:
+        """Bytes by the model, as far as known."""
+        if self.slow is not None:
+            return len(self.slow)
+        return 0 if self.guess is None else self.guess * len(self.piece.data)
+
+
+@dataclass
+class _Plan:
+    """A unit that goes on, cut into the model's frames."""
+
+    at: int
+    unit: Unit
+    candidates: list[_Candidate] = field(default_factory=list)
+
+    @property
+    def whole(self) -> float:
+        """zstd's size for the unit as a share of its size for the pieces: what a piece alone makes zstd look worse."""
+        return min(1.0, len(self.unit.payload) / max(1, sum(len(c.fast) for c in self.candidates)))
 
 
 class TextCoder:
@@ -40,64 +77,118 @@ class TextCoder:
 
     def encode(self, units: Sequence[Unit]) -> list[list[CodedFrame]]:
         """The frames of each unit. Progress: every unit's bytes, once."""
+        result, plans = [], []
         guesses = estimate([unit.piece for unit in units], self.llm, self.quiet)
-        chosen = [index for index, unit in enumerate(units) if self._promising(unit, guesses[index])]
-        result = [self._probed(unit, guess) for unit, guess in zip(units, guesses, strict=True)]
-        for index in sorted(set(range(len(units))) - set(chosen)):
-            self.run.done(len(units[index].piece.data))
-        pieces = [cut_pieces(units[index].piece, self.level.text_frame) for index in chosen]
-        both = iter(self._code_both([units[index] for index in chosen], pieces))
-        for index, parts in zip(chosen, pieces, strict=True):
-            result[index] = self._choose(units[index], [next(both) for _ in parts])
+        for at, (unit, costs) in enumerate(zip(units, guesses, strict=True)):
+            if self._hopeless(unit, costs):
+                self.run.done(len(unit.piece.data))
+            else:
+                plans.append(_Plan(at, unit))
+            mean = sum(costs) / len(costs) if costs else 0.0
+            result.append([_frame(unit.piece, self.zstd, unit.payload, Reason.ZSTD_PROBE, millibits(mean, 1))])
+        self._cut(plans)
+        self._code(plans)
+        for plan, frames in zip(plans, self._settle(plans), strict=True):
+            result[plan.at] = frames
         return result
 
-    def _promising(self, unit: Unit, guess: float | None) -> bool:
-        if guess is None:
-            return True
-        goal = len(unit.payload) * (1 - self.level.min_gain)
-        return guess * len(unit.piece.data) * (1 - self.level.probe_slack) < goal
+    def _hopeless(self, unit: Unit, costs: Sequence[float]) -> bool:
+        """Whether the model is far from zstd's average; with its best window, where pieces can be chosen from."""
+        if not costs:
+            return False
+        size = len(unit.piece.data)
+        guess = min(costs) if size > self.level.text_frame else sum(costs) / len(costs)
+        return not self._pays(guess, len(unit.payload) / size)
 
-    def _code_both(self, units: Sequence[Unit], parts: Sequence[Sequence[Piece]]) -> list[tuple[Piece, bytes, bytes]]:
-        """Each piece with its zstd payload and its payload by the model. zstd takes a twentieth of the time."""
-        flat = [piece for pieces in parts for piece in pieces]
-        if not flat:
-            return []
-        again = [(piece.data, piece.cuts) for pieces in parts if len(pieces) > 1 for piece in pieces]
-        recoded = iter(self.zstd.encode_batch(again, self.quiet))
-        fast = [
-            unit.payload if len(pieces) == 1 else next(recoded)
-            for unit, pieces in zip(units, parts, strict=True)
-            for _ in pieces
-        ]
-        slow = self.llm.encode_batch([(piece.data, piece.cuts) for piece in flat], self.run)
-        return list(zip(flat, fast, slow, strict=True))
+    def _pays(self, guess: float, rival: float) -> bool:
+        return guess * (1 - self.level.probe_slack) < rival * (1 - self.level.min_gain)
 
-    def _choose(self, unit: Unit, both: Sequence[tuple[Piece, bytes, bytes]]) -> list[CodedFrame]:
-        frames = [self._better(*candidates) for candidates in both]
+    def _cut(self, plans: Sequence[_Plan]) -> None:
+        """Into pieces, each with its zstd payload (a twentieth of the model's time) and a guess by probing it."""
+        parts = [cut_pieces(plan.unit.piece, self.level.text_frame) for plan in plans]
+        several = [piece for pieces in parts if len(pieces) > 1 for piece in pieces]
+        payloads = iter(self._zstd(several))
+        guesses = iter(estimate(several, self.llm, self.quiet, _WINDOWS_PER_PIECE))
+        for plan, pieces in zip(plans, parts, strict=True):
+            if len(pieces) == 1:  # probed already
+                plan.candidates = [_Candidate(pieces[0], plan.unit.payload)]
+                continue
+            for piece in pieces:
+                costs = next(guesses)
+                plan.candidates.append(_Candidate(piece, next(payloads), sum(costs) / len(costs) if costs else None))
+
+    def _code(self, plans: Sequence[_Plan]) -> None:
+        """All promising pieces of all units by the model, in one batch."""
+        chosen = []
+        for plan in plans:
+            for candidate in plan.candidates:
+                size = len(candidate.piece.data)
+                if candidate.guess is None or self._pays(candidate.guess, len(candidate.fast) * plan.whole / size):
+                    chosen.append(candidate)
+                else:
+                    self.run.done(size)
+        if chosen:
+            payloads = self.llm.encode_batch([(c.piece.data, c.piece.cuts) for c in chosen], self.run)
+            for candidate, payload in zip(chosen, payloads, strict=True):
+                candidate.slow = payload
+
+    def _settle(self, plans: Sequence[_Plan]) -> Iterator[list[CodedFrame]]:
+        """Frames of each plan's unit: runs of pieces that zstd wins are joined, and coded by zstd as one."""
+        runs = [(plan, won, run) for plan in plans for won, run in self._runs(plan)]
+        joined = [_span(plan, run) for plan, won, run in runs if not won and len(run) > 1]
+        payloads = iter(self._zstd(joined))
+        frames: dict[int, list[CodedFrame]] = {plan.at: [] for plan in plans}
+        for plan, won, run in runs:
+            if won:
+                frames[plan.at] += [_llm_frame(candidate, self.llm) for candidate in run]
+            else:
+                payload = next(payloads) if len(run) > 1 else run[0].fast
+                frames[plan.at].append(self._zstd_frame(plan, run, payload))
+        for plan in plans:
+            yield self._cheaper(plan, frames[plan.at])
+
+    def _runs(self, plan: _Plan) -> list[tuple[bool, list[_Candidate]]]:
+        """Neighbours that the model wins, or does not win, in order."""
+        marked = [(self._wins(candidate, plan), candidate) for candidate in plan.candidates]
+        return [(won, [candidate for _, candidate in run]) for won, run in groupby(marked, lambda pair: pair[0])]
+
+    def _wins(self, candidate: _Candidate, plan: _Plan) -> bool:
+        rival = min(len(candidate.fast), len(candidate.piece.data)) * plan.whole
+        return candidate.slow is not None and len(candidate.slow) < rival * (1 - self.level.min_gain)
+
+    def _cheaper(self, plan: _Plan, frames: list[CodedFrame]) -> list[CodedFrame]:
+        unit = plan.unit
         total = sum(len(frame.payload) for frame in frames) + FRAME_COST * (len(frames) - 1)
         with_model = sum(frame.raw_size for frame in frames if frame.uses_model)
-        size = len(unit.piece.data)
         gain = len(unit.payload) - total
         # Where only some frames use the model, only their share of the gain can be asked for.
-        if with_model and gain > 0 and gain >= self.level.min_gain * len(unit.payload) * with_model / size:
+        wanted = self.level.min_gain * len(unit.payload) * with_model / len(unit.piece.data)
+        if with_model and gain > 0 and gain >= wanted:
             return frames
-        measured = sum(len(slow) for _, _, slow in both)
-        return [self._by_zstd(unit.piece, unit.payload, Reason.ZSTD_SMALLER, millibits(measured, size))]
+        return [self._zstd_frame(plan, plan.candidates, unit.payload)]
 
-    def _better(self, piece: Piece, fast: bytes, slow: bytes) -> CodedFrame:
-        size = len(piece.data)
-        if len(slow) < min(len(fast), size) * (1 - self.level.min_gain):
-            rival = millibits(len(fast), size)
-            return CodedFrame(self.llm.id, True, size, slow, Reason.LLM_SMALLER, rival)
-        return self._by_zstd(piece, fast, Reason.ZSTD_SMALLER, millibits(len(slow), size))
+    def _zstd_frame(self, plan: _Plan, run: Sequence[_Candidate], payload: bytes) -> CodedFrame:
+        piece = _span(plan, run)
+        coded = any(candidate.slow is not None for candidate in run)
+        rival = millibits(sum(candidate.measured for candidate in run), len(piece.data))
+        return _frame(piece, self.zstd, payload, Reason.ZSTD_SMALLER if coded else Reason.ZSTD_PROBE, rival)
 
-    def _probed(self, unit: Unit, guess: float | None) -> list[CodedFrame]:
-        size = len(unit.piece.data)
-        rival = 0 if guess is None else millibits(guess * size, size)
-        return [self._by_zstd(unit.piece, unit.payload, Reason.ZSTD_PROBE, rival)]
+    def _zstd(self, pieces: Sequence[Piece]) -> list[bytes]:
+        return self.zstd.encode_batch([(piece.data, piece.cuts) for piece in pieces], self.quiet)
 
-    def _by_zstd(self, piece: Piece, payload: bytes, reason: Reason, rival: int) -> CodedFrame:
-        size = len(piece.data)
-        if len(payload) < size:
-            return CodedFrame(self.zstd.id, False, size, payload, reason, rival)
-        return CodedFrame(StoreCodec.id, False, size, bytes(piece.data), Reason.STORE_INCOMPRESSIBLE, rival)
+
+def _span(plan: _Plan, run: Sequence[_Candidate]) -> Piece:
+    return plan.unit.piece.part(run[0].piece.start, run[-1].piece.end)
+
+
+def _llm_frame(candidate: _Candidate, llm: Codec) -> CodedFrame:
+    size = len(candidate.piece.data)
+    rival = millibits(len(candidate.fast), size)
+    return CodedFrame(llm.id, True, size, candidate.slow or b"", Reason.LLM_SMALLER, rival)
+
+
+def _frame(piece: Piece, zstd: Codec, payload: bytes, reason: Reason, rival: int) -> CodedFrame:
+    size = len(piece.data)
+    if len(payload) < size:
+        return CodedFrame(zstd.id, False, size, payload, reason, rival)
+    return CodedFrame(StoreCodec.id, False, size, bytes(piece.data), Reason.STORE_INCOMPRESSIBLE, rival)

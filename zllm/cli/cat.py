@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 import tarfile
@@ -31,7 +32,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     if bool(args.operands) == args.tar:
         command.error("name the members, or pass --tar for everything")
     if args.tar:
-        _tar(name, args.model, options.thread_count(args))
+        _tar(name, args, console)
         return
     with reading.opened(name, args) as archive:
         if name == "-":
@@ -68,8 +69,8 @@ def _write(archive: zllm.ZllmFile, member: tarfile.TarInfo, console: output.Cons
         reading.report(error, member.name, console)
 
 
-def _tar(name: str, model: str | None, threads: int | None) -> None:
+def _tar(name: str, args: argparse.Namespace, console: output.Console) -> None:
     with output.source(name) as file:
         out = output.stdout()
-        with streams.decoder(file, model=model, threads=threads) as stream:
+        with streams.decoder(file, args.model, options.thread_count(args), console.warn) as stream:
             shutil.copyfileobj(stream, out, _PIECE)

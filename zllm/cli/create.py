@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
 import zllm
+from zllm.archive.inputs import Padded
 from zllm.cli import options, output, progress
 from zllm.cli.walk import Found, Rules, Walk, names_from
 from zllm.errors import UsageError
@@ -55,7 +56,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         command.error("name the files and folders to pack")
     rules = _rules(args)
     started = time.monotonic()
-    with output.archive(target, force=args.force) as file:
+    with output.target(target, force=args.force) as file:
         rules.ours = _identities(target, file)
         total = _total(operands, rules) if progress.wanted(console) else None
         with progress.Progress(console, "packing", total) as bar:
@@ -148,9 +149,15 @@ class Packer:
             if info is None or not info.isreg():
                 self._add_info(info, None)
                 return
-            steady = SteadyReader(file, found.path, info.size, self.console)
-            self._add_info(info, steady)
-            steady.finish()
+            padded = Padded(file, info.size)
+            self._add_info(info, padded)
+            self._report(found, padded, os.fstat(file.fileno()), info)
+
+    def _report(self, found: Found, padded: Padded, after: os.stat_result, info: tarfile.TarInfo) -> None:
+        if problem := padded.problem():
+            self.console.warn(f"{found.path}: {problem}")
+        elif (info.size, info.mtime) != (after.st_size, after.st_mtime):
+            self.console.warn(f"{found.path}: it changed while it was read")
 
     def _look(self, found: Found, file: BinaryIO | None) -> tarfile.TarInfo | None:
         try:
@@ -163,7 +170,7 @@ class Packer:
             info.uname = info.gname = ""
         return info
 
-    def _add_info(self, info: tarfile.TarInfo | None, data: SteadyReader | None) -> None:
+    def _add_info(self, info: tarfile.TarInfo | None, data: Padded | None) -> None:
         if info is None:
             return
         if self.console.verbose:
@@ -171,46 +178,3 @@ class Packer:
         self.archive.addfile(info, data)  # type: ignore[arg-type]
         self.members += 1
         self.bytes += info.size
-
-
-class SteadyReader:
-    """Gives exactly ``size`` bytes of a file that may change or fail meanwhile, and says so.
-
-    The tar header with the size is already written when the data is read. What is missing becomes zeros, as in GNU tar.
-    """
-
-    def __init__(self, file: BinaryIO, path: str, size: int, console: output.Console) -> None:
-        self._file = file
-        self._path = path
-        self._left = size
-        self._console = console
-        self._before = os.fstat(file.fileno())
-        self._broken = False
-
-    def read(self, count: int = -1) -> bytes:
-        """The next ``count`` bytes, fewer only at the end of ``size`` bytes."""
-        count = self._left if count < 0 else min(count, self._left)
-        parts = bytearray()
-        while len(parts) < count and not self._broken:
-            piece = self._piece(count - len(parts))
-            self._broken = not piece
-            parts += piece
-        self._left -= count
-        return bytes(parts.ljust(count, b"\0"))
-
-    def _piece(self, count: int) -> bytes:
-        try:
-            piece = self._file.read(count)
-        except OSError as error:
-            self._console.warn(f"{self._path}: {error.strerror}: the rest is stored as zeros")
-            return b""
-        if not piece:
-            self._console.warn(f"{self._path}: it shrank while it was read: the rest is stored as zeros")
-        return piece
-
-    def finish(self) -> None:
-        """Compare the file's state with that before. Call it after the last read."""
-        after = os.fstat(self._file.fileno())
-        before = self._before
-        if not self._broken and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            self._console.warn(f"{self._path}: it changed while it was read")

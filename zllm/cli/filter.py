@@ -40,14 +40,14 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         head = _head(file)
         decode = head == streams.MAGIC if args.decode is None else args.decode
         whole = cast(BinaryIO, Rejoined(head, file))
-        with output.archive(args.output, force=args.force) as out:
+        with output.target(args.output, force=args.force, binary=not decode) as out:
             (_decode if decode else _encode)(whole, out, args, console)
 
 
 def _decode(file: BinaryIO, out: BinaryIO, args: argparse.Namespace, console: output.Console) -> None:
     with (
         progress.Progress(console, "decompressing") as bar,
-        streams.decoder(file, model=args.model, threads=options.thread_count(args)) as stream,
+        streams.decoder(file, args.model, options.thread_count(args), console.warn) as stream,
     ):
         while piece := stream.read(_PIECE):
             out.write(piece)
@@ -56,8 +56,7 @@ def _decode(file: BinaryIO, out: BinaryIO, args: argparse.Namespace, console: ou
 
 def _encode(file: BinaryIO, out: BinaryIO, args: argparse.Namespace, console: output.Console) -> None:
     with progress.Progress(console, "compressing") as bar:
-        threads = options.thread_count(args)
-        with streams.encoder(out, args.level, args.model, args.llm, threads, bar) as sink:
+        with streams.encoder(out, options.write_options(args, bar)) as sink:
             shutil.copyfileobj(file, sink, _PIECE)
     for warning in sink.warnings:
         console.warn(warning)

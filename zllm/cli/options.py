@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from zllm.errors import UsageError
+
+if TYPE_CHECKING:
+    from zllm.archive.options import WriteOptions
 
 EPILOG = "exit codes: 0 done, 1 with warnings, 2 usage or failure, 3 damaged archive, 4 model or codec missing"
 
@@ -97,6 +100,15 @@ def thread_count(args: argparse.Namespace) -> int | None:
     if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"ZLLM_THREADS={text}: not a positive number")
     return int(text)
+
+
+def write_options(args: argparse.Namespace, progress: Callable[[int], None]) -> WriteOptions:
+    """What the options of :func:`coding` ask for."""
+    from zllm.archive.options import WriteOptions
+
+    return WriteOptions(
+        level=args.level, model=args.model, llm=args.llm, threads=thread_count(args), progress=progress
+    )
 
 
 # An operand that starts with NUL, which no argument can contain, is a change of folder.

@@ -104,13 +104,13 @@ def os_message(error: OSError) -> str:
     return f"{os.fsdecode(name) if isinstance(name, bytes) else name}: {reason}"
 
 
-def stdout() -> BinaryIO:
-    """Stdout for binary data.
+def stdout(*, binary: bool = True) -> BinaryIO:
+    """Stdout for data; ``binary`` data is not for a terminal.
 
     Raises:
-        UsageError: stdout is a terminal.
+        UsageError: stdout is a terminal, and the data is binary.
     """
-    if sys.stdout.isatty():
+    if binary and sys.stdout.isatty():
         raise UsageError("binary data is not written to a terminal: redirect the output, or name a file")
     sys.stdout.flush()
     return sys.stdout.buffer
@@ -130,34 +130,34 @@ def stdin() -> BinaryIO:
 
 
 @contextlib.contextmanager
-def archive(target: str, *, force: bool = False) -> Iterator[BinaryIO]:
-    """Opens ``target`` for a new archive; ``-`` is stdout. A regular file appears when the block ends well.
+def target(name: str, *, force: bool = False, binary: bool = True) -> Iterator[BinaryIO]:
+    """Opens ``name`` for writing; ``-`` is stdout. A regular file appears when the block ends well.
 
     Devices and named pipes are written as they are.
 
     Raises:
-        UsageError: the file exists and ``force`` is false, or stdout is a terminal.
+        UsageError: the file exists and ``force`` is false, or stdout is a terminal and the data is ``binary``.
     """
-    if target == "-":
-        out = stdout()
+    if name == "-":
+        out = stdout(binary=binary)
         yield out
         out.flush()
         return
-    target = os.path.realpath(target)  # a link to the archive stays a link
-    mode = _mode(target)
+    path = os.path.realpath(name)  # a link to the archive stays a link
+    mode = _mode(path)
     if mode is not None and stat.S_ISDIR(mode):
-        raise UsageError(f"{target} is a folder: name a file for the archive")
+        raise UsageError(f"{name} is a folder: name a file")
     if mode is not None and not stat.S_ISREG(mode):
-        with open(target, "wb") as file:
+        with open(path, "wb") as file:
             yield file
         return
     if mode is not None and not force:
-        raise UsageError(f"{target} already exists: pass --force to replace it")
+        raise UsageError(f"{name} already exists: pass --force to replace it")
     try:
-        with partial.whole_file(target, replace=force) as file:
+        with partial.whole_file(path, replace=force) as file:
             yield file
     except FileExistsError:
-        raise UsageError(f"{target} appeared meanwhile: pass --force to replace it") from None
+        raise UsageError(f"{name} appeared meanwhile: pass --force to replace it") from None
 
 
 def _mode(path: str) -> int | None:

@@ -1,1 +1,1 @@
-"""The archive format itself: bytes in, bytes out, no codec and no file system. ``docs/zllm-format.md`` is the spec."""
+"""The format, piece by piece: nothing here codes data or knows a codec. See ``docs/zllm-format.md``."""

@@ -104,7 +104,7 @@ def unpack(blob: bytes, limit: int, what: str) -> list[bytes]:
         DamagedError: the blob is malformed or too large.
     """
     outer = Reader(blob, what)
-    joint_size = outer.varint(limit)
+    joint_size = outer.varint(limit + 20 * limits.MAX_COLUMNS)
     packed = outer.take(outer.varint(limits.MAX_MAP))
     inner = Reader(decompress(packed, joint_size, what, dictionary=True), what)
     rows = []

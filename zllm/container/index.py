@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zllm.container import limits, section
 from zllm.container.columns import compress, decompress
-from zllm.container.section import SectionHeader
+from zllm.container.section import ModelRef, SectionHeader
 from zllm.container.wire import Reader, put_varint
 from zllm.errors import DamagedError
 
@@ -38,12 +38,16 @@ class Index:
 def pack(index: Index) -> bytes:
     """Magic, coded length, length, zstd of the rows and the manifest."""
     out = bytearray()
+    numbers = {model.sha256: number for number, model in enumerate(models_of(index.manifest))}
     put_varint(out, len(index.rows))
     for row in index.rows:
         put_varint(out, row.offset)
         put_varint(out, row.header_size)
         put_varint(out, row.members)
         out += section.pack_fields(row.header)
+        put_varint(out, len(row.header.models))
+        for model in row.header.models:
+            put_varint(out, numbers[model.sha256])
     out += json.dumps(index.manifest, sort_keys=True, separators=(",", ":")).encode()
     coded = compress(bytes(out), dictionary=True)
     return MAGIC + len(coded).to_bytes(4, "little") + len(out).to_bytes(4, "little") + coded
@@ -71,19 +75,49 @@ def unpack(block: bytes) -> Index:
         raise DamagedError(f"{_WHAT} is damaged: its length is wrong")
     raw = decompress(block[FRONT_SIZE:], int.from_bytes(block[8:12], "little"), _WHAT, dictionary=True)
     reader = Reader(raw, _WHAT)
-    rows = []
-    stream = 0
-    for _ in range(reader.varint(len(raw))):
-        offset, size, members = reader.varint(1 << 63), reader.varint(limits.MAX_SECTION_HEADER), reader.varint()
-        row = SectionRow(offset, size, members, section.read_fields(reader))
-        if row.header.stream_offset != stream:
-            raise DamagedError(f"{_WHAT} is damaged: its sections do not follow each other")
-        stream += row.header.stream_size
-        rows.append(row)
+    rows, used = _rows(reader)
     try:
         manifest = json.loads(reader.rest())
     except (ValueError, RecursionError):
         raise DamagedError(f"{_WHAT} is damaged: its manifest is not JSON") from None
     if not isinstance(manifest, dict):
         raise DamagedError(f"{_WHAT} is damaged: its manifest is not an object")
-    return Index(rows, manifest)
+    models = models_of(manifest)
+    if any(number >= len(models) for numbers in used for number in numbers):
+        raise DamagedError(f"{_WHAT} is damaged: a section needs a model that the manifest does not name")
+    complete = [
+        replace(row, header=replace(row.header, models=tuple(models[number] for number in numbers)))
+        for row, numbers in zip(rows, used, strict=True)
+    ]
+    return Index(complete, manifest)
+
+
+def _rows(reader: Reader) -> tuple[list[SectionRow], list[list[int]]]:
+    """The rows, and for each the numbers of its models in the manifest."""
+    rows, used = [], []
+    stream = 0
+    for _ in range(reader.varint(reader.left)):
+        offset, size, members = reader.varint(1 << 63), reader.varint(limits.MAX_SECTION_HEADER), reader.varint()
+        row = SectionRow(offset, size, members, section.read_fields(reader))
+        if row.header.stream_offset != stream:
+            raise DamagedError(f"{_WHAT} is damaged: its sections do not follow each other")
+        stream += row.header.stream_size
+        rows.append(row)
+        used.append([reader.varint(limits.MAX_MODELS) for _ in range(reader.varint(limits.MAX_MODELS))])
+    return rows, used
+
+
+def models_of(manifest: dict[str, Any]) -> list[ModelRef]:
+    """The models that a manifest names, in order.
+
+    Raises:
+        DamagedError: an entry makes no sense.
+    """
+    entries = manifest.get("models", [])
+    try:
+        return [
+            ModelRef(bytes.fromhex(entry["sha256"]), str(entry["name"]), int(entry["size"]), int(entry["arithmetic"]))
+            for entry in entries
+        ]
+    except (KeyError, TypeError, ValueError):
+        raise DamagedError(f"{_WHAT} is damaged: its list of models makes no sense") from None

@@ -64,11 +64,10 @@ class SectionMap:
         return sum(record.size for record in self.records)
 
 
-def encode(section: SectionMap, *, continued: bool, continues: bool) -> bytes:
-    """The map's bytes.
+def encode(section: SectionMap, *, continues: bool) -> tuple[bytes, int]:
+    """The map's bytes, and how many its columns take unpacked.
 
-    ``continued``: the first record's data continues a member of the section before. ``continues``: the last record's
-    data goes on in the next section. Only the others' SHA-256 are stored.
+    ``continues``: the last record's data goes on in the next section, where its SHA-256 is stored then.
     """
     records = section.records
     expected = [_expected(record) for record in records]
@@ -93,7 +92,8 @@ def encode(section: SectionMap, *, continued: bool, continues: bool) -> bytes:
         *_frame_columns(frames),
     ]
     units = [record.header for record in records if record.header]
-    return columns.pack(fixed + headers.encode(units))
+    every = fixed + headers.encode(units)
+    return columns.pack(every), sum(map(len, every))
 
 
 def _frame_columns(frames: list[FrameRow]) -> list[bytes]:

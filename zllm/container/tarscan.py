@@ -202,3 +202,21 @@ class TarScanner:
         if size % BLOCK:
             self._in_padding, self._need = True, BLOCK - size % BLOCK
         yield Piece(Kind.HEADER, unit, size)
+
+
+def member_name(unit: bytes) -> str:
+    """The name of the member with these header blocks; bytes that are not UTF-8 become surrogate escapes."""
+    pos, long_name = 0, b""
+    while unit[pos + 156 : pos + 157] in _EXTENDED and pos + BLOCK < len(unit):
+        length = _size(number(unit[pos + 124 : pos + 136]))
+        text = unit[pos + BLOCK : pos + BLOCK + length]
+        if unit[pos + 156 : pos + 157] == b"L":
+            long_name = text.rstrip(b"\0")
+        elif unit[pos + 156 : pos + 157] in (b"x", b"X"):
+            long_name = next((value for key, value in pax_records(text) or () if key == b"path"), long_name)
+        pos += BLOCK + padded(length)
+    name = unit[pos : pos + 100].split(b"\0", 1)[0]
+    prefix = unit[pos + 345 : pos + 500].split(b"\0", 1)[0]
+    if prefix and unit[pos + 257 : pos + 263] == b"ustar\0":
+        name = prefix + b"/" + name
+    return (long_name or name).decode("utf-8", "surrogateescape")

@@ -1,0 +1,91 @@
+"""A section map, laid out: which frame has which bytes of the section."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from itertools import accumulate
+
+from zllm.container.frames import FrameRow
+from zllm.container.sectionmap import Record, SectionMap
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Bytes ``start`` to ``start + size`` of frame number ``frame``."""
+
+    frame: int
+    start: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a byte of the section is: record number, and how far into the record."""
+
+    record: int
+    offset: int
+
+
+class Chart:
+    """Offsets are bytes: of records from the section's start in the tar stream, of frames from the first frame's start."""
+
+    def __init__(self, chart: SectionMap) -> None:
+        self.records = chart.records
+        self.groups = chart.groups
+        self.starts = [0, *accumulate(record.size for record in chart.records)]
+        self.frames: list[FrameRow] = [frame for group in chart.groups for frame in group.frames]
+        self.categories = [group.category for group in chart.groups for _ in group.frames]
+        self.frame_offsets = [0, *accumulate(frame.coded_size for frame in self.frames)]
+        self._raw_starts = [0, *accumulate(frame.raw_size for frame in self.frames)]
+        self._piece_starts = self._lay_out()
+        self._boundaries = sorted(set(self._piece_starts.values()))
+
+    def _lay_out(self) -> dict[int, int]:
+        """Where each record's piece begins in all groups' bytes, one group after the other."""
+        order = sorted((record.bucket, n) for n, record in enumerate(self.records) if record.bucket >= 0)
+        starts = {}
+        position = 0
+        for _, number in order:
+            starts[number] = position
+            position += self.records[number].data_size
+        return starts
+
+    @property
+    def size(self) -> int:
+        """Bytes of the tar stream."""
+        return self.starts[-1]
+
+    def place(self, offset: int) -> Place:
+        """The record with the byte at ``offset``."""
+        number = bisect_right(self.starts, offset) - 1
+        return Place(number, offset - self.starts[number])
+
+    def data_start(self, number: int) -> int:
+        """Where the data of a record begins."""
+        return self.starts[number] + len(self.records[number].header)
+
+    def home(self, number: int) -> Record:
+        """The record that has this one's data: itself, or the one it repeats."""
+        record = self.records[number]
+        return self.records[record.same] if record.same >= 0 else record
+
+    def extents(self, number: int, offset: int, size: int) -> list[Extent]:
+        """Which frames have bytes ``offset`` to ``offset + size`` of a record's data."""
+        record = self.records[number]
+        position = self._piece_starts[record.same if record.same >= 0 else number] + offset
+        end = position + size
+        result = []
+        frame = bisect_right(self._raw_starts, position) - 1
+        while position < end:
+            count = min(end, self._raw_starts[frame + 1]) - position
+            result.append(Extent(frame, position - self._raw_starts[frame], count))
+            position += count
+            frame += 1
+        return result
+
+    def cuts(self, frame: int) -> tuple[int, ...]:
+        """Where members begin inside a frame."""
+        start, end = self._raw_starts[frame : frame + 2]
+        first = bisect_right(self._boundaries, start)
+        return tuple(cut - start for cut in self._boundaries[first : bisect_left(self._boundaries, end)])

@@ -1,0 +1,368 @@
+"""``ZllmFile``: a :class:`tarfile.TarFile` whose tar stream is an archive."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, ClassVar, cast
+
+from zllm import partial
+from zllm.archive import layout
+from zllm.archive.coding import Decoders
+from zllm.archive.info import ZllmInfo
+from zllm.archive.inputs import Padded
+from zllm.archive.options import WriteOptions
+from zllm.archive.pipe import PipeView
+from zllm.archive.sink import Sink
+from zllm.archive.target import Target
+from zllm.archive.view import FileView, TarView
+from zllm.errors import DamagedError, UsageError, ZllmError
+
+_COPY = 1 << 20
+_MODES = {
+    "r": "r", "r:": "r", "r:*": "r", "r:zllm": "r", "r|": "r|", "r|*": "r|", "r|zllm": "r|",
+    "w": "w", "w:": "w", "w:zllm": "w", "w|": "w", "w|zllm": "w", "x": "x", "x:": "x", "x:zllm": "x",
+}  # fmt: skip
+_OPAQUE = "the archive holds one stream that is no tar: unpack it with zllm -d < ARCHIVE > FILE"
+
+
+def _data_filter(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+    """What every Python has as ``filter="data"`` since 3.14, and as an option before."""
+    return tarfile.data_filter(member, path)
+
+
+class ZllmFile(tarfile.TarFile):
+    """An archive, as :mod:`tarfile` knows archives. Made by :meth:`open`.
+
+    Reading decodes only what is read, and checks every frame and every member that is read whole. Extracted files get
+    their names when they are whole and their SHA-256 is right. ``filter="data"`` is the default on every Python.
+    """
+
+    tarinfo: ClassVar[type[ZllmInfo]] = ZllmInfo  # type: ignore[misc]
+    extraction_filter = staticmethod(_data_filter)
+
+    def __init__(
+        self,
+        name: str | None,
+        mode: str,
+        stream: TarView | Sink,
+        *,
+        own: BinaryIO | None = None,
+        target: Target | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._view = stream if isinstance(stream, TarView) else None
+        self._sink = stream if isinstance(stream, Sink) else None
+        self._own = own
+        self._target = target
+        self._adding = False
+        self._collected: dict[str, ZllmError] | None = None
+        self._reported = False
+        self._messages: list[str] = []
+        kwargs.setdefault("copybufsize", _COPY)
+        # tarfile's own writing mode; where the bytes go is the sink's business.
+        super().__init__(name, cast(Any, mode), fileobj=cast(Any, stream), **kwargs)
+
+    @classmethod
+    def open(  # type: ignore[override]
+        cls,
+        name: str | os.PathLike[str] | None = None,
+        mode: str = "r",
+        fileobj: BinaryIO | None = None,
+        bufsize: int = 0,
+        *,
+        level: int = 6,
+        model: str | Path | None = None,
+        llm: bool = True,
+        threads: int | None = None,
+        frame_size: int | None = None,
+        progress: Callable[[int], None] | None = None,
+        **kwargs: Any,
+    ) -> ZllmFile:
+        """Open an archive. ``bufsize`` is there for tarfile's sake and ignored.
+
+        Args:
+            name: its name; may be left out if ``fileobj`` is given.
+            mode: ``r`` reads a seekable file, ``r|`` a pipe; ``w`` and ``w|`` write (neither ever seeks), replacing a
+                file of that name once the archive is whole; ``x`` refuses to replace.
+            fileobj: a binary file to use; it stays open.
+            level, model, llm, threads, frame_size, progress: see :class:`WriteOptions`. For reading, ``model`` is the
+                name or file of a model to look at before those that are installed.
+            kwargs: as :class:`tarfile.TarFile` has them (``format``, ``dereference``, ``encoding``, ...).
+
+        Raises:
+            NotZllmError: no archive.
+            DamagedError: it is damaged so that nothing can be read.
+            UsageError: an unknown mode, level or frame size; an archive of one stream that is no tar.
+            OSError: it cannot be opened.
+        """
+        if mode not in _MODES:
+            raise UsageError(f"mode {mode!r}: choose r, r|, w, w| or x")
+        if name is None and fileobj is None:
+            raise UsageError("nothing to open: give a name or a file object")
+        path = None if name is None else os.fspath(name)
+        kind = _MODES[mode]
+        if kind in ("r", "r|"):
+            return cls._open_read(path, kind, fileobj, Decoders(model, threads), kwargs)
+        options = WriteOptions(level, model, llm, threads, frame_size, progress)
+        return cls._open_write(path, kind, fileobj, options, kwargs)
+
+    @classmethod
+    def _open_read(
+        cls, path: str | None, kind: str, fileobj: BinaryIO | None, decoders: Decoders, kwargs: dict[str, Any]
+    ) -> ZllmFile:
+        own = None if fileobj is not None else cast(BinaryIO, open(cast(str, path), "rb"))  # noqa: PTH123, SIM115
+        file = cast(BinaryIO, fileobj if fileobj is not None else own)
+        try:
+            view: TarView
+            if kind == "r":
+                found = layout.find(file)
+                decoders.trust(found.manifest)
+                view = FileView(file, found, decoders)
+            else:
+                view = PipeView(file, decoders)
+            if view.opaque:
+                raise UsageError(_OPAQUE)
+            return cls(path, "r", view, own=own, **kwargs)
+        except BaseException:
+            if own is not None:
+                own.close()
+            raise
+
+    @classmethod
+    def _open_write(
+        cls, path: str | None, kind: str, fileobj: BinaryIO | None, options: WriteOptions, kwargs: dict[str, Any]
+    ) -> ZllmFile:
+        if fileobj is not None:
+            return cls(path, "w", Sink(fileobj, options), **kwargs)
+        target = Target(cast(str, path), replace=kind == "w")
+        try:
+            return cls(path, "w", Sink(target.file, options), target=target, **kwargs)
+        except BaseException:
+            target.discard()
+            raise
+
+    # What tarfile opens by these names are other formats.
+    OPEN_METH: ClassVar[dict[str, str]] = {}  # type: ignore[misc]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What went other than asked, without harm to the archive: one line each."""
+        seen = self._sink.warnings if self._sink is not None else []
+        return [*seen, *(self._view.warnings if self._view is not None else []), *self._messages]
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest (``docs/zllm-format.md``); empty from a pipe or where the index is lost."""
+        return self._view.layout.manifest if isinstance(self._view, FileView) else {}
+
+    @property
+    def layout(self) -> layout.Layout | None:
+        """Where the sections are; None from a pipe."""
+        return self._view.layout if isinstance(self._view, FileView) else None
+
+    # Reading
+
+    def next(self) -> ZllmInfo | None:  # type: ignore[override]
+        """The next member, None after the last. Members of damaged sections are passed over.
+
+        Raises:
+            DamagedError: after the last member, once: what is wrong with the archive as a whole.
+        """
+        view = self._view
+        if view is None:
+            return super().next()  # type: ignore[return-value]
+        while True:
+            if self.firstmember is None and self.offset != view.tell():
+                view.seek(self.offset)  # tarfile would read the byte before, and with it a frame
+            try:
+                member = super().next()
+            except DamagedError as exc:
+                view.problem = view.problem or exc
+                place = view.next_header(max(self.offset, view.tell()))
+                if place is not None:
+                    self.offset = place
+                    continue
+                self._loaded = True
+                member = None
+            break
+        if member is None:
+            self._complain()
+            return None
+        info = cast(ZllmInfo, member)
+        info._view = view
+        return info
+
+    def _complain(self) -> None:
+        problem = self._view.problem if self._view is not None else None
+        if problem is not None and not self._reported:
+            self._reported = True
+            self._loaded = True
+            raise problem
+
+    def extractall(  # type: ignore[override]
+        self, path: str | os.PathLike[str] = ".", members: Any = None, *, numeric_owner: bool = False, filter: Any = None
+    ) -> None:
+        """Extract all members, or ``members``. What cannot be decoded is left out; the rest is extracted all the same.
+
+        Raises:
+            DamagedError, MissingModelError, MissingCodecError: after everything else was extracted, the first of what
+                is wrong; :attr:`failures` has it for each member.
+        """
+        if self._view is not None and members is None:
+            self._view.everything = True
+        problems: list[DamagedError] = []
+        self._collected = {}
+        try:
+            chosen = self._until_damage(problems) if members is None else members
+            super().extractall(path, chosen, numeric_owner=numeric_owner, filter=filter)
+            self.failures = self._collected
+        finally:
+            self._collected = None
+        for problem in (*self.failures.values(), *problems):
+            raise problem
+
+    failures: dict[str, ZllmError] = {}  # noqa: RUF012 - replaced, never changed
+    """By member name: what the last :meth:`extractall` could not extract."""
+
+    def _until_damage(self, problems: list[DamagedError]) -> Iterator[tarfile.TarInfo]:
+        try:
+            yield from self
+        except DamagedError as exc:
+            problems.append(exc)
+
+    def makefile(self, tarinfo: tarfile.TarInfo, targetpath: str | os.PathLike[str]) -> None:  # type: ignore[override]
+        """A regular file: under its name only when it is whole and right."""
+        try:
+            with partial.whole_file(os.fspath(targetpath), sync=False) as target:
+                self._copy(tarinfo, target)
+        except ZllmError as exc:
+            if self._collected is None:
+                raise
+            self._collected[tarinfo.name] = exc
+            raise tarfile.ExtractError(str(exc)) from exc
+
+    def _copy(self, tarinfo: tarfile.TarInfo, target: BinaryIO) -> None:
+        source = cast(TarView, self._view)
+        source.seek(tarinfo.offset_data)
+        pieces = tarinfo.sparse if tarinfo.sparse is not None else [(0, tarinfo.size)]
+        for offset, size in pieces:
+            target.seek(offset)
+            left = size
+            while left:
+                data = source.read(min(left, _COPY))
+                if not data:
+                    raise DamagedError(f"{tarinfo.name}: the archive ends before it does", member=tarinfo.name)
+                target.write(data)
+                left -= len(data)
+        if tarinfo.sparse is not None:
+            target.truncate(tarinfo.size)
+
+    def makelink(self, tarinfo: tarfile.TarInfo, targetpath: str | os.PathLike[str]) -> None:  # type: ignore[override]
+        """A link, in place of what has its name."""
+        _make_room(targetpath)
+        super().makelink(tarinfo, cast(Any, targetpath))
+
+    def makelink_with_filter(self, tarinfo: tarfile.TarInfo, targetpath: str, *args: Any) -> None:
+        """As :meth:`makelink`, for the Pythons that check where a link leads a second time."""
+        _make_room(targetpath)
+        super().makelink_with_filter(tarinfo, targetpath, *args)  # type: ignore[misc]
+
+    # Writing
+
+    def add(self, name: Any, *args: Any, **kwargs: Any) -> None:
+        """As in tarfile. A file that shrinks while it is read is padded with zeros, with a warning, as by GNU tar."""
+        if self._target is not None and self._target.is_this(os.fspath(name)):
+            return
+        before, self._adding = self._adding, True
+        try:
+            super().add(name, *args, **kwargs)
+        finally:
+            self._adding = before
+
+    def addfile(self, tarinfo: tarfile.TarInfo, fileobj: Any = None) -> None:
+        """As in tarfile; the archive stays valid even if ``fileobj`` has less than ``tarinfo.size`` bytes.
+
+        Raises:
+            OSError: it had less; zeros are in the archive.
+        """
+        if fileobj is None or isinstance(fileobj, Padded):
+            super().addfile(tarinfo, fileobj)
+            return
+        padded = Padded(fileobj, tarinfo.size)
+        super().addfile(tarinfo, cast(Any, padded))
+        problem = padded.problem()
+        if not problem:
+            return
+        if not self._adding:
+            raise padded.error or OSError(f"unexpected end of data: {tarinfo.name}: {problem}")
+        self._messages.append(f"{tarinfo.name}: {problem}")
+
+    # Ending
+
+    def close(self) -> None:
+        """Complete the archive and give it its name; or end reading."""
+        if self.closed:
+            return
+        if self._sink is None:
+            super().close()
+            if self._own is not None:
+                self._own.close()
+            return
+        try:
+            super().close()
+            self._sink.close()
+            if self._target is not None:
+                self._target.publish()
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _abandon(self) -> None:
+        self.closed = True
+        if self._sink is not None:
+            self._sink.abort()
+        if self._target is not None:
+            self._target.discard()
+        if self._own is not None:
+            self._own.close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._abandon()
+
+    def __del__(self) -> None:
+        # Neither closed nor left by its with block: whatever was written is not whole.
+        if not getattr(self, "closed", True):
+            with contextlib.suppress(Exception):
+                self._abandon()
+
+
+def _make_room(targetpath: str | os.PathLike[str]) -> None:
+    if os.path.lexists(targetpath) and not os.path.isdir(targetpath):
+        os.unlink(targetpath)
+
+
+def is_zllmfile(name: str | os.PathLike[str] | BinaryIO) -> bool:
+    """Whether the file, or the binary file object at its current position, starts like an archive."""
+    from zllm.container.ends import FILE_MAGIC
+
+    if hasattr(name, "read"):
+        file = cast(BinaryIO, name)
+        place = file.tell()
+        head = file.read(len(FILE_MAGIC))
+        file.seek(place)
+        return head == FILE_MAGIC
+    try:
+        with open(cast(str, name), "rb") as opened:  # noqa: PTH123
+            return opened.read(len(FILE_MAGIC)) == FILE_MAGIC
+    except OSError:
+        return False

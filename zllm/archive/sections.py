@@ -1,0 +1,163 @@
+"""Reading one section: its map, its frames, decoded when they are wanted."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+from zllm.archive.chart import Chart
+from zllm.archive.coding import Decoders
+from zllm.codecs.base import Codec
+from zllm.container import frames, sectionmap
+from zllm.container.section import ModelRef, SectionHeader
+from zllm.container.wire import checksum64
+from zllm.errors import DamagedError, ZllmError
+
+CACHE_BYTES = 72 << 20
+"""Most bytes of decoded frames that are kept: a whole section and a little more."""
+
+
+class FrameCache:
+    """Decoded frames, the least recently used dropped first. What could not be decoded is remembered too."""
+
+    def __init__(self, limit: int = CACHE_BYTES) -> None:
+        self._limit = limit
+        self._size = 0
+        self._data: OrderedDict[tuple[int, int], bytes | ZllmError] = OrderedDict()
+
+    def get(self, key: tuple[int, int]) -> bytes | ZllmError | None:
+        """The frame ``(section, frame)``, or why there is none."""
+        found = self._data.get(key)
+        if found is not None:
+            self._data.move_to_end(key)
+        return found
+
+    def put(self, key: tuple[int, int], data: bytes | ZllmError) -> None:
+        """Keep a frame."""
+        self._size += len(data) if isinstance(data, bytes) else 0
+        self._data[key] = data
+        while self._size > self._limit and len(self._data) > 1:
+            _, dropped = self._data.popitem(last=False)
+            self._size -= len(dropped) if isinstance(dropped, bytes) else 0
+
+
+class Section:
+    """One section. ``fetch(offset, size)`` gives bytes of its frames, fewer if the archive ends before.
+
+    Raises:
+        DamagedError: the map is damaged.
+    """
+
+    def __init__(
+        self,
+        key: int,
+        header: SectionHeader,
+        blob: bytes,
+        fetch: Callable[[int, int], memoryview],
+        decoders: Decoders,
+        cache: FrameCache,
+    ) -> None:
+        if len(blob) != header.map_size:
+            raise DamagedError("the archive ends inside a section map")
+        if checksum64(blob) != header.map_check:
+            raise DamagedError("a section map is damaged: its checksum does not hold")
+        self.key = key
+        self.header = header
+        self.chart = Chart(
+            sectionmap.decode(blob, header.map_raw_size, header.stream_size, continues=header.continues)
+        )
+        if self.chart.frame_offsets[-1] != header.frames_size:
+            raise DamagedError("a section map is damaged: its frames have another length than the section")
+        self._fetch = fetch
+        self._decoders = decoders
+        self._cache = cache
+        self._streak = 0
+        self._loaded = False
+
+    def model_of(self, frame: int) -> ModelRef | None:
+        """The model that a frame needs."""
+        slot = self.chart.frames[frame].slot
+        if slot > len(self.header.models):
+            raise DamagedError("a section is damaged: a frame needs a model that the section does not name")
+        return self.header.models[slot - 1] if slot else None
+
+    def read(self, number: int, offset: int, size: int) -> bytes:
+        """``size`` bytes of a record's data.
+
+        Raises:
+            DamagedError: a frame is damaged or missing.
+            MissingCodecError: a codec is not installed.
+            MissingModelError: a model is not here.
+        """
+        parts = []
+        for extent in self.chart.extents(number, offset, size):
+            data = self._frame(extent.frame)
+            parts.append(data[extent.start : extent.start + extent.size] if extent.size < len(data) else data)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _frame(self, frame: int) -> bytes:
+        found = self._cache.get((self.key, frame))
+        if found is None:
+            # Whoever asks for a second frame is likely to want them all: then frames are decoded together.
+            self._streak += 1
+            self.load([frame] if self._streak == 1 else range(len(self.chart.frames)), first=frame)
+            found = self._cache.get((self.key, frame))
+        if isinstance(found, bytes):
+            return found
+        raise found if found is not None else DamagedError("a frame could not be decoded")
+
+    def load_all(self) -> None:
+        """Decode every frame, once."""
+        if not self._loaded:
+            self._loaded = True
+            self.load(range(len(self.chart.frames)))
+
+    def load(self, wanted: Iterable[int], first: int = -1) -> None:
+        """Decode frames that are not in the cache, those of one codec and model together.
+
+        With ``first``, only those of the same codec and model as that one.
+        """
+        jobs: dict[tuple[int, int], list[int]] = {}
+        for frame in wanted:
+            if self._cache.get((self.key, frame)) is None:
+                row = self.chart.frames[frame]
+                jobs.setdefault((row.codec, row.slot), []).append(frame)
+        for (codec, slot), mine in jobs.items():
+            if first < 0 or (self.chart.frames[first].codec, self.chart.frames[first].slot) == (codec, slot):
+                self._decode(codec, mine)
+
+    def _decode(self, codec_id: int, wanted: list[int]) -> None:
+        payloads: dict[int, memoryview] = {}
+        for frame in wanted:
+            try:
+                decoder = self._decoders.get(codec_id, self.model_of(frame))
+                payloads[frame] = self._payload(frame)
+            except ZllmError as exc:
+                self._cache.put((self.key, frame), exc)
+        if payloads:
+            self._decode_together(decoder, payloads)
+
+    def _decode_together(self, decoder: Codec, payloads: dict[int, memoryview]) -> None:
+        rows = self.chart.frames
+        items = [(payload, rows[frame].raw_size, self.chart.cuts(frame)) for frame, payload in payloads.items()]
+        try:
+            results: list[bytes | ZllmError] = list(decoder.decode_batch(items, self._decoders.run))
+        except ZllmError:  # one of them: the others must not suffer
+            results = [self._decode_one(decoder, item) for item in items]
+        for frame, data in zip(payloads, results, strict=True):
+            if isinstance(data, bytes) and len(data) != rows[frame].raw_size:
+                data = DamagedError("a frame is damaged: it decodes to another size")  # noqa: PLW2901
+            self._cache.put((self.key, frame), data)
+
+    def _decode_one(self, decoder: Codec, item: tuple[memoryview, int, tuple[int, ...]]) -> bytes | ZllmError:
+        try:
+            return decoder.decode(*item)
+        except ZllmError as exc:
+            return exc
+
+    def _payload(self, frame: int) -> memoryview:
+        row = self.chart.frames[frame]
+        data = self._fetch(self.chart.frame_offsets[frame], row.coded_size)
+        if len(data) < row.coded_size:
+            raise DamagedError("the archive ends before a frame that this member needs")
+        return frames.payload_of(data, row)

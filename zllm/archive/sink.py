@@ -1,0 +1,292 @@
+"""The writing end: a file-like object that takes a tar stream, whatever its bytes, and writes an archive."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from importlib import metadata
+from typing import Any, Protocol
+
+from zllm.archive.builder import Draft
+from zllm.archive.coding import Coder
+from zllm.archive.options import WriteOptions
+from zllm.chooser.group import CodedFrame
+from zllm.container import ends, frames, index, limits, section, sectionmap
+from zllm.container.tarscan import Kind, Piece, TarScanner, member_name, padded
+from zllm.container.wire import checksum64
+from zllm.errors import UsageError
+
+
+class Output(Protocol):
+    """What an archive is written to."""
+
+    def write(self, data: bytes, /) -> int | None:
+        """As files have it."""
+
+
+class Writer:
+    """Writes the parts of an archive one after the other, never going back."""
+
+    def __init__(self, out: Output, coder: Coder) -> None:
+        self.out = out
+        self.coder = coder
+        self.offset = 0
+        self.rows: list[index.SectionRow] = []
+        self.uses_model = False
+
+    def put(self, data: bytes) -> None:
+        """Write all of ``data``, however little the output takes at a time."""
+        view = memoryview(data)
+        while len(view):
+            count = self.out.write(view)  # type: ignore[arg-type]
+            count = len(view) if count is None else count
+            view = view[count:]
+            self.offset += count
+
+    def section(self, draft: Draft) -> None:
+        """Code and write one section."""
+        groups, work = draft.groups()
+        coded = self.coder.groups.encode(work)
+        for group, results in zip(groups, coded, strict=True):
+            group.frames = [_row(frame) for frame in results]
+        payloads = [frame.payload for results in coded for frame in results]
+        rows = [row for group in groups for row in group.frames]
+        chart = sectionmap.SectionMap(draft.records, groups)
+        blob, raw_size = sectionmap.encode(chart, continues=draft.continues)
+        ref = self.coder.model_ref() if any(row.slot for row in rows) else None
+        self.uses_model |= ref is not None
+        header = section.SectionHeader(
+            number=len(self.rows),
+            stream_offset=draft.stream_offset,
+            stream_size=draft.size,
+            map_size=len(blob),
+            map_raw_size=raw_size,
+            frames_size=sum(row.coded_size for row in rows),
+            map_check=checksum64(blob),
+            flags=_flags(draft),
+            models=() if ref is None else (ref,),
+        )
+        front = section.pack(header)
+        self.rows.append(index.SectionRow(self.offset, len(front), draft.members, header))
+        self.coder.run.check()
+        self.put(front + blob)
+        for row, payload in zip(rows, payloads, strict=True):
+            self.put(frames.pack(row, payload))
+            self.put(payload)
+
+    def finish(self) -> None:
+        """Write index and footer."""
+        block = index.pack(index.Index(self.rows, self._manifest()))
+        members = sum(row.members for row in self.rows)
+        footer = ends.Footer(self.offset, len(block), checksum64(block), members)
+        self.put(block)
+        self.put(ends.pack_footer(footer))
+
+    def _manifest(self) -> dict[str, Any]:
+        return {
+            "created_by": f"zllm {_version()}",
+            "features": [],
+            "format": ends.FORMAT_VERSION,
+            "level": self.coder.level.number,
+            "models": [self.coder.manifest_entry()] if self.uses_model else [],
+        }
+
+
+def _version() -> str:
+    try:
+        return metadata.version("zllm")
+    except metadata.PackageNotFoundError:  # a checkout on PYTHONPATH
+        return "0"
+
+
+def _flags(draft: Draft) -> int:
+    return (
+        section.CONTINUED * draft.continued + section.CONTINUES * draft.continues + section.OPAQUE * draft.opaque
+    )
+
+
+def _row(frame: CodedFrame) -> frames.FrameRow:
+    return frames.FrameRow(
+        frame.raw_size, len(frame.payload), frame.codec_id, int(frame.uses_model), frame.reason, frame.rival
+    )
+
+
+class _Worker:
+    """Codes a section in the background while the next is read: at most one waits, so two are in memory.
+
+    A daemon thread: a codec in the middle of a large frame does not keep an interrupted program alive.
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        self.writer = writer
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def submit(self, draft: Draft) -> None:
+        self.wait()
+        self._thread = threading.Thread(target=self._work, args=(draft,), daemon=True, name="zllm-section")
+        self._thread.start()
+
+    def _work(self, draft: Draft) -> None:
+        try:
+            self.writer.section(draft)
+        except BaseException as exc:  # noqa: BLE001 - handed over to the thread that waits
+            self._error = exc
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Until the section is written. Raises what went wrong, again and again."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+            self._thread = None
+        if self._error is not None:
+            raise self._error
+
+
+class Sink:
+    """Write a tar stream into it; :meth:`close` completes the archive, :meth:`abort` leaves it without an end.
+
+    Args:
+        out: anything with ``write``; it is neither sought nor closed.
+        options: how to code.
+
+    Raises:
+        UsageError: options that do not exist.
+    """
+
+    def __init__(self, out: Output, options: WriteOptions | None = None) -> None:
+        self.warnings: list[str] = []
+        self.failed = False
+        """Coding or writing went wrong: an OSError now is the output's, not some input file's."""
+        self._coder = Coder(options or WriteOptions(), self.warnings)
+        self._writer = Writer(out, self._coder)
+        self._worker = _Worker(self._writer)
+        self._scanner = TarScanner()
+        self._draft = Draft(0)
+        self._sha = hashlib.sha256()
+        self._left: int | None = 0  # bytes of data that the member still gets; None: all that comes
+        self._in_member = False
+        self._name = ""
+        self._written = 0
+        self._started = False
+        self.closed = False
+
+    def tell(self) -> int:
+        """Bytes of the tar stream so far."""
+        return self._written
+
+    def writable(self) -> bool:
+        """Until it is closed."""
+        return not self.closed
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Take some of the tar stream.
+
+        Raises:
+            OSError: the output cannot be written.
+        """
+        if self.closed:
+            raise UsageError("the archive is closed")
+        self._guard(self._scanner.feed(memoryview(data).cast("B")))
+        self._written += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        """Code what is left, write index and footer."""
+        if self.closed:
+            return
+        self._guard(self._scanner.finish())
+        try:
+            self._end_member()
+            if self._draft.records:
+                self._flush()
+            self._worker.wait()
+            self._start()
+            self._writer.finish()
+        except BaseException:
+            self.failed = True
+            raise
+        finally:
+            self.closed = True
+
+    def abort(self) -> None:
+        """Give up. What was written so far has no end and is no valid archive."""
+        self.closed = True
+        self._coder.run.cancelled.set()
+        try:
+            self._worker.wait(timeout=5)
+        except BaseException:  # noqa: BLE001 - whatever it was, the archive is given up already
+            return
+
+    def _guard(self, pieces: Iterator[Piece]) -> None:
+        try:
+            for piece in pieces:
+                self._take(piece)
+        except BaseException:
+            self.failed = True
+            raise
+
+    def _take(self, piece: Piece) -> None:
+        if piece.kind == Kind.HEADER:
+            self._end_member()
+            self._header(bytes(piece.data), piece.size)
+        elif piece.kind == Kind.ZERO:
+            self._end_member()
+            if not self._draft.room:
+                self._flush()
+            self._draft.add_zeros(len(piece.data))
+        else:
+            if piece.fresh:
+                self._end_member()
+                if not self._draft.room:
+                    self._flush()
+                self._begin(b"", None)
+            self._data(memoryview(piece.data))
+
+    def _header(self, unit: bytes, size: int) -> None:
+        # A member stays whole if a section can hold it; a larger one starts its own, for long frames.
+        if self._draft.size and len(unit) + padded(size) > self._draft.room:
+            self._flush()
+        self._begin(unit, size)
+
+    def _begin(self, unit: bytes, size: int | None) -> None:
+        self._name = member_name(unit) if unit else ""
+        self._draft.begin(unit, self._name)
+        self._sha = hashlib.sha256()
+        self._left = size
+        self._in_member = size != 0
+
+    def _data(self, view: memoryview) -> None:
+        while len(view):
+            if not self._draft.room:
+                self._draft.continues = True
+                self._flush()
+                self._draft.continued = True
+                self._draft.begin(b"", self._name)
+            part = view[: self._draft.room]
+            view = view[len(part) :]
+            self._draft.add_data(part)
+            self._sha.update(part)
+            if self._left is not None:
+                self._left -= len(part)
+                if not self._left:
+                    self._end_member()
+
+    def _end_member(self) -> None:
+        if self._in_member:
+            self._in_member = False
+            if self._draft.records and self._draft.records[-1].data_size:
+                self._draft.end_member(self._sha.digest())
+
+    def _flush(self) -> None:
+        draft = self._draft
+        draft.opaque = not self._scanner.is_tar and self._scanner.opaque
+        self._draft = Draft(draft.stream_offset + draft.size)
+        self._worker.wait()
+        self._start()
+        self._worker.submit(draft)
+
+    def _start(self) -> None:
+        if not self._started:
+            self._started = True
+            self._writer.put(ends.pack_file_header())

@@ -1,0 +1,241 @@
+"""The tar stream of an archive as a file: headers from the maps, data decoded when it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from abc import abstractmethod
+from bisect import bisect_right
+from collections import OrderedDict
+from typing import TYPE_CHECKING, BinaryIO
+
+from zllm.archive.coding import Decoders
+from zllm.archive.layout import Layout
+from zllm.archive.sections import FrameCache, Section
+from zllm.container.section import OPAQUE
+from zllm.container.tarscan import member_name
+from zllm.errors import DamagedError, MissingCodecError, ZllmError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+_MAPS_KEPT = 2
+
+
+class _Hasher:
+    """Hashes a member while it is read from front to end, and compares at its end."""
+
+    def __init__(self) -> None:
+        self._sha = hashlib.sha256()
+        self._next = -1
+        self._first = -1
+        self.verified = -1
+        """Where the data of the member began that was last read whole, with the right hash."""
+
+    def take(self, section: Section, number: int, offset: int, data: bytes) -> None:
+        """``data`` was read from a record's data.
+
+        Raises:
+            DamagedError: the member is whole now and its SHA-256 is another one.
+        """
+        chart = section.chart
+        position = section.header.stream_offset + chart.data_start(number) + offset
+        continued = number == 0 and section.header.continued
+        if offset == 0 and not continued:
+            self._sha, self._first = hashlib.sha256(), position
+        elif position != self._next:
+            self._next = -1
+            return
+        self._sha.update(data)
+        self._next = position + len(data)
+        record = chart.records[number]
+        more = section.header.continues and number == len(chart.records) - 1
+        if offset + len(data) == record.data_size and not more:
+            if self._sha.digest() != record.sha256:
+                raise DamagedError("its SHA-256 is not the one stored in the archive")
+            self.verified = self._first
+
+
+class TarView(io.RawIOBase):
+    """What both readers share. Positions are bytes of the tar stream.
+
+    Reading raises DamagedError, MissingCodecError or MissingModelError if a frame cannot be decoded, and DamagedError
+    if a member that was read from front to end does not have its SHA-256.
+    """
+
+    def __init__(self, decoders: Decoders) -> None:
+        super().__init__()
+        self.decoders = decoders
+        self.cache = FrameCache()
+        self.everything = False
+        """Everything will be read: frames of a section are decoded together at once."""
+        self.problem: DamagedError | None = None
+        """What is wrong with the archive as a whole, found so far."""
+        self.warnings: list[str] = []
+        self.opaque = False
+        """The stream is not a tar."""
+        self._hasher = _Hasher()
+        self._position = 0
+
+    @abstractmethod
+    def section_at(self, position: int) -> Section | None:
+        """The section with that byte; None after the end.
+
+        Raises:
+            DamagedError: it cannot be read, or is lost.
+        """
+
+    @abstractmethod
+    def next_header(self, position: int) -> int | None:
+        """The first place after a damaged section at ``position`` where a member's header begins. None: there is none."""
+
+    @property
+    def verified(self) -> int:
+        """Where the data of the last member begins that was read whole and proved right."""
+        return self._hasher.verified
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def tell(self) -> int:
+        """Where the next read begins."""
+        return self._position
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill ``buffer``; less only at the end."""
+        target = memoryview(buffer).cast("B")
+        filled = 0
+        while filled < len(target) and (piece := self._piece(len(target) - filled)):
+            target[filled : filled + len(piece)] = piece
+            filled += len(piece)
+        return filled
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """``size`` bytes, fewer only at the end; all that is left if it is negative."""
+        pieces = []
+        left = -1 if size is None or size < 0 else size
+        while left and (piece := self._piece(left if left > 0 else 1 << 20)):
+            pieces.append(piece)
+            left -= len(piece) if left > 0 else 0
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _piece(self, size: int) -> bytes:
+        """Some bytes at the position, at least one before the end."""
+        section = self.section_at(self._position)
+        if section is None:
+            return b""
+        if self.everything:
+            section.load_all()
+        place = section.chart.place(self._position - section.header.stream_offset)
+        record = section.chart.records[place.record]
+        offset = place.offset
+        if offset < len(record.header):
+            piece = record.header[offset : offset + size]
+        elif offset < len(record.header) + record.data_size:
+            offset -= len(record.header)
+            piece = self._data(section, place.record, offset, min(size, record.data_size - offset))
+        else:
+            piece = bytes(min(size, record.size - offset))
+        self._position += len(piece)
+        return piece
+
+    def _data(self, section: Section, number: int, offset: int, size: int) -> bytes:
+        try:
+            data = section.read(number, offset, size)
+            self._hasher.take(section, number, offset, data)
+        except ZllmError as exc:
+            raise _named(exc, member_name(section.chart.records[number].header)) from exc
+        return data
+
+
+def _named(exc: ZllmError, member: str) -> ZllmError:
+    """The same error for a member: what is wrong with a frame is wrong with every member in it."""
+    if isinstance(exc, DamagedError):
+        return type(exc)(f"{member}: {exc}" if member else str(exc), member=member or None)
+    if isinstance(exc, MissingCodecError):
+        return MissingCodecError(exc.codec_id, member=member or None)
+    return exc
+
+
+class FileView(TarView):
+    """Of a seekable file, by its layout."""
+
+    def __init__(self, file: BinaryIO, layout: Layout, decoders: Decoders) -> None:
+        super().__init__(decoders)
+        self.layout = layout
+        self.problem = layout.problem
+        self.warnings = layout.warnings
+        self._file = file
+        self._starts = [row.header.stream_offset for row in layout.rows]
+        last = layout.rows[-1].header if layout.rows else None
+        self.size = last.stream_offset + last.stream_size if last else 0
+        self.opaque = bool(layout.rows) and bool(layout.rows[0].header.flags & OPAQUE)
+        self._open: OrderedDict[int, Section | DamagedError] = OrderedDict()
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """As files have it."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        if base + offset < 0:
+            raise OSError(22, "negative seek position")
+        self._position = base + offset
+        return self._position
+
+    def section_at(self, position: int) -> Section | None:
+        """See :meth:`TarView.section_at`."""
+        if position >= self.size:
+            return None
+        number = bisect_right(self._starts, position) - 1
+        row = self.layout.rows[number] if number >= 0 else None
+        if row is None or position >= row.header.stream_offset + row.header.stream_size:
+            raise DamagedError("a section of the archive is lost")
+        return self.section(number)
+
+    def section(self, number: int) -> Section:
+        """Section by number.
+
+        Raises:
+            DamagedError: its map is damaged.
+        """
+        found = self._open.get(number)
+        if found is None:
+            try:
+                found = self._load(number)
+            except DamagedError as exc:
+                found = exc
+            self._open[number] = found
+            while len(self._open) > _MAPS_KEPT:
+                self._open.popitem(last=False)
+        self._open.move_to_end(number)
+        if isinstance(found, DamagedError):
+            raise found
+        return found
+
+    def _load(self, number: int) -> Section:
+        row = self.layout.rows[number]
+        start = row.offset + row.header_size
+        frames = start + row.header.map_size
+
+        def fetch(offset: int, size: int) -> memoryview:
+            self._file.seek(frames + offset)
+            return memoryview(self._file.read(size))
+
+        self._file.seek(start)
+        blob = self._file.read(row.header.map_size)
+        return Section(number, row.header, blob, fetch, self.decoders, self.cache)
+
+    def next_header(self, position: int) -> int | None:
+        """See :meth:`TarView.next_header`."""
+        for number in range(bisect_right(self._starts, position), len(self._starts)):
+            try:
+                chart = self.section(number).chart
+            except DamagedError:
+                continue
+            for record, start in zip(chart.records, chart.starts, strict=False):
+                if record.header:
+                    return self._starts[number] + start
+        return None

@@ -1,0 +1,45 @@
+"""Whole streams, without names: bytes to archive and archive to bytes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from zllm.archive.coding import Decoders
+from zllm.archive.options import WriteOptions
+from zllm.archive.pipe import PipeView
+from zllm.archive.sink import Sink
+from zllm.archive.view import TarView
+from zllm.container.ends import FILE_MAGIC as MAGIC
+
+__all__ = ["MAGIC", "decoder", "encoder"]
+
+
+@contextlib.contextmanager
+def encoder(out: BinaryIO, options: WriteOptions) -> Iterator[Sink]:
+    """Takes bytes, a tar stream or not; the archive on ``out`` is complete when the block ends well."""
+    sink = Sink(out, options)
+    try:
+        yield sink
+        sink.close()
+    except BaseException:
+        sink.abort()
+        raise
+
+
+@contextlib.contextmanager
+def decoder(file: BinaryIO, model: str | None, threads: int | None, warn: Callable[[str], None]) -> Iterator[TarView]:
+    """Gives the bytes that went into the archive in ``file``, which is read once from front to end.
+
+    Raises:
+        NotZllmError: it is no archive.
+        DamagedError: something of it is damaged or missing; raised at the end at the latest.
+    """
+    view = PipeView(file, Decoders(model, threads))
+    view.everything = True
+    yield view
+    for text in view.warnings:
+        warn(text)
+    if view.problem is not None:
+        raise view.problem
