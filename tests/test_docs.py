@@ -121,11 +121,11 @@ def test_exit_codes_in_the_docs_are_the_codes(checkout: Path) -> None:
 
 
 def test_every_option_in_the_docs_exists(checkout: Path) -> None:
-    from zllm.cli import create, extract, filter, info, list_, main
+    from zllm.cli import create, extract, filter, info, list_, main, model
 
     known = {"--help", "--version", "--tar", "--embed-model"}
-    for module in (create, extract, filter, info, list_):
-        known |= {option for action in module.parser()._actions for option in action.option_strings}
+    for parser in (*(module.parser() for module in (create, extract, filter, info, list_)), model.train_parser()):
+        known |= {option for action in parser._actions for option in action.option_strings}
     text = (checkout / "docs" / "cli.md").read_text(encoding="utf-8")
     inline = " ".join(re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)))
     ours = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", inline)) - {"--use-compress-program"}

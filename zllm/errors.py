@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tarfile
 
 EXIT_OK = 0
@@ -32,6 +33,14 @@ class MissingDependencyError(ZllmError):
 
 class NotZllmError(ZllmError, tarfile.ReadError):
     """The input is not a zllm archive (wrong magic bytes)."""
+
+
+class NotTarError(UsageError):
+    """The archive holds one stream that is no tar, so there are no members. ``view`` reads that stream."""
+
+    def __init__(self, view: io.RawIOBase) -> None:
+        super().__init__("the archive holds one stream that is no tar: unpack it with zllm -d < ARCHIVE > FILE")
+        self.view = view
 
 
 class UnsupportedVersionError(ZllmError):

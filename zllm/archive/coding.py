@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,11 +76,20 @@ class Coder:
 
 
 class Decoders:
-    """Decoders by codec id and model, each made once. ``model`` is a name or file that the user gave."""
+    """Decoders by codec id and model, each made once.
 
-    def __init__(self, model: str | Path | None = None, threads: int | None = None) -> None:
+    ``model`` is a name or file that the user gave; ``progress`` is called with bytes decoded since the last call, from
+    any thread.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        threads: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
         self.model = model
-        self.run = Run(thread_count(threads))
+        self.run = Run(thread_count(threads), progress)
         self.known_answers: dict[bytes, str] = {}
         """From the manifest, by the SHA-256 of the model: checked before a model decodes anything."""
         self._made: dict[tuple[int, bytes], Codec | ZllmError] = {}

@@ -20,14 +20,13 @@ from zllm.archive.pipe import PipeView
 from zllm.archive.sink import Sink
 from zllm.archive.target import Target
 from zllm.archive.view import FileView, TarView
-from zllm.errors import DamagedError, UsageError, ZllmError
+from zllm.errors import DamagedError, NotTarError, UsageError, ZllmError
 
 _COPY = 1 << 20
 _MODES = {
     "r": "r", "r:": "r", "r:*": "r", "r:zllm": "r", "r|": "r|", "r|*": "r|", "r|zllm": "r|",
     "w": "w", "w:": "w", "w:zllm": "w", "w|": "w", "w|zllm": "w", "x": "x", "x:": "x", "x:zllm": "x",
 }  # fmt: skip
-_OPAQUE = "the archive holds one stream that is no tar: unpack it with zllm -d < ARCHIVE > FILE"
 
 
 def _data_filter(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
@@ -97,7 +96,8 @@ class ZllmFile(tarfile.TarFile):
         Raises:
             NotZllmError: no archive.
             DamagedError: it is damaged so that nothing can be read.
-            UsageError: an unknown mode, level or frame size; an archive of one stream that is no tar.
+            NotTarError: it holds one stream that is no tar.
+            UsageError: an unknown mode, level or frame size.
             OSError: it cannot be opened.
         """
         if mode not in _MODES:
@@ -107,7 +107,7 @@ class ZllmFile(tarfile.TarFile):
         path = None if name is None else os.fspath(name)
         kind = _MODES[mode]
         if kind in ("r", "r|"):
-            return cls._open_read(path, kind, fileobj, Decoders(model, threads), kwargs)
+            return cls._open_read(path, kind, fileobj, Decoders(model, threads, progress), kwargs)
         options = WriteOptions(level, model, llm, threads, frame_size, progress)
         return cls._open_write(path, kind, fileobj, options, kwargs)
 
@@ -126,7 +126,7 @@ class ZllmFile(tarfile.TarFile):
             else:
                 view = PipeView(file, decoders)
             if view.opaque:
-                raise UsageError(_OPAQUE)
+                raise NotTarError(view)
             return cls(path, "r", view, own=own, **kwargs)
         except BaseException:
             if own is not None:
@@ -165,6 +165,11 @@ class ZllmFile(tarfile.TarFile):
         """Where the sections are; None from a pipe."""
         return self._view.layout if isinstance(self._view, FileView) else None
 
+    @property
+    def problem(self) -> DamagedError | None:
+        """What is wrong with the archive as a whole, found so far. Everything that can be read is read all the same."""
+        return self._view.problem if self._view is not None else None
+
     # Reading
 
     def next(self) -> ZllmInfo | None:  # type: ignore[override]
@@ -202,11 +207,10 @@ class ZllmFile(tarfile.TarFile):
         return info
 
     def _complain(self) -> None:
-        problem = self._view.problem if self._view is not None else None
-        if problem is not None and not self._reported:
+        if self.problem is not None and not self._reported:
             self._reported = True
             self._loaded = True
-            raise problem
+            raise self.problem
 
     def extractall(  # type: ignore[override]
         self,

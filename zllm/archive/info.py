@@ -34,6 +34,13 @@ class ZllmInfo(tarfile.TarInfo):
     _view: TarView | None = None
     _storage: Storage | None = None
 
+    @classmethod
+    def of_stream(cls, view: TarView, name: str, size: int) -> ZllmInfo:
+        """A stream that is no tar, all ``size`` bytes of it, as if it were a member."""
+        info = cls(name)
+        info.size, info.offset_data, info._view = size, 0, view
+        return info
+
     @property
     def storage(self) -> Storage:
         """All of it at once; empty for a member that is only about to be written."""

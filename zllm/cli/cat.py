@@ -8,9 +8,8 @@ import sys
 import tarfile
 from collections.abc import Sequence
 
-import zllm
 from zllm.cli import options, output, reading, streams
-from zllm.errors import TruncatedError, ZllmError
+from zllm.errors import ZllmError
 
 _PIECE = 1 << 20
 
@@ -34,37 +33,37 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     if args.tar:
         _tar(name, args, console)
         return
-    with reading.opened(name, args) as archive:
-        if name == "-":
+    with reading.opened(name, args, console) as archive:
+        if archive.layout is None:
             _in_archive_order(archive, args.operands, console)
         else:
             _in_given_order(archive, args.operands, console)
 
 
-def _in_archive_order(archive: zllm.ZllmFile, operands: list[str], console: output.Console) -> None:
+def _in_archive_order(archive: reading.Archive, operands: list[str], console: output.Console) -> None:
     wanted = reading.Wanted(operands)
-    for member in archive:
+    for member in reading.members(archive, console):
         if wanted(member.name):
             _write(archive, member, console)
     wanted.report_unseen(console)
 
 
-def _in_given_order(archive: zllm.ZllmFile, operands: list[str], console: output.Console) -> None:
+def _in_given_order(archive: reading.Archive, operands: list[str], console: output.Console) -> None:
+    known = list(reading.members(archive, console))
     for operand in operands:
         wanted = reading.Wanted([operand])
-        for member in [m for m in archive if m.name == operand][-1:] or archive:  # the last of a name counts, as in tar
+        exact = [member for member in known if member.name == operand]
+        for member in exact[-1:] or known:  # the last of a name counts, as in tar
             if wanted(member.name):
                 _write(archive, member, console)
         wanted.report_unseen(console)
 
 
-def _write(archive: zllm.ZllmFile, member: tarfile.TarInfo, console: output.Console) -> None:
+def _write(archive: reading.Archive, member: tarfile.TarInfo, console: output.Console) -> None:
     try:
         stream = archive.extractfile(member)
         if stream is not None:
             shutil.copyfileobj(stream, sys.stdout.buffer, _PIECE)
-    except TruncatedError:
-        raise
     except ZllmError as error:
         reading.report(error, member.name, console)
 

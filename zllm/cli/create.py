@@ -175,6 +175,6 @@ class Packer:
             return
         if self.console.verbose:
             self.console.print(output.printable(info.name))
-        self.archive.addfile(info, data)  # type: ignore[arg-type]
+        self.archive.addfile(info, data)
         self.members += 1
         self.bytes += info.size

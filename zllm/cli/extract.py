@@ -6,10 +6,11 @@ import contextlib
 import os
 import tarfile
 from collections.abc import Sequence
+from typing import Any, cast
 
 import zllm
 from zllm.cli import options, output, progress, reading
-from zllm.errors import TruncatedError, ZllmError
+from zllm.errors import ZllmError
 
 
 def parser() -> options.Parser:
@@ -33,25 +34,31 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     console.verbose, console.quiet = args.verbose, args.quiet
     name = options.take_archive(args, args.operands, command)
     wanted = reading.Wanted(args.operands, args.exclude)
-    with reading.opened(name, args) as archive:
-        total = None
-        if progress.wanted(console) and name != "-":
-            total = sum(member.size for member in archive if member.isreg() and wanted(member.name))
+    with (
+        progress.Progress(console, "unpacking") as bar,
+        reading.opened(name, args, console, bar) as archive,
+    ):
+        if isinstance(archive, reading.OneStream):
+            raise archive.error
+        reading.expect(bar, archive, wanted)
         os.makedirs(args.directory, exist_ok=True)
-        with progress.Progress(console, "unpacking", total) as bar:
-            unpacker = Unpacker(archive, args.directory, args.filter, console)
-            for member in archive:
-                if not wanted(member.name):
-                    continue
-                if args.keep_old_files and os.path.lexists(os.path.join(args.directory, member.name)):
-                    if not member.isdir():
-                        console.warn(f"{member.name}: exists and was kept")
-                    continue
+        unpacker = Unpacker(archive, args.directory, args.filter, console)
+        for member in reading.members(archive, console):
+            if not wanted(member.name):
+                continue
+            if not (args.keep_old_files and _kept(member, args.directory, console)):
                 unpacker.add(member)
-                bar(member.size)
-            unpacker.finish()
+        unpacker.finish()
     wanted.report_unseen(console)
     console.detail(f"{output.printable(name)}: {unpacker.members} members, {output.size(unpacker.bytes)}, unpacked")
+
+
+def _kept(member: tarfile.TarInfo, folder: str, console: output.Console) -> bool:
+    if not os.path.lexists(os.path.join(folder, member.name)):
+        return False
+    if not member.isdir():
+        console.warn(f"{member.name}: exists and was kept")
+    return True
 
 
 class Unpacker:
@@ -67,7 +74,7 @@ class Unpacker:
         self._folders: list[tarfile.TarInfo] = []
 
     def add(self, member: tarfile.TarInfo) -> None:
-        """Extract one member. Raises OSError if nothing more can be written, TruncatedError where a pipe ends."""
+        """Extract one member. Raises OSError if nothing more can be written."""
         if self.console.verbose:
             self.console.print(output.printable(member.name))
         # A folder gets its mode and time when everything inside is in place.
@@ -93,9 +100,7 @@ class Unpacker:
 
     def _extract(self, member: tarfile.TarInfo, *, attributes: bool) -> bool:
         try:
-            self.archive.extract(member, self.folder, set_attrs=attributes, filter=self.trust)
-        except TruncatedError:
-            raise
+            self.archive.extract(member, self.folder, set_attrs=attributes, filter=cast(Any, self.trust))
         except (ZllmError, tarfile.FilterError) as error:
             reading.report(error, member.name, self.console)
             return False

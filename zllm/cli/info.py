@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zllm.cli import options, output, reading
+from zllm.errors import ZllmError
 
 
 def parser() -> options.Parser:
@@ -29,8 +30,8 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         facts = machine(options.thread_count(args))
     else:
         name = options.take_archive(args, args.operands, command)
-        with reading.opened(name, args) as archive:
-            facts = archive_facts(name, archive)
+        with reading.opened(name, args, console) as archive:
+            facts = archive_facts(name, archive, console)
     if args.json:
         print(json.dumps(facts, indent=2))
     else:
@@ -52,6 +53,44 @@ def lines(facts: dict[str, Any], indent: str = "") -> list[str]:
             text = ", ".join(map(str, value)) if isinstance(value, list) else value
             result.append(f"{label} {output.printable(str(text))}" if text not in (None, "") else f"{label} -")
     return result
+
+
+def archive_facts(name: str, archive: reading.Archive, console: output.Console) -> dict[str, Any]:
+    """What can be said of an archive without decoding it. Sizes in bytes; None is what a pipe does not tell."""
+    codecs: dict[str, dict[str, Any]] = {}
+    count = size = 0
+    for member in reading.members(archive, console):
+        row = codecs.setdefault("+".join(member.codecs), {"members": 0, "size": 0, "coded_size": 0})
+        row["members"] += 1
+        row["size"] += member.size if member.isreg() else 0
+        row["coded_size"] += member.coded_size
+        count, size = count + 1, size + (member.size if member.isreg() else 0)
+    codecs.pop("", None)
+    coded = os.stat(name).st_size if archive.layout is not None and name != "-" else None
+    manifest = archive.manifest
+    return {
+        "archive": name,
+        "format": manifest.get("format"),
+        "created_by": manifest.get("created_by"),
+        "level": manifest.get("level"),
+        "complete": archive.problem is None,
+        "members": count,
+        "size": size,
+        "coded_size": coded,
+        "bits_per_byte": round(8 * coded / size, 4) if coded and size else None,
+        "sections": len(archive.layout.rows) if archive.layout is not None else None,
+        "codecs": codecs,
+        "models": [{**entry, "installed": _installed(entry)} for entry in manifest.get("models", [])],
+    }
+
+
+def _installed(entry: dict[str, Any]) -> bool:
+    from zllm.models import store
+
+    try:
+        return bool(store.find(bytes.fromhex(entry["sha256"])).arithmetic == entry["arithmetic"])
+    except (ZllmError, KeyError, TypeError, ValueError):
+        return False
 
 
 def machine(threads: int | None) -> dict[str, Any]:

@@ -31,8 +31,8 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     console.verbose, console.quiet = args.verbose, args.quiet
     name = options.take_archive(args, args.operands, command)
     wanted = reading.Wanted(args.operands)
-    with reading.opened(name, args) as archive:
-        members = (member for member in archive if wanted(member.name))
+    with reading.opened(name, args, console) as archive:
+        members = (member for member in reading.members(archive, console) if wanted(member.name))
         if args.json:
             print(json.dumps({"archive": name, "members": [as_json(member) for member in members]}))
         elif args.verbose:

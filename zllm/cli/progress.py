@@ -44,6 +44,17 @@ class Progress:
     def _print(self, line: str) -> None:
         self._bar.write(line, file=sys.stderr)
 
+    @property
+    def shown(self) -> bool:
+        """Whether anybody sees it."""
+        return self._bar is not None
+
+    def expect(self, total: int) -> None:
+        """How many bytes there are in all, now that it is known."""
+        if self._bar is not None:
+            self._bar.total = total
+            self._bar.refresh()
+
     def __call__(self, count: int) -> None:
         """``count`` more bytes are done."""
         if self._bar is None:

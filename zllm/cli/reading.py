@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterable, Iterator
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias, cast
 
 import zllm
-from zllm.cli import options, output, patterns
-from zllm.errors import EXIT_FAILURE, ZllmError
+from zllm.archive.layout import Layout
+from zllm.archive.view import FileView, TarView
+from zllm.cli import options, output, patterns, progress
+from zllm.errors import EXIT_FAILURE, DamagedError, NotTarError, ZllmError
 
 
 def arguments(parser: argparse.ArgumentParser, *, members: str | None = None) -> None:
@@ -23,17 +27,72 @@ def arguments(parser: argparse.ArgumentParser, *, members: str | None = None) ->
     options.verbosity(parser)
 
 
+class OneStream:
+    """An archive of one stream that is no tar, as if it had one member called ``-``."""
+
+    def __init__(self, error: NotTarError) -> None:
+        self.error = error
+        self.view = cast(TarView, error.view)
+        size = self.view.size if isinstance(self.view, FileView) else 0
+        self.layout: Layout | None = self.view.layout if isinstance(self.view, FileView) else None
+        self.manifest: dict[str, Any] = self.layout.manifest if self.layout is not None else {}
+        self.info = zllm.ZllmInfo.of_stream(self.view, "-", size)
+
+    @property
+    def warnings(self) -> list[str]:
+        """As :class:`zllm.ZllmFile` has them."""
+        return self.view.warnings
+
+    @property
+    def problem(self) -> DamagedError | None:
+        """As :class:`zllm.ZllmFile` has it."""
+        return self.view.problem
+
+    def __iter__(self) -> Iterator[zllm.ZllmInfo]:
+        yield self.info
+
+    def extractfile(self, member: tarfile.TarInfo) -> TarView:
+        """The stream."""
+        return self.view
+
+
+Archive: TypeAlias = zllm.ZllmFile | OneStream
+
+
 @contextlib.contextmanager
-def opened(name: str, args: argparse.Namespace, progress: object = None) -> Iterator[zllm.ZllmFile]:
-    """The archive ``name``; ``-`` is stdin, read once from front to end."""
-    with (
-        output.source(name) as file,
-        zllm.open(
-            fileobj=file, mode="r:*" if file.seekable() else "r|", model=args.model,
-            threads=options.thread_count(args), progress=progress,
-        ) as archive,
-    ):  # fmt: skip
+def opened(
+    name: str, args: argparse.Namespace, console: output.Console, done: Callable[[int], None] | None = None
+) -> Iterator[Archive]:
+    """The archive ``name``; ``-`` is stdin, read once from front to end. ``done`` counts decoded bytes."""
+    threads = options.thread_count(args)
+    with output.source(name) as file:
+        mode = "r" if file.seekable() else "r|"
+        archive: Archive
+        try:
+            archive = zllm.open(fileobj=file, mode=mode, model=args.model, threads=threads, progress=done)
+        except NotTarError as error:
+            archive = OneStream(error)
         yield archive
+        for text in archive.warnings:
+            console.warn(f"{name}: {text}")
+
+
+def members(archive: Archive, console: output.Console) -> Iterator[zllm.ZllmInfo]:
+    """All members that can be read, one after the other; then says what is wrong with the archive, if anything is."""
+    try:
+        for member in archive:
+            yield cast(zllm.ZllmInfo, member)
+        if archive.problem is not None:
+            raise archive.problem
+    except DamagedError as error:
+        console.error(output.message(error), error.exit_code)
+
+
+def expect(bar: progress.Progress, archive: Archive, wanted: Wanted) -> None:
+    """Tell the bar how much there is to decode, if that can be known. What is damaged is reported later."""
+    if bar.shown and archive.layout is not None:
+        with contextlib.suppress(DamagedError):
+            bar.expect(sum(member.size for member in archive if member.isreg() and wanted(member.name)))
 
 
 class Wanted:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Sequence
 
-import zllm
 from zllm.cli import options, output, progress, reading
-from zllm.errors import TruncatedError, ZllmError
+from zllm.errors import ZllmError
 
 _PIECE = 1 << 20
 
@@ -27,30 +26,30 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     name = options.take_archive(args, args.operands, command)
     wanted = reading.Wanted(args.operands)
     members = size = 0
-    with reading.opened(name, args) as archive:
-        total = None
-        if progress.wanted(console) and name != "-":
-            total = sum(member.size for member in archive if member.isreg() and wanted(member.name))
-        with progress.Progress(console, "testing", total) as bar:
-            for member in archive:
-                if wanted(member.name):
-                    _check(archive, member, console, bar)
-                    members, size = members + 1, size + member.size
+    with (
+        progress.Progress(console, "testing") as bar,
+        reading.opened(name, args, console, bar) as archive,
+    ):
+        reading.expect(bar, archive, wanted)
+        for member in reading.members(archive, console):
+            if wanted(member.name):
+                size += _check(archive, member, console)
+                members += 1
     wanted.report_unseen(console)
     if not console.status:
         console.detail(f"{output.printable(name)}: {members} members, {output.size(size)}, all whole")
 
 
-def _check(archive: zllm.ZllmFile, member: tarfile.TarInfo, console: output.Console, bar: progress.Progress) -> None:
+def _check(archive: reading.Archive, member: tarfile.TarInfo, console: output.Console) -> int:
+    """Bytes of data that were read, whole or not."""
     if console.verbose > 1:
         console.print(output.printable(member.name))
-    if not member.isreg():
-        return
-    try:
-        stream = archive.extractfile(member)
-        while stream is not None and (piece := stream.read(_PIECE)):
-            bar(len(piece))
-    except TruncatedError:
-        raise
-    except ZllmError as error:
-        reading.report(error, member.name, console)
+    count = 0
+    if member.isreg():
+        try:
+            stream = archive.extractfile(member)
+            while stream is not None and (piece := stream.read(_PIECE)):
+                count += len(piece)
+        except ZllmError as error:
+            reading.report(error, member.name, console)
+    return count
