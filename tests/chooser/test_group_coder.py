@@ -87,7 +87,7 @@ def test_all_text_goes_through_one_batch():
 
 
 @pytest.mark.parametrize(
-    ("number", "gain", "wins"), [(6, 0.04, False), (6, 0.06, True), (7, 0.04, True), (8, 0.001, True)]
+    ("number", "gain", "wins"), [(6, 0.04, False), (6, 0.06, True), (7, 0.04, True), (8, 0.015, True)]
 )
 def test_the_levels_least_gain(number, gain, wins):
     data = prose(60_000)
@@ -97,6 +97,18 @@ def test_the_levels_least_gain(number, gain, wins):
     assert [frame.uses_model for frame in frames] == [wins]
     assert frames[0].reason == (Reason.LLM_SMALLER if wins else Reason.ZSTD_SMALLER)
     assert frames[0].rival == pytest.approx(8000 * (rival if wins else rival * (1 - gain)) / 60_000, abs=1)
+
+
+def test_the_model_is_named_in_an_archive_only_if_that_pays():
+    """Naming it costs some 200 bytes, once."""
+    small, large = prose(3000), prose(60_000)
+    coder = GroupCoder(get_level(6), FakeLlm(lambda data: len(ZstdCodec(19).encode(data)) * 0.93))
+    (first,) = coder.encode([group(small)])
+    assert [frame.reason for frame in first] == [Reason.ZSTD_SMALLER]
+    assert first[0].rival > 0
+    (second,) = coder.encode([group(large)])
+    (third,) = coder.encode([group(small)])
+    assert second[0].uses_model and third[0].uses_model
 
 
 def test_a_bad_probe_saves_the_work():

@@ -27,7 +27,7 @@ _LLM_CATEGORIES = (Category.TEXT, Category.STRUCTURED)
 
 
 class GroupCoder:
-    """Codes groups at one level, with one model or none.
+    """Codes the groups of one archive at one level, with one model or none.
 
     ``progress`` is called with bytes of group data done since the last call, from any thread; over one
     :meth:`encode` the calls add up to the groups' sizes. Setting ``cancelled`` ends :meth:`encode` early.
@@ -45,6 +45,8 @@ class GroupCoder:
         self.llm = llm if level.llm else None
         self.run = Run(threads, progress, cancelled or threading.Event())
         self._fast: Codec = Lz4Codec() if level.fast_codec == "lz4" else ZstdCodec(level.zstd_level)
+        # One for all calls: what it needs to pay once, it pays once in the archive.
+        self._text = TextCoder(level, self.llm, self._fast, self.run) if self.llm is not None else None
 
     def encode(self, groups: Sequence[Group]) -> list[list[CodedFrame]]:
         """The frames of each group, in the groups' order; a group's frames' raw sizes add up to its size.
@@ -71,13 +73,13 @@ class GroupCoder:
         return cut_pieces(Piece(group.data, group.cuts), limit)
 
     def _text_frames(self, owned: Sequence[tuple[int, Piece]]) -> list[list[CodedFrame]]:
-        if self.llm is None or not owned:
+        if self._text is None or not owned:
             return []
         # Text is counted as done when the model is done with it: zstd takes a twentieth of the time.
         quiet = Run(self.run.threads, None, self.run.cancelled)
         payloads = self._fast_payloads(owned, quiet)
         units = [Unit(piece, payload) for (_, piece), payload in zip(owned, payloads, strict=True)]
-        return TextCoder(self.level, self.llm, self._fast, self.run).encode(units)
+        return self._text.encode(units)
 
     def _fast_payloads(self, owned: Sequence[tuple[int, Piece]], run: Run) -> list[bytes]:
         # Largest first, so that no thread is left alone with a large one at the end.

@@ -19,6 +19,8 @@ from zllm.codecs.store import StoreCodec
 
 # A frame more costs a header in the file and a row in the index.
 FRAME_COST = 48
+# Naming the model costs this much once in an archive (its hash in a section header, its entry in the manifest).
+MODEL_COST = 200
 _WINDOWS_PER_PIECE = 3
 
 
@@ -72,6 +74,7 @@ class TextCoder:
         self.llm = llm
         self.zstd = zstd
         self.run = run
+        self._model_is_named = False
         # Work on bytes that count as done only later, or have been counted.
         self.quiet = Run(run.threads, None, run.cancelled)
 
@@ -88,9 +91,16 @@ class TextCoder:
             result.append([_frame(unit.piece, self.zstd, unit.payload, Reason.ZSTD_PROBE, millibits(mean, 1))])
         self._cut(plans)
         self._code(plans)
-        for plan, frames in zip(plans, self._settle(plans), strict=True):
-            result[plan.at] = frames
+        settled = list(self._settle(plans))
+        if not self._model_is_named:
+            self._model_is_named = self._earns_its_name(plans, settled)
+        for plan, frames in zip(plans, settled, strict=True):
+            result[plan.at] = frames if self._model_is_named else [self._by_zstd(plan)]
         return result
+
+    def _earns_its_name(self, plans: Sequence[_Plan], settled: Sequence[Sequence[CodedFrame]]) -> bool:
+        before = sum(len(plan.unit.payload) for plan in plans)
+        return before - sum(_cost(frames) for frames in settled) > MODEL_COST
 
     def _hopeless(self, unit: Unit, costs: Sequence[float]) -> bool:
         """Whether the model is far from zstd's average; with its best window, where pieces can be chosen from."""
@@ -158,14 +168,16 @@ class TextCoder:
 
     def _cheaper(self, plan: _Plan, frames: list[CodedFrame]) -> list[CodedFrame]:
         unit = plan.unit
-        total = sum(len(frame.payload) for frame in frames) + FRAME_COST * (len(frames) - 1)
         with_model = sum(frame.raw_size for frame in frames if frame.uses_model)
-        gain = len(unit.payload) - total
+        gain = len(unit.payload) - _cost(frames)
         # Where only some frames use the model, only their share of the gain can be asked for.
         wanted = self.level.min_gain * len(unit.payload) * with_model / len(unit.piece.data)
         if with_model and gain > 0 and gain >= wanted:
             return frames
-        return [self._zstd_frame(plan, plan.candidates, unit.payload)]
+        return [self._by_zstd(plan)]
+
+    def _by_zstd(self, plan: _Plan) -> CodedFrame:
+        return self._zstd_frame(plan, plan.candidates, plan.unit.payload)
 
     def _zstd_frame(self, plan: _Plan, run: Sequence[_Candidate], payload: bytes) -> CodedFrame:
         piece = _span(plan, run)
@@ -175,6 +187,10 @@ class TextCoder:
 
     def _zstd(self, pieces: Sequence[Piece]) -> list[bytes]:
         return self.zstd.encode_batch([(piece.data, piece.cuts) for piece in pieces], self.quiet)
+
+
+def _cost(frames: Sequence[CodedFrame]) -> int:
+    return sum(len(frame.payload) for frame in frames) + FRAME_COST * (len(frames) - 1)
 
 
 def _span(plan: _Plan, run: Sequence[_Candidate]) -> Piece:
