@@ -80,7 +80,8 @@ def _list(*, as_json: bool) -> None:
         return
     for model in models:
         size = output.size(model["size"])
-        print(f"{output.printable(model['name']):16} {size:>8}  {model['sha256'][:16]}  {output.printable(model['origin'])}")
+        name, origin = output.printable(model["name"]), output.printable(model["origin"])
+        print(f"{name:16} {size:>8}  {model['sha256'][:16]}  {origin}")
 
 
 def _show(name: str | None, *, as_json: bool) -> None:
