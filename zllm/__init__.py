@@ -5,8 +5,10 @@
 ...     archive.add("docs")
 """
 
-from zllm.archive.file import ZllmFile, is_zllmfile
-from zllm.archive.info import ZllmInfo
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from zllm.errors import (
     DamagedError,
     KernelError,
@@ -22,7 +24,11 @@ from zllm.errors import (
     ZllmError,
 )
 
-open = ZllmFile.open
+if TYPE_CHECKING:
+    from zllm.archive.file import ZllmFile, is_zllmfile
+    from zllm.archive.info import ZllmInfo
+
+    open = ZllmFile.open
 
 __all__ = [
     "DamagedError",
@@ -42,3 +48,16 @@ __all__ = [
     "is_zllmfile",
     "open",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs codecs is loaded when it is first asked for, so that ``zllm --help`` loads none (PEP 562)."""
+    if name in ("ZllmFile", "is_zllmfile", "open"):
+        from zllm.archive import file
+
+        return file.ZllmFile.open if name == "open" else getattr(file, name)
+    if name == "ZllmInfo":
+        from zllm.archive.info import ZllmInfo
+
+        return ZllmInfo
+    raise AttributeError(f"module 'zllm' has no attribute {name!r}")

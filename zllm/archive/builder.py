@@ -8,7 +8,6 @@ from zllm.chooser import categories
 from zllm.chooser.group import Group as ChooserGroup
 from zllm.container import limits
 from zllm.container.sectionmap import Group, Record
-from zllm.container.tarscan import member_name
 
 SMALL = 256 << 10
 """Pieces of less than this many bytes share groups; a larger one is a group of its own."""

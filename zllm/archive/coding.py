@@ -42,8 +42,8 @@ class Coder:
 
     def _llm(self, options: WriteOptions, warnings: list[str]) -> Codec | None:
         try:
-            from zllm.codecs.llm import LlmCodec  # noqa: PLC0415 - the compiled core is loaded only when it is used
-            from zllm.models import store  # noqa: PLC0415
+            from zllm.codecs.llm import LlmCodec
+            from zllm.models import store
 
             self.model = store.resolve(options.model)
             # A model that does not fit this program, or cannot encode, is noticed here.
@@ -131,7 +131,7 @@ class Decoders:
         return registry.get(codec_id, self._find(ref))
 
     def _find(self, ref: ModelRef) -> Model:
-        from zllm.models import store  # noqa: PLC0415 - the compiled core is loaded only when it is used
+        from zllm.models import store
 
         model = store.find(ref.sha256, ref.name, ref.size, self.model)
         if model.arithmetic != ref.arithmetic:

@@ -115,7 +115,7 @@ class ZllmFile(tarfile.TarFile):
     def _open_read(
         cls, path: str | None, kind: str, fileobj: BinaryIO | None, decoders: Decoders, kwargs: dict[str, Any]
     ) -> ZllmFile:
-        own = None if fileobj is not None else cast(BinaryIO, open(cast(str, path), "rb"))  # noqa: PTH123, SIM115
+        own = None if fileobj is not None else cast(BinaryIO, open(cast(str, path), "rb"))  # noqa: SIM115
         file = cast(BinaryIO, fileobj if fileobj is not None else own)
         try:
             view: TarView
@@ -186,8 +186,11 @@ class ZllmFile(tarfile.TarFile):
                 view.seek(self.offset)  # tarfile would read the byte before, and with it a frame
             try:
                 member = super().next()
-            except DamagedError as exc:
-                view.problem = view.problem or exc
+            except tarfile.ReadError as exc:
+                if isinstance(exc, DamagedError):
+                    view.problem = view.problem or exc
+                elif view.problem is None:
+                    raise
                 place = view.next_header(max(self.offset, view.tell()))
                 if place is not None:
                     self.offset = place
@@ -196,6 +199,7 @@ class ZllmFile(tarfile.TarFile):
                 member = None
             break
         if member is None:
+            view.drain()
             self._complain()
             return None
         info = cast(ZllmInfo, member)
@@ -209,7 +213,12 @@ class ZllmFile(tarfile.TarFile):
             raise self.problem
 
     def extractall(  # type: ignore[override]
-        self, path: str | os.PathLike[str] = ".", members: Any = None, *, numeric_owner: bool = False, filter: Any = None
+        self,
+        path: str | os.PathLike[str] = ".",
+        members: Any = None,
+        *,
+        numeric_owner: bool = False,
+        filter: Any = None,
     ) -> None:
         """Extract all members, or ``members``. What cannot be decoded is left out; the rest is extracted all the same.
 
@@ -366,7 +375,7 @@ def is_zllmfile(name: str | os.PathLike[str] | BinaryIO) -> bool:
         file.seek(place)
         return head == FILE_MAGIC
     try:
-        with open(cast(str, name), "rb") as opened:  # noqa: PTH123
+        with open(cast(str, name), "rb") as opened:
             return opened.read(len(FILE_MAGIC)) == FILE_MAGIC
     except OSError:
         return False

@@ -124,6 +124,11 @@ class PipeView(TarView):
             if not self._advance():
                 return None
 
+    def drain(self) -> None:
+        """See :meth:`TarView.drain`. Producers, too, like to be read to the end."""
+        while self._advance():
+            continue
+
     def _advance(self) -> bool:
         """Read the next section; False after the last."""
         while not self._finished:

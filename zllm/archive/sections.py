@@ -48,7 +48,7 @@ class Section:
         DamagedError: the map is damaged.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         key: int,
         header: SectionHeader,

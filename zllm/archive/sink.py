@@ -12,7 +12,7 @@ from zllm.archive.builder import Draft
 from zllm.archive.coding import Coder
 from zllm.archive.options import WriteOptions
 from zllm.chooser.group import CodedFrame
-from zllm.container import ends, frames, index, limits, section, sectionmap
+from zllm.container import ends, frames, index, section, sectionmap
 from zllm.container.tarscan import Kind, Piece, TarScanner, member_name, padded
 from zllm.container.wire import checksum64
 from zllm.errors import UsageError
@@ -38,7 +38,7 @@ class Writer:
     def put(self, data: bytes) -> None:
         """Write all of ``data``, however little the output takes at a time."""
         view = memoryview(data)
-        while len(view):
+        while view:
             count = self.out.write(view)  # type: ignore[arg-type]
             count = len(view) if count is None else count
             view = view[count:]
@@ -131,7 +131,7 @@ class _Worker:
     def _work(self, draft: Draft) -> None:
         try:
             self.writer.section(draft)
-        except BaseException as exc:  # noqa: BLE001 - handed over to the thread that waits
+        except BaseException as exc:
             self._error = exc
 
     def wait(self, timeout: float | None = None) -> None:
@@ -215,7 +215,7 @@ class Sink:
         self._coder.run.cancelled.set()
         try:
             self._worker.wait(timeout=5)
-        except BaseException:  # noqa: BLE001 - whatever it was, the archive is given up already
+        except BaseException:
             return
 
     def _guard(self, pieces: Iterator[Piece]) -> None:

@@ -31,7 +31,7 @@ class Target:
         if state is not None and not replace:
             raise FileExistsError(17, "File exists", name)
         if state is not None and not stat.S_ISREG(state.st_mode):
-            self.file: IO[bytes] = open(self._final, "wb")  # noqa: SIM115, PTH123 - closed by publish or discard
+            self.file: IO[bytes] = open(self._final, "wb")  # noqa: SIM115 - closed by publish or discard
             return
         descriptor, self._temporary = partial.create(self._final, mode)
         if state is not None:

@@ -89,6 +89,9 @@ class TarView(io.RawIOBase):
     def next_header(self, position: int) -> int | None:
         """The first place after a damaged section at ``position`` where a member's header begins. None: there is none."""
 
+    def drain(self) -> None:
+        """Read on to the archive's end: what is wrong there is wrong with the archive."""
+
     @property
     def verified(self) -> int:
         """Where the data of the last member begins that was read whole and proved right."""

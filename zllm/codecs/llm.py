@@ -18,14 +18,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from zllm._native import GIVEN, Cancel, Counter
+from zllm._native import Model as NativeModel
 from zllm.codecs.base import Buffer, Codec, Run
 from zllm.errors import DamagedError
-
-if TYPE_CHECKING:
-    from zllm.models.store import Model
 
 LANES = 16  # streams that one thread works on at once; more gain nothing (python -m bench speed)
 BATCH_BYTES = 8 << 20  # text in work at once, which bounds memory
@@ -85,6 +83,29 @@ def _streams(frame: int, ends: Sequence[int], cuts: Sequence[int]) -> Iterator[_
         inner = cuts[bisect_right(cuts, start) : bisect_left(cuts, end)]
         yield _Stream(frame, start, end, [c - start for c in inner])
         start = end
+
+
+class Tokenizer(Protocol):
+    """Makes tokens of text."""
+
+    def encode(self, data: bytes, /) -> list[int]:
+        """Token ids whose bytes are ``data``."""
+
+
+class Model(Protocol):
+    """What the codec needs of a model (:class:`zllm.models.store.Model`)."""
+
+    @property
+    def native(self) -> NativeModel:
+        """The packed model."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The encoder's tokenizer."""
+
+    @property
+    def start(self) -> int:
+        """Id of the token that starts streams and documents."""
 
 
 class LlmCodec(Codec):

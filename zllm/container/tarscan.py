@@ -132,7 +132,7 @@ class TarScanner:
     def feed(self, data: bytes | memoryview) -> Iterator[Piece]:
         """Yield what is complete now."""
         view = memoryview(data)
-        while len(view):
+        while view:
             if self.opaque:
                 yield Piece(Kind.DATA, view)
                 return
