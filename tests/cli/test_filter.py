@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import shutil
@@ -128,3 +129,20 @@ def test_not_an_archive(zllm: Run) -> None:
     result = zllm("-d", data=b"plain text, no archive", code=2)
     assert b"not a zllm archive" in result.stderr
     assert result.stderr.count(b"\n") == 1
+
+
+def test_a_stream_that_is_no_tar_is_one_member(zllm: Run, tmp_path: Path) -> None:
+    data = b"INSERT INTO t VALUES (1);\n" * 2000
+    (tmp_path / "dump.zllm").write_bytes(zllm("-5", data=data).stdout)
+    assert zllm("list", "dump.zllm").stdout == b"-\n"
+    member = json.loads(zllm("list", "--json", "dump.zllm").stdout)["members"][0]
+    assert (member["size"], member["codecs"]) == (len(data), ["zstd"])
+    zllm("test", "dump.zllm")
+    assert zllm("test", "-", data=(tmp_path / "dump.zllm").read_bytes()).stderr == b""
+    assert json.loads(zllm("info", "--json", "dump.zllm").stdout)["size"] == len(data)
+    assert zllm("cat", "dump.zllm", "--tar").stdout == data == zllm("cat", "dump.zllm", "-").stdout
+    assert b"unpack it with zllm -d" in zllm("extract", "dump.zllm", code=2).stderr
+    coded = bytearray((tmp_path / "dump.zllm").read_bytes())
+    coded[len(coded) // 2] ^= 1
+    (tmp_path / "dump.zllm").write_bytes(coded)
+    zllm("test", "dump.zllm", code=3)

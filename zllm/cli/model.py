@@ -79,9 +79,8 @@ def _list(*, as_json: bool) -> None:
         print(json.dumps({"models": models}, indent=2))
         return
     for model in models:
-        size = output.size(model["size"])
         name, origin = output.printable(model["name"]), output.printable(model["origin"])
-        print(f"{name:16} {size:>8}  {model['sha256'][:16]}  {origin}")
+        print(f"{name:16} {output.size(model['size']):>8}  {model['sha256'][:16]}  {origin}")
 
 
 def _show(name: str | None, *, as_json: bool) -> None:
