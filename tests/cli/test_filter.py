@@ -40,7 +40,8 @@ def test_any_bytes_come_back(data: bytes, zllm: Run) -> None:
 def test_levels_and_letters(zllm: Run) -> None:
     text = b"".join(b"line %d of some text\n" % n for n in range(5000))
     sizes = [len(zllm(*words, data=text).stdout) for words in (["-1"], ["-3", "-c"], ["--level", "5"], ["--no-llm"])]
-    assert sizes[0] > sizes[1] > sizes[2] == sizes[3]
+    assert sizes[0] > sizes[1] > sizes[2]
+    assert abs(sizes[2] - sizes[3]) < 16  # the manifest names the level, and why there is no model
     assert zllm("-dc", data=zllm("-1", data=text).stdout).stdout == text
 
 

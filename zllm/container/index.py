@@ -135,5 +135,5 @@ def models_of(manifest: dict[str, Any]) -> list[ModelRef]:
             ModelRef(bytes.fromhex(entry["sha256"]), str(entry["name"]), int(entry["size"]), int(entry["arithmetic"]))
             for entry in entries
         ]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise DamagedError(f"{_WHAT} is damaged: its list of models makes no sense") from None
