@@ -1,4 +1,4 @@
-"""What the joint column of a set and the index are compressed against. Part of the format: any change is a new version."""
+"""What column sets and the index are compressed against. Part of the format: a change is a new version."""
 
 from __future__ import annotations
 

@@ -95,7 +95,8 @@ def read_fields(reader: Reader, models: tuple[ModelRef, ...] = ()) -> SectionHea
     flags = reader.fixed(1)
     if flags & ~_KNOWN_FLAGS:
         raise UnsupportedVersionError(f"a section needs features (bits {flags:#x}) that this version does not have")
-    return SectionHeader(*values, flags, models)
+    number, offset, stream, map_size, map_raw, frames, check = values
+    return SectionHeader(number, offset, stream, map_size, map_raw, frames, check, flags, models)
 
 
 def pack(header: SectionHeader) -> bytes:

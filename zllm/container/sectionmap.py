@@ -45,7 +45,7 @@ class Record:
 
 @dataclass(slots=True)
 class Group:
-    """Pieces that are coded one after the other: those in ``buckets`` consecutive buckets. ``category`` is for listings."""
+    """Pieces that are coded one after the other: ``buckets`` consecutive buckets. ``category`` is for listings."""
 
     category: int
     buckets: int
