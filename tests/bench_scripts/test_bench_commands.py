@@ -58,7 +58,8 @@ def test_overhead(tmp_path, capsys):
     assert main(["overhead", "--members", "1000", "--results", str(tmp_path)]) == 0
     found = rows(tmp_path / "overhead.csv")
     assert [row["headers"] for row in found] == ["pax", "gnu", "ustar"]
-    assert all(float(row["with_name"]) > 32 and float(row["per_member"]) <= 64 for row in found)
+    # Names compress, so less than a SHA-256 beside names is possible; plain tar's 400 and more are not.
+    assert all(0 < float(row["per_member"]) <= 48 for row in found)
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonesuch"], ["--help"]])

@@ -28,7 +28,7 @@ class Place:
 
 
 class Chart:
-    """Offsets are bytes: of records from the section's start in the tar stream, of frames from the first frame's start."""
+    """Offsets are bytes: records' from the section's start in the tar stream, frames' from the first frame's start."""
 
     def __init__(self, chart: SectionMap) -> None:
         self.records = chart.records

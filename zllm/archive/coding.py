@@ -46,7 +46,8 @@ class Coder:
             from zllm.models import store
 
             self.model = store.resolve(options.model)
-            self.model.native  # noqa: B018 - a model that does not fit this program is noticed here
+            # A model that does not fit this program, or cannot encode, is noticed here.
+            self.model.native, self.model.tokenizer  # noqa: B018
             return LlmCodec(self.model)
         except (ZllmError, ImportError) as exc:
             self.model = None

@@ -147,7 +147,7 @@ class ZllmFile(tarfile.TarFile):
             raise
 
     # What tarfile opens by these names are other formats.
-    OPEN_METH: ClassVar[dict[str, str]] = {}  # type: ignore[misc]
+    OPEN_METH: ClassVar[dict[str, str]] = {}
 
     @property
     def warnings(self) -> list[str]:
@@ -172,7 +172,7 @@ class ZllmFile(tarfile.TarFile):
 
     # Reading
 
-    def next(self) -> ZllmInfo | None:  # type: ignore[override]
+    def next(self) -> ZllmInfo | None:
         """The next member, None after the last. Members of damaged sections are passed over.
 
         Raises:
@@ -180,9 +180,9 @@ class ZllmFile(tarfile.TarFile):
         """
         view = self._view
         if view is None:
-            return super().next()  # type: ignore[return-value]
+            return cast("ZllmInfo | None", super().next())
         while True:
-            if self.firstmember is None and self.offset != view.tell():
+            if getattr(self, "firstmember", None) is None and self.offset != view.tell():
                 view.seek(self.offset)  # tarfile would read the byte before, and with it a frame
             try:
                 member = super().next()
@@ -205,6 +205,18 @@ class ZllmFile(tarfile.TarFile):
         info = cast(ZllmInfo, member)
         info._view = view
         return info
+
+    def __iter__(self) -> Iterator[ZllmInfo]:
+        """All members, as they are found."""
+        return cast("Iterator[ZllmInfo]", super().__iter__())
+
+    def getmembers(self) -> list[ZllmInfo]:  # type: ignore[override]
+        """All members, in the archive's order."""
+        return cast("list[ZllmInfo]", super().getmembers())
+
+    def getmember(self, name: str) -> ZllmInfo:
+        """The last member of that name; KeyError if there is none."""
+        return cast(ZllmInfo, super().getmember(name))
 
     def _complain(self) -> None:
         if self.problem is not None and not self._reported:
@@ -262,7 +274,8 @@ class ZllmFile(tarfile.TarFile):
     def _copy(self, tarinfo: tarfile.TarInfo, target: BinaryIO) -> None:
         source = cast(TarView, self._view)
         source.seek(tarinfo.offset_data)
-        pieces = tarinfo.sparse if tarinfo.sparse is not None else [(0, tarinfo.size)]
+        sparse = cast("list[tuple[int, int]] | None", getattr(tarinfo, "sparse", None))
+        pieces = sparse if sparse is not None else [(0, tarinfo.size)]
         for offset, size in pieces:
             target.seek(offset)
             left = size
@@ -272,7 +285,7 @@ class ZllmFile(tarfile.TarFile):
                     raise DamagedError(f"{tarinfo.name}: the archive ends before it does", member=tarinfo.name)
                 target.write(data)
                 left -= len(data)
-        if tarinfo.sparse is not None:
+        if sparse is not None:
             target.truncate(tarinfo.size)
 
     def makelink(self, tarinfo: tarfile.TarInfo, targetpath: str | os.PathLike[str]) -> None:  # type: ignore[override]
@@ -280,10 +293,10 @@ class ZllmFile(tarfile.TarFile):
         _make_room(targetpath)
         super().makelink(tarinfo, cast(Any, targetpath))
 
-    def makelink_with_filter(self, tarinfo: tarfile.TarInfo, targetpath: str, *args: Any) -> None:
+    def makelink_with_filter(self, tarinfo: tarfile.TarInfo, targetpath: Any, *args: Any) -> None:
         """As :meth:`makelink`, for the Pythons that check where a link leads a second time."""
         _make_room(targetpath)
-        super().makelink_with_filter(tarinfo, targetpath, *args)  # type: ignore[misc]
+        super().makelink_with_filter(tarinfo, targetpath, *args)
 
     # Writing
 

@@ -87,7 +87,7 @@ class TarView(io.RawIOBase):
 
     @abstractmethod
     def next_header(self, position: int) -> int | None:
-        """The first place after a damaged section at ``position`` where a member's header begins. None: there is none."""
+        """The first place after a damaged section at ``position`` where a header begins; None: there is none."""
 
     def drain(self) -> None:
         """Read on to the archive's end: what is wrong there is wrong with the archive."""

@@ -13,7 +13,7 @@ def parser() -> options.Parser:
     """The command's parser."""
     result = options.Parser(
         "bench",
-        "Packs PATH with zllm, with zstd, and with xz, 7z PPMd and zpaq where they are installed; unpacks and compares.\n"
+        "Packs PATH with zllm, with zstd, and with xz, 7z PPMd and zpaq where they are there; unpacks and compares.\n"
         "Sizes are of files; speeds are of this run, so compare them with each other only.",
     )
     result.add_argument("path", metavar="PATH", help="a folder or a file; needs about five times its size in $TMPDIR")

@@ -55,9 +55,11 @@ def _decode(file: BinaryIO, out: BinaryIO, args: argparse.Namespace, console: ou
 
 
 def _encode(file: BinaryIO, out: BinaryIO, args: argparse.Namespace, console: output.Console) -> None:
-    with progress.Progress(console, "compressing") as bar:
-        with streams.encoder(out, options.write_options(args, bar)) as sink:
-            shutil.copyfileobj(file, sink, _PIECE)
+    with (
+        progress.Progress(console, "compressing") as bar,
+        streams.encoder(out, options.write_options(args, bar)) as sink,
+    ):
+        shutil.copyfileobj(file, sink, _PIECE)
     for warning in sink.warnings:
         console.warn(warning)
 

@@ -96,6 +96,7 @@ def _installed(entry: dict[str, Any]) -> bool:
 def machine(threads: int | None) -> dict[str, Any]:
     """What speed and exactness depend on here."""
     from zllm import _native as native
+    from zllm.archive.options import thread_count
     from zllm.cli.main import version
 
     return {
@@ -103,7 +104,7 @@ def machine(threads: int | None) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}, {sys.byteorder}-endian",
         "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "threads": threads,
+        "threads": thread_count(threads),
         "kernel": os.environ.get("ZLLM_KERNEL") or native.usable_kernels()[0],
         "kernels": native.usable_kernels(),
         "arithmetic": native.ARITHMETIC_VERSION,

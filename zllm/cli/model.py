@@ -38,7 +38,8 @@ def train_parser() -> options.Parser:
     result.add_argument("--origin", help="where it comes from, for its description")
     result.add_argument("--tokens", type=options.positive, metavar="N", help="stop after so many tokens")
     result.add_argument("--minutes", type=float, metavar="M", help="stop after so many minutes of training")
-    result.add_argument("--validation", type=Path, metavar="FILE", help="text to measure the model on, for its card")
+    result.add_argument("--validation", type=Path, metavar="DIR", help="other text, to measure it on for its card")
+    result.add_argument("--about", type=Path, metavar="FILE", help="what the card says of the data and its licence")
     result.add_argument("--seed", type=int)
     options.threads(result)
     options.verbosity(result)
@@ -79,8 +80,8 @@ def _list(*, as_json: bool) -> None:
         print(json.dumps({"models": models}, indent=2))
         return
     for model in models:
-        size = output.size(model["size"])
-        print(f"{output.printable(model['name']):16} {size:>8}  {model['sha256'][:16]}  {output.printable(model['origin'])}")
+        name, origin = output.printable(model["name"]), output.printable(model["origin"])
+        print(f"{name:16} {output.size(model['size']):>8}  {model['sha256'][:16]}  {origin}")
 
 
 def _show(name: str | None, *, as_json: bool) -> None:
@@ -112,6 +113,7 @@ def _train(argv: Sequence[str], console: output.Console) -> None:
     given = {
         "preset": args.preset, "origin": args.origin, "tokens": args.tokens, "minutes": args.minutes, "seed": args.seed,
         "threads": options.thread_count(args), "validation": args.validation, "name": args.name or args.output.stem,
+        "description": args.about.read_text(encoding="utf-8").strip() if args.about else None,
     }  # fmt: skip
     work = args.work or args.output.with_suffix(".run")
     wanted = {key: value for key, value in given.items() if value is not None}

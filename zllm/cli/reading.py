@@ -80,8 +80,7 @@ def opened(
 def members(archive: Archive, console: output.Console) -> Iterator[zllm.ZllmInfo]:
     """All members that can be read, one after the other; then says what is wrong with the archive, if anything is."""
     try:
-        for member in archive:
-            yield cast(zllm.ZllmInfo, member)
+        yield from archive
         if archive.problem is not None:
             raise archive.problem
     except DamagedError as error:

@@ -7,7 +7,7 @@ Layout::
     joint   zstd (with the dictionary): directory, then the joint columns one after the other
     ...     the other columns, coded, in order
 
-    directory := varint number of columns, then per column: varint (length << 2 | kind), and for zstd varint coded length
+    directory := varint number of columns, per column: varint (length << 2 | kind), for zstd also varint coded length
     kind      := 0 joint, 1 raw, 2 zstd
 
 All zstd data is magicless, without checksum, content size and dictionary id.

@@ -64,7 +64,7 @@ def check_version(version: int, reject: int) -> None:
 
 @dataclass(frozen=True)
 class Footer:
-    """``index_offset`` from the start of the file, sizes in bytes, ``index_check`` is xxh3-64 of the whole index block."""
+    """``index_offset`` from the file's start, sizes in bytes, ``index_check`` is xxh3-64 of the whole index block."""
 
     index_offset: int
     index_size: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +16,10 @@ from zllm.errors import DamagedError
 MAGIC = b"\xb5ZLI"
 FRONT_SIZE = len(MAGIC) + 8
 _WHAT = "the index"
+_HASH_SIZE = 32
+_HASH = re.compile(rb'"([0-9a-f]{64})"')
+_HASH_MARK = b"\1"  # JSON text never has this byte
+_MAX_HASHES = 255
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,10 @@ class Index:
 
 
 def pack(index: Index) -> bytes:
-    """Magic, coded length, length, zstd of the rows and the manifest."""
+    """Magic, coded length, length of the text, number of hashes, hashes, zstd of the rows and the manifest.
+
+    Strings of 64 hexadecimal digits in the manifest are kept as hashes: they would cost more in the text.
+    """
     out = bytearray()
     numbers = {model.sha256: number for number, model in enumerate(models_of(index.manifest))}
     put_varint(out, len(index.rows))
@@ -48,8 +56,10 @@ def pack(index: Index) -> bytes:
         put_varint(out, len(row.header.models))
         for model in row.header.models:
             put_varint(out, numbers[model.sha256])
-    out += json.dumps(index.manifest, sort_keys=True, separators=(",", ":")).encode()
-    coded = compress(bytes(out), dictionary=True)
+    text = json.dumps(index.manifest, sort_keys=True, separators=(",", ":")).encode()
+    hashes = [bytes.fromhex(found.decode()) for found in _HASH.findall(text)[:_MAX_HASHES]]
+    out += _HASH.sub(_HASH_MARK, text, count=_MAX_HASHES)
+    coded = bytes([len(hashes)]) + b"".join(hashes) + compress(bytes(out), dictionary=True)
     return MAGIC + len(coded).to_bytes(4, "little") + len(out).to_bytes(4, "little") + coded
 
 
@@ -73,11 +83,17 @@ def unpack(block: bytes) -> Index:
     """
     if coded_size(block[:FRONT_SIZE]) != len(block) - FRONT_SIZE:
         raise DamagedError(f"{_WHAT} is damaged: its length is wrong")
-    raw = decompress(block[FRONT_SIZE:], int.from_bytes(block[8:12], "little"), _WHAT, dictionary=True)
+    outer = Reader(block[FRONT_SIZE:], _WHAT)
+    hashes = [outer.take(_HASH_SIZE) for _ in range(outer.fixed(1))]
+    raw = decompress(outer.rest(), int.from_bytes(block[8:12], "little"), _WHAT, dictionary=True)
     reader = Reader(raw, _WHAT)
     rows, used = _rows(reader)
+    text = reader.rest().split(_HASH_MARK)
+    if len(text) != len(hashes) + 1:
+        raise DamagedError(f"{_WHAT} is damaged: the number of hashes is wrong")
+    quoted = [b'"%s"' % value.hex().encode() for value in hashes]
     try:
-        manifest = json.loads(reader.rest())
+        manifest = json.loads(b"".join(part for pair in zip(text, [*quoted, b""], strict=True) for part in pair))
     except (ValueError, RecursionError):
         raise DamagedError(f"{_WHAT} is damaged: its manifest is not JSON") from None
     if not isinstance(manifest, dict):
@@ -119,5 +135,5 @@ def models_of(manifest: dict[str, Any]) -> list[ModelRef]:
             ModelRef(bytes.fromhex(entry["sha256"]), str(entry["name"]), int(entry["size"]), int(entry["arithmetic"]))
             for entry in entries
         ]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise DamagedError(f"{_WHAT} is damaged: its list of models makes no sense") from None

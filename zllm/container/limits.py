@@ -17,6 +17,12 @@ MAX_SECTION_FRAMES = 4 * WINDOW
 MAX_MAP = 2 * WINDOW
 """Most bytes of a section map, coded as well as decoded."""
 
+MAX_RECORDS = WINDOW // 128
+"""Most records of a section. All but two of them have a block of their own, or follow one that does."""
+
+MAX_FRAMES = 1 << 17
+"""Most frames of a section. Writers cut groups into frames of 4 KiB or more."""
+
 MAX_COLUMNS = 4096
 """Most columns in one column set."""
 

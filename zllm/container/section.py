@@ -82,20 +82,18 @@ def read_fields(reader: Reader, models: tuple[ModelRef, ...] = ()) -> SectionHea
         DamagedError: a number is beyond its limit.
         UnsupportedVersionError: a reject-me flag is set that this version does not know.
     """
-    values = [
-        reader.varint(1 << 40),
-        reader.varint(1 << 63),
-        reader.varint(limits.WINDOW),
-        reader.varint(limits.MAX_MAP),
-        reader.varint(limits.MAX_MAP),
-        reader.varint(limits.MAX_SECTION_FRAMES),
-        reader.fixed(8),
-    ]
+    number = reader.varint(1 << 40)
+    stream_offset, stream_size = reader.varint(1 << 63), reader.varint(limits.WINDOW)
+    map_size, map_raw_size = reader.varint(limits.MAX_MAP), reader.varint(limits.MAX_MAP)
+    frames_size = reader.varint(limits.MAX_SECTION_FRAMES)
+    map_check = reader.fixed(8)
     reader.fixed(1)  # ignore-me flags
     flags = reader.fixed(1)
     if flags & ~_KNOWN_FLAGS:
         raise UnsupportedVersionError(f"a section needs features (bits {flags:#x}) that this version does not have")
-    return SectionHeader(*values, flags, models)
+    return SectionHeader(
+        number, stream_offset, stream_size, map_size, map_raw_size, frames_size, map_check, flags, models
+    )
 
 
 def pack(header: SectionHeader) -> bytes:

@@ -45,7 +45,7 @@ class Record:
 
 @dataclass(slots=True)
 class Group:
-    """Pieces that are coded one after the other: those in ``buckets`` consecutive buckets. ``category`` is for listings."""
+    """Pieces that are coded one after the other: those in ``buckets`` consecutive buckets. ``category``: for lists."""
 
     category: int
     buckets: int
@@ -136,13 +136,13 @@ def decode(blob: bytes, raw_limit: int, stream_size: int, *, continues: bool) ->
 
 def _records(fixed: list[bytes], header_columns: list[bytes], stream_size: int) -> list[Record]:
     count = _one(fixed[0])
-    if count > stream_size:
+    if count > min(stream_size, limits.MAX_RECORDS):
         raise DamagedError(f"{_WHAT} is damaged: {count} records in {stream_size} bytes")
     shapes = fixed[1] or bytes([7]) * count
     if len(shapes) != count or max(shapes, default=0) > 7:
         raise DamagedError(f"{_WHAT} is damaged: its records make no sense")
     units = iter(headers.decode(header_columns, sum(shape & _HAS_HEADER for shape in shapes)))
-    sizes, zeros = iter(read_varints(fixed[2], _WHAT)), iter(read_varints(fixed[3], _WHAT))
+    sizes, zeros = iter(read_varints(fixed[2], _WHAT, count)), iter(read_varints(fixed[3], _WHAT, count))
     records = []
     left = stream_size
     for shape in shapes:
@@ -161,7 +161,8 @@ def _records(fixed: list[bytes], header_columns: list[bytes], stream_size: int) 
 
 def _place(records: list[Record], buckets: bytes, sames: bytes) -> None:
     """Set ``bucket`` and ``same``."""
-    places, distances = iter(read_varints(buckets, _WHAT)), iter(read_varints(sames, _WHAT))
+    count = len(records)
+    places, distances = iter(read_varints(buckets, _WHAT, count)), iter(read_varints(sames, _WHAT, count))
     for number, record in enumerate(records):
         if not record.data_size:
             continue
@@ -191,7 +192,7 @@ def _hashes(records: list[Record], blob: bytes, continues: bool) -> None:
 
 
 def _rows(frame_columns: list[bytes]) -> list[FrameRow]:
-    raw, payload, rival = (read_varints(frame_columns[k], _WHAT) for k in (0, 1, 5))
+    raw, payload, rival = (read_varints(frame_columns[k], _WHAT, limits.MAX_FRAMES) for k in (0, 1, 5))
     codecs, slots, reasons = frame_columns[2:5]
     if len({len(column) for column in (raw, payload, codecs, slots, reasons, rival)}) != 1:
         raise DamagedError(f"{_WHAT} is damaged: its columns differ in length")
@@ -202,7 +203,7 @@ def _rows(frame_columns: list[bytes]) -> list[FrameRow]:
 
 def _groups(categories: bytes, buckets: bytes, rows: list[FrameRow], records: list[Record]) -> list[Group]:
     """The groups with their frames: as many each as its pieces' sizes add up to."""
-    kinds, counts = read_varints(categories, _WHAT), read_varints(buckets, _WHAT)
+    kinds, counts = (read_varints(column, _WHAT, len(records)) for column in (categories, buckets))
     total = sum(counts)
     if len(kinds) != len(counts) or total > len(records):
         raise DamagedError(f"{_WHAT} is damaged: its groups make no sense")
@@ -231,7 +232,7 @@ def _groups(categories: bytes, buckets: bytes, rows: list[FrameRow], records: li
 
 
 def _one(column: bytes) -> int:
-    values = read_varints(column, _WHAT)
+    values = read_varints(column, _WHAT, 1)
     if len(values) != 1:
         raise DamagedError(f"{_WHAT} is damaged: one number wanted")
     return values[0]

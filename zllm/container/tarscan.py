@@ -16,7 +16,8 @@ from zllm.container import limits
 BLOCK = limits.BLOCK
 ZERO_BLOCK = bytes(BLOCK)
 
-_EXTENDED = (b"x", b"g", b"L", b"K", b"X")
+EXTENDED = (b"x", b"g", b"L", b"K", b"X")
+"""Type flags of headers that have text about the next one instead of data."""
 _NO_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")
 _OLD_SPARSE_MORE = 482  # offset of the byte that says whether a block with more of the sparse map follows
 _SPARSE_BLOCK_MORE = 504
@@ -87,7 +88,7 @@ def pax_records(text: bytes) -> list[tuple[bytes, bytes]] | None:
 def data_size(unit: bytes) -> int:
     """How many bytes of data the member with these header blocks has. 0 if its size field makes no sense."""
     pos, pax_size = 0, None
-    while unit[pos + 156 : pos + 157] in _EXTENDED:
+    while unit[pos + 156 : pos + 157] in EXTENDED:
         length = _size(number(unit[pos + 124 : pos + 136]))
         if pos + BLOCK >= len(unit):
             return length
@@ -174,7 +175,7 @@ class TarScanner:
         elif not valid(block):
             self.opaque = True
             yield Piece(Kind.DATA, self._take(), fresh=True)
-        elif block[156:157] in _EXTENDED:
+        elif block[156:157] in EXTENDED:
             yield from self._extended(block)
         else:
             self._unit += BLOCK
@@ -207,7 +208,7 @@ class TarScanner:
 def member_name(unit: bytes) -> str:
     """The name of the member with these header blocks; bytes that are not UTF-8 become surrogate escapes."""
     pos, long_name = 0, b""
-    while unit[pos + 156 : pos + 157] in _EXTENDED and pos + BLOCK < len(unit):
+    while unit[pos + 156 : pos + 157] in EXTENDED and pos + BLOCK < len(unit):
         length = _size(number(unit[pos + 124 : pos + 136]))
         text = unit[pos + BLOCK : pos + BLOCK + length]
         if unit[pos + 156 : pos + 157] == b"L":

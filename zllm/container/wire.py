@@ -71,6 +71,13 @@ class Reader:
         self.pos += count
         return bytes(self.data[start : self.pos])
 
+    def byte(self) -> int:
+        """The next byte."""
+        if self.pos >= len(self.data):
+            raise DamagedError(f"{self.what} is damaged: a column is too short")
+        self.pos += 1
+        return self.data[self.pos - 1]
+
     def fixed(self, size: int) -> int:
         """A little-endian unsigned integer of ``size`` bytes."""
         return int.from_bytes(self.take(size), "little")
@@ -101,12 +108,21 @@ class Reader:
             raise DamagedError(f"{self.what} is damaged: {self.left} bytes too many")
 
 
-def read_varints(data: bytes, what: str) -> list[int]:
-    """All varints of a column."""
+def read_varints(data: bytes, what: str, most: int) -> list[int]:
+    """All varints of a column, ``most`` at most.
+
+    Raises:
+        DamagedError: there are more, or the last one does not end.
+    """
+    if len(data) > most * MAX_VARINT_BYTES:
+        raise DamagedError(f"{what} is damaged: a column is too long")
     if not data or max(data) < 0x80:
-        return list(data)
-    reader = Reader(data, what)
-    values = []
-    while reader.left:
-        values.append(reader.varint())
+        values = list(data)
+    else:
+        reader = Reader(data, what)
+        values = []
+        while reader.left:
+            values.append(reader.varint())
+    if len(values) > most:
+        raise DamagedError(f"{what} is damaged: a column is too long")
     return values

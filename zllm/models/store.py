@@ -127,7 +127,10 @@ class Model:
         with self._lock:
             if self._tokenizer is None:
                 text = self._file.tensors["tokenizer.json"][2].tobytes().decode("utf-8", "replace")
-                tokenizer = BytesTokenizer(text)
+                try:
+                    tokenizer = BytesTokenizer(text)
+                except Exception as exc:  # the library has no class of its own for its errors
+                    raise ModelError(f"{self.path}: bad model: its tokenizer cannot be read: {exc}") from exc
                 if tokenizer.tokens != self.tokens:
                     raise ModelError(f"{self.path}: bad model: tokenizer.json and the token table differ")
                 self._tokenizer = tokenizer

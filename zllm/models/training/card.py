@@ -63,7 +63,7 @@ def _training(facts: Facts) -> list[str]:
         f" {recipe['seed']}.",
         "",
         "```sh",
-        f"zllm model train --preset {facts.options.preset} --data TEXT --out {facts.model.path.name}"
+        f"zllm model train --preset {facts.options.preset} --data TEXT --output {facts.model.path.name}"
         f" --name {facts.model.name}",
         "```",
         "",

@@ -1,0 +1,82 @@
+"""Fallbacks: no model when packing, none or another one when unpacking."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+def test_packing_without_the_model_is_a_warning(zllm: Run, tree: Path) -> None:
+    result = zllm("create", "a.zllm", "tree", "--model", "nobody", code=1)
+    assert result.stderr.startswith(b"zllm: warning: no language model, text is coded with zstd: ")
+    zllm("test", "a.zllm")
+    assert zllm("--model", "nobody", data=b"text" * 1000, code=1).stdout
+
+
+@pytest.fixture
+def foreign(zllm: Run, checkout: Path, tmp_path: Path) -> Path:
+    """An archive whose prose needs a model that is not installed: the default one under another name."""
+    from zllm.models import store, zlm
+
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "prose.txt").write_bytes((checkout / "docs" / "decisions.md").read_bytes())
+    (tmp_path / "src" / "noise.bin").write_bytes(os.urandom(3000))
+    other = tmp_path / "other.zlm"
+    default = zlm.read(store.resolve().path)
+    zlm.write(other, {**default.description, "name": "foreign"}, default.tensors)
+    zllm("create", "a.zllm", "src", "-8", "--model", "./other.zlm")
+    used = {m["name"]: m["codecs"] for m in json.loads(zllm("list", "--json", "a.zllm").stdout)["members"]}
+    assert used["src/prose.txt"] == ["llm"]
+    return other
+
+
+def test_what_needs_no_model_is_unpacked_without_it(foreign: Path, zllm: Run, tmp_path: Path) -> None:
+    from zllm.models import store
+
+    sha256 = store.load(foreign).sha256.hex().encode()
+    result = zllm("extract", "a.zllm", "-C", "out", code=4)
+    assert (tmp_path / "out/src/noise.bin").read_bytes() == (tmp_path / "src/noise.bin").read_bytes()
+    assert [path.name for path in (tmp_path / "out/src").iterdir()] == ["noise.bin"]
+    for word in (b"src/prose.txt", b"'foreign'", sha256, str(foreign.stat().st_size).encode(), b"--model"):
+        assert word in result.stderr
+    assert zllm("test", "a.zllm", code=4).stdout == b""
+    assert zllm("cat", "a.zllm", "src/prose.txt", code=4).stdout == b""
+    assert zllm("-d", data=(tmp_path / "a.zllm").read_bytes(), code=4).stderr.count(b"\n") == 1
+
+
+def test_listing_needs_no_model(foreign: Path, zllm: Run) -> None:
+    assert b"src/prose.txt" in zllm("list", "-v", "a.zllm").stdout
+    facts = json.loads(zllm("info", "--json", "a.zllm").stdout)
+    assert [(model["name"], model["installed"]) for model in facts["models"]] == [("foreign", False)]
+
+
+def test_the_model_given_or_installed_is_used(foreign: Path, zllm: Run, tmp_path: Path) -> None:
+    zllm("extract", "a.zllm", "-C", "out", "--model", "./other.zlm")
+    assert (tmp_path / "out/src/prose.txt").read_bytes() == (tmp_path / "src/prose.txt").read_bytes()
+    (tmp_path / "home" / "models").mkdir(parents=True)
+    foreign.rename(tmp_path / "home" / "models" / "x.zlm")
+    environment = {**os.environ, "ZLLM_HOME": str(tmp_path / "home")}
+    zllm("test", "a.zllm", env=environment)
+    zllm("test", "a.zllm", code=4, env={**environment, "ZLLM_HOME": str(tmp_path / "empty")})
+
+
+def test_another_model_is_refused(foreign: Path, zllm: Run) -> None:
+    assert b"not the one given" in zllm("test", "a.zllm", "--model", "default", code=4).stderr
+
+
+def test_a_model_file_whose_tokenizer_is_broken_is_a_warning(zllm: Run, tree: Path, tmp_path: Path) -> None:
+    from zllm.models import store, zlm
+
+    default = zlm.read(store.resolve().path)
+    text = memoryview(b"{}")
+    zlm.write(tmp_path / "bad.zlm", default.description, {**default.tensors, "tokenizer.json": ("U8", (2,), text)})
+    result = zllm("create", "a.zllm", "tree", "--model", "./bad.zlm", code=1)
+    assert b"warning: no language model" in result.stderr and b"bad.zlm" in result.stderr
+    zllm("test", "a.zllm")

@@ -1,0 +1,164 @@
+"""docs/zllm-format.md: its numbers are the code's, and its example is an archive."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from zllm.archive.options import WriteOptions
+from zllm.archive.sink import Sink
+from zllm.codecs import registry
+from zllm.container import ends, frames, headers, headerunits, index, limits, section, sectionmap
+from zllm.container.dictionary import DICTIONARY
+from zllm.container.tarscan import member_name
+from zllm.container.wire import checksum64
+
+TEXT = (Path(__file__).parent.parent / "docs" / "zllm-format.md").read_text(encoding="utf-8")
+DATA = b"hello, world\n" * 12
+
+
+def part(title: str) -> str:
+    """The text under a heading."""
+    found = re.search(rf"^##+ {re.escape(title)}\n(.*?)(?=^##|\Z)", TEXT, re.M | re.S)
+    assert found, title
+    return found[1]
+
+
+def rows(title: str) -> list[list[str]]:
+    """Cells of the tables under a heading, without heads."""
+    lines = [line for line in part(title).splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("|---")]
+
+
+def example() -> bytes:
+    found = re.search(r"^```hex\n(.*?)^```", TEXT, re.M | re.S)
+    assert found
+    return bytes.fromhex(found[1])
+
+
+def tar() -> bytes:
+    info = tarfile.TarInfo("hello.txt")
+    info.mtime, info.uid, info.gid, info.uname, info.gname = 1_700_000_000, 1000, 1000, "user", "user"
+    info.size = len(DATA)
+    return info.tobuf(tarfile.GNU_FORMAT) + DATA + bytes(-len(DATA) % 512) + bytes(1024)
+
+
+def meaning(archive: bytes) -> tuple[section.SectionHeader, sectionmap.SectionMap, bytes, index.Index, ends.Footer]:
+    """Every structure of an archive with one section, by the byte tables alone."""
+    ends.check_file_header(archive[:16])
+    size = section.size_of(archive[16:22])
+    header = section.unpack(archive[16 : 16 + size])
+    blob = archive[16 + size : 16 + size + header.map_size]
+    assert checksum64(blob) == header.map_check
+    chart = sectionmap.decode(blob, header.map_raw_size, header.stream_size, continues=header.continues)
+    body = archive[16 + size + header.map_size :][: header.frames_size]
+    footer = ends.unpack_footer(archive[-44:])
+    block = archive[footer.index_offset : footer.index_offset + footer.index_size]
+    assert checksum64(block) == footer.index_check
+    assert footer.index_offset + footer.index_size + 44 == len(archive)
+    return header, chart, body, index.unpack(block), footer
+
+
+def test_the_example_is_what_the_table_says() -> None:
+    archive = example()
+    header, chart, body, found, footer = meaning(archive)
+    (record,) = chart.records
+    (frame,) = chart.groups[0].frames
+    assert member_name(record.header) == "hello.txt"
+    assert (len(record.header), record.data_size, record.zeros, record.bucket) == (512, 156, 1380, 0)
+    assert record.sha256 == hashlib.sha256(DATA).digest()
+    payload = frames.payload_of(memoryview(body), frame)
+    assert registry.get(frame.codec).decode(payload, frame.raw_size) == DATA
+    table = [row for row in rows("Example") if row[0].isdigit()]
+    end = 0
+    for offset, size, *_ in table:
+        assert int(offset) == end
+        end += int(size)
+    assert end == len(archive)
+    assert f"stream 0 to {header.stream_size}, map {header.map_size} (columns {header.map_raw_size})" in table[1][3]
+    assert table[3][3] == f"codec {frame.codec}, slot 0, data {frame.raw_size}, payload {frame.payload_size}"
+    assert table[6][3] == f"index at {footer.index_offset}, length {footer.index_size}, {footer.members} member"
+    assert found.rows[0].offset == 16 and found.rows[0].header == header
+    assert found.manifest["format"] == 1 and found.manifest["models"] == []
+
+
+def test_writing_the_same_means_the_same() -> None:
+    out = io.BytesIO()
+    sink = Sink(out, WriteOptions(level=5, llm=False, threads=1))
+    sink.write(tar())
+    sink.close()
+    ours, documented = meaning(out.getvalue()), meaning(example())
+    assert ours[1].records == documented[1].records
+    assert [group.category for group in ours[1].groups] == [group.category for group in documented[1].groups]
+    assert ours[0].stream_size == documented[0].stream_size and ours[4].members == documented[4].members
+
+
+def test_the_example_is_read_by_the_program() -> None:
+    from zllm.archive.file import ZllmFile
+
+    with ZllmFile.open(fileobj=io.BytesIO(example())) as archive:
+        assert archive.getnames() == ["hello.txt"]
+        member = archive.extractfile("hello.txt")
+        assert member is not None and member.read() == DATA
+
+
+@pytest.mark.parametrize(
+    ("title", "size"),
+    [("File header", ends.FILE_HEADER_SIZE), ("Footer", ends.FOOTER_SIZE), ("Frame", frames.HEADER_SIZE)],
+)
+def test_byte_tables_add_up(title: str, size: int) -> None:
+    end = 0
+    for offset, length, *_ in rows(title)[1:]:
+        assert int(offset) == end
+        end += int(length)
+    assert end == size
+    assert re.search(rf"^{size} bytes", part(title), re.M)
+
+
+@pytest.mark.parametrize(
+    ("title", "magic"),
+    [
+        ("File header", ends.FILE_MAGIC),
+        ("Section header", section.MAGIC),
+        ("Frame", frames.MAGIC),
+        ("Index", index.MAGIC),
+        ("Footer", ends.FOOTER_MAGIC),
+    ],
+)
+def test_magics(title: str, magic: bytes) -> None:
+    assert f"`{magic.hex(' ')}`" in part(title)
+
+
+def test_limits() -> None:
+    documented = {row[0].strip("`"): int(row[1]) for row in rows("Limits")[1:]}
+    assert documented == {name: value for name, value in vars(limits).items() if name.isupper() and name != "BLOCK"}
+    assert limits.BLOCK == 512
+
+
+def test_dictionary() -> None:
+    assert f"{len(DICTIONARY):,} bytes" in TEXT
+    assert hashlib.sha256(DICTIONARY).hexdigest() in TEXT
+
+
+def test_columns() -> None:
+    first = [row[0] for row in rows("Map") if row[0][0].isdigit()]
+    assert first == [str(number) for number in range(15)] + [f"15 to {14 + headers.COLUMNS}"]
+    numbers: list[int] = []
+    for row in rows("Header columns")[1:]:
+        ends_of = [int(number) for number in re.findall(r"\d+", row[0])]
+        numbers += range(ends_of[0], ends_of[-1] + 1)
+    assert numbers == list(range(15, 15 + headers.COLUMNS))
+    assert f"{headerunits.PROFILE_SIZE} bytes each" in part("Header columns")
+
+
+def test_flags_and_codecs() -> None:
+    assert (section.CONTINUED, section.CONTINUES, section.OPAQUE) == (1, 2, 4)
+    for number, name in enumerate(("store", "lz4", "zstd", "llm")):
+        assert registry.name_of(number) == name
+        assert f"{number} {name}" in part("Frame")
+    assert frozenset({ends.FORMAT_VERSION}) == ends.ACCEPTED_VERSIONS == {1}
