@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import random
@@ -106,6 +107,19 @@ def test_one_bit_flipped(
             assert len(found) == len(members())  # losing the index costs no file
         if part.startswith("frame"):
             assert "noise.bin" in found  # a flip costs one frame
+
+
+def test_no_bit_of_the_index_costs_a_file(good: bytes, places: dict[str, tuple[int, int]]) -> None:
+    for at in range(places["index"][0], len(good)):
+        for bit in range(8):
+            data = bytearray(good)
+            data[at] ^= 1 << bit
+            names = []
+            # Whether the end is damaged or missing cannot always be told; every member is there all the same.
+            with zllm.open(fileobj=io.BytesIO(bytes(data))) as archive, contextlib.suppress(zllm.DamagedError):
+                for member in archive:
+                    names.append(member.name)
+            assert names == list(members()), (at, bit)
 
 
 @pytest.mark.parametrize("mode", ["r", "r|"])

@@ -214,7 +214,7 @@ def test_signals_leave_nothing_and_end_the_process(signum: signal.Signals, tmp_p
     began = time.monotonic()
     process.send_signal(signum)
     _, errors = process.communicate(timeout=20)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10  # about 0.6 s on an idle machine
     assert process.returncode == -signum
     assert errors == b""
     assert sorted(path.name for path in tmp_path.iterdir()) == ["big"]

@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def options(folder: Path) -> command.TrainOptions:
     return command.TrainOptions(
-        data=folder / "data", out=folder / "mine.zlm", work=folder / "work", preset="tiny", tokens=60_000, threads=2,
+        data=folder / "data", out=folder / "mine.zlm", work=folder / "work", preset="tiny", tokens=60_000, threads=1,
         validation=folder / "val", name="cats",
     )  # fmt: skip
 

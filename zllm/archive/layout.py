@@ -111,7 +111,8 @@ class Scan:
 
     def _index(self, position: int, size: int) -> int:
         block = self._read(position, size)
-        with contextlib.suppress(DamagedError):  # rows come from the sections themselves
+        # Rows come from the sections themselves. In a damaged index even the version may be another.
+        with contextlib.suppress(ZllmError):
             self.layout.manifest = index.unpack(block).manifest
         self._after_index = True
         return position + size
