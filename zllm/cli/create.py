@@ -110,7 +110,7 @@ def _pack(
 
 
 def _summary(target: str, packer: Packer, seconds: float) -> str:
-    text = f"{output.printable(target)}: {packer.members} members, {output.size(packer.bytes)}"
+    text = f"{output.printable(target)}: {output.count(packer.members)}, {output.size(packer.bytes)}"
     if packer.coded and packer.bytes:
         text += f" in {output.size(packer.coded)}, {8 * packer.coded / packer.bytes:.3f} bits per byte"
     return f"{text}, {output.size(packer.bytes / max(seconds, 1e-3))}/s"

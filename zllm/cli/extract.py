@@ -50,7 +50,8 @@ def run(argv: Sequence[str], console: output.Console) -> None:
                 unpacker.add(member)
         unpacker.finish()
     wanted.report_unseen(console)
-    console.detail(f"{output.printable(name)}: {unpacker.members} members, {output.size(unpacker.bytes)}, unpacked")
+    what = f"{output.count(unpacker.members)}, {output.size(unpacker.bytes)}"
+    console.detail(f"{output.printable(name)}: {what}, unpacked")
 
 
 def _kept(member: tarfile.TarInfo, folder: str, console: output.Console) -> bool:

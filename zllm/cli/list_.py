@@ -70,7 +70,7 @@ def _table(members: Iterable[zllm.ZllmInfo]) -> None:
             f" {'+'.join(member.codecs) or '-':9} {when} {_shown(member)}{why}"
         )
         count, size, coded = count + 1, size + member.size, coded + member.coded_size
-    print(f"{'total':10} {size:12} {coded:12} {_rate(coded, size):>9} {count} members")
+    print(f"{'total':10} {size:12} {coded:12} {_rate(coded, size):>9} {output.count(count)}")
 
 
 def _rate(coded: int, size: int) -> str:

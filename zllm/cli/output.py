@@ -179,6 +179,11 @@ def source(name: str) -> Iterator[BinaryIO]:
         yield file
 
 
+def count(members: int) -> str:
+    """A number of members, for people."""
+    return "1 member" if members == 1 else f"{members} members"
+
+
 def size(count: float) -> str:
     """``count`` bytes for people: 3 digits and a decimal unit."""
     for unit in ("B", "kB", "MB", "GB", "TB"):

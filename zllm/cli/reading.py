@@ -12,7 +12,7 @@ import zllm
 from zllm.archive.layout import Layout
 from zllm.archive.view import FileView, TarView
 from zllm.cli import options, output, patterns, progress
-from zllm.errors import EXIT_FAILURE, DamagedError, NotTarError, ZllmError
+from zllm.errors import EXIT_FAILURE, DamagedError, NotTarError, NotZllmError, ZllmError
 
 
 def arguments(parser: argparse.ArgumentParser, *, members: str | None = None) -> None:
@@ -72,6 +72,8 @@ def opened(
             archive = zllm.open(fileobj=file, mode=mode, model=args.model, threads=threads, progress=done)
         except NotTarError as error:
             archive = OneStream(error)
+        except NotZllmError as error:
+            raise NotZllmError(f"{name}: {error}: unpack it with the program that made it") from error
         yield archive
         for text in archive.warnings:
             console.warn(f"{name}: {text}")

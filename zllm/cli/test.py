@@ -37,7 +37,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
                 members += 1
     wanted.report_unseen(console)
     if not console.status:
-        console.detail(f"{output.printable(name)}: {members} members, {output.size(size)}, all whole")
+        console.detail(f"{output.printable(name)}: {output.count(members)}, {output.size(size)}, all whole")
 
 
 def _check(archive: reading.Archive, member: tarfile.TarInfo, console: output.Console) -> int:
