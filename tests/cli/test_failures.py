@@ -194,8 +194,15 @@ def test_a_reader_that_leaves_is_no_error_message(shell: Run, tree: Path) -> Non
     assert result.stdout.endswith(b"\n141\n") and result.stderr == b""
 
 
+def hear_signals() -> None:
+    """Tests may run where signals are ignored (below nohup), and what is ignored is inherited."""
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_DFL)
+
+
 def start(words: list[str], cwd: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "zllm", *words], cwd=cwd, stderr=subprocess.PIPE)
+    command = [sys.executable, "-m", "zllm", *words]
+    return subprocess.Popen(command, cwd=cwd, stderr=subprocess.PIPE, preexec_fn=hear_signals)  # noqa: PLW1509
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
