@@ -18,6 +18,12 @@ static inline int64_t shift_right(int64_t v, uint32_t s) {
     return (int64_t)(((uint64_t)v + bias) >> s) - (int64_t)(bias >> s);
 }
 
+/* The same for |v| < 2^30, s <= 30. */
+static inline int32_t shift_right32(int32_t v, uint32_t s) {
+    const uint32_t bias = (uint32_t)1 << 30;
+    return (int32_t)(((uint32_t)v + bias) >> s) - (int32_t)(bias >> s);
+}
+
 /* 2^(-d / 2^16) in 2^-15 for d >= 0: a cubic in the fraction's upper 15 bits, shifted by the integer part.
  * Coefficients: least maximum relative error (1.5e-4) with the value 1 at 0. Decreasing by a half over [0, 1). */
 static inline uint32_t exp2_fraction(uint32_t d) {

@@ -45,6 +45,9 @@ typedef struct {
     void (*divide)(const int32_t *acc, uint32_t n, int32_t reciprocal, int32_t *out);
     /* The coder's weights of the logits: 1 + exp2 of (logit - max) in 2^-26. */
     void (*weights)(const int32_t *logits, uint32_t n, uint32_t *w);
+    /* Rotary position code in place on a head of 2 * half values; sincos holds half sines, then half cosines. The head is
+     * first shifted right by `excess` bits (left if negative), which leaves 14. */
+    void (*rotate)(int32_t *head, uint32_t half, const int32_t *sincos, int32_t excess);
 } zllm_kernel;
 
 extern const zllm_kernel zllm_kernel_generic;

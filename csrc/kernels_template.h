@@ -82,9 +82,21 @@ TARGET static void NAME(weights)(const int32_t *restrict logits, uint32_t n, uin
     for (uint32_t i = 0; i < n; i++) w[i] = exp2_weight((uint32_t)m - (uint32_t)logits[i]);
 }
 
+/* Values have 14 bits and sines 15: every sum stays below 2^30. */
+TARGET static void NAME(rotate)(int32_t *restrict head, uint32_t half, const int32_t *restrict sincos, int32_t excess) {
+    const uint32_t right = excess > 0 ? (uint32_t)excess : 0u, left = excess < 0 ? (uint32_t)-excess : 0u;
+    for (uint32_t i = 0; i < half; i++) {
+        const int32_t a = shift_right32(head[i], right) * (1 << left);
+        const int32_t b = shift_right32(head[half + i], right) * (1 << left);
+        const int32_t s = sincos[i], c = sincos[half + i];
+        head[i] = shift_right32(a * c - b * s + 16384, 15);
+        head[half + i] = shift_right32(b * c + a * s + 16384, 15);
+    }
+}
+
 #define KERNEL_TABLE(kernel_name)                                                                                     \
     {                                                                                                                 \
         kernel_name, NAME(supported), NAME(pack), NAME(pack_row), NAME(matmul), NAME(value_row), NAME(weigh_values),  \
             NAME(absmax), NAME(quantise), NAME(dequantise), NAME(add), NAME(gate), NAME(softmax), NAME(weigh),        \
-            NAME(divide), NAME(weights)                                                                               \
+            NAME(divide), NAME(weights), NAME(rotate)                                                                               \
     }

@@ -224,10 +224,11 @@ static zllm_result loop(session_t *s, zllm_stream *streams, size_t n, uint32_t l
     return ZLLM_OK;
 }
 
-static zllm_result code(const zllm_model *m, zllm_stream *streams, size_t n, uint32_t start, uint32_t lanes, int encode,
-                        const volatile int32_t *cancel, volatile uint64_t *progress) {
-    session_t s = {.m = m, .start = start, .progress = progress};
+static zllm_result code(const zllm_model *m, zllm_stream *streams, size_t n, uint32_t start, const zllm_run *run,
+                        int encode) {
+    session_t s = {.m = m, .start = start, .progress = run->progress};
     zllm_result rc = ZLLM_E_MEMORY;
+    uint32_t lanes = run->lanes;
     if (start >= m->config.vocab || lanes < 1 || lanes > 256) return ZLLM_E_ARGUMENT;
     for (size_t i = 0; i < n; i++)
         if (!check_stream(m, &streams[i], encode)) return ZLLM_E_ARGUMENT;
@@ -238,7 +239,7 @@ static zllm_result code(const zllm_model *m, zllm_stream *streams, size_t n, uin
     s.ids = calloc(lanes, sizeof *s.ids);
     s.tokens = calloc(lanes, sizeof *s.tokens);
     if (distribution_new(&s.distribution, m->config.vocab) && s.w && s.jobs && s.ids && s.tokens)
-        rc = loop(&s, streams, n, lanes, encode, cancel);
+        rc = loop(&s, streams, n, lanes, encode, run->cancel);
     distribution_free(&s.distribution);
     workspace_free(s.w);
     free(s.jobs);
@@ -247,14 +248,12 @@ static zllm_result code(const zllm_model *m, zllm_stream *streams, size_t n, uin
     return rc;
 }
 
-zllm_result zllm_encode(const zllm_model *m, zllm_stream *streams, size_t n, uint32_t start, uint32_t lanes,
-                        const volatile int32_t *cancel, volatile uint64_t *progress) {
-    return code(m, streams, n, start, lanes, 1, cancel, progress);
+zllm_result zllm_encode(const zllm_model *m, zllm_stream *streams, size_t n, uint32_t start, const zllm_run *run) {
+    return code(m, streams, n, start, run, 1);
 }
 
-zllm_result zllm_decode(const zllm_model *m, zllm_stream *streams, size_t n, uint32_t start, uint32_t lanes,
-                        const volatile int32_t *cancel, volatile uint64_t *progress) {
-    return code(m, streams, n, start, lanes, 0, cancel, progress);
+zllm_result zllm_decode(const zllm_model *m, zllm_stream *streams, size_t n, uint32_t start, const zllm_run *run) {
+    return code(m, streams, n, start, run, 0);
 }
 
 zllm_result zllm_evaluate(const zllm_model *m, const uint32_t *tokens, size_t n, int32_t *logits, uint64_t *sums) {

@@ -191,16 +191,9 @@ static void dequantise(workspace_t *w, const matrix_t *a, const int32_t *acc, si
 
 /* The rotary position code, in place, on a head that is first brought to 14 bits: its scale is normalised later. */
 static void rotate(workspace_t *w, int32_t *head) {
+    const zllm_kernel *k = w->m->kernel;
     const uint32_t half = w->m->config.head_dim / 2;
-    const int32_t *sine = w->rope, *cosine = w->rope + half;
-    const int32_t excess = (int32_t)bit_length32(w->m->kernel->absmax(head, 2 * half)) - 14;
-    for (uint32_t i = 0; i < half; i++) {
-        int32_t a = head[i], b = head[half + i];
-        a = excess > 0 ? (int32_t)shift_right(a, (uint32_t)excess) : a * (1 << -excess);
-        b = excess > 0 ? (int32_t)shift_right(b, (uint32_t)excess) : b * (1 << -excess);
-        head[i] = (int32_t)shift_right((int64_t)a * cosine[i] - (int64_t)b * sine[i] + 16384, 15);
-        head[half + i] = (int32_t)shift_right((int64_t)b * cosine[i] + (int64_t)a * sine[i] + 16384, 15);
-    }
+    k->rotate(head, half, w->rope, (int32_t)bit_length32(k->absmax(head, 2 * half)) - 14);
 }
 
 static void prepare_rope(workspace_t *w, uint32_t position) {

@@ -25,7 +25,8 @@ typedef enum {
     ZLLM_E_DATA = 6,               /* coded data that no encoder makes; outputs are undefined but in bounds */
     ZLLM_E_SPACE = 7,              /* an output buffer is too small */
     ZLLM_E_CANCELLED = 8,          /* *cancel became non-zero */
-    ZLLM_E_ARGUMENT = 9            /* an argument is out of its range */
+    ZLLM_E_ARGUMENT = 9,           /* an argument is out of its range */
+    ZLLM_E_KERNEL_WRONG = 10       /* the kernel's self-check found another integer than the scalar code gives */
 } zllm_result;
 
 typedef struct {
@@ -78,6 +79,13 @@ size_t zllm_stream_memory(const zllm_model *model);
 /* Name of the i-th kernel, or NULL past the last; zllm_kernel_state says whether it can run here. */
 const char *zllm_kernel_name(size_t i);
 zllm_result zllm_kernel_state(const char *name);
+/* Compare every primitive of a kernel with the scalar one on fixed vectors: ZLLM_OK or ZLLM_E_KERNEL_WRONG.
+ * zllm_model_new does it once a process for the kernel it takes. */
+zllm_result zllm_kernel_check(const char *name);
+/* Shortest of `repeats` runs of the kernel's product of an int8 matrix [rows][cols] with `batch` rows, in nanoseconds;
+ * rows and cols multiples of 32, each up to 4096, batch up to 256. */
+zllm_result zllm_kernel_time(const char *name, uint32_t rows, uint32_t cols, uint32_t batch, uint32_t repeats,
+                             uint64_t *nanoseconds);
 
 #define ZLLM_GIVEN 0x80000000u /* on a token to encode: the decoder knows it, it is context only */
 
@@ -96,13 +104,32 @@ typedef struct {
     size_t coded_size;
 } zllm_stream;
 
-/* Code all streams, at most `lanes` at a time (1 to 256), in one thread. Every stream is started with token `start`,
- * which is not coded. Neither `lanes` nor the order of streams changes a byte. `cancel` is polled between tokens;
- * `progress` counts bytes of text done. Both may be NULL. */
-zllm_result zllm_encode(const zllm_model *model, zllm_stream *streams, size_t n, uint32_t start, uint32_t lanes,
-                        const volatile int32_t *cancel, volatile uint64_t *progress);
-zllm_result zllm_decode(const zllm_model *model, zllm_stream *streams, size_t n, uint32_t start, uint32_t lanes,
-                        const volatile int32_t *cancel, volatile uint64_t *progress);
+/* What the time is spent on. */
+typedef enum {
+    ZLLM_STAGE_MATRIX = 0, /* products with the layers' matrices */
+    ZLLM_STAGE_HEAD,       /* product with the head's matrix */
+    ZLLM_STAGE_ATTENTION,  /* products with cached keys and values */
+    ZLLM_STAGE_QUANTISE,   /* normalising and quantising rows */
+    ZLLM_STAGE_SCALE,      /* sums to fixed point, residual */
+    ZLLM_STAGE_CACHE,      /* rotary code, keys and values into the cache */
+    ZLLM_STAGE_SOFTMAX,    /* scores to weights of values */
+    ZLLM_STAGE_GATE,       /* SwiGLU */
+    ZLLM_STAGE_WEIGHTS,    /* logits to prefix sums */
+    ZLLM_STAGE_CODER,      /* trie walk and range coder */
+    ZLLM_STAGES
+} zllm_stage;
+
+/* How zllm_encode and zllm_decode run; nothing in it changes a byte of the result. Pointers may be NULL. */
+typedef struct {
+    uint32_t lanes;                /* streams decoded at once, or tokens of one stream encoded at once; 1 to 256 */
+    const volatile int32_t *cancel; /* polled between steps */
+    volatile uint64_t *progress;   /* counts bytes of text done */
+    uint64_t *nanoseconds;         /* [ZLLM_STAGES]: time is added to it */
+} zllm_run;
+
+/* Code all streams in the calling thread. Every stream is started with token `start`, which is not coded. */
+zllm_result zllm_encode(const zllm_model *model, zllm_stream *streams, size_t n, uint32_t start, const zllm_run *run);
+zllm_result zllm_decode(const zllm_model *model, zllm_stream *streams, size_t n, uint32_t start, const zllm_run *run);
 
 /* For tests and known answers: feed `tokens` one by one and store, after each, the logits (int32 [n][vocab], log2 units
  * in 2^-16) and the weights' prefix sums (uint64 [n][vocab + 1]). Either output may be NULL. */

@@ -86,6 +86,41 @@ class Counter:
         return int(self._count[0])
 
 
+class Stages:
+    """Nanoseconds per stage of coding, added up over calls; not to be shared between threads."""
+
+    NAMES = ("matrix", "head", "attention", "quantise", "scale", "cache", "softmax", "gate", "weights", "coder")
+
+    def __init__(self) -> None:
+        self._nanoseconds = ffi.new("uint64_t[]", lib.ZLLM_STAGES)
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds by stage name."""
+        return {name: ns / 1e9 for name, ns in zip(self.NAMES, self._nanoseconds, strict=True)}
+
+
+def kernel_rate(name: str, rows: int = 512, cols: int = 512, batch: int = 64, repeats: int = 50) -> float:
+    """Multiply-adds a second that a kernel's blocked int8 matrix product reaches on one core.
+
+    Raises:
+        KernelError: there is no such kernel here.
+    """
+    _check_kernel(name)
+    nanoseconds = ffi.new("uint64_t *")
+    _raise(lib.zllm_kernel_time(name.encode(), rows, cols, batch, repeats, nanoseconds))
+    return rows * cols * batch * 1e9 / max(1, nanoseconds[0])
+
+
+def check_kernel(name: str) -> None:
+    """Compare a kernel with the scalar code.
+
+    Raises:
+        KernelError: it gives other integers, or there is none of that name here.
+    """
+    _check_kernel(name)
+    _raise(lib.zllm_kernel_check(name.encode()))
+
+
 class Model:
     """A checked and packed model. ``tensors`` maps a name to (dtype, shape, data), as in a ``.zlm`` file.
 
@@ -179,6 +214,7 @@ class Model:
         lanes: int = 32,
         cancel: Cancel | None = None,
         counter: Counter | None = None,
+        stages: Stages | None = None,
     ) -> list[bytes]:
         """The code string of each stream of token ids; an id with :data:`GIVEN` set is context only.
 
@@ -193,9 +229,8 @@ class Model:
             view = ffi.from_buffer("uint32_t[]", tokens)
             keep += [tokens, room, view]
             item.tokens, item.n_tokens, item.coded, item.coded_size = view, len(tokens), room, len(room)
-        flag = cancel._flag if cancel else ffi.NULL
-        count = counter._count if counter else ffi.NULL
-        _raise(lib.zllm_encode(self._model, work, len(streams), start, lanes, flag, count))
+        run = _run(lanes, cancel, counter, stages)
+        _raise(lib.zllm_encode(self._model, work, len(streams), start, run))
         return [bytes(ffi.buffer(item.coded, item.coded_size)) for item in work]
 
     def decode(
@@ -205,6 +240,7 @@ class Model:
         lanes: int = 32,
         cancel: Cancel | None = None,
         counter: Counter | None = None,
+        stages: Stages | None = None,
     ) -> list[bytes]:
         """The bytes of each (code string, size in bytes, cuts).
 
@@ -224,9 +260,8 @@ class Model:
             item.data, item.size = data, size
             item.coded, item.coded_size = source, len(source)
             item.cuts, item.n_cuts = offsets, len(cuts)
-        flag = cancel._flag if cancel else ffi.NULL
-        count = counter._count if counter else ffi.NULL
-        _raise(lib.zllm_decode(self._model, work, len(streams), start, lanes, flag, count))
+        run = _run(lanes, cancel, counter, stages)
+        _raise(lib.zllm_decode(self._model, work, len(streams), start, run))
         return [bytes(ffi.buffer(item.data, item.size)) for item in work]
 
     def evaluate(self, tokens: Sequence[int]) -> tuple[array[int], array[int]]:
@@ -296,6 +331,16 @@ def quantise(x: Sequence[int], normalise: bool) -> tuple[list[int], int, int]:
     return list(q), int(m[0]), int(e[0])
 
 
+def _run(lanes: int, cancel: Cancel | None, counter: Counter | None, stages: Stages | None) -> Any:
+    """A ``zllm_run``; the caller keeps what it points to alive."""
+    run = ffi.new("zllm_run *")
+    run.lanes = lanes
+    run.cancel = cancel._flag if cancel else ffi.NULL
+    run.progress = counter._count if counter else ffi.NULL
+    run.nanoseconds = stages._nanoseconds if stages else ffi.NULL
+    return run
+
+
 def _uint32(values: Mapping[str, int], name: str) -> int:
     return _integer(values, name, 0, 2**32 - 1)
 
@@ -320,4 +365,9 @@ def _raise(rc: int) -> None:
         raise MemoryError("out of memory in the model's working space")
     if rc == lib.ZLLM_E_DATA:
         raise DamagedError("the coded text is damaged, or was made by another model")
+    if rc == lib.ZLLM_E_KERNEL_WRONG:
+        raise KernelError(
+            "this kernel computes wrong integers on this machine; nothing was coded. Demand another one with "
+            "ZLLM_KERNEL=generic, and please report the processor"
+        )
     raise UsageError(f"the coder refused its arguments (code {rc})")
