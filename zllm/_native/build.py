@@ -20,6 +20,8 @@ SOURCES = [
     "csrc/stream.c",
     "csrc/transformer.c",
     "csrc/trie.c",
+    "csrc/arm/kernel_neon.c",
+    "csrc/arm/kernel_neon_dotprod.c",
     "csrc/x86/kernel_avx2.c",
     "csrc/x86/kernel_avx512vnni.c",
 ]
