@@ -2,8 +2,8 @@
  * overflow within the limits model.c checks, so the order of evaluation, and with it the SIMD width, changes nothing.
  *
  * A packed matrix has its own layout in every kernel; the key cache is a packed matrix that grows by a row a token.
- * In every layout, 32 rows (or slots of the value cache) from a multiple of 32 on are contiguous, so that a cache can be
- * moved by as many.
+ * In every layout, 32 rows (or slots of the value cache) from a multiple of 32 on are contiguous, so that a cache can
+ * be moved by as many.
  */
 #ifndef ZLLM_KERNELS_H
 #define ZLLM_KERNELS_H

@@ -1,5 +1,5 @@
-/* NEON without extensions: smull and smlal add two products of int8 in an int16, which is exact (2 * 127^2 = 32258; three
- * would not fit), and sadalp adds neighbours to int32: sixteen products in three instructions. */
+/* NEON without extensions: smull and smlal add two products of int8 in an int16, which is exact (2 * 127^2 = 32258;
+ * three would not fit), and sadalp adds neighbours to int32: sixteen products in three instructions. */
 #include "../kernels.h"
 
 #ifdef ZLLM_ARM64

@@ -34,8 +34,9 @@ static int8_t *bytes(size_t n, int extreme) {
     return p;
 }
 
-/* Rows from `from` on, once packed, moved to the front. */
-static int product_equal(const zllm_kernel *k, uint32_t rows, uint32_t cols, uint32_t batch, uint32_t from, int extreme) {
+/* Packed rows from `from` on are moved to the front. */
+static int product_equal(const zllm_kernel *k, uint32_t rows, uint32_t cols, uint32_t batch, uint32_t from,
+                         int extreme) {
     const uint32_t left = rows - from;
     int8_t *w = bytes((size_t)rows * cols, extreme), *act = bytes((size_t)batch * cols, extreme);
     int8_t *packed = room((size_t)rows * cols);
@@ -62,7 +63,8 @@ static int product_equal(const zllm_kernel *k, uint32_t rows, uint32_t cols, uin
     return equal;
 }
 
-static int values_equal(const zllm_kernel *k, uint32_t slots, uint32_t dim, uint32_t heads, uint32_t from, int extreme) {
+static int values_equal(const zllm_kernel *k, uint32_t slots, uint32_t dim, uint32_t heads, uint32_t from,
+                        int extreme) {
     const uint32_t window = (from + slots + 31) / 32 * 32;
     int8_t *v = bytes((size_t)window * dim, extreme), *cache = room((size_t)window * dim);
     int16_t *w = room((size_t)heads * window * sizeof *w);
