@@ -26,7 +26,8 @@ typedef struct {
                    const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride);
     /* Value cache: slot t of [slots][dim]. */
     void (*value_row)(const int8_t *v, uint32_t slot, uint32_t dim, int8_t *cache);
-    /* acc[h][d] = sum_t w[h][t] * cache[t][d], t < slots (even, up to 512); w [heads][stride], each at least 0. */
+    /* acc[h][d] = sum_t w[h][t] * cache[t][d], t < slots (even); w [heads][stride], none negative, at most 512 of a head
+     * not 0. */
     void (*weigh_values)(const int8_t *cache, uint32_t slots, uint32_t dim, const int16_t *w, size_t stride,
                          uint32_t heads, int32_t *acc);
 

@@ -18,6 +18,7 @@
 
 #include "../fixed.h"
 #include "../tables.h"
+#include "v16.h"
 
 #define NAME(f) neon_dotprod_##f
 #ifdef __clang__
