@@ -12,6 +12,7 @@
 
 #define ZLLM_ROW_ALIGN 32u /* rows of a packed matrix are padded to this with zeros */
 #define ZLLM_MAX_COLS 16384u
+#define ZLLM_SUM_BLOCK 64u
 
 typedef struct {
     const char *name;
@@ -51,6 +52,8 @@ typedef struct {
     /* Rotary position code in place on a head of 2 * half values; sincos holds half sines, then half cosines. The head is
      * first shifted right by `excess` bits (left if negative), which leaves 14. */
     void (*rotate)(int32_t *head, uint32_t half, const int32_t *sincos, int32_t excess);
+    /* sums[b] = sum of w[b * ZLLM_SUM_BLOCK ...], ZLLM_SUM_BLOCK of them, each below 2^26. */
+    void (*block_sums)(const uint32_t *w, uint32_t blocks, uint32_t *sums);
 } zllm_kernel;
 
 extern const zllm_kernel zllm_kernel_generic;

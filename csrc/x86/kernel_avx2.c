@@ -41,6 +41,54 @@ TARGET static inline void avx2_products(__m256i a, __m256i b, int32_t *p) {
     _mm256_storeu_si256((__m256i *)(p + 8), _mm256_unpackhi_epi16(low, high));
 }
 
+#define QUANTISE avx2_quantise8
+#define DEQUANTISE avx2_dequantise8
+#define DEQUANTISE_LANES 8u
+
+/* Whole eights of a row; returns how many elements that is. Products as below; of a result's 10 bits the lower 8 are
+ * the number, which is extended again for the sums. */
+TARGET static inline uint32_t avx2_quantise8(const int32_t *x, uint32_t n, uint32_t shift, int32_t reciprocal, int8_t *q,
+                                             int32_t *sum, int32_t *squares) {
+    const __m128i count = _mm_cvtsi32_si128((int32_t)shift);
+    const __m256i c = _mm256_set1_epi32(reciprocal), half = _mm256_set1_epi64x((int64_t)1 << 53);
+    __m256i s = _mm256_setzero_si256(), ss = s;
+    uint32_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const __m256i y = _mm256_sll_epi32(_mm256_loadu_si256((const __m256i *)(x + i)), count);
+        __m256i even = _mm256_mul_epi32(y, c), odd = _mm256_mul_epi32(_mm256_srli_epi64(y, 32), c);
+        even = _mm256_srli_epi64(_mm256_add_epi64(even, half), 54);
+        odd = _mm256_slli_epi64(_mm256_srli_epi64(_mm256_add_epi64(odd, half), 54), 32);
+        const __m256i v = _mm256_srai_epi32(_mm256_slli_epi32(_mm256_or_si256(even, odd), 24), 24);
+        const __m256i low = _mm256_and_si256(v, _mm256_set1_epi32(0xffff));
+        s = _mm256_add_epi32(s, v);
+        ss = _mm256_add_epi32(ss, _mm256_madd_epi16(low, low));
+        const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+        _mm_storel_epi64((__m128i *)(q + i), _mm_packs_epi16(words, words));
+    }
+    int32_t sums[8], all_squares[8];
+    _mm256_storeu_si256((__m256i *)sums, s);
+    _mm256_storeu_si256((__m256i *)all_squares, ss);
+    for (int k = 0; k < 8; k++) {
+        *sum += sums[k];
+        *squares += all_squares[k];
+    }
+    return i;
+}
+
+/* Four products of the even and four of the odd elements; a shift of up to 32 leaves each result in the lower half. */
+TARGET static inline void avx2_dequantise8(const int32_t *acc, const int16_t *scale, uint32_t mantissa, uint32_t shift,
+                                           int32_t *out) {
+    const __m256i a = _mm256_loadu_si256((const __m256i *)acc);
+    const __m256i s = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)scale));
+    const __m256i m = _mm256_srli_epi32(_mm256_mullo_epi32(s, _mm256_set1_epi32((int32_t)mantissa)), 15);
+    const __m256i half = _mm256_set1_epi64x((int64_t)1 << (shift - 1));
+    const __m128i count = _mm_cvtsi32_si128((int32_t)shift);
+    __m256i even = _mm256_mul_epi32(a, m), odd = _mm256_mul_epi32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(m, 32));
+    even = _mm256_srl_epi64(_mm256_add_epi64(even, half), count);
+    odd = _mm256_srl_epi64(_mm256_add_epi64(odd, half), count);
+    _mm256_storeu_si256((__m256i *)out, _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa));
+}
+
 #include "../kernels_template.h"
 
 static int avx2_supported(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"); }
