@@ -242,6 +242,16 @@ static int weights_match(const zllm_kernel *k, source_t *s, vectors_t *v, uint32
     return outputs_equal(v);
 }
 
+/* Weights are up to 2^26 - 2047. */
+static int block_sums_match(const zllm_kernel *k, source_t *s, vectors_t *v, uint32_t n) {
+    uint32_t w[LENGTH];
+    const uint32_t most = (1u << 26) - 2047, blocks = 1 + n % (LENGTH / ZLLM_SUM_BLOCK);
+    for (uint32_t i = 0; i < LENGTH; i++) w[i] = s->mode == LARGEST ? most : between(s, 1, most);
+    k->block_sums(w, blocks, (uint32_t *)v->out[0]);
+    SCALAR->block_sums(w, blocks, (uint32_t *)v->out[1]);
+    return outputs_equal(v);
+}
+
 static int rotate_matches(const zllm_kernel *k, source_t *s, vectors_t *v, uint32_t half) {
     fill32(s, v->x, 2 * half, ZLLM_LIMIT);
     for (uint32_t i = 0; i < 2 * half; i++) v->y[i] = number(s, 32767);
@@ -256,9 +266,10 @@ static int rotate_matches(const zllm_kernel *k, source_t *s, vectors_t *v, uint3
 typedef int matches_t(const zllm_kernel *k, source_t *s, vectors_t *v, uint32_t n);
 
 static int elements_match(const zllm_kernel *k, source_t *s) {
-    static matches_t *const each[] = {absmax_matches,  quantise_matches, dequantise_matches, add_matches,  gate_matches,
-                                      softmax_matches, weigh_matches,    divide_matches,     weights_match};
-    static const uint32_t lengths[] = {1, 17, 64, 100}, halves[] = {16, 32, 48, 128};
+    static matches_t *const each[] = {absmax_matches, quantise_matches, dequantise_matches, add_matches,
+                                      gate_matches,   softmax_matches,  weigh_matches,      divide_matches,
+                                      weights_match,  block_sums_match};
+    static const uint32_t lengths[] = {1, 17, 64, 99}, halves[] = {16, 32, 48, 128};
     vectors_t v;
     for (uint32_t round = 0; round < 32; round++) {
         const uint32_t i = round % 4;

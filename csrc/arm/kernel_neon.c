@@ -7,7 +7,7 @@
 
 #include "../fixed.h"
 #include "../tables.h"
-#include "v16.h"
+#include "elementwise.h"
 
 #define NAME(f) neon_##f
 #define TARGET

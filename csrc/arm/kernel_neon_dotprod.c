@@ -18,7 +18,7 @@
 
 #include "../fixed.h"
 #include "../tables.h"
-#include "v16.h"
+#include "elementwise.h"
 
 #define NAME(f) neon_dotprod_##f
 #ifdef __clang__

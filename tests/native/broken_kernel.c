@@ -238,6 +238,15 @@ static void rotate_right_only(int32_t *head, uint32_t half, const int32_t *sinco
     G->rotate(head, half, sincos, excess < 0 ? 0 : excess);
 }
 
+static void block_sums_of_31_bits(const uint32_t *w, uint32_t blocks, uint32_t *sums) {
+    G->block_sums(w, blocks, sums);
+    for (uint32_t b = 0; b < blocks; b++) sums[b] &= 0x7fffffffu;
+}
+
+static void block_sums_in_pairs(const uint32_t *w, uint32_t blocks, uint32_t *sums) {
+    G->block_sums(w, blocks + blocks % 2, sums);
+}
+
 static int refused(const char *name, zllm_kernel broken) {
     static const zllm_model_data empty;
     zllm_model *model;
@@ -303,6 +312,8 @@ static int elements_refused(void) {
     BROKEN(weights, weights_of_half);
     BROKEN(rotate, rotate_other_way);
     BROKEN(rotate, rotate_right_only);
+    BROKEN(block_sums, block_sums_of_31_bits);
+    BROKEN(block_sums, block_sums_in_pairs);
     return ok;
 }
 
