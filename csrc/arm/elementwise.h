@@ -7,8 +7,9 @@
 #define V16 int16x8_t
 #define V16_LANES 8u
 #define V16_SET(x) vdupq_n_s16(x)
-#define V16_ADD(a, b) vaddq_s16(a, b)
-#define V16_SUB(a, b) vsubq_s16(a, b)
+/* Unsigned: a sum may wrap, and some compilers take vaddq_s16 for an addition of C, which must not. */
+#define V16_ADD(a, b) vreinterpretq_s16_u16(vaddq_u16(vreinterpretq_u16_s16(a), vreinterpretq_u16_s16(b)))
+#define V16_SUB(a, b) vreinterpretq_s16_u16(vsubq_u16(vreinterpretq_u16_s16(a), vreinterpretq_u16_s16(b)))
 #define V16_MIN(a, b) vminq_s16(a, b)
 #define V16_ABS(a) vabsq_s16(a)
 #define V16_SHIFT_LEFT(a, s) vshlq_n_s16(a, s)
