@@ -82,6 +82,31 @@ def test_lanes_and_order_change_nothing(model: Model) -> None:
         assert other.decode(jobs, model.start, lanes=4) == texts
 
 
+def test_long_streams_equal_reference(tmp_path: Path) -> None:
+    """Longer than cache and window together, so that the cache is moved on: in bulk, step by step, in every kernel."""
+    path = tiny.write(tmp_path / "m.zlm", seed=4, layers=1, dim=32, heads=2, kv_heads=1, ffn=32)
+    model = load(path)
+    ids = text_ids(model, 420, seed=9)
+    expected = reference.encode(zlm.read(path), model.tokens, ids, model.start)
+    text = b"".join(model.tokens[i] for i in ids)
+    for kernel in KERNELS:
+        core = packed(zlm.read(path), kernel)
+        for lanes in (1, 3, 16, 63, 64, 256):
+            assert core.encode([ids], model.start, lanes=lanes) == [expected]
+        assert core.decode([(expected, len(text), ())] * 3, model.start, lanes=2) == [text] * 3
+
+
+def test_stages_are_timed(model: Model) -> None:
+    streams = [text_ids(model, 300)]
+    stages = native.Stages()
+    coded = model.native.encode(streams, model.start, stages=stages)
+    encoding = stages.seconds()
+    assert all(seconds > 0 for seconds in encoding.values())
+    text = b"".join(model.tokens[i] for i in streams[0])
+    model.native.decode([(coded[0], len(text), ())], model.start, stages=stages)
+    assert all(seconds > encoding[name] for name, seconds in stages.seconds().items())
+
+
 def test_documents_are_given_not_coded(model: Model) -> None:
     ids = text_ids(model, 30)
     core = model.native
