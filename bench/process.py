@@ -38,15 +38,17 @@ def run_zllm(*arguments: str | Path, kernel: str | None = None, out: Path | None
 
 
 def run(command: Sequence[str], kernel: str | None = None, out: Path | None = None) -> Finished:
-    """Run a command with this zllm and this bench at hand.
+    """Run a command, whose paths are absolute, with this zllm and this bench at hand.
 
     Raises:
         ZllmError: it failed; the message is its last line.
     """
     with tempfile.TemporaryFile() as errors, open(out or os.devnull, "wb") as target:
+        # Not where this was called: a checkout there would come before the zllm that is meant.
+        where, environment = os.sep, _environment(kernel)
         started = time.perf_counter()
         with subprocess.Popen(
-            command, env=_environment(kernel), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+            command, cwd=where, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
         ) as child:
             peak = _Peak(child.pid)
             first = math.nan
