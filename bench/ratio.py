@@ -11,7 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.common import DATA, parser, say, validation_documents, write_csv, write_files
+from bench.common import DATA, parser, say, write_csv, write_files
+from bench.texts import PROSE, validation_documents
 from zllm.benchmark.hybrid import Hybrid
 from zllm.benchmark.report import Report, Section
 from zllm.benchmark.rivals import installed
@@ -21,7 +22,6 @@ from zllm.errors import UsageError
 
 # What the texts of one folder have in common is lost to "small files" made of a corpus of many sources; these are the
 # prose files cut at paragraphs, as a folder of notes would be.
-_PROSE = ("alice29.txt", "asyoulik.txt", "lcet10.txt", "plrabn12.txt")
 _NOTE = 4000
 
 
@@ -58,7 +58,7 @@ def _workloads(data: Path, corpus: Path | None, limit: int, scratch: Path) -> It
     files = sorted(path for path in data.iterdir() if path.is_file() and path.name != "README.md")
     for path in files:
         yield snapshot(path, scratch / "one.tar", path.name)
-    prose = [path for path in files if path.name in _PROSE]
+    prose = [path for path in files if path.name in PROSE]
     if prose:
         yield _small("prose in notes of 4 KB", [note for path in prose for note in _notes(path)], scratch)
     if corpus is not None:

@@ -1,68 +1,88 @@
-"""How fast text is coded and decoded, with 1 and 2 threads, as KB/s and as ratios to other compressors of this run."""
+"""How fast, how efficient and how exact: all parts, or some, as tables and as CSV.
+
+Ratios are of figures from one run; absolute figures are of this machine, and of whatever else it was doing.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from bench.common import DATA, parser, say, write_csv
-from zllm.benchmark.hybrid import Hybrid
-from zllm.benchmark.report import Section
-from zllm.benchmark.rivals import installed
-from zllm.benchmark.runner import compare
-from zllm.benchmark.workload import snapshot
+from bench import balance, coder, efficiency, exact, peers, scaling
+from bench.common import CORPUS, DATA, RESULTS, Outcome, Row, Settings, parser, say, table, write_csv
 
-_RIVALS = ("zstd -19", "zpaq -m5")
-_FILES = ("lcet10.txt", "plrabn12.txt", "alice29.txt", "asyoulik.txt")
+PARTS: dict[str, Callable[[Settings], Outcome]] = {
+    "peers": peers.measure,
+    "efficiency": efficiency.measure,
+    "balance": balance.measure,
+    "scaling": scaling.measure,
+    "coder": coder.measure,
+    "exact": exact.measure,
+}
 
 
-def main(arguments: list[str]) -> int:
-    """Run; exit code 1 if anything did not come back exactly."""
-    options = parser("speed", __doc__ or "")
+def main(arguments: list[str], part: str | None = None) -> int:
+    """Run all parts, those given, or only ``part``.
+
+    The exit code is 1 if anything did not come back exactly or (unless ``--quick``) a target was missed.
+    """
+    given = _options(part).parse_args(arguments)
+    # What a quick run finds is not to replace what was measured.
+    results = None if given.quick and given.results == RESULTS else given.results
+    judged: list[Row] = []
+    wrong = False
+    for name in given.part:
+        outcome = _run(name, given)
+        sys.stdout.write(f"{name}\n{outcome.report(judge=not given.quick)}\n")
+        sys.stdout.flush()
+        judged += [{"part": name} | target.row() for target in outcome.targets]
+        wrong = wrong or bool(outcome.wrong)
+        if results and outcome.rows:
+            write_csv(results / f"speed_{name}.csv", outcome.rows)
+    missed = [row for row in judged if row["met"] != "yes"]
+    if results and list(given.part) == list(PARTS):
+        write_csv(results / "speed.csv", judged)
+    if not given.quick:
+        sys.stdout.write(f"{len(judged) - len(missed)} of {len(judged)} targets met\n")
+        # A part alone has just shown them.
+        sys.stdout.write(table(missed) if missed and len(given.part) > 1 else "")
+    return 1 if wrong or (missed and not given.quick) else 0
+
+
+def _options(part: str | None) -> argparse.ArgumentParser:
+    options = parser(part or "speed", (sys.modules[PARTS[part].__module__].__doc__ if part else __doc__) or "", False)
+    if part:
+        options.set_defaults(part=[part])
+    else:
+        options.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS), help="only these (default: all)")
+    options.add_argument("--quick", action="store_true", help="little of everything: whether it runs, not how fast")
+    options.add_argument("--bytes", type=int, help="of text in each part (scaling: the shortest; coder: decisions)")
     options.add_argument("--data", type=Path, default=DATA, help="folder of the texts (default: ../shared/bench)")
-    options.add_argument("--text", type=Path, help="measure on this file instead")
-    options.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="(default: 1 2)")
-    given = options.parse_args(arguments)
-    rivals, notes = installed(_RIVALS)
-    llm = not given.no_llm
-    hybrids = [
-        Hybrid(given.level, given.model, llm, threads, f"zllm -{given.level}, threads: {threads}")
-        for threads in given.threads
-    ]
-    with tempfile.TemporaryDirectory(prefix="zllm-speed-") as name:
-        scratch = Path(name)
-        if given.text is not None:
-            text = given.text
-        else:
-            text = scratch / "text"
-            text.write_bytes(b"".join((given.data / part).read_bytes() for part in _FILES))
-        section, failures = compare(snapshot(text, scratch / "text.tar", "text"), [*hybrids, *rivals], scratch, say)
-    rows = _rows(section)
-    sys.stdout.write(_table(section, rows))
-    for note in [*notes, *failures, *hybrids[0].notes]:
-        sys.stdout.write(f"{note}\n")
-    write_csv(given.results / "speed.csv", rows)
-    return 0 if all(row.exact for row in section.rows) else 1
+    options.add_argument("--corpus", type=Path, default=CORPUS, help="more text (default: ../shared/corpus)")
+    options.add_argument("--kernels", nargs="+", default=(), help="(default: all that run here but the scalar one)")
+    options.add_argument("--models", nargs="+", default=(), help="in efficiency: of 2M, 6M, 16M, 135M (default: all)")
+    options.add_argument("--threads", type=int, nargs="+", default=(), help="in all parts but balance and coder")
+    return options
 
 
-def _rows(section: Section) -> list[dict[str, object]]:
-    """KB (1,000 bytes) a second, and how many times as fast as each rival."""
-    times = {row.name: row for row in section.rows}
-    rows = []
-    for row in section.rows:
-        facts: dict[str, object] = {"name": row.name, "bytes": section.raw, "size": row.size}
-        for way in ("encode", "decode"):
-            seconds = getattr(row, f"{way}_seconds")
-            facts[f"{way}_kb_s"] = round(section.raw / 1000 / seconds, 1)
-            for rival in _RIVALS:
-                other = times.get(rival)
-                facts[f"{way}_vs_{rival}"] = round(getattr(other, f"{way}_seconds") / seconds, 4) if other else ""
-        rows.append(facts)
-    return rows
-
-
-def _table(section: Section, rows: list[dict[str, object]]) -> str:
-    lines = [f"{section.title}: {section.raw:,} bytes", " ".join(f"{key:>18}" for key in rows[0] if key != "bytes")]
-    lines += [" ".join(f"{value!s:>18}" for key, value in row.items() if key != "bytes") for row in rows]
-    return "\n".join(lines) + "\n"
+def _run(name: str, given: argparse.Namespace) -> Outcome:
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="zllm-speed-") as scratch:
+        outcome = PARTS[name](
+            Settings(
+                data=given.data,
+                corpus=given.corpus,
+                scratch=Path(scratch),
+                quick=given.quick,
+                size=given.bytes,
+                kernels=given.kernels,
+                models=given.models,
+                threads=given.threads,
+            )
+        )
+    say(f"{name}: {time.perf_counter() - started:.0f} s")
+    return outcome

@@ -35,15 +35,6 @@ def test_nothing_to_measure(data, capsys):
     assert "nothing to measure" in capsys.readouterr().err
 
 
-def test_speed(data, tmp_path, capsys):
-    options = ["--text", str(data / "alice29.txt"), "--results", str(tmp_path), "--no-llm", "--level", "2"]
-    assert main(["speed", *options]) == 0
-    found = rows(tmp_path / "speed.csv")
-    assert [row["name"] for row in found][:3] == ["zllm -2, threads: 1", "zllm -2, threads: 2", "zstd -19"]
-    assert float(found[2]["encode_vs_zstd -19"]) == 1
-    assert all(float(row["decode_kb_s"]) > 0 for row in found)
-
-
 def test_memory(tmp_path, capfd):
     options = ["--size", "3e6", "--no-llm", "--level", "2", "--results", str(tmp_path)]
     assert main(["memory", *options]) == 0
@@ -65,4 +56,7 @@ def test_overhead(tmp_path, capsys):
 @pytest.mark.parametrize("arguments", [[], ["nonesuch"], ["--help"]])
 def test_usage(arguments, capsys):
     assert main(arguments) == 2
-    assert "usage: python -m bench {memory,overhead,ratio,speed}" in capsys.readouterr().err
+    assert (
+        "usage: python -m bench {balance,coder,efficiency,exact,memory,overhead,peers,ratio,scaling,speed}"
+        in capsys.readouterr().err
+    )

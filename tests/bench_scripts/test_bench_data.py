@@ -3,9 +3,10 @@ import tarfile
 
 import pytest
 
-from bench.common import validation_documents, write_csv, write_files
+from bench.common import write_csv, write_files
 from bench.mixture import Member, mixture
 from bench.ratio import _limited, _notes
+from bench.texts import validation_documents
 
 
 @pytest.mark.parametrize("kind", ["noise", "text", "zeros", "floats", "log", "code"])
