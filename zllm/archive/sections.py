@@ -13,8 +13,8 @@ from zllm.container.section import ModelRef, SectionHeader
 from zllm.container.wire import checksum64
 from zllm.errors import DamagedError, ZllmError
 
-CACHE_BYTES = 72 << 20
-"""Most bytes of decoded frames that are kept: a whole section and a little more."""
+CACHE_BYTES = 36 << 20
+"""Most bytes of decoded frames that are kept: a whole section as writers make them, and a little more."""
 
 
 class FrameCache:

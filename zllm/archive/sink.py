@@ -35,7 +35,7 @@ class Writer:
         self.rows: list[index.SectionRow] = []
         self.uses_model = False
 
-    def put(self, data: bytes) -> None:
+    def put(self, data: bytes | memoryview) -> None:
         """Write all of ``data``, however little the output takes at a time."""
         view = memoryview(data)
         while view:
