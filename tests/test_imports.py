@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 # A layer may import those before it and itself. Modules at the top of the package come first, by their names.
-LAYERS = ("errors", "partial", "_native", "container", "codecs", "models", "chooser", "archive", "")
+LAYERS = ("errors", "partial", "stats", "_native", "container", "codecs", "models", "chooser", "archive", "")
 TOP = ("cli", "benchmark", "integrations", "executors", "__main__")
 HEAVY = {"torch", "transformers", "tokenizers", "numpy", "tqdm", "fsspec", "dask"}
 

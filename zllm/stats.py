@@ -6,6 +6,9 @@ import threading
 import time
 from types import TracebackType
 
+HEADERS = "headers, index"
+"""What the rows by codec call all that is no frame."""
+
 
 class Row:
     """Seconds by the clock, added up over threads, and bytes that went in and came out."""
@@ -50,6 +53,7 @@ class Stats:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.began = time.perf_counter()
         self.stages: dict[str, Row] = {}
         self.codecs: dict[str, Row] = {}
 

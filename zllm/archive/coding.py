@@ -17,6 +17,7 @@ from zllm.errors import MissingCodecError, MissingModelError, UnsupportedVersion
 
 if TYPE_CHECKING:
     from zllm.models.store import Model
+    from zllm.stats import Stats
 
 MIN_FRAME, MAX_FRAME = 4 << 10, 64 << 20
 
@@ -36,9 +37,11 @@ class Coder:
             level = dataclasses.replace(level, text_frame=options.frame_size, solid_frame=options.frame_size)
         self.level = level
         self.model: Model | None = None
-        self.run = Run(thread_count(options.threads), options.progress)
+        self.run = Run(thread_count(options.threads), options.progress, stats=options.stats)
         llm = self._llm(options, warnings) if options.llm and level.llm else None
-        self.groups = GroupCoder(level, llm, self.run.threads, options.progress, self.run.cancelled)
+        self.groups = GroupCoder(
+            level, llm, self.run.threads, options.progress, self.run.cancelled, stats=options.stats
+        )
 
     def _llm(self, options: WriteOptions, warnings: list[str]) -> Codec | None:
         try:
@@ -88,9 +91,10 @@ class Decoders:
         model: str | Path | None = None,
         threads: int | None = None,
         progress: Callable[[int], None] | None = None,
+        stats: Stats | None = None,
     ) -> None:
         self.model = model
-        self.run = Run(thread_count(threads), progress)
+        self.run = Run(thread_count(threads), progress, stats=stats)
         self.known_answers: dict[bytes, str] = {}
         """From the manifest, by the SHA-256 of the model: checked before a model decodes anything."""
         self._made: dict[tuple[int, bytes], Codec | ZllmError] = {}

@@ -21,6 +21,7 @@ from zllm.archive.sink import Sink
 from zllm.archive.target import Target
 from zllm.archive.view import FileView, TarView
 from zllm.errors import DamagedError, NotTarError, UsageError, ZllmError
+from zllm.stats import Stats
 
 _COPY = 1 << 20
 _MODES = {
@@ -41,6 +42,7 @@ class ZllmFile(tarfile.TarFile):
     their names when they are whole and their SHA-256 is right. ``filter="data"`` is the default on every Python.
     """
 
+    members: list[tarfile.TarInfo]  # tarfile's own, which its types leave out
     tarinfo: ClassVar[type[ZllmInfo]] = ZllmInfo  # type: ignore[misc]
     extraction_filter = staticmethod(_data_filter)
 
@@ -80,6 +82,7 @@ class ZllmFile(tarfile.TarFile):
         threads: int | None = None,
         frame_size: int | None = None,
         progress: Callable[[int], None] | None = None,
+        stats: Stats | None = None,
         **kwargs: Any,
     ) -> ZllmFile:
         """Open an archive. ``bufsize`` is there for tarfile's sake and ignored.
@@ -89,8 +92,8 @@ class ZllmFile(tarfile.TarFile):
             mode: ``r`` reads a seekable file, ``r|`` a pipe; ``w`` and ``w|`` write (neither ever seeks), replacing a
                 file of that name once the archive is whole; ``x`` refuses to replace.
             fileobj: a binary file to use; it stays open.
-            level, model, llm, threads, frame_size, progress: see :class:`WriteOptions`. For reading, ``model`` is the
-                name or file of a model to look at before those that are installed.
+            level, model, llm, threads, frame_size, progress, stats: see :class:`WriteOptions`. For reading, ``model``
+                is the name or file of a model to look at before those that are installed.
             kwargs: as :class:`tarfile.TarFile` has them (``format``, ``dereference``, ``encoding``, ...).
 
         Raises:
@@ -107,8 +110,8 @@ class ZllmFile(tarfile.TarFile):
         path = None if name is None else os.fspath(name)
         kind = _MODES[mode]
         if kind in ("r", "r|"):
-            return cls._open_read(path, kind, fileobj, Decoders(model, threads, progress), kwargs)
-        options = WriteOptions(level, model, llm, threads, frame_size, progress)
+            return cls._open_read(path, kind, fileobj, Decoders(model, threads, progress, stats), kwargs)
+        options = WriteOptions(level, model, llm, threads, frame_size, progress, stats)
         return cls._open_write(path, kind, fileobj, options, kwargs)
 
     @classmethod
@@ -169,6 +172,11 @@ class ZllmFile(tarfile.TarFile):
     def problem(self) -> DamagedError | None:
         """What is wrong with the archive as a whole, found so far. Everything that can be read is read all the same."""
         return self._view.problem if self._view is not None else None
+
+    def tally(self, stats: Stats) -> None:
+        """Add up what is stored by each codec; nothing is decoded. From a pipe, nothing is known."""
+        if isinstance(self._view, FileView):
+            self._view.tally(stats)
 
     # Reading
 
@@ -283,7 +291,8 @@ class ZllmFile(tarfile.TarFile):
                 data = source.read(min(left, _COPY))
                 if not data:
                     raise DamagedError(f"{tarinfo.name}: the archive ends before it does", member=tarinfo.name)
-                target.write(data)
+                with source.decoders.run.stage("writing", len(data)):
+                    target.write(data)
                 left -= len(data)
         if sparse is not None:
             target.truncate(tarinfo.size)

@@ -29,9 +29,9 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     if args.machine:
         facts = machine(options.thread_count(args))
     else:
-        name = options.take_archive(args, args.operands, command)
-        with reading.opened(name, args, console) as archive:
-            facts = archive_facts(name, archive, console)
+        args.archive = options.take_archive(args, args.operands, command)
+        with reading.opened(args, console) as archive:
+            facts = archive_facts(args.archive, archive, console)
     if args.json:
         print(json.dumps(facts, indent=2))
     else:

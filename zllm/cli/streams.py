@@ -29,14 +29,14 @@ def encoder(out: BinaryIO, options: WriteOptions) -> Iterator[Sink]:
 
 
 @contextlib.contextmanager
-def decoder(file: BinaryIO, model: str | None, threads: int | None, warn: Callable[[str], None]) -> Iterator[TarView]:
+def decoder(file: BinaryIO, decoders: Decoders, warn: Callable[[str], None]) -> Iterator[TarView]:
     """Gives the bytes that went into the archive in ``file``, which is read once from front to end.
 
     Raises:
         NotZllmError: it is no archive.
         DamagedError: something of it is damaged or missing; raised at the end at the latest.
     """
-    view = PipeView(file, Decoders(model, threads))
+    view = PipeView(file, decoders)
     view.everything = True
     yield view
     for text in view.warnings:
