@@ -255,7 +255,8 @@ def test_a_main_thread_that_is_busy_in_c_does_not_delay_the_end(tmp_path: Path) 
         "print('ready', flush=True)\n"
         "zstandard.ZstdCompressor(level=22).compress(data)\n"  # seconds in C, without the interpreter lock
     )
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE)
+    command = [sys.executable, "-c", code]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, preexec_fn=hear_signals)  # noqa: PLW1509
     assert process.stdout is not None and process.stdout.readline() == b"ready\n"
     assert list(tmp_path.iterdir())
     time.sleep(0.3)

@@ -6,9 +6,8 @@ import contextlib
 import os
 import tarfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, ClassVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
 from zllm import partial
 from zllm.archive import layout
@@ -16,12 +15,15 @@ from zllm.archive.coding import Decoders
 from zllm.archive.info import ZllmInfo
 from zllm.archive.inputs import Padded
 from zllm.archive.options import WriteOptions
-from zllm.archive.pipe import PipeView
-from zllm.archive.sink import Sink
-from zllm.archive.target import Target
 from zllm.archive.view import FileView, TarView
 from zllm.errors import DamagedError, NotTarError, UsageError, ZllmError
 from zllm.stats import Stats
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from zllm.archive.sink import Sink
+    from zllm.archive.target import Target
 
 _COPY = 1 << 20
 _MODES = {
@@ -57,7 +59,7 @@ class ZllmFile(tarfile.TarFile):
         **kwargs: Any,
     ) -> None:
         self._view = stream if isinstance(stream, TarView) else None
-        self._sink = stream if isinstance(stream, Sink) else None
+        self._sink = None if isinstance(stream, TarView) else stream
         self._own = own
         self._target = target
         self._adding = False
@@ -127,6 +129,8 @@ class ZllmFile(tarfile.TarFile):
                 decoders.trust(found.manifest)
                 view = FileView(file, found, decoders)
             else:
+                from zllm.archive.pipe import PipeView
+
                 view = PipeView(file, decoders)
             if view.opaque:
                 raise NotTarError(view)
@@ -140,6 +144,9 @@ class ZllmFile(tarfile.TarFile):
     def _open_write(
         cls, path: str | None, kind: str, fileobj: BinaryIO | None, options: WriteOptions, kwargs: dict[str, Any]
     ) -> ZllmFile:
+        from zllm.archive.sink import Sink
+        from zllm.archive.target import Target
+
         if fileobj is not None:
             return cls(path, "w", Sink(fileobj, options), **kwargs)
         target = Target(cast(str, path), replace=kind == "w")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from zllm.stats import Stats
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from zllm.stats import Stats
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
-from importlib import metadata
 from typing import Any, Protocol
 
 from zllm.archive.builder import Draft
-from zllm.archive.coding import Coder
+from zllm.archive.coder import Coder
 from zllm.archive.options import WriteOptions
 from zllm.chooser.group import CodedFrame
 from zllm.codecs import registry
@@ -18,6 +17,7 @@ from zllm.container.tarscan import Kind, Piece, TarScanner, member_name, padded
 from zllm.container.wire import checksum64
 from zllm.errors import UsageError
 from zllm.stats import HEADERS, Stats
+from zllm.version import VERSION
 
 
 class Output(Protocol):
@@ -97,19 +97,12 @@ class Writer:
 
     def _manifest(self) -> dict[str, Any]:
         return {
-            "created_by": f"zllm {_version()}",
+            "created_by": f"zllm {VERSION}",
             "features": [],
             "format": ends.FORMAT_VERSION,
             "level": self.coder.level.number,
             "models": [self.coder.manifest_entry()] if self.uses_model else [],
         }
-
-
-def _version() -> str:
-    try:
-        return metadata.version("zllm")
-    except metadata.PackageNotFoundError:  # a checkout on PYTHONPATH
-        return "0"
 
 
 def _flags(draft: Draft) -> int:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, BinaryIO
 from zllm.archive.coding import Decoders
 from zllm.archive.layout import Layout
 from zllm.archive.sections import FrameCache, Section
-from zllm.codecs import registry
 from zllm.container.section import OPAQUE
 from zllm.container.tarscan import member_name
 from zllm.errors import DamagedError, MissingCodecError, ZllmError
@@ -237,6 +236,8 @@ class FileView(TarView):
 
     def tally(self, stats: Stats) -> None:
         """Add up what is stored by each codec. Damaged sections are left out, their bytes are not."""
+        from zllm.codecs import registry
+
         rest = self._file.seek(0, io.SEEK_END)
         for number in range(len(self.layout.rows)):
             with contextlib.suppress(DamagedError):

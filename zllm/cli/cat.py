@@ -8,8 +8,7 @@ import sys
 import tarfile
 from collections.abc import Sequence
 
-from zllm.archive.coding import Decoders
-from zllm.cli import options, output, reading, statistics, streams
+from zllm.cli import options, output, reading
 from zllm.errors import ZllmError
 
 _PIECE = 1 << 20
@@ -68,6 +67,9 @@ def _write(archive: reading.Archive, member: tarfile.TarInfo, console: output.Co
 
 
 def _tar(args: argparse.Namespace, console: output.Console) -> None:
+    from zllm.archive.coding import Decoders
+    from zllm.cli import statistics, streams
+
     with output.source(args.archive) as file:
         out = output.stdout()
         decoders = Decoders(args.model, options.thread_count(args), stats=args.stats)

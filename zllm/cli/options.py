@@ -116,8 +116,8 @@ def thread_count(args: argparse.Namespace) -> int | None:
         return None
     try:
         return _thread_number(text)
-    except argparse.ArgumentTypeError as error:
-        raise UsageError(f"ZLLM_THREADS: {error}") from None
+    except argparse.ArgumentTypeError:
+        raise UsageError(f"ZLLM_THREADS={text}: not a number from 1 to {MAX_THREADS}") from None
 
 
 def write_options(args: argparse.Namespace, progress: Callable[[int], None]) -> WriteOptions:

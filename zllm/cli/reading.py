@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, cast
 import zllm
 from zllm.archive.layout import Layout
 from zllm.archive.view import FileView, TarView
-from zllm.cli import options, output, patterns, progress, statistics
+from zllm.cli import options, output, patterns, progress
 from zllm.errors import EXIT_FAILURE, DamagedError, NotTarError, NotZllmError, ZllmError
 from zllm.stats import Stats
 
@@ -96,7 +96,10 @@ def opened(
             archive.tally(args.stats)
         for text in archive.warnings:
             console.warn(f"{name}: {text}")
-    statistics.show(args.stats, console)
+    if args.stats is not None:
+        from zllm.cli import statistics
+
+        statistics.show(args.stats, console)
 
 
 def members(archive: Archive, console: output.Console) -> Iterator[zllm.ZllmInfo]:

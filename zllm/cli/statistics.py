@@ -36,13 +36,13 @@ def lines(stats: Stats) -> list[str]:
 
 def _stages(stats: Stats) -> list[str]:
     total = stats.seconds or 1.0
-    result = [f"{'stage':16} {'seconds':>10} {'share':>7} {'bytes in':>15} {'bytes out':>15} {'KB/s':>11}"]
+    result = [f"{'stage':16} {'seconds':>9} {'share':>6} {'bytes in':>17} {'bytes out':>17} {'KB/s':>10}"]
     for name in sorted(stats.stages, key=_rank):
         row = stats.stages[name]
         label = f"  {name.partition('/')[2]}" if "/" in name else name
-        text = f"{label:16} {row.seconds:10.3f} {100 * row.seconds / total:6.1f}%"
+        text = f"{label:16} {row.seconds:9.2f} {100 * row.seconds / total:5.1f}%"
         result.append(f"{text} {_bytes(row.bytes_in)} {_bytes(row.bytes_out)} {_speed(row)}".rstrip())
-    result.append(f"{'all':16} {stats.seconds:10.3f}  seconds by the clock, added up over threads")
+    result.append(f"{'all':16} {stats.seconds:9.2f}  seconds by the clock, added up over threads")
     return result
 
 
@@ -54,26 +54,26 @@ def _rank(name: str) -> tuple[int, str, bool]:
 
 
 def _codecs(stats: Stats) -> list[str]:
-    result = [f"{'codec':16} {'frames':>10} {'bytes':>15} {'in the archive':>15} {'bits/byte':>9}"]
+    result = [f"{'codec':16} {'frames':>9} {'bytes':>17} {'in the archive':>17} {'bits/byte':>9}"]
     rows = dict(sorted(stats.codecs.items(), key=lambda item: (item[0] == HEADERS, item[0])))
     for name, row in rows.items():
-        frames = f"{_NONE:>10}" if name == HEADERS else f"{row.count:10,}"
+        frames = f"{_NONE:>9}" if name == HEADERS else f"{row.count:9,}"
         result.append(f"{name[:16]:16} {frames} {_bytes(row.bytes_in)} {_bytes(row.bytes_out)} {_rate(row)}")
     whole = Row()
     whole.bytes_in = sum(row.bytes_in for row in rows.values())
     whole.bytes_out = sum(row.bytes_out for row in rows.values())
     whole.count = sum(row.count for name, row in rows.items() if name != HEADERS)
-    result.append(f"{'all':16} {whole.count:10,} {_bytes(whole.bytes_in)} {_bytes(whole.bytes_out)} {_rate(whole)}")
+    result.append(f"{'all':16} {whole.count:9,} {_bytes(whole.bytes_in)} {_bytes(whole.bytes_out)} {_rate(whole)}")
     return result
 
 
 def _bytes(count: int) -> str:
-    return f"{count:15,}" if count else f"{_NONE:>15}"
+    return f"{count:17,}" if count else f"{_NONE:>17}"
 
 
 def _speed(row: Row) -> str:
     size = max(row.bytes_in, row.bytes_out)
-    return f"{size / 1000 / row.seconds:11,.0f}" if size and row.seconds else f"{_NONE:>11}"
+    return f"{size / 1000 / row.seconds:10,.0f}" if size and row.seconds else f"{_NONE:>10}"
 
 
 def _rate(row: Row) -> str:
