@@ -21,11 +21,11 @@ from bench.mixture import Member, mixture
 from zllm.errors import DamagedError, ZllmError
 
 _COPY = 1 << 20
-LIMIT_MB = 600
+LIMIT_MB = 300
 
 
 def main(arguments: list[str]) -> int:
-    """Run; exit code 1 if either peak is above 600 MB."""
+    """Run; exit code 1 if either peak is above 300 MB."""
     options = parser("memory", __doc__ or "")
     options.add_argument("--size", type=float, default=1e9, help="bytes in all (default: 1e9)")
     options.add_argument("--text", type=float, default=0.01, help="share of prose (default: %(default)s)")

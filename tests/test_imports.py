@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 # A layer may import those before it and itself. Modules at the top of the package come first, by their names.
-LAYERS = ("errors", "partial", "_native", "container", "codecs", "models", "chooser", "archive", "")
+LAYERS = ("version", "errors", "partial", "stats", "_native", "container", "codecs", "models", "chooser", "archive", "")
 TOP = ("cli", "benchmark", "integrations", "executors", "__main__")
 HEAVY = {"torch", "transformers", "tokenizers", "numpy", "tqdm", "fsspec", "dask"}
 
@@ -65,11 +65,12 @@ def test_only_the_cli_and_the_layers_above_touch_the_cli() -> None:
             assert not [name for name in imports(path) if name.startswith("zllm.cli")], path
 
 
-def loaded(code: str, cwd: Path) -> set[str]:
-    """Top-level modules that a fresh interpreter has after running ``code``."""
-    script = f"{code}\nimport json, sys; print(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
+def loaded(code: str, cwd: Path, *, whole: bool = False) -> set[str]:
+    """Modules that a fresh interpreter has after running ``code``, by their ``whole`` names or the packages' names."""
+    script = f"{code}\nimport sys; names = sorted(sys.modules); import json; print(); print(json.dumps(names))"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, cwd=cwd, timeout=60)
-    return set(json.loads(result.stdout.splitlines()[-1]))
+    names = json.loads(result.stdout.splitlines()[-1])
+    return set(names) if whole else {name.split(".")[0] for name in names}
 
 
 @pytest.mark.parametrize("level", ["5", "6"])
@@ -90,6 +91,27 @@ def test_reading_commands_load_nothing_heavy(words: list[str], zllm: object, tre
     zllm("create", "a.zllm", "tree")  # type: ignore[operator]
     code = f"from zllm.cli.main import main\nassert main({words!r}) == 0"
     assert not HEAVY & loaded(code, tmp_path)
+
+
+# What takes milliseconds and only writers, other packages' codecs or threads need.
+NOT_FOR_READING = {
+    "importlib.metadata", "email", "secrets", "random", "tempfile", "traceback", "concurrent.futures", "logging",
+    "zllm.chooser", "zllm.archive.sink", "zllm.archive.builder", "zllm.archive.coder", "zllm.models.tokenizer",
+}  # fmt: skip
+
+
+def test_reading_one_member_loads_little(zllm: object, tmp_path: Path, checkout: Path) -> None:
+    (tmp_path / "note.txt").write_bytes((checkout / "LICENSE").read_bytes()[:4096])
+    zllm("create", "a.zllm", "note.txt")  # type: ignore[operator]
+    code = "from zllm.cli.main import main\nassert main(['cat', 'a.zllm', 'note.txt']) == 0"
+    modules = loaded(code, tmp_path, whole=True)
+    assert "zllm.codecs.llm" in modules
+    assert not NOT_FOR_READING & modules
+
+
+def test_the_version_loads_next_to_nothing(tmp_path: Path) -> None:
+    modules = loaded("from zllm.cli.main import main\nmain(['--version'])", tmp_path, whole=True)
+    assert not modules & {*HEAVY, *NOT_FOR_READING, "cffi", "_cffi_backend", "argparse", "dataclasses"}
 
 
 def test_help_loads_nothing_heavy(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import zllm
+from zllm.version import VERSION
 
 PACKAGE = Path(zllm.__file__).parent
 
@@ -69,4 +70,5 @@ def test_the_wheel_holds_every_package_and_nothing_else(distribution: metadata.D
 
 
 def test_the_version_is_said_once(distribution: metadata.Distribution, checkout: Path) -> None:
+    assert distribution.version == VERSION
     assert f"## {distribution.version}" in (checkout / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -36,7 +35,7 @@ def create(target: str, mode: int = 0o666) -> tuple[int, str]:
     # 64 bytes leave room for the rest of the name: the limit is 255 bytes on common file systems.
     stem = os.fsdecode(os.fsencode(base)[:64])
     while True:
-        name = os.path.join(folder, f".{stem}.{secrets.token_hex(4)}.part")
+        name = os.path.join(folder, f".{stem}.{os.urandom(4).hex()}.part")
         _live.add(name)
         try:
             return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode), name

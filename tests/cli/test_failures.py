@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -243,6 +244,50 @@ def test_ctrl_c_while_extracting(zllm: Run, tmp_path: Path) -> None:
         assert (tmp_path / "out/big").stat().st_size == 150 << 20
 
 
+def prose(size: int) -> bytes:
+    """Text that the model likes better than zstd does: Python's own library, without what comes twice."""
+    folder = Path(sysconfig.get_path("stdlib"))
+    data = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
+    assert len(data) >= size
+    return data[:size]
+
+
+def interrupt(process: subprocess.Popen[bytes], begun: Callable[[], bool]) -> float:
+    """Ctrl-C once it is at work; seconds until it is gone."""
+    deadline = time.monotonic() + 30
+    while not begun() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.3)  # into the coding
+    assert process.poll() is None
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGINT  # a shell shows it as 130
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("level", ["-1", "-5", "-6"])
+def test_ctrl_c_while_creating_is_answered_at_once(level: str, tmp_path: Path) -> None:
+    """lz4 on zeros without end, zstd -19 on one frame of 32 MiB, the model."""
+    with open(tmp_path / "big", "wb") as file:
+        if level == "-1":
+            file.truncate(8 << 30)
+        else:
+            file.write(os.urandom(1 << 18) * 256 if level == "-5" else prose(3 << 20))
+    process = start(["create", level, "a.zllm", "big"], tmp_path)
+    seconds = interrupt(process, lambda: bool(list(tmp_path.glob(".a.zllm.*.part"))))
+    assert seconds < 2  # a tenth of it on an idle machine
+    assert [path.name for path in tmp_path.iterdir()] == ["big"]
+
+
+def test_ctrl_c_while_the_model_decodes_is_answered_at_once(zllm: Run, tmp_path: Path) -> None:
+    (tmp_path / "text").write_bytes(prose(300_000))
+    zllm("create", "a.zllm", "text")
+    process = start(["extract", "a.zllm", "-C", "out"], tmp_path)
+    assert interrupt(process, (tmp_path / "out").exists) < 2
+    assert not list((tmp_path / "out").rglob("*"))
+
+
 def test_a_main_thread_that_is_busy_in_c_does_not_delay_the_end(tmp_path: Path) -> None:
     """The second thread of zllm.cli.signals: removes what is unfinished and dies by the same signal."""
     code = (
@@ -255,7 +300,8 @@ def test_a_main_thread_that_is_busy_in_c_does_not_delay_the_end(tmp_path: Path) 
         "print('ready', flush=True)\n"
         "zstandard.ZstdCompressor(level=22).compress(data)\n"  # seconds in C, without the interpreter lock
     )
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE)
+    command = [sys.executable, "-c", code]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, preexec_fn=hear_signals)  # noqa: PLW1509
     assert process.stdout is not None and process.stdout.readline() == b"ready\n"
     assert list(tmp_path.iterdir())
     time.sleep(0.3)

@@ -15,6 +15,7 @@ from zllm.cli import options, output, patterns
 from zllm.cli.main import COMMANDS, choose
 from zllm.cli.walk import member_name
 from zllm.errors import DamagedError, MissingCodecError, UsageError
+from zllm.version import VERSION
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
@@ -80,8 +81,41 @@ def test_a_bad_variable_is_named(zllm: Run) -> None:
     assert b"ZLLM_THREADS=many" in result.stderr
 
 
+@pytest.mark.parametrize("value", ["0", "-1", "many", "1.5", "99999", "٣", ""])
+@pytest.mark.parametrize("command", ["create", "extract", "list", "test", "cat", "info", "bench", ""])
+def test_bad_numbers_of_threads(command: str, value: str, zllm: Run) -> None:
+    words = [command] if command else []
+    result = zllm(*words, f"--threads={value}", "x.zllm", "x", code=2)
+    assert result.stderr.count(b"\n") == 1 and b"is not a number from 1 to 1024" in result.stderr
+    if value:
+        result = zllm("extract", "x.zllm", "-j", value, code=2) if value[0] != "-" else result
+        assert b"is not a number from 1 to 1024" in result.stderr
+
+
+def test_the_option_wins_over_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    import argparse
+
+    from zllm.cli import options
+
+    parser = argparse.ArgumentParser()
+    options.threads(parser)
+    monkeypatch.setenv("ZLLM_THREADS", "3")
+    assert options.thread_count(parser.parse_args([])) == 3
+    assert options.thread_count(parser.parse_args(["-j", "5"])) == 5
+    assert options.thread_count(parser.parse_args(["--threads", "1"])) == 1
+    monkeypatch.delenv("ZLLM_THREADS")
+    assert options.thread_count(parser.parse_args([])) is None
+
+
+def test_the_default_is_every_processor_that_may_be_used() -> None:
+    from zllm.archive.options import thread_count
+
+    assert thread_count(None) == len(os.sched_getaffinity(0))
+    assert thread_count(7) == 7
+
+
 def test_version(zllm: Run) -> None:
-    assert zllm("--version").stdout.startswith(b"zllm ")
+    assert zllm("--version").stdout == f"zllm {VERSION}\n".encode()
 
 
 @given(st.text())

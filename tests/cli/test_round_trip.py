@@ -150,7 +150,12 @@ def test_info(zllm: Run, tree: Path) -> None:
     assert facts["members"] > 5 and facts["coded_size"] > 0
     assert b"members:" in zllm("info", "a.zllm").stdout
     machine = json.loads(zllm("info", "--machine", "--json").stdout)
-    assert machine["kernel"] in machine["kernels"]
+    assert machine["kernel"] in machine["kernels"] and "generic" in machine["kernels"]
+    for kernel in machine["kernels"].values():
+        assert kernel["self_check"] == "same integers as the scalar code"
+        assert kernel["billion_multiply_adds_a_second"] > 0.01
+    result = zllm("info", "--machine", code=2, env={**os.environ, "ZLLM_KERNEL": "abacus"})
+    assert b"there is none of that name" in result.stderr
 
 
 def test_cat_tar_is_the_tar_stream(zllm: Run, tree: Path, tmp_path: Path) -> None:

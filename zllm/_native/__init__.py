@@ -74,6 +74,10 @@ class Cancel:
         """Make every call that was given this flag end soon, with :class:`KeyboardInterrupt`."""
         self._flag[0] = 1
 
+    def is_set(self) -> bool:
+        """Whether it was set."""
+        return bool(self._flag[0])
+
 
 class Counter:
     """Bytes of text done; C counts up, anyone may read."""
@@ -109,7 +113,7 @@ def kernel_rate(name: str, rows: int = 512, cols: int = 512, batch: int = 64, re
     _check_kernel(name)
     nanoseconds = ffi.new("uint64_t *")
     _raise(lib.zllm_kernel_time(name.encode(), rows, cols, batch, repeats, nanoseconds))
-    return rows * cols * batch * 1e9 / max(1, nanoseconds[0])
+    return rows * cols * batch * 1e9 / max(1, int(nanoseconds[0]))
 
 
 def check_kernel(name: str) -> None:
@@ -213,6 +217,7 @@ class Model:
         streams: Sequence[Sequence[int]],
         start: int,
         lanes: int = 32,
+        *,
         cancel: Cancel | None = None,
         counter: Counter | None = None,
         stages: Stages | None = None,
@@ -230,8 +235,7 @@ class Model:
             view = ffi.from_buffer("uint32_t[]", tokens)
             keep += [tokens, room, view]
             item.tokens, item.n_tokens, item.coded, item.coded_size = view, len(tokens), room, len(room)
-        run = _run(lanes, cancel, counter, stages)
-        _raise(lib.zllm_encode(self._model, work, len(streams), start, run))
+        self._code(lib.zllm_encode, work, start, (lanes, cancel, counter, stages))
         return [bytes(ffi.buffer(item.coded, item.coded_size)) for item in work]
 
     def decode(
@@ -239,6 +243,7 @@ class Model:
         streams: Sequence[tuple[bytes | memoryview, int, Sequence[int]]],
         start: int,
         lanes: int = 32,
+        *,
         cancel: Cancel | None = None,
         counter: Counter | None = None,
         stages: Stages | None = None,
@@ -261,9 +266,20 @@ class Model:
             item.data, item.size = data, size
             item.coded, item.coded_size = source, len(source)
             item.cuts, item.n_cuts = offsets, len(cuts)
-        run = _run(lanes, cancel, counter, stages)
-        _raise(lib.zllm_decode(self._model, work, len(streams), start, run))
+        self._code(lib.zllm_decode, work, start, (lanes, cancel, counter, stages))
         return [bytes(ffi.buffer(item.data, item.size)) for item in work]
+
+    def _code(
+        self, code: Any, work: Any, start: int, how: tuple[int, Cancel | None, Counter | None, Stages | None]
+    ) -> None:
+        """Run one of the two C functions on all streams; pointers in ``work`` are the caller's to keep."""
+        lanes, cancel, counter, stages = how
+        run = ffi.new("zllm_run *")
+        run.lanes = lanes
+        run.cancel = cancel._flag if cancel else ffi.NULL
+        run.progress = counter._count if counter else ffi.NULL
+        run.nanoseconds = stages._nanoseconds if stages else ffi.NULL
+        _raise(code(self._model, work, len(work), start, run))
 
     def evaluate(self, tokens: Sequence[int]) -> tuple[array[int], array[int]]:
         """(logits int32 [n * vocab] in log2 units of 2^-16, prefix sums uint64 [n * (vocab + 1)]), flat."""
@@ -352,16 +368,6 @@ def quantise(x: Sequence[int], normalise: bool) -> tuple[list[int], int, int]:
 
 def _uint32s(values: Sequence[int]) -> array[int]:
     return values if isinstance(values, array) and values.typecode == "I" else array("I", values)
-
-
-def _run(lanes: int, cancel: Cancel | None, counter: Counter | None, stages: Stages | None) -> Any:
-    """A ``zllm_run``; the caller keeps what it points to alive."""
-    run = ffi.new("zllm_run *")
-    run.lanes = lanes
-    run.cancel = cancel._flag if cancel else ffi.NULL
-    run.progress = counter._count if counter else ffi.NULL
-    run.nanoseconds = stages._nanoseconds if stages else ffi.NULL
-    return run
 
 
 def _uint32(values: Mapping[str, int], name: str) -> int:

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 
 from zllm.chooser import categories
 from zllm.chooser.group import Group as ChooserGroup
-from zllm.container import limits
 from zllm.container.sectionmap import Group, Record
+
+SECTION = 32 << 20
+"""Bytes of the tar stream that a writer puts into a section. Half of what the format allows: two sections are in memory
+at once, and what is made of them, and the whole program is to stay under 300 MB."""
 
 SMALL = 256 << 10
 """Pieces of less than this many bytes share groups; a larger one is a group of its own."""
@@ -32,7 +35,7 @@ class Draft:
     @property
     def room(self) -> int:
         """Bytes of the tar stream that still fit."""
-        return limits.WINDOW - self.size
+        return SECTION - self.size
 
     def begin(self, header: bytes, name: str) -> None:
         """A new record."""
@@ -68,8 +71,12 @@ class Draft:
             del self.data[self.starts[number] :]
 
     def groups(self) -> tuple[list[Group], list[ChooserGroup]]:
-        """Sort the pieces into buckets and groups; sets each record's bucket. Both lists in the same order."""
+        """Sort the pieces into buckets and groups; sets each record's bucket. Both lists in the same order.
+
+        Takes the data out of the draft: the groups have copies, unless one piece is all there is.
+        """
         view = memoryview(self.data)
+        self.data = bytearray()
         small: dict[tuple[int, str], list[int]] = {}
         large: list[tuple[int, categories.Category]] = []
         for number, record in enumerate(self.records):
@@ -104,8 +111,8 @@ class Draft:
 
     def _joined(self, category: categories.Category, order: list[int], view: memoryview) -> ChooserGroup:
         pieces = [view[self.starts[n] : self.starts[n] + self.records[n].data_size] for n in order]
-        if len(pieces) == 1:
-            return ChooserGroup(category, pieces[0])
+        if len(pieces[0]) == len(view):
+            return ChooserGroup(category, view)
         cuts, end = [], 0
         for piece in pieces[:-1]:
             end += len(piece)

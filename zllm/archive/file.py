@@ -6,9 +6,8 @@ import contextlib
 import os
 import tarfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, ClassVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
 from zllm import partial
 from zllm.archive import layout
@@ -16,11 +15,15 @@ from zllm.archive.coding import Decoders
 from zllm.archive.info import ZllmInfo
 from zllm.archive.inputs import Padded
 from zllm.archive.options import WriteOptions
-from zllm.archive.pipe import PipeView
-from zllm.archive.sink import Sink
-from zllm.archive.target import Target
 from zllm.archive.view import FileView, TarView
 from zllm.errors import DamagedError, NotTarError, UsageError, ZllmError
+from zllm.stats import Stats
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from zllm.archive.sink import Sink
+    from zllm.archive.target import Target
 
 _COPY = 1 << 20
 _MODES = {
@@ -41,6 +44,7 @@ class ZllmFile(tarfile.TarFile):
     their names when they are whole and their SHA-256 is right. ``filter="data"`` is the default on every Python.
     """
 
+    members: list[tarfile.TarInfo]  # tarfile's own, which its types leave out
     tarinfo: ClassVar[type[ZllmInfo]] = ZllmInfo  # type: ignore[misc]
     extraction_filter = staticmethod(_data_filter)
 
@@ -55,7 +59,7 @@ class ZllmFile(tarfile.TarFile):
         **kwargs: Any,
     ) -> None:
         self._view = stream if isinstance(stream, TarView) else None
-        self._sink = stream if isinstance(stream, Sink) else None
+        self._sink = None if isinstance(stream, TarView) else stream
         self._own = own
         self._target = target
         self._adding = False
@@ -80,6 +84,7 @@ class ZllmFile(tarfile.TarFile):
         threads: int | None = None,
         frame_size: int | None = None,
         progress: Callable[[int], None] | None = None,
+        stats: Stats | None = None,
         **kwargs: Any,
     ) -> ZllmFile:
         """Open an archive. ``bufsize`` is there for tarfile's sake and ignored.
@@ -89,8 +94,8 @@ class ZllmFile(tarfile.TarFile):
             mode: ``r`` reads a seekable file, ``r|`` a pipe; ``w`` and ``w|`` write (neither ever seeks), replacing a
                 file of that name once the archive is whole; ``x`` refuses to replace.
             fileobj: a binary file to use; it stays open.
-            level, model, llm, threads, frame_size, progress: see :class:`WriteOptions`. For reading, ``model`` is the
-                name or file of a model to look at before those that are installed.
+            level, model, llm, threads, frame_size, progress, stats: see :class:`WriteOptions`. For reading, ``model``
+                is the name or file of a model to look at before those that are installed.
             kwargs: as :class:`tarfile.TarFile` has them (``format``, ``dereference``, ``encoding``, ...).
 
         Raises:
@@ -107,8 +112,8 @@ class ZllmFile(tarfile.TarFile):
         path = None if name is None else os.fspath(name)
         kind = _MODES[mode]
         if kind in ("r", "r|"):
-            return cls._open_read(path, kind, fileobj, Decoders(model, threads, progress), kwargs)
-        options = WriteOptions(level, model, llm, threads, frame_size, progress)
+            return cls._open_read(path, kind, fileobj, Decoders(model, threads, progress, stats), kwargs)
+        options = WriteOptions(level, model, llm, threads, frame_size, progress, stats)
         return cls._open_write(path, kind, fileobj, options, kwargs)
 
     @classmethod
@@ -124,6 +129,8 @@ class ZllmFile(tarfile.TarFile):
                 decoders.trust(found.manifest)
                 view = FileView(file, found, decoders)
             else:
+                from zllm.archive.pipe import PipeView
+
                 view = PipeView(file, decoders)
             if view.opaque:
                 raise NotTarError(view)
@@ -137,6 +144,9 @@ class ZllmFile(tarfile.TarFile):
     def _open_write(
         cls, path: str | None, kind: str, fileobj: BinaryIO | None, options: WriteOptions, kwargs: dict[str, Any]
     ) -> ZllmFile:
+        from zllm.archive.sink import Sink
+        from zllm.archive.target import Target
+
         if fileobj is not None:
             return cls(path, "w", Sink(fileobj, options), **kwargs)
         target = Target(cast(str, path), replace=kind == "w")
@@ -169,6 +179,11 @@ class ZllmFile(tarfile.TarFile):
     def problem(self) -> DamagedError | None:
         """What is wrong with the archive as a whole, found so far. Everything that can be read is read all the same."""
         return self._view.problem if self._view is not None else None
+
+    def tally(self, stats: Stats) -> None:
+        """Add up what is stored by each codec; nothing is decoded. From a pipe, nothing is known."""
+        if isinstance(self._view, FileView):
+            self._view.tally(stats)
 
     # Reading
 
@@ -283,7 +298,8 @@ class ZllmFile(tarfile.TarFile):
                 data = source.read(min(left, _COPY))
                 if not data:
                     raise DamagedError(f"{tarinfo.name}: the archive ends before it does", member=tarinfo.name)
-                target.write(data)
+                with source.decoders.run.stage("writing", len(data)):
+                    target.write(data)
                 left -= len(data)
         if sparse is not None:
             target.truncate(tarinfo.size)

@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from zllm.chooser.categories import Category
-from zllm.chooser.reasons import describe
-from zllm.codecs import registry
 from zllm.errors import DamagedError
 
 if TYPE_CHECKING:
@@ -76,6 +73,9 @@ class ZllmInfo(tarfile.TarInfo):
 
 def storage_of(view: TarView, info: tarfile.TarInfo) -> Storage:
     """How a member is stored, from the section maps; nothing is decoded."""
+    from zllm.chooser.reasons import describe
+    from zllm.codecs import registry
+
     coded = 0.0
     codecs: dict[str, None] = {}
     category = reason = ""
@@ -99,6 +99,8 @@ def storage_of(view: TarView, info: tarfile.TarInfo) -> Storage:
 
 
 def _category(number: int) -> str:
+    from zllm.chooser.signatures import Category
+
     try:
         return Category(number).name.lower()
     except ValueError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import IO
 
+from zllm.stats import Stats, measure
+
 
 class Padded:
     """Gives exactly ``size`` bytes of a file: what the file does not have any more becomes zeros, as in GNU tar.
@@ -11,8 +13,9 @@ class Padded:
     The header with the size is written before the data is read, so there is no other way to keep an archive valid.
     """
 
-    def __init__(self, file: IO[bytes], size: int) -> None:
+    def __init__(self, file: IO[bytes], size: int, stats: Stats | None = None) -> None:
         self._file = file
+        self._stats = stats
         self._left = size
         self.short = 0
         """Bytes that were missing."""
@@ -31,9 +34,10 @@ class Padded:
         parts: list[bytes] = []
         left = count
         try:
-            while left and (part := self._file.read(left)):
-                parts.append(part)
-                left -= len(part)
+            with measure(self._stats, "reading", count):
+                while left and (part := self._file.read(left)):
+                    parts.append(part)
+                    left -= len(part)
         except OSError as exc:
             self.error = exc
         return b"".join(parts)

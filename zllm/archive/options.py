@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from zllm.stats import Stats
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,7 @@ class WriteOptions:
         threads: worker threads; None is one per processor. Never changes a byte of the result.
         frame_size: bytes of text in one frame; None leaves it to the level.
         progress: called with the number of bytes done since the last call, from any thread.
+        stats: collects seconds by stage and bytes by codec.
     """
 
     level: int = 6
@@ -27,10 +33,13 @@ class WriteOptions:
     threads: int | None = None
     frame_size: int | None = None
     progress: Callable[[int], None] | None = None
+    stats: Stats | None = None
 
 
 def thread_count(threads: int | None) -> int:
     """``threads``, or one per processor that this process may use."""
     if threads is not None:
         return max(1, threads)
+    if hasattr(os, "process_cpu_count"):  # Python 3.13, which also heeds -X cpu_count
+        return os.process_cpu_count() or 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

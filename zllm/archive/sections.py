@@ -13,8 +13,8 @@ from zllm.container.section import ModelRef, SectionHeader
 from zllm.container.wire import checksum64
 from zllm.errors import DamagedError, ZllmError
 
-CACHE_BYTES = 72 << 20
-"""Most bytes of decoded frames that are kept: a whole section and a little more."""
+CACHE_BYTES = 36 << 20
+"""Most bytes of decoded frames that are kept: a whole section as writers make them, and a little more."""
 
 
 class FrameCache:
@@ -131,7 +131,8 @@ class Section:
         for frame in wanted:
             try:
                 decoder = self._decoders.get(codec_id, self.model_of(frame))
-                payloads[frame] = self._payload(frame)
+                with self._decoders.run.stage("reading", self.chart.frames[frame].coded_size):
+                    payloads[frame] = self._payload(frame)
             except ZllmError as exc:
                 self._cache.put((self.key, frame), exc)
         if payloads:
@@ -139,14 +140,17 @@ class Section:
 
     def _decode_together(self, decoder: Codec, payloads: dict[int, memoryview]) -> None:
         rows = self.chart.frames
+        run = self._decoders.run
         items = [(payload, rows[frame].raw_size, self.chart.cuts(frame)) for frame, payload in payloads.items()]
         try:
-            results: list[bytes | ZllmError] = list(decoder.decode_batch(items, self._decoders.run))
+            results: list[bytes | ZllmError] = list(decoder.decode_batch(items, run))
         except ZllmError:  # one of them: the others must not suffer
             results = [self._decode_one(decoder, item) for item in items]
         for frame, data in zip(payloads, results, strict=True):
             if isinstance(data, bytes) and len(data) != rows[frame].raw_size:
                 data = DamagedError("a frame is damaged: it decodes to another size")  # noqa: PLW2901
+            if run.stats is not None and isinstance(data, bytes):
+                run.stats.stored(decoder.name, len(data), rows[frame].coded_size)
             self._cache.put((self.key, frame), data)
 
     def _decode_one(self, decoder: Codec, item: tuple[memoryview, int, tuple[int, ...]]) -> bytes | ZllmError:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
-from importlib import metadata
 from typing import Any, Protocol
 
 from zllm.archive.builder import Draft
-from zllm.archive.coding import Coder
+from zllm.archive.coder import Coder
 from zllm.archive.options import WriteOptions
 from zllm.chooser.group import CodedFrame
+from zllm.codecs import registry
 from zllm.container import ends, frames, index, section, sectionmap
 from zllm.container.tarscan import Kind, Piece, TarScanner, member_name, padded
 from zllm.container.wire import checksum64
 from zllm.errors import UsageError
+from zllm.stats import HEADERS, Stats
+from zllm.version import VERSION
 
 
 class Output(Protocol):
@@ -35,7 +37,7 @@ class Writer:
         self.rows: list[index.SectionRow] = []
         self.uses_model = False
 
-    def put(self, data: bytes) -> None:
+    def put(self, data: bytes | memoryview) -> None:
         """Write all of ``data``, however little the output takes at a time."""
         view = memoryview(data)
         while view:
@@ -46,14 +48,18 @@ class Writer:
 
     def section(self, draft: Draft) -> None:
         """Code and write one section."""
-        groups, work = draft.groups()
+        run = self.coder.run
+        with run.stage("sorting", draft.size):
+            groups, work = draft.groups()
         coded = self.coder.groups.encode(work)
         for group, results in zip(groups, coded, strict=True):
             group.frames = [_row(frame) for frame in results]
         payloads = [frame.payload for results in coded for frame in results]
         rows = [row for group in groups for row in group.frames]
-        chart = sectionmap.SectionMap(draft.records, groups)
-        blob, raw_size = sectionmap.encode(chart, continues=draft.continues)
+        with run.stage("headers") as stage:
+            chart = sectionmap.SectionMap(draft.records, groups)
+            blob, raw_size = sectionmap.encode(chart, continues=draft.continues)
+            stage.bytes_in, stage.bytes_out = raw_size, len(blob)
         ref = self.coder.model_ref() if any(row.slot for row in rows) else None
         self.uses_model |= ref is not None
         header = section.SectionHeader(
@@ -69,11 +75,15 @@ class Writer:
         )
         front = section.pack(header)
         self.rows.append(index.SectionRow(self.offset, len(front), draft.members, header))
-        self.coder.run.check()
-        self.put(front + blob)
-        for row, payload in zip(rows, payloads, strict=True):
-            self.put(frames.pack(row, payload))
-            self.put(payload)
+        run.check()
+        if run.stats is not None:
+            _count(run.stats, header, rows)
+        size = len(front) + header.body_size
+        with run.stage("writing", size):
+            self.put(front + blob)
+            for row, payload in zip(rows, payloads, strict=True):
+                self.put(frames.pack(row, payload))
+                self.put(payload)
 
     def finish(self) -> None:
         """Write index and footer."""
@@ -82,10 +92,12 @@ class Writer:
         footer = ends.Footer(self.offset, len(block), checksum64(block), members)
         self.put(block)
         self.put(ends.pack_footer(footer))
+        if self.coder.run.stats is not None:
+            self.coder.run.stats.stored(HEADERS, 0, ends.FILE_HEADER_SIZE + len(block) + ends.FOOTER_SIZE)
 
     def _manifest(self) -> dict[str, Any]:
         return {
-            "created_by": f"zllm {_version()}",
+            "created_by": f"zllm {VERSION}",
             "features": [],
             "format": ends.FORMAT_VERSION,
             "level": self.coder.level.number,
@@ -93,17 +105,17 @@ class Writer:
         }
 
 
-def _version() -> str:
-    try:
-        return metadata.version("zllm")
-    except metadata.PackageNotFoundError:  # a checkout on PYTHONPATH
-        return "0"
-
-
 def _flags(draft: Draft) -> int:
     return (
         section.CONTINUED * draft.continued + section.CONTINUES * draft.continues + section.OPAQUE * draft.opaque
     )
+
+
+def _count(stats: Stats, header: section.SectionHeader, rows: list[frames.FrameRow]) -> None:
+    """What the section has of each codec, and what of its bytes are no data's."""
+    for row in rows:
+        stats.stored(registry.name_of(row.codec), row.raw_size, row.coded_size)
+    stats.stored(HEADERS, 0, len(section.pack(header)) + header.map_size)
 
 
 def _row(frame: CodedFrame) -> frames.FrameRow:
@@ -266,7 +278,8 @@ class Sink:
             part = view[: self._draft.room]
             view = view[len(part) :]
             self._draft.add_data(part)
-            self._sha.update(part)
+            with self._coder.run.stage("hashing", len(part)):
+                self._sha.update(part)
             if self._left is not None:
                 self._left -= len(part)
                 if not self._left:

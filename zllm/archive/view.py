@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 from abc import abstractmethod
@@ -15,6 +16,7 @@ from zllm.archive.sections import FrameCache, Section
 from zllm.container.section import OPAQUE
 from zllm.container.tarscan import member_name
 from zllm.errors import DamagedError, MissingCodecError, ZllmError
+from zllm.stats import HEADERS, Stats
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -146,7 +148,8 @@ class TarView(io.RawIOBase):
     def _data(self, section: Section, number: int, offset: int, size: int) -> bytes:
         try:
             data = section.read(number, offset, size)
-            self._hasher.take(section, number, offset, data)
+            with self.decoders.run.stage("hashing", len(data)):
+                self._hasher.take(section, number, offset, data)
         except ZllmError as exc:
             raise _named(exc, member_name(section.chart.records[number].header)) from exc
         return data
@@ -230,6 +233,18 @@ class FileView(TarView):
         self._file.seek(start)
         blob = self._file.read(row.header.map_size)
         return Section(number, row.header, blob, fetch, self.decoders, self.cache)
+
+    def tally(self, stats: Stats) -> None:
+        """Add up what is stored by each codec. Damaged sections are left out, their bytes are not."""
+        from zllm.codecs import registry
+
+        rest = self._file.seek(0, io.SEEK_END)
+        for number in range(len(self.layout.rows)):
+            with contextlib.suppress(DamagedError):
+                for frame in self.section(number).chart.frames:
+                    stats.stored(registry.name_of(frame.codec), frame.raw_size, frame.coded_size)
+                    rest -= frame.coded_size
+        stats.stored(HEADERS, 0, rest)
 
     def next_header(self, position: int) -> int | None:
         """See :meth:`TarView.next_header`."""

@@ -18,6 +18,7 @@ from zllm.codecs.base import Codec, Run
 from zllm.codecs.lz4 import Lz4Codec
 from zllm.codecs.store import StoreCodec
 from zllm.codecs.zstd import ZstdCodec
+from zllm.stats import Stats
 
 __all__ = ["MAX_FRAME", "CodedFrame", "Group", "GroupCoder"]
 
@@ -40,10 +41,12 @@ class GroupCoder:
         threads: int = 1,
         progress: Callable[[int], None] | None = None,
         cancelled: threading.Event | None = None,
+        *,
+        stats: Stats | None = None,
     ) -> None:
         self.level = level
         self.llm = llm if level.llm else None
-        self.run = Run(threads, progress, cancelled or threading.Event())
+        self.run = Run(threads, progress, cancelled or threading.Event(), stats)
         self._fast: Codec = Lz4Codec() if level.fast_codec == "lz4" else ZstdCodec(level.zstd_level)
         # One for all calls: what it needs to pay once, it pays once in the archive.
         self._text = TextCoder(level, self.llm, self._fast, self.run) if self.llm is not None else None
@@ -76,8 +79,7 @@ class GroupCoder:
         if self._text is None or not owned:
             return []
         # Text is counted as done when the model is done with it: zstd takes a twentieth of the time.
-        quiet = Run(self.run.threads, None, self.run.cancelled)
-        payloads = self._fast_payloads(owned, quiet)
+        payloads = self._fast_payloads(owned, self.run.quiet())
         units = [Unit(piece, payload) for (_, piece), payload in zip(owned, payloads, strict=True)]
         return self._text.encode(units)
 
@@ -91,7 +93,7 @@ class GroupCoder:
     def _fast_frame(self, group: Group, piece: Piece, payload: bytes) -> CodedFrame:
         size = len(piece.data)
         if len(payload) >= size:
-            return CodedFrame(StoreCodec.id, False, size, bytes(piece.data), Reason.STORE_INCOMPRESSIBLE)
+            return CodedFrame(StoreCodec.id, False, size, piece.data, Reason.STORE_INCOMPRESSIBLE)
         return CodedFrame(self._fast.id, False, size, payload, self._fast_reason(group))
 
     def _fast_reason(self, group: Group) -> Reason:

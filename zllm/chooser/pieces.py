@@ -24,7 +24,7 @@ class CodedFrame:
     codec_id: int
     uses_model: bool
     raw_size: int
-    payload: bytes
+    payload: bytes | memoryview
     reason: int
     rival: int = 0
 

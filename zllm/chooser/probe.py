@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from zllm.chooser.pieces import Piece
 from zllm.codecs.base import Codec, Run
+from zllm.stats import Stats
 
 # Below this, coding all of it costs little more than a probe.
 MIN_PROBED = 64 << 10
@@ -33,11 +35,21 @@ def estimate(pieces: Sequence[Piece], llm: Codec, run: Run, most: int = MAX_WIND
                 items.append((window.data, window.cuts))
     if not items:
         return [[] for _ in pieces]
-    sizes = [len(payload) for payload in llm.encode_batch(items, run)]
+    sizes = _measure(items, llm, run)
     costs = iter(
         [max(0, whole - head) / (_WINDOW - _HEAD) for whole, head in zip(sizes[::2], sizes[1::2], strict=True)]
     )
     return [[next(costs) for _ in range(count)] for count in counts]
+
+
+def _measure(items: list[tuple[memoryview, tuple[int, ...]]], llm: Codec, run: Run) -> list[int]:
+    """Coded sizes. To the statistics all of it is one stage."""
+    if run.stats is None:
+        return [len(payload) for payload in llm.encode_batch(items, run)]
+    mine = Stats()
+    sizes = [len(payload) for payload in llm.encode_batch(items, replace(run, stats=mine))]
+    run.stats.add("probe", mine.seconds, sum(len(data) for data, _ in items), sum(sizes))
+    return sizes
 
 
 def _starts(size: int, most: int = MAX_WINDOWS) -> list[int]:

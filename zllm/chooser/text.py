@@ -76,7 +76,7 @@ class TextCoder:
         self.run = run
         self._model_is_named = False
         # Work on bytes that count as done only later, or have been counted.
-        self.quiet = Run(run.threads, None, run.cancelled)
+        self.quiet = run.quiet()
 
     def encode(self, units: Sequence[Unit]) -> list[list[CodedFrame]]:
         """The frames of each unit. Progress: every unit's bytes, once."""
@@ -207,4 +207,4 @@ def _frame(piece: Piece, zstd: Codec, payload: bytes, reason: Reason, rival: int
     size = len(piece.data)
     if len(payload) < size:
         return CodedFrame(zstd.id, False, size, payload, reason, rival)
-    return CodedFrame(StoreCodec.id, False, size, bytes(piece.data), Reason.STORE_INCOMPRESSIBLE, rival)
+    return CodedFrame(StoreCodec.id, False, size, piece.data, Reason.STORE_INCOMPRESSIBLE, rival)

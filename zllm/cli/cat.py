@@ -8,7 +8,7 @@ import sys
 import tarfile
 from collections.abc import Sequence
 
-from zllm.cli import options, output, reading, streams
+from zllm.cli import options, output, reading
 from zllm.errors import ZllmError
 
 _PIECE = 1 << 20
@@ -25,15 +25,13 @@ def parser() -> options.Parser:
 def run(argv: Sequence[str], console: output.Console) -> None:
     """Runs the command; raises what the program turns into an exit code."""
     command = parser()
-    args = command.parse_intermixed_args(argv)
-    console.verbose, console.quiet = args.verbose, args.quiet
-    name = options.take_archive(args, args.operands, command)
+    args = reading.parse(command, argv, console)
     if bool(args.operands) == args.tar:
         command.error("name the members, or pass --tar for everything")
     if args.tar:
-        _tar(name, args, console)
+        _tar(args, console)
         return
-    with reading.opened(name, args, console) as archive:
+    with reading.opened(args, console) as archive:
         if archive.layout is None:
             _in_archive_order(archive, args.operands, console)
         else:
@@ -68,8 +66,13 @@ def _write(archive: reading.Archive, member: tarfile.TarInfo, console: output.Co
         reading.report(error, member.name, console)
 
 
-def _tar(name: str, args: argparse.Namespace, console: output.Console) -> None:
-    with output.source(name) as file:
+def _tar(args: argparse.Namespace, console: output.Console) -> None:
+    from zllm.archive.coding import Decoders
+    from zllm.cli import statistics, streams
+
+    with output.source(args.archive) as file:
         out = output.stdout()
-        with streams.decoder(file, args.model, options.thread_count(args), console.warn) as stream:
+        decoders = Decoders(args.model, options.thread_count(args), stats=args.stats)
+        with streams.decoder(file, decoders, console.warn) as stream:
             shutil.copyfileobj(stream, out, _PIECE)
+    statistics.show(args.stats, console)

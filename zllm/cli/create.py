@@ -12,9 +12,10 @@ from typing import BinaryIO
 
 import zllm
 from zllm.archive.inputs import Padded
-from zllm.cli import options, output, progress
+from zllm.cli import options, output, progress, statistics
 from zllm.cli.walk import Found, Rules, Walk, names_from
 from zllm.errors import UsageError
+from zllm.stats import Stats
 
 
 def parser() -> options.Parser:
@@ -29,6 +30,7 @@ def parser() -> options.Parser:
         "--reproducible", action="store_true", help="owner and group 0, no user names: the same tree, the same bytes"
     )
     options.coding(result)
+    options.statistics(result)
     options.verbosity(result)
     return result
 
@@ -61,6 +63,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         total = _total(operands, rules) if progress.wanted(console) else None
         with progress.Progress(console, "packing", total) as bar:
             packer = _pack(file, args, operands, Walk(rules, console), bar)
+    statistics.show(args.stats, console)
     console.detail(_summary(target, packer, time.monotonic() - started))
 
 
@@ -96,9 +99,9 @@ def _pack(
     console = walk.console
     with zllm.open(
         fileobj=file, mode="w", level=args.level, model=args.model, llm=args.llm,
-        threads=options.thread_count(args), progress=bar, dereference=args.dereference,
+        threads=options.thread_count(args), progress=bar, stats=args.stats, dereference=args.dereference,
     ) as archive:  # fmt: skip
-        packer = Packer(archive, console, reproducible=args.reproducible)
+        packer = Packer(archive, console, reproducible=args.reproducible, stats=args.stats)
         for found in walk.operands(operands):
             packer.add(found)
         if walk.missing and not walk.found:
@@ -119,8 +122,11 @@ def _summary(target: str, packer: Packer, seconds: float) -> str:
 class Packer:
     """Adds what a walk found. What cannot be read is reported and skipped; the archive stays whole."""
 
-    def __init__(self, archive: zllm.ZllmFile, console: output.Console, *, reproducible: bool) -> None:
+    def __init__(
+        self, archive: zllm.ZllmFile, console: output.Console, *, reproducible: bool, stats: Stats | None = None
+    ) -> None:
         self.archive = archive
+        self.stats = stats
         self.console = console
         self.reproducible = reproducible
         self.members = 0
@@ -149,7 +155,7 @@ class Packer:
             if info is None or not info.isreg():
                 self._add_info(info, None)
                 return
-            padded = Padded(file, info.size)
+            padded = Padded(file, info.size, self.stats)
             self._add_info(info, padded)
             self._report(found, padded, os.fstat(file.fileno()), info)
 
@@ -176,5 +182,6 @@ class Packer:
         if self.console.verbose:
             self.console.print(output.printable(info.name))
         self.archive.addfile(info, data)
+        self.archive.members.clear()  # tarfile remembers them all, which adds up: a kilobyte each
         self.members += 1
         self.bytes += info.size

@@ -29,14 +29,11 @@ def parser() -> options.Parser:
 
 def run(argv: Sequence[str], console: output.Console) -> None:
     """Runs the command; raises what the program turns into an exit code."""
-    command = parser()
-    args = command.parse_intermixed_args(argv)
-    console.verbose, console.quiet = args.verbose, args.quiet
-    name = options.take_archive(args, args.operands, command)
+    args = reading.parse(parser(), argv, console)
     wanted = reading.Wanted(args.operands, args.exclude)
     with (
         progress.Progress(console, "unpacking") as bar,
-        reading.opened(name, args, console, bar) as archive,
+        reading.opened(args, console, bar) as archive,
     ):
         if isinstance(archive, reading.OneStream):
             raise archive.error
@@ -51,7 +48,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         unpacker.finish()
     wanted.report_unseen(console)
     what = f"{output.count(unpacker.members)}, {output.size(unpacker.bytes)}"
-    console.detail(f"{output.printable(name)}: {what}, unpacked")
+    console.detail(f"{output.printable(args.archive)}: {what}, unpacked")
 
 
 def _kept(member: tarfile.TarInfo, folder: str, console: output.Console) -> bool:

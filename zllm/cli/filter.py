@@ -8,7 +8,8 @@ import shutil
 from collections.abc import Sequence
 from typing import BinaryIO, cast
 
-from zllm.cli import options, output, progress, streams
+from zllm.archive.coding import Decoders
+from zllm.cli import options, output, progress, statistics, streams
 
 _PIECE = 1 << 20
 
@@ -28,6 +29,7 @@ def parser() -> options.Parser:
     result.add_argument("-o", "--output", default="-", metavar="FILE", help="write this instead of stdout")
     result.add_argument("-f", "--force", action="store_true", help="replace the file of -o if it exists")
     options.coding(result)
+    options.statistics(result)
     options.verbosity(result)
     return result
 
@@ -42,12 +44,14 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         whole = cast(BinaryIO, Rejoined(head, file))
         with output.target(args.output, force=args.force, binary=not decode) as out:
             (_decode if decode else _encode)(whole, out, args, console)
+    statistics.show(args.stats, console)
 
 
 def _decode(file: BinaryIO, out: BinaryIO, args: argparse.Namespace, console: output.Console) -> None:
+    decoders = Decoders(args.model, options.thread_count(args), stats=args.stats)
     with (
         progress.Progress(console, "decompressing") as bar,
-        streams.decoder(file, args.model, options.thread_count(args), console.warn) as stream,
+        streams.decoder(file, decoders, console.warn) as stream,
     ):
         while piece := stream.read(_PIECE):
             out.write(piece)

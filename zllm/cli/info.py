@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from zllm.cli import options, output, reading
-from zllm.errors import ZllmError
+from zllm.errors import KernelError, ZllmError
+from zllm.version import VERSION
 
 
 def parser() -> options.Parser:
@@ -29,9 +30,9 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     if args.machine:
         facts = machine(options.thread_count(args))
     else:
-        name = options.take_archive(args, args.operands, command)
-        with reading.opened(name, args, console) as archive:
-            facts = archive_facts(name, archive, console)
+        args.archive = options.take_archive(args, args.operands, command)
+        with reading.opened(args, console) as archive:
+            facts = archive_facts(args.archive, archive, console)
     if args.json:
         print(json.dumps(facts, indent=2))
     else:
@@ -97,15 +98,31 @@ def machine(threads: int | None) -> dict[str, Any]:
     """What speed and exactness depend on here."""
     from zllm import _native as native
     from zllm.archive.options import thread_count
-    from zllm.cli.main import version
 
+    usable = native.usable_kernels()
+    chosen = os.environ.get("ZLLM_KERNEL") or usable[0]
+    native.check_kernel(chosen)  # one that was demanded may not be there
     return {
-        "zllm": version(),
+        "zllm": VERSION,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}, {sys.byteorder}-endian",
         "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": thread_count(threads),
-        "kernel": os.environ.get("ZLLM_KERNEL") or native.usable_kernels()[0],
-        "kernels": native.usable_kernels(),
+        "kernel": chosen,
+        "kernels": {name: _kernel(name) for name in usable},
         "arithmetic": native.ARITHMETIC_VERSION,
     }
+
+
+def _kernel(name: str) -> dict[str, Any]:
+    """How fast a kernel multiplies and adds on one core, and whether it computes what the scalar code does."""
+    from zllm import _native as native
+
+    try:
+        native.check_kernel(name)
+        check = "same integers as the scalar code"
+    except KernelError as error:
+        check = str(error)
+    # A few repeats: the shortest counts, and a slow kernel takes milliseconds for each.
+    rate = native.kernel_rate(name, rows=256, cols=256, batch=32, repeats=4)
+    return {"billion_multiply_adds_a_second": round(rate / 1e9, 1), "self_check": check}

@@ -26,15 +26,12 @@ def parser() -> options.Parser:
 
 def run(argv: Sequence[str], console: output.Console) -> None:
     """Runs the command; raises what the program turns into an exit code."""
-    command = parser()
-    args = command.parse_intermixed_args(argv)
-    console.verbose, console.quiet = args.verbose, args.quiet
-    name = options.take_archive(args, args.operands, command)
+    args = reading.parse(parser(), argv, console)
     wanted = reading.Wanted(args.operands)
-    with reading.opened(name, args, console) as archive:
+    with reading.opened(args, console) as archive:
         members = (member for member in reading.members(archive, console) if wanted(member.name))
         if args.json:
-            print(json.dumps({"archive": name, "members": [as_json(member) for member in members]}))
+            print(json.dumps({"archive": args.archive, "members": [as_json(member) for member in members]}))
         elif args.verbose:
             _table(members)
         else:

@@ -7,11 +7,11 @@ import os
 import re
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
 
-from zllm.cli import options, output, signals
+from zllm.cli import output, signals
 from zllm.errors import EXIT_FAILURE, UsageError, ZllmError
+from zllm.version import VERSION
 
 # Each command is the module zllm.cli.NAME (list: list_) with run(argv, console); it is imported when it is called.
 COMMANDS = {
@@ -61,9 +61,11 @@ def main_unzllm() -> int:
 
 def _dispatch(words: list[str], program: str, console: output.Console) -> None:
     if words and words[0] in ("-h", "--help", "help"):
+        from zllm.cli import options
+
         print(_USAGE.format(commands="\n".join(f"  {k:9}{v}" for k, v in COMMANDS.items()), epilog=options.EPILOG))
     elif words and words[0] in ("-V", "--version"):
-        print(f"zllm {version()}")
+        print(f"zllm {VERSION}")
     else:
         command, rest = choose(words, program)
         module = importlib.import_module(f"zllm.cli.{'list_' if command == 'list' else command}")
@@ -92,22 +94,14 @@ def choose(words: list[str], program: str = "zllm") -> tuple[str, list[str]]:
     raise UsageError(f"{output.printable(first)!r} is no command{hint}. zllm --help lists them")
 
 
-def version() -> str:
-    """The version of the installed package; a checkout on PYTHONPATH has none."""
-    from importlib import metadata
-
-    try:
-        return metadata.version("zllm")
-    except metadata.PackageNotFoundError:
-        return "(not installed)"
-
-
 def _explain(error: BaseException, console: output.Console) -> None:
     """Says what went wrong and sets the exit code; ends the process if a signal did it."""
     if isinstance(error, SystemExit):  # argparse after --help
         console.raise_status(error.code if isinstance(error.code, int) else EXIT_FAILURE)
         return
     if os.environ.get("ZLLM_DEBUG", "") not in ("", "0"):
+        import traceback
+
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt):
         signals.die(getattr(error, "signum", signal.SIGINT))

@@ -9,11 +9,15 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from zllm.errors import UsageError
+from zllm.stats import Stats
 
 if TYPE_CHECKING:
     from zllm.archive.options import WriteOptions
 
 EPILOG = "exit codes: 0 done, 1 with warnings, 2 usage or failure, 3 damaged archive, 4 model or codec missing"
+
+
+MAX_THREADS = 1024
 
 
 class Parser(argparse.ArgumentParser):
@@ -40,9 +44,16 @@ def verbosity(parser: argparse.ArgumentParser) -> None:
 def threads(parser: argparse.ArgumentParser) -> None:
     """``-j``."""
     parser.add_argument(
-        "-j", "--threads", type=positive, metavar="N",
+        "-j", "--threads", type=_thread_number, metavar="N",
         help="worker threads (default: $ZLLM_THREADS, else one per processor); never changes a byte of the result",
     )  # fmt: skip
+
+
+def statistics(parser: argparse.ArgumentParser) -> None:
+    """``--stats``: ``args.stats`` is a collector, or None."""
+    parser.add_argument(
+        "--stats", action="store_const", const=Stats(), help="say on stderr where time, bytes and memory went"
+    )
 
 
 def model(parser: argparse.ArgumentParser, purpose: str) -> None:
@@ -86,20 +97,27 @@ def positive(text: str) -> int:
     return value
 
 
+def _thread_number(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= MAX_THREADS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MAX_THREADS}")
+    return int(text)
+
+
 def thread_count(args: argparse.Namespace) -> int | None:
     """``-j``, else ``$ZLLM_THREADS``, else None: one per processor.
 
     Raises:
-        UsageError: the variable is no positive number.
+        UsageError: the variable is no number of threads.
     """
     if args.threads is not None:
         return int(args.threads)
     text = os.environ.get("ZLLM_THREADS", "")
     if not text:
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"ZLLM_THREADS={text}: not a positive number")
-    return int(text)
+    try:
+        return _thread_number(text)
+    except argparse.ArgumentTypeError:
+        raise UsageError(f"ZLLM_THREADS={text}: not a number from 1 to {MAX_THREADS}") from None
 
 
 def write_options(args: argparse.Namespace, progress: Callable[[int], None]) -> WriteOptions:
@@ -107,8 +125,9 @@ def write_options(args: argparse.Namespace, progress: Callable[[int], None]) -> 
     from zllm.archive.options import WriteOptions
 
     return WriteOptions(
-        level=args.level, model=args.model, llm=args.llm, threads=thread_count(args), progress=progress
-    )
+        level=args.level, model=args.model, llm=args.llm, threads=thread_count(args), progress=progress,
+        stats=args.stats,
+    )  # fmt: skip
 
 
 # An operand that starts with NUL, which no argument can contain, is a change of folder.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias, cast
 
 import zllm
@@ -13,6 +13,7 @@ from zllm.archive.layout import Layout
 from zllm.archive.view import FileView, TarView
 from zllm.cli import options, output, patterns, progress
 from zllm.errors import EXIT_FAILURE, DamagedError, NotTarError, NotZllmError, ZllmError
+from zllm.stats import Stats
 
 
 def arguments(parser: argparse.ArgumentParser, *, members: str | None = None) -> None:
@@ -24,7 +25,16 @@ def arguments(parser: argparse.ArgumentParser, *, members: str | None = None) ->
     options.archive_name(parser)
     options.model(parser, "the model, if the archive needs one that is not installed")
     options.threads(parser)
+    options.statistics(parser)
     options.verbosity(parser)
+
+
+def parse(command: options.Parser, argv: Sequence[str], console: output.Console) -> argparse.Namespace:
+    """The arguments of a command: ``args.archive`` is the archive's name, ``args.operands`` what comes after it."""
+    args = command.parse_intermixed_args(argv)
+    console.verbose, console.quiet = args.verbose, args.quiet
+    args.archive = options.take_archive(args, args.operands, command)
+    return args
 
 
 class OneStream:
@@ -51,6 +61,11 @@ class OneStream:
     def __iter__(self) -> Iterator[zllm.ZllmInfo]:
         yield self.info
 
+    def tally(self, stats: Stats) -> None:
+        """As :class:`zllm.ZllmFile` has it."""
+        if isinstance(self.view, FileView):
+            self.view.tally(stats)
+
     def extractfile(self, member: tarfile.TarInfo) -> TarView:
         """The stream."""
         return self.view
@@ -61,22 +76,30 @@ Archive: TypeAlias = zllm.ZllmFile | OneStream
 
 @contextlib.contextmanager
 def opened(
-    name: str, args: argparse.Namespace, console: output.Console, done: Callable[[int], None] | None = None
+    args: argparse.Namespace, console: output.Console, done: Callable[[int], None] | None = None
 ) -> Iterator[Archive]:
-    """The archive ``name``; ``-`` is stdin, read once from front to end. ``done`` counts decoded bytes."""
-    threads = options.thread_count(args)
+    """The archive ``args.archive``; ``-`` is stdin, read once from front to end. ``done`` counts decoded bytes."""
+    name, threads = args.archive, options.thread_count(args)
     with output.source(name) as file:
         mode = "r" if file.seekable() else "r|"
         archive: Archive
         try:
-            archive = zllm.open(fileobj=file, mode=mode, model=args.model, threads=threads, progress=done)
+            archive = zllm.open(
+                fileobj=file, mode=mode, model=args.model, threads=threads, progress=done, stats=args.stats
+            )
         except NotTarError as error:
             archive = OneStream(error)
         except NotZllmError as error:
             raise NotZllmError(f"{name}: {error}: unpack it with the program that made it") from error
         yield archive
+        if args.stats is not None and not args.stats.codecs:  # nothing was decoded
+            archive.tally(args.stats)
         for text in archive.warnings:
             console.warn(f"{name}: {text}")
+    if args.stats is not None:
+        from zllm.cli import statistics
+
+        statistics.show(args.stats, console)
 
 
 def members(archive: Archive, console: output.Console) -> Iterator[zllm.ZllmInfo]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from zllm.archive.coding import Decoders
 from zllm.archive.options import WriteOptions
 from zllm.archive.pipe import PipeView
-from zllm.archive.sink import Sink
 from zllm.archive.view import TarView
 from zllm.container.ends import FILE_MAGIC as MAGIC
+
+if TYPE_CHECKING:
+    from zllm.archive.sink import Sink
 
 __all__ = ["MAGIC", "decoder", "encoder"]
 
@@ -19,6 +21,8 @@ __all__ = ["MAGIC", "decoder", "encoder"]
 @contextlib.contextmanager
 def encoder(out: BinaryIO, options: WriteOptions) -> Iterator[Sink]:
     """Takes bytes, a tar stream or not; the archive on ``out`` is complete when the block ends well."""
+    from zllm.archive.sink import Sink
+
     sink = Sink(out, options)
     try:
         yield sink
@@ -29,14 +33,14 @@ def encoder(out: BinaryIO, options: WriteOptions) -> Iterator[Sink]:
 
 
 @contextlib.contextmanager
-def decoder(file: BinaryIO, model: str | None, threads: int | None, warn: Callable[[str], None]) -> Iterator[TarView]:
+def decoder(file: BinaryIO, decoders: Decoders, warn: Callable[[str], None]) -> Iterator[TarView]:
     """Gives the bytes that went into the archive in ``file``, which is read once from front to end.
 
     Raises:
         NotZllmError: it is no archive.
         DamagedError: something of it is damaged or missing; raised at the end at the latest.
     """
-    view = PipeView(file, Decoders(model, threads))
+    view = PipeView(file, decoders)
     view.everything = True
     yield view
     for text in view.warnings:

@@ -20,15 +20,12 @@ def parser() -> options.Parser:
 
 def run(argv: Sequence[str], console: output.Console) -> None:
     """Runs the command; raises what the program turns into an exit code."""
-    command = parser()
-    args = command.parse_intermixed_args(argv)
-    console.verbose, console.quiet = args.verbose, args.quiet
-    name = options.take_archive(args, args.operands, command)
+    args = reading.parse(parser(), argv, console)
     wanted = reading.Wanted(args.operands)
     members = size = 0
     with (
         progress.Progress(console, "testing") as bar,
-        reading.opened(name, args, console, bar) as archive,
+        reading.opened(args, console, bar) as archive,
     ):
         reading.expect(bar, archive, wanted)
         for member in reading.members(archive, console):
@@ -37,7 +34,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
                 members += 1
     wanted.report_unseen(console)
     if not console.status:
-        console.detail(f"{output.printable(name)}: {output.count(members)}, {output.size(size)}, all whole")
+        console.detail(f"{output.printable(args.archive)}: {output.count(members)}, {output.size(size)}, all whole")
 
 
 def _check(archive: reading.Archive, member: tarfile.TarInfo, console: output.Console) -> int:

@@ -12,21 +12,23 @@ decoding: a stream costs about 40 bytes of lost context. How many there are depe
 
 from __future__ import annotations
 
+import threading
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeVar
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import ClassVar, Protocol, TypedDict, TypeVar
 
-from zllm._native import GIVEN, Cancel, Counter
+from zllm._native import GIVEN, Cancel, Counter, Stages
 from zllm._native import Model as NativeModel
 from zllm.codecs.base import Buffer, Codec, Run
 from zllm.errors import DamagedError
 
 LANES = 16  # streams that one thread works on at once; 8 and 16 were measured to be equally fast
 BATCH_BYTES = 8 << 20  # text in work at once, which bounds memory
+PORTION_BYTES = 1 << 20  # text that one thread has tokens of at once: 4 bytes a token, and 6 more for its code
 MAX_SIZE = 64 << 20  # the container's limit for one frame: a few bytes may claim, and be, any amount of text
 _POLL_SECONDS = 0.1
 _BREAKS = b"\n .,;:)]}>"  # a stream had better end at a line, a word or a sign than inside a word
@@ -71,10 +73,46 @@ class _Stream:
     end: int
     cuts: list[int]  # inside the stream, from its start
     coded: bytes | memoryview = b""
+    text: bytes = b""
 
     @property
     def size(self) -> int:
         return self.end - self.start
+
+
+class _Handles(TypedDict):
+    cancel: Cancel
+    counter: Counter
+    stages: Stages | None
+
+
+class _Worker:
+    """One thread's part of a batch, and what it shares with the thread that waits for it."""
+
+    def __init__(self, run: Run, cancel: Cancel) -> None:
+        self.run = run
+        self.cancel = cancel
+        self.streams: list[_Stream] = []
+        self.counter = Counter()
+        self.stages = Stages() if run.stats is not None else None
+
+    @property
+    def handles(self) -> _Handles:
+        """What the C core is given."""
+        return {"cancel": self.cancel, "counter": self.counter, "stages": self.stages}
+
+    def portions(self) -> Iterator[list[_Stream]]:
+        """Its streams, some at a time; none when the batch was cancelled."""
+        for portion in _batches(self.streams, lambda stream: stream.size, PORTION_BYTES):
+            if self.cancel.is_set():
+                raise KeyboardInterrupt
+            yield portion
+
+    def report(self) -> None:
+        """Add the model's stages to the statistics; the thread has ended."""
+        if self.stages is not None and self.run.stats is not None:
+            for name, seconds in self.stages.seconds().items():
+                self.run.stats.add(f"model/{name}", seconds)
 
 
 def _streams(frame: int, ends: Sequence[int], cuts: Sequence[int]) -> Iterator[_Stream]:
@@ -136,16 +174,19 @@ class LlmCodec(Codec):
                 for i, (view, (_, cuts)) in enumerate(zip(views, part, strict=True))
                 for s in _streams(i, cut_streams(view, cuts), cuts)
             ]
-
-            def work(mine: list[_Stream], cancel: Cancel, counter: Counter, views: list[memoryview] = views) -> None:
-                tokens = [self._tokens(views[s.frame][s.start : s.end], s.cuts) for s in mine]
-                coded = self.model.native.encode(tokens, self.model.start, LANES, cancel, counter)
-                for stream, code in zip(mine, coded, strict=True):
-                    stream.coded = code
-
-            _spread(streams, work, run)
+            _spread(streams, partial(self._encode, views), run)
             out += [_join([s for s in streams if s.frame == i]) for i in range(len(part))]
         return out
+
+    def _encode(self, views: list[memoryview], worker: _Worker) -> None:
+        for mine in worker.portions():
+            with worker.run.stage("tokenizing", sum(s.size for s in mine)):
+                tokens = [self._tokens(views[s.frame][s.start : s.end], s.cuts) for s in mine]
+            with worker.run.stage("model", sum(s.size for s in mine)) as stage:
+                coded = self.model.native.encode(tokens, self.model.start, LANES, **worker.handles)
+                stage.bytes_out = sum(map(len, coded))
+            for stream, code in zip(mine, coded, strict=True):
+                stream.coded = code
 
     def decode_batch(self, items: Sequence[tuple[Buffer, int, Sequence[int]]], run: Run) -> list[bytes]:
         """All streams of all frames, spread over the threads.
@@ -156,16 +197,19 @@ class LlmCodec(Codec):
         out: list[bytes] = []
         for part in _batches(items, lambda item: item[1]):
             streams = [s for i, (payload, size, cuts) in enumerate(part) for s in _split(i, payload, size, cuts)]
-            texts: dict[int, bytes] = {}
-
-            def work(mine: list[_Stream], cancel: Cancel, counter: Counter, texts: dict[int, bytes] = texts) -> None:
-                jobs = [(s.coded, s.size, s.cuts) for s in mine]
-                data = self.model.native.decode(jobs, self.model.start, LANES, cancel, counter)
-                texts.update((id(s), text) for s, text in zip(mine, data, strict=True))
-
-            _spread(streams, work, run)
-            out += [b"".join(texts[id(s)] for s in streams if s.frame == i) for i in range(len(part))]
+            _spread(streams, self._decode, run)
+            out += [b"".join(s.text for s in streams if s.frame == i) for i in range(len(part))]
         return out
+
+    def _decode(self, worker: _Worker) -> None:
+        # All at once: the more streams, the longer all lanes are busy.
+        mine = worker.streams
+        jobs = [(s.coded, s.size, s.cuts) for s in mine]
+        with worker.run.stage("model", sum(len(s.coded) for s in mine)) as stage:
+            texts = self.model.native.decode(jobs, self.model.start, LANES, **worker.handles)
+            stage.bytes_out = sum(map(len, texts))
+        for stream, text in zip(mine, texts, strict=True):
+            stream.text = text
 
     def _tokens(self, text: memoryview, cuts: Sequence[int]) -> array[int]:
         """Tokens of a stream; documents are cut apart, and each but the first is started by a given token."""
@@ -177,11 +221,12 @@ class LlmCodec(Codec):
         return ids
 
 
-def _batches(items: Sequence[_T], size: Callable[[_T], int]) -> Iterator[list[_T]]:
+def _batches(items: Sequence[_T], size: Callable[[_T], int], limit: int = 0) -> Iterator[list[_T]]:
+    """Neighbours of at most ``limit`` bytes together (0: :data:`BATCH_BYTES`), or one that has more alone."""
     part: list[_T] = []
     total = 0
     for item in items:
-        if part and total + size(item) > BATCH_BYTES:
+        if part and total + size(item) > (limit or BATCH_BYTES):
             yield part
             part, total = [], 0
         part.append(item)
@@ -190,37 +235,54 @@ def _batches(items: Sequence[_T], size: Callable[[_T], int]) -> Iterator[list[_T
         yield part
 
 
-def _spread(streams: list[_Stream], work: Callable[[list[_Stream], Cancel, Counter], None], run: Run) -> None:
+def _spread(streams: list[_Stream], work: Callable[[_Worker], None], run: Run) -> None:
     """Give each thread streams of about the same length in all, the longest first."""
-    threads = max(1, min(run.threads, len(streams)))
-    shares: list[list[_Stream]] = [[] for _ in range(threads)]
-    loads = [0] * threads
+    cancel = Cancel()
+    workers = [_Worker(run, cancel) for _ in range(max(1, min(run.threads, len(streams))))]
+    loads = [0] * len(workers)
     for stream in sorted(streams, key=lambda s: -s.size):
         at = loads.index(min(loads))
-        shares[at].append(stream)
+        workers[at].streams.append(stream)
         loads[at] += stream.size
-    cancel = Cancel()
-    counters = [Counter() for _ in shares]
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="zllm-llm")
+    ended: SimpleQueue[BaseException | None] = SimpleQueue()
+
+    def thread(worker: _Worker) -> None:
+        try:
+            work(worker)
+        except BaseException as exc:  # it goes on in the thread that waits
+            ended.put(exc)
+        else:
+            ended.put(None)
+
+    threads = [threading.Thread(target=thread, args=(w,), name="zllm-llm", daemon=True) for w in workers]
+    for one in threads:
+        one.start()
     try:
-        jobs = [pool.submit(work, share, cancel, count) for share, count in zip(shares, counters, strict=True)]
-        _watch(jobs, counters, run)
+        _watch(workers, ended, run)
     except BaseException:
         cancel.set()
         raise
     finally:
-        pool.shutdown(wait=True)
+        for one in threads:
+            one.join()
+    for worker in workers:
+        worker.report()
 
 
-def _watch(jobs: list[Future[None]], counters: list[Counter], run: Run) -> None:
-    """Wait for the jobs; pass on progress, cancellation and the first error."""
+def _watch(workers: list[_Worker], ended: SimpleQueue[BaseException | None], run: Run) -> None:
+    """Wait for all of them; pass on progress, cancellation and the first error."""
     reported = 0
-    waiting = set(jobs)
-    while waiting:
-        done, waiting = wait_for(waiting, timeout=_POLL_SECONDS)
-        for job in done:
-            job.result()
-        total = sum(c.value for c in counters)
+    left = len(workers)
+    while left:
+        try:
+            error = ended.get(timeout=_POLL_SECONDS)
+        except Empty:
+            pass
+        else:
+            if error is not None:
+                raise error
+            left -= 1
+        total = sum(worker.counter.value for worker in workers)
         run.done(total - reported)
         reported = total
 

@@ -7,7 +7,6 @@ subclass, its name the subclass's ``name``, its ``id`` between 64 and 255. Ids b
 from __future__ import annotations
 
 import importlib
-from importlib import metadata
 
 from zllm.codecs.base import Codec
 from zllm.errors import MissingCodecError, UsageError
@@ -108,6 +107,8 @@ def _instance(codec: type[Codec], model: object | None) -> Codec:
 
 def _foreign() -> tuple[list[type[Codec]], Exception | None]:
     """Codecs of other packages, and the first failure to load one: it matters only if nothing else has the id."""
+    from importlib import metadata  # 10 ms, for archives with codecs of others only
+
     found: list[type[Codec]] = []
     failure: Exception | None = None
     for entry in metadata.entry_points(group=ENTRY_POINT_GROUP):

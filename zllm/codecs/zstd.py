@@ -7,24 +7,56 @@ size claimed in there would be allocated unseen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import io
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import ClassVar
 
 import zstandard
 
 from zllm.codecs.base import Buffer, Codec, Run, map_items
 from zllm.errors import DamagedError, UsageError
+from zllm.stats import measure
 
 DEFAULT_LEVEL = 19
 MAX_LEVEL = 22
 # Data is handed over in pieces so that progress moves and Ctrl-C works: zstd -19 takes most of a second for one.
 _PIECE = 1 << 20
+# Level 19 takes 90 MB for a frame of 8 MiB or more, 37 for 2 MiB: so many threads wait for each other at times, and one
+# archive stays below 300 MB in all. A frame that needs more than this alone is coded alone.
+_WORKSPACE = 112 << 20
 # A block header of 3 bytes and one repeated byte make up to 128 KiB.
 _BLOCK_RAW = 128 << 10
 _BLOCK_MIN = 4
 # The smallest window that the format can say; larger ones are bounded by the frame's size (next power of two).
 _MIN_WINDOW = 1 << 10
 _MAX_WINDOW = 1 << 27
+
+
+class _Workspace:
+    """Memory that all encoders of the process share: those that do not fit wait."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._used = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        """Wait until ``size`` bytes are free, or nobody else is at work; take them for the block."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._used or self._used + size <= self._size)
+            self._used += size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._used -= size
+                self._changed.notify_all()
+
+
+_workspace = _Workspace(_WORKSPACE)
 
 
 class ZstdCodec(Codec):
@@ -44,9 +76,9 @@ class ZstdCodec(Codec):
 
     def encode_batch(self, items: Sequence[tuple[Buffer, Sequence[int]]], run: Run) -> list[bytes]:
         """Encode many frames, with ``run.threads`` threads, reporting progress inside long ones."""
-        return map_items(lambda item: self._encode(item[0], run.done), items, run)
+        return map_items(lambda item: self._encode(item[0], run), items, run)
 
-    def _encode(self, data: Buffer, done: Callable[[int], None] | None) -> bytes:
+    def _encode(self, data: Buffer, run: Run | None) -> bytes:
         size = len(data)
         if not size:
             return b""
@@ -58,16 +90,28 @@ class ZstdCodec(Codec):
             write_checksum=0,
             write_dict_id=0,
         )
-        compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj(size=size)
-        view = memoryview(data)
-        out = []
-        for start in range(0, size, _PIECE):
+        tables: int = parameters.estimated_compression_context_size()
+        stats = None if run is None else run.stats
+        workspace = tables + (1 << parameters.window_log) + 2 * _BLOCK_RAW
+        with _workspace.hold(workspace), measure(stats, self.name, size) as stage:
+            payload = self._compress(memoryview(data), parameters, run)
+            stage.bytes_out = len(payload)
+        return payload
+
+    def _compress(
+        self, view: memoryview, parameters: zstandard.ZstdCompressionParameters, run: Run | None
+    ) -> bytes:
+        compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj(size=len(view))
+        out = io.BytesIO()  # it gives its buffer away without a copy; joining pieces would need twice the memory
+        if run is not None:
+            run.check()
+        for start in range(0, len(view), _PIECE):
             piece = view[start : start + _PIECE]
-            out.append(compressor.compress(piece))
-            if done is not None:
-                done(len(piece))
-        out.append(compressor.flush())
-        return b"".join(out)
+            out.write(compressor.compress(piece))
+            if run is not None:
+                run.done(len(piece))
+        out.write(compressor.flush())
+        return out.getvalue()
 
     def decode(self, payload: Buffer, size: int, cuts: Sequence[int] = ()) -> bytes:
         """Exactly ``size`` bytes; never allocates more than ``size`` and a window that is no larger than needed.

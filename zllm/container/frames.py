@@ -35,7 +35,7 @@ class FrameRow:
         return HEADER_SIZE + self.payload_size
 
 
-def pack(row: FrameRow, payload: bytes) -> bytes:
+def pack(row: FrameRow, payload: bytes | memoryview) -> bytes:
     """The frame's header; the payload follows it."""
     fields = _FIELDS.pack(MAGIC, row.codec, row.slot, row.raw_size, row.payload_size)
     return fields + _CHECK.pack(checksum64(fields, payload))

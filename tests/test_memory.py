@@ -1,0 +1,110 @@
+"""Memory stays bounded, whatever the length and the number of threads."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from zllm.archive.builder import SECTION, Draft
+from zllm.codecs.zstd import ZstdCodec, _Workspace
+
+Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+LIMIT_MB = 300
+
+
+def peak_mb(result: subprocess.CompletedProcess[bytes]) -> int:
+    match = re.search(rb"peak memory (\d+) MB\n$", result.stderr)
+    assert match, result.stderr
+    return int(match[1])
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three sections: one of noise, one of much in a few large files, one of small ones."""
+    folder = tmp_path_factory.mktemp("large") / "in"
+    folder.mkdir()
+    noise = os.urandom(SECTION)
+    (folder / "a-noise").write_bytes(noise)
+    block = noise[: 2 << 20]
+    for number in range(8):
+        (folder / f"b{number}").write_bytes(bytes(number) + block[number:] + noise[number << 20 : (number + 2) << 20])
+    for number in range(300):
+        (folder / f"c{number:03}").write_bytes(noise[number * 99 : number * 99 + 100_000])
+    return folder
+
+
+@pytest.mark.parametrize(("level", "threads"), [("1", 4), ("3", 4), ("5", 4)])
+def test_peak_of_packing_and_unpacking(level: str, threads: int, zllm: Run, large: Path, tmp_path: Path) -> None:
+    words = ["--level", level, "-j", str(threads), "--stats", "a.zllm", "-C", large.parent, "in"]
+    assert peak_mb(zllm("create", *words)) < LIMIT_MB
+    assert peak_mb(zllm("test", "-j", str(threads), "--stats", "a.zllm")) < LIMIT_MB
+    with open(tmp_path / "a.zllm", "rb") as archive:
+        assert peak_mb(zllm("extract", "-q", "-j", str(threads), "--stats", "-", "-C", "out", stdin=archive)) < LIMIT_MB
+    subprocess.run(["diff", "-r", large, tmp_path / "out" / "in"], check=True)
+
+
+def test_groups_take_the_data_out_of_a_draft() -> None:
+    draft = Draft(0)
+    for number in range(3):
+        draft.begin(b"h", f"name{number}")
+        draft.add_data(os.urandom(1000 + number))
+        draft.end_member(bytes([number]) * 32)
+    data = bytes(draft.data)
+    _, work = draft.groups()
+    assert not draft.data
+    assert [bytes(group.data) for group in work] == [data] and work[0].cuts == (1000, 2001)
+
+
+def test_one_large_piece_is_not_copied() -> None:
+    draft = Draft(0)
+    draft.begin(b"h", "name")
+    draft.add_data(os.urandom(1 << 20))
+    data = draft.data
+    (group,) = draft.groups()[1]
+    assert group.data.obj is data
+
+
+def test_encoders_wait_for_memory() -> None:
+    workspace = _Workspace(100)
+    seen: list[int] = []
+    inside = 0
+    lock = threading.Lock()
+
+    def work(size: int) -> None:
+        nonlocal inside
+        with workspace.hold(size):
+            with lock:
+                inside += size
+                seen.append(inside)
+            threading.Event().wait(0.005)
+            with lock:
+                inside -= size
+
+    threads = [threading.Thread(target=work, args=(size,)) for size in [60, 30, 50, 10, 90, 250, 20] * 3]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(seen) == len(threads) and inside == 0
+    assert max(size for size in seen if size != 250) <= 100  # the one that never fits is alone
+
+
+def test_an_encoder_that_fails_gives_its_memory_back() -> None:
+    workspace = _Workspace(100)
+    with pytest.raises(ValueError, match="no"), workspace.hold(90):
+        raise ValueError("no")
+    with workspace.hold(100):
+        pass
+
+
+def test_a_frame_that_is_larger_than_the_workspace_is_coded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zllm.codecs.zstd._workspace", _Workspace(1))
+    data = b"some text " * 100
+    codec = ZstdCodec(19)
+    assert codec.decode(codec.encode(data), len(data)) == data

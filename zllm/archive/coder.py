@@ -1,0 +1,75 @@
+"""Codecs and the model on behalf of writers: what is missing is a warning, and zstd does the work."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from zllm.archive.options import WriteOptions, thread_count
+from zllm.chooser.group import GroupCoder
+from zllm.chooser.levels import get_level
+from zllm.codecs.base import Codec, Run
+from zllm.container.section import ModelRef
+from zllm.errors import UsageError, ZllmError
+
+if TYPE_CHECKING:
+    from zllm.models.store import Model
+
+MIN_FRAME, MAX_FRAME = 4 << 10, 64 << 20
+
+
+class Coder:
+    """A :class:`GroupCoder` and the model that it uses, if any.
+
+    Raises:
+        UsageError: level or frame size do not exist.
+    """
+
+    def __init__(self, options: WriteOptions, warnings: list[str]) -> None:
+        level = get_level(options.level)
+        if options.frame_size is not None:
+            if not MIN_FRAME <= options.frame_size <= MAX_FRAME:
+                raise UsageError(f"frames have {MIN_FRAME} to {MAX_FRAME} bytes, not {options.frame_size}")
+            level = dataclasses.replace(level, text_frame=options.frame_size, solid_frame=options.frame_size)
+        self.level = level
+        self.model: Model | None = None
+        self.run = Run(thread_count(options.threads), options.progress, stats=options.stats)
+        llm = self._llm(options, warnings) if options.llm and level.llm else None
+        self.groups = GroupCoder(
+            level, llm, self.run.threads, options.progress, self.run.cancelled, stats=options.stats
+        )
+
+    def _llm(self, options: WriteOptions, warnings: list[str]) -> Codec | None:
+        try:
+            from zllm.codecs.llm import LlmCodec
+            from zllm.models import store
+
+            self.model = store.resolve(options.model)
+            # A model that does not fit this program, or cannot encode, is noticed here.
+            self.model.native, self.model.tokenizer  # noqa: B018
+            return LlmCodec(self.model)
+        except (ZllmError, ImportError) as exc:
+            self.model = None
+            warnings.append(f"no language model, text is coded with zstd: {exc}")
+            return None
+
+    def model_ref(self) -> ModelRef | None:
+        """The model as section headers name it."""
+        if self.model is None:
+            return None
+        return ModelRef(self.model.sha256, self.model.name, self.model.size, self.model.arithmetic)
+
+    def manifest_entry(self) -> dict[str, Any]:
+        """The model as the manifest names it."""
+        if self.model is None:
+            return {}
+        return {
+            "name": self.model.name,
+            "sha256": self.model.sha256.hex(),
+            "tokenizer_sha256": self.model.tokenizer_sha256.hex(),
+            "origin": self.model.origin,
+            "size": self.model.size,
+            "arithmetic": self.model.arithmetic,
+            "embedded": False,
+            "known_answer": self.model.known_answer.hex(),
+        }
