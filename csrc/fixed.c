@@ -20,12 +20,6 @@ uint32_t fixed_rsqrt(uint64_t x, int32_t *exponent) {
     return r > ((uint64_t)1 << 31) ? (uint32_t)1 << 31 : (uint32_t)r;
 }
 
-int32_t fixed_sigmoid(int32_t x) {
-    const int32_t t = clamp32(x, 16383) + 16384;
-    const int32_t i = t >> 6, f = t & 63;
-    return (SIGMOID[i] * (64 - f) + SIGMOID[i + 1] * f + 32) >> 6;
-}
-
 static int32_t sine_of(uint32_t phase) {
     const uint32_t i = phase >> 22;
     const int32_t f = (int32_t)((phase >> 12) & 1023);
@@ -76,5 +70,5 @@ void fixed_reciprocal(uint32_t absmax, uint32_t *shift, int32_t *reciprocal) {
 
 uint32_t zllm_rsqrt(uint64_t x, int32_t *exponent) { return fixed_rsqrt(x ? x : 1, exponent); }
 uint32_t zllm_exp2(uint32_t d) { return exp2_15(d); }
-int32_t zllm_sigmoid(int32_t x) { return fixed_sigmoid(x); }
+int32_t zllm_sigmoid(int32_t x) { return sigmoid16((int16_t)clamp32(x, 32767)); }
 void zllm_sincos(uint32_t phase, int32_t *sine, int32_t *cosine) { fixed_sincos(phase, sine, cosine); }

@@ -11,17 +11,45 @@ static inline uint32_t bit_length32(uint32_t x) { return x ? 32u - (uint32_t)__b
 
 static inline int32_t clamp32(int32_t x, int32_t limit) { return x > limit ? limit : x < -limit ? -limit : x; }
 
-/* v >> s for |v| <= 2^62, s <= 62, rounding towards minus infinity, without relying on what C says of negative values:
- * adding 2^62 first makes it non-negative, and 2^62 is a multiple of 2^s. */
+/* v >> s for |v| <= 2^62, s <= 62, rounding towards minus infinity. Shifting a negative number to the right is the
+ * compiler's choice in C, and all choose this; but without a vector instruction for 64 bits they do it one by one. So
+ * add 2^62 first, which makes it non-negative and is a multiple of 2^s. */
+_Static_assert((-3 >> 1) == -2, "signed numbers are shifted arithmetically");
 static inline int64_t shift_right(int64_t v, uint32_t s) {
     const uint64_t bias = (uint64_t)1 << 62;
     return (int64_t)(((uint64_t)v + bias) >> s) - (int64_t)(bias >> s);
 }
 
 /* The same for |v| < 2^30, s <= 30. */
-static inline int32_t shift_right32(int32_t v, uint32_t s) {
-    const uint32_t bias = (uint32_t)1 << 30;
-    return (int32_t)(((uint32_t)v + bias) >> s) - (int32_t)(bias >> s);
+static inline int32_t shift_right32(int32_t v, uint32_t s) { return v >> s; }
+
+/* a * b / 2^15, rounded: pmulhrsw and sqrdmulh have it, and compilers know these by this form. Never both -2^15. */
+static inline int16_t multiply15(int16_t a, int16_t b) { return (int16_t)((a * b + 16384) >> 15); }
+
+/* 1 / (1 + 2^(-|x| log2(e) / 2^10)) in 2^-15, in 16 bits; |x| counts up to 8191 (8 - 2^-10), where it is 1 - 2^-11.
+ *   z = |x| log2(e) / 2^14 = 4 |x| * 23637 / 2^15, below 0.7214;
+ *   t = 2^-z = 1 - z (22710 - z (7793 - 1514 z)) (all in 2^-15; the fit is good to 5e-5), and four squares make 2^-16z;
+ *   1 / (1 + t) = 2 / (3 + (2 t - 1)), a polynomial of degree 5 in 2 t - 1 (good to 2e-5 of 1).
+ * Both are Chebyshev fits with rounded coefficients. The whole is within 2.2e-4 of the sigmoid. */
+static inline int16_t sigmoid16(int16_t x) {
+    const int16_t positive = (int16_t)(x < 0 ? -x : x), near = positive > 8191 ? 8191 : positive;
+    const int16_t z = multiply15((int16_t)(4 * near), 23637);
+    int16_t t = multiply15(z, 1514);
+    t = multiply15(z, (int16_t)(t - 7793));
+    t = multiply15(z, (int16_t)(t + 22710));
+    t = (int16_t)(32767 - t);
+    t = multiply15(t, t);
+    t = multiply15(t, t);
+    t = multiply15(t, t);
+    t = multiply15(t, t);
+    const int16_t c = (int16_t)(2 * t - 32767);
+    int16_t w = multiply15(c, -110);
+    w = multiply15(c, (int16_t)(w + 321));
+    w = multiply15(c, (int16_t)(w - 798));
+    w = multiply15(c, (int16_t)(w + 2407));
+    w = multiply15(c, (int16_t)(w - 7283));
+    w = (int16_t)(w + 21845);
+    return (int16_t)(x < 0 ? 32767 - w + 1 : w);
 }
 
 /* 2^(-d / 2^16) in 2^-15 for d >= 0: a cubic in the fraction's upper 15 bits, shifted by the integer part.
@@ -52,7 +80,6 @@ typedef struct {
 
 /* 1 / 2^exponent * result = 1 / sqrt(x), x > 0; result in [2^30, 2^31]. */
 uint32_t fixed_rsqrt(uint64_t x, int32_t *exponent);
-int32_t fixed_sigmoid(int32_t x);
 void fixed_sincos(uint32_t phase, int32_t *sine, int32_t *cosine);
 /* sqrt(n / squares): what a normalised row's q is to be multiplied by. */
 scale_t fixed_norm_scale(uint32_t n, uint32_t squares);

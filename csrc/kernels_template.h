@@ -1,5 +1,9 @@
 /* The elementwise primitives, included once per instruction set: the same C, compiled with other target attributes.
- * Define NAME(f) and TARGET before including. Loops are plain so that the compiler vectorises them. */
+ * Define NAME and TARGET before including, and SHIFT64 where signed 64-bit numbers are shifted by one instruction. Loops
+ * are plain so that the compiler vectorises them. */
+#ifndef SHIFT64
+#define SHIFT64 shift_right
+#endif
 
 TARGET static uint32_t NAME(absmax)(const int32_t *x, uint32_t n) {
     int32_t m = 0;
@@ -15,7 +19,7 @@ TARGET static void NAME(quantise)(const int32_t *restrict x, uint32_t n, uint32_
     int32_t s = 0, ss = 0;
     for (uint32_t i = 0; i < n; i++) {
         const int64_t y = (int64_t)(int32_t)((uint32_t)x[i] << shift);
-        const int32_t v = (int32_t)shift_right(y * reciprocal + ((int64_t)1 << 53), 54);
+        const int32_t v = (int32_t)SHIFT64(y * reciprocal + ((int64_t)1 << 53), 54);
         q[i] = (int8_t)v;
         s += v;
         ss += v * v;
@@ -29,7 +33,7 @@ TARGET static void NAME(dequantise)(const int32_t *restrict acc, const int16_t *
     const int64_t half = (int64_t)1 << (shift - 1);
     for (uint32_t i = 0; i < n; i++) {
         const int32_t m = (int32_t)(((uint32_t)scale[i] * mantissa) >> 15);
-        out[i] = (int32_t)shift_right((int64_t)acc[i] * (int64_t)m + half, shift);
+        out[i] = (int32_t)SHIFT64((int64_t)acc[i] * (int64_t)m + half, shift);
     }
 }
 
@@ -41,16 +45,37 @@ TARGET static void NAME(add)(int32_t *restrict x, const int32_t *restrict y, uin
     }
 }
 
+/* sigmoid16 of fixed.h in vectors of 16-bit numbers, where the kernel defines them (V16): compilers do not find the
+ * rounding multiplication by themselves. */
+#ifdef V16
+TARGET static inline V16 NAME(sigmoid)(V16 x) {
+    const V16 z = V16_MULTIPLY(V16_SHIFT_LEFT(V16_MIN(V16_ABS(x), V16_SET(8191)), 2), V16_SET(23637));
+    V16 t = V16_ADD(V16_MULTIPLY(z, V16_SET(1514)), V16_SET(-7793));
+    t = V16_ADD(V16_MULTIPLY(z, t), V16_SET(22710));
+    t = V16_SUB(V16_SET(32767), V16_MULTIPLY(z, t));
+    for (int i = 0; i < 4; i++) t = V16_MULTIPLY(t, t);
+    const V16 c = V16_SUB(V16_ADD(t, t), V16_SET(32767)); /* wraps twice, to what it is without */
+    V16 w = V16_ADD(V16_MULTIPLY(c, V16_SET(-110)), V16_SET(321));
+    w = V16_ADD(V16_MULTIPLY(c, w), V16_SET(-798));
+    w = V16_ADD(V16_MULTIPLY(c, w), V16_SET(2407));
+    w = V16_ADD(V16_MULTIPLY(c, w), V16_SET(-7283));
+    w = V16_ADD(V16_MULTIPLY(c, w), V16_SET(21845));
+    return V16_IF_NEGATIVE(x, V16_SUB(V16_SET(-32768), w), w); /* 32768 - w modulo 2^16 */
+}
+#endif
+
 TARGET static void NAME(gate)(const int32_t *restrict gate, const int32_t *restrict up, uint32_t n,
                               int32_t *restrict out) {
-    for (uint32_t i = 0; i < n; i++) {
-        const int32_t g = clamp32(gate[i], 32767), u = clamp32(up[i], 32767);
-        const int32_t t = clamp32(g, 16383) + 16384;
-        const int32_t k = t >> 6, f = t & 63;
-        const int32_t s = (SIGMOID[k] * (64 - f) + SIGMOID[k + 1] * f + 32) >> 6;
-        /* The bias makes the shifted value non-negative: 2^31 > 32767 * 32768 + 2^30. */
-        const int32_t a = (int32_t)(((uint32_t)(g * s + 16384) + ((uint32_t)1 << 30)) >> 15) - (1 << 15);
-        out[i] = a * u;
+    uint32_t i = 0;
+#ifdef V16
+    for (; i + V16_LANES <= n; i += V16_LANES) {
+        const V16 g = V16_CLAMP(gate + i), u = V16_CLAMP(up + i);
+        V16_PRODUCTS(V16_MULTIPLY(g, NAME(sigmoid)(g)), u, out + i);
+    }
+#endif
+    for (; i < n; i++) {
+        const int16_t g = (int16_t)clamp32(gate[i], 32767), u = (int16_t)clamp32(up[i], 32767);
+        out[i] = multiply15(g, sigmoid16(g)) * u;
     }
 }
 
@@ -73,7 +98,7 @@ TARGET static void NAME(weigh)(const uint16_t *restrict e, const int16_t *restri
 
 TARGET static void NAME(divide)(const int32_t *restrict acc, uint32_t n, int32_t reciprocal, int32_t *restrict out) {
     for (uint32_t i = 0; i < n; i++)
-        out[i] = (int32_t)shift_right((int64_t)acc[i] * (int64_t)reciprocal + (1 << 18), 19);
+        out[i] = (int32_t)SHIFT64((int64_t)acc[i] * (int64_t)reciprocal + (1 << 18), 19);
 }
 
 TARGET static void NAME(weights)(const int32_t *restrict logits, uint32_t n, uint32_t *restrict w) {
@@ -83,14 +108,14 @@ TARGET static void NAME(weights)(const int32_t *restrict logits, uint32_t n, uin
 }
 
 /* Values have 14 bits and sines 15: every sum stays below 2^30. */
-TARGET static void NAME(rotate)(int32_t *restrict head, uint32_t half, const int32_t *restrict sincos, int32_t excess) {
+TARGET static void NAME(rotate)(int32_t *head, uint32_t half, const int32_t *restrict sincos, int32_t excess) {
     const uint32_t right = excess > 0 ? (uint32_t)excess : 0u, left = excess < 0 ? (uint32_t)-excess : 0u;
+    int32_t *restrict low = head, *restrict high = head + half;
+    const int32_t *restrict sines = sincos, *restrict cosines = sincos + half;
     for (uint32_t i = 0; i < half; i++) {
-        const int32_t a = shift_right32(head[i], right) * (1 << left);
-        const int32_t b = shift_right32(head[half + i], right) * (1 << left);
-        const int32_t s = sincos[i], c = sincos[half + i];
-        head[i] = shift_right32(a * c - b * s + 16384, 15);
-        head[half + i] = shift_right32(b * c + a * s + 16384, 15);
+        const int32_t a = shift_right32(low[i], right) * (1 << left), b = shift_right32(high[i], right) * (1 << left);
+        low[i] = shift_right32(a * cosines[i] - b * sines[i] + 16384, 15);
+        high[i] = shift_right32(b * cosines[i] + a * sines[i] + 16384, 15);
     }
 }
 

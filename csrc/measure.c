@@ -6,8 +6,9 @@
 
 #include "fixed.h"
 #include "kernels.h"
+#include "stages.h"
 
-static uint64_t now(void) {
+uint64_t stages_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
@@ -28,9 +29,9 @@ zllm_result zllm_kernel_time(const char *name, uint32_t rows, uint32_t cols, uin
         memset(act, 1, (size_t)batch * cols);
         *nanoseconds = UINT64_MAX;
         for (uint32_t i = 0; i < repeats; i++) {
-            const uint64_t start = now();
+            const uint64_t start = stages_now();
             k->matmul(packed, rows, cols, act, cols, sums, batch, acc, rows);
-            const uint64_t took = now() - start;
+            const uint64_t took = stages_now() - start;
             if (took < *nanoseconds) *nanoseconds = took;
         }
     }

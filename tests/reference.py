@@ -25,7 +25,6 @@ def _nearest(x: Decimal) -> int:
 
 
 SINE = [max(-32767, min(32767, _nearest(_sine(2 * _PI * i / 1024) * 32768))) for i in range(1025)]
-SIGMOID = [_nearest(32768 / (1 + (Decimal(256 - i) / 16).exp())) for i in range(513)]
 RSQRT = {i: 16 * math.isqrt(2**61 // (2 * i + 1)) for i in range(64, 256)}
 
 Scale = tuple[int, int]
@@ -61,9 +60,20 @@ def weight(d: int) -> int:
 
 
 def sigmoid(x: int) -> int:
-    t = clamp(x, 16383) + 16384
-    i, f = t >> 6, t & 63
-    return (SIGMOID[i] * (64 - f) + SIGMOID[i + 1] * f + 32) >> 6
+    x = clamp(x, 32767)
+    z = half_up(4 * min(abs(x), 8191) * 23637)
+    t = 32767 - half_up(z * (22710 + half_up(z * (half_up(z * 1514) - 7793))))
+    for _ in range(4):
+        t = half_up(t * t)
+    c = 2 * t - 32767
+    w = -110
+    for coefficient in (321, -798, 2407, -7283, 21845):
+        w = coefficient + half_up(c * w)
+    return 32768 - w if x < 0 else w
+
+
+def half_up(product: int) -> int:
+    return (product + 2**14) >> 15
 
 
 def sine(phase: int) -> int:

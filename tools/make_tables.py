@@ -31,11 +31,6 @@ def sine_table() -> list[int]:
     return [max(-32767, min(32767, nearest(sine(2 * PI * i / 1024) * 32768))) for i in range(1025)]
 
 
-def sigmoid_table() -> list[int]:
-    """1 / (1 + e^-x) in 2^-15 at x = (i - 256) / 16, 0 <= i <= 512."""
-    return [nearest(32768 / (1 + (-(Decimal(i - 256) / 16)).exp())) for i in range(513)]
-
-
 def rsqrt_table() -> list[int]:
     """floor(sqrt(2^61 / (2 i + 1))) * 16 for 64 <= i < 256: 2^46 / sqrt(y) in the middle of i * 2^24 <= y."""
     return [int((Decimal(2**61) / (2 * i + 1)).sqrt()) * 16 for i in range(64, 256)]
@@ -52,5 +47,4 @@ def show(name: str, kind: str, values: list[int]) -> None:
 if __name__ == "__main__":
     print("/* Made by tools/make_tables.py; docs/arithmetic.md defines every entry. */\n#include <stdint.h>\n")
     show("SINE", "int16_t", sine_table())
-    show("SIGMOID", "int32_t", sigmoid_table())
     show("RSQRT", "uint32_t", rsqrt_table())

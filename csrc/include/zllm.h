@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 /* Raised whenever any integer on the coding path changes. */
-#define ZLLM_ARITHMETIC_VERSION 1
+#define ZLLM_ARITHMETIC_VERSION 2
 
 typedef enum {
     ZLLM_OK = 0,

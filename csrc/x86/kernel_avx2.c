@@ -14,6 +14,33 @@
 
 #define NAME(f) avx2_##f
 #define TARGET __attribute__((target("avx2,bmi2")))
+
+#define V16 __m256i
+#define V16_LANES 16u
+#define V16_SET(x) _mm256_set1_epi16(x)
+#define V16_ADD(a, b) _mm256_add_epi16(a, b)
+#define V16_SUB(a, b) _mm256_sub_epi16(a, b)
+#define V16_MIN(a, b) _mm256_min_epi16(a, b)
+#define V16_ABS(a) _mm256_abs_epi16(a)
+#define V16_SHIFT_LEFT(a, s) _mm256_slli_epi16(a, s)
+#define V16_MULTIPLY(a, b) _mm256_mulhrs_epi16(a, b)
+#define V16_IF_NEGATIVE(x, a, b) _mm256_blendv_epi8(b, a, _mm256_srai_epi16(x, 15))
+#define V16_CLAMP(p) avx2_clamp(p)
+#define V16_PRODUCTS(a, b, p) avx2_products(a, b, p)
+
+/* Packing takes 4 of each operand in turn, and unpacking undoes it: the order in between does not matter. */
+TARGET static inline __m256i avx2_clamp(const int32_t *p) {
+    return _mm256_max_epi16(_mm256_packs_epi32(_mm256_loadu_si256((const __m256i *)p),
+                                               _mm256_loadu_si256((const __m256i *)(p + 8))),
+                            _mm256_set1_epi16(-32767));
+}
+
+TARGET static inline void avx2_products(__m256i a, __m256i b, int32_t *p) {
+    const __m256i low = _mm256_mullo_epi16(a, b), high = _mm256_mulhi_epi16(a, b);
+    _mm256_storeu_si256((__m256i *)p, _mm256_unpacklo_epi16(low, high));
+    _mm256_storeu_si256((__m256i *)(p + 8), _mm256_unpackhi_epi16(low, high));
+}
+
 #include "../kernels_template.h"
 
 static int avx2_supported(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"); }
@@ -84,27 +111,58 @@ TARGET static void avx2_matmul(const int8_t *packed, uint32_t rows, uint32_t col
     }
 }
 
-static void avx2_value_row(const int8_t *v, uint32_t slot, uint32_t dim, int8_t *cache) {
-    int8_t *p = cache + (size_t)(slot / 2) * 2 * dim + slot % 2;
-    for (uint32_t d = 0; d < dim; d++) p[(size_t)d * 2] = v[d];
+/* A slot's byte is the lower or the upper one of 16 bits; the other one stays. */
+TARGET static void avx2_value_row(const int8_t *v, uint32_t slot, uint32_t dim, int8_t *cache) {
+    int8_t *p = cache + (size_t)(slot / 2) * 2 * dim;
+    const __m256i low = _mm256_set1_epi16(0xff), mine = slot % 2 ? _mm256_slli_epi16(low, 8) : low;
+    for (uint32_t d = 0; d < dim; d += 16) {
+        __m256i *pair = (__m256i *)(p + (size_t)d * 2);
+        __m256i wide = load_wide(v + d);
+        if (slot % 2) wide = _mm256_slli_epi16(wide, 8);
+        _mm256_storeu_si256(pair, _mm256_blendv_epi8(_mm256_loadu_si256(pair), wide, mine));
+    }
 }
+
+/* R rows of weights and 16 dimensions: a pair of slots is widened once for all rows. */
+#define AVX2_VALUES(R)                                                                                                \
+    TARGET static void avx2_values##R(const int8_t *v, uint32_t slots, uint32_t dim, const int16_t *w, size_t stride, \
+                                      int32_t *acc) {                                                                 \
+        __m256i s[R][2];                                                                                              \
+        for (int r = 0; r < R; r++) s[r][0] = s[r][1] = _mm256_setzero_si256();                                       \
+        for (uint32_t t = 0; t < slots; t += 2, v += (size_t)2 * dim) {                                               \
+            const __m256i v0 = load_wide(v), v1 = load_wide(v + 16);                                                  \
+            for (int r = 0; r < R; r++) {                                                                             \
+                int32_t both;                                                                                         \
+                memcpy(&both, w + r * stride + t, sizeof both);                                                       \
+                const __m256i a = _mm256_set1_epi32(both);                                                            \
+                s[r][0] = _mm256_add_epi32(s[r][0], _mm256_madd_epi16(v0, a));                                        \
+                s[r][1] = _mm256_add_epi32(s[r][1], _mm256_madd_epi16(v1, a));                                        \
+            }                                                                                                         \
+        }                                                                                                             \
+        for (int r = 0; r < R; r++) {                                                                                 \
+            _mm256_storeu_si256((__m256i *)(acc + (size_t)r * dim), s[r][0]);                                         \
+            _mm256_storeu_si256((__m256i *)(acc + (size_t)r * dim + 8), s[r][1]);                                     \
+        }                                                                                                             \
+    }
+
+AVX2_VALUES(1)
+AVX2_VALUES(3)
+AVX2_VALUES(4)
 
 TARGET static void avx2_weigh_values(const int8_t *cache, uint32_t slots, uint32_t dim, const int16_t *w,
                                      size_t stride, uint32_t heads, int32_t *acc) {
-    for (uint32_t h = 0; h < heads; h++)
-        for (uint32_t d = 0; d < dim; d += 32) {
-            __m256i s[4];
-            for (int k = 0; k < 4; k++) s[k] = _mm256_setzero_si256();
-            for (uint32_t t = 0; t < slots; t += 2) {
-                int32_t both;
-                memcpy(&both, w + h * stride + t, sizeof both);
-                const __m256i a = _mm256_set1_epi32(both);
-                const int8_t *v = cache + ((size_t)t / 2 * dim + d) * 2;
-                for (int k = 0; k < 4; k++)
-                    s[k] = _mm256_add_epi32(s[k], _mm256_madd_epi16(load_wide(v + 16 * k), a));
-            }
-            for (int k = 0; k < 4; k++) _mm256_storeu_si256((__m256i *)(acc + (size_t)h * dim + d + 8 * k), s[k]);
+    for (uint32_t d = 0; d < dim; d += 16) {
+        const int8_t *v = cache + (size_t)d * 2;
+        for (uint32_t h = 0; h < heads;) {
+            const uint32_t left = heads - h, n = left >= 4 ? 4 : left == 3 ? 3 : 1;
+            const int16_t *weights = w + h * stride;
+            int32_t *out = acc + (size_t)h * dim + d;
+            if (n == 4) avx2_values4(v, slots, dim, weights, stride, out);
+            else if (n == 3) avx2_values3(v, slots, dim, weights, stride, out);
+            else avx2_values1(v, slots, dim, weights, stride, out);
+            h += n;
         }
+    }
 }
 
 const zllm_kernel zllm_kernel_avx2 = KERNEL_TABLE("avx2");

@@ -15,6 +15,33 @@
 
 #define NAME(f) avx512vnni_##f
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,bmi2")))
+#define SHIFT64(v, s) ((v) >> (s))
+
+#define V16 __m512i
+#define V16_LANES 32u
+#define V16_SET(x) _mm512_set1_epi16(x)
+#define V16_ADD(a, b) _mm512_add_epi16(a, b)
+#define V16_SUB(a, b) _mm512_sub_epi16(a, b)
+#define V16_MIN(a, b) _mm512_min_epi16(a, b)
+#define V16_ABS(a) _mm512_abs_epi16(a)
+#define V16_SHIFT_LEFT(a, s) _mm512_slli_epi16(a, s)
+#define V16_MULTIPLY(a, b) _mm512_mulhrs_epi16(a, b)
+#define V16_IF_NEGATIVE(x, a, b) _mm512_mask_mov_epi16(b, _mm512_movepi16_mask(x), a)
+#define V16_CLAMP(p) avx512vnni_clamp(p)
+#define V16_PRODUCTS(a, b, p) avx512vnni_products(a, b, p)
+
+/* Packing takes 4 of each operand in turn, and unpacking undoes it: the order in between does not matter. */
+TARGET static inline __m512i avx512vnni_clamp(const int32_t *p) {
+    return _mm512_max_epi16(_mm512_packs_epi32(_mm512_loadu_si512(p), _mm512_loadu_si512(p + 16)),
+                            _mm512_set1_epi16(-32767));
+}
+
+TARGET static inline void avx512vnni_products(__m512i a, __m512i b, int32_t *p) {
+    const __m512i low = _mm512_mullo_epi16(a, b), high = _mm512_mulhi_epi16(a, b);
+    _mm512_storeu_si512(p, _mm512_unpacklo_epi16(low, high));
+    _mm512_storeu_si512(p + 16, _mm512_unpackhi_epi16(low, high));
+}
+
 #include "../kernels_template.h"
 
 static int avx512vnni_supported(void) {
@@ -24,9 +51,13 @@ static int avx512vnni_supported(void) {
 }
 
 static void avx512vnni_pack_row(const int8_t *w, uint32_t row, uint32_t cols, int8_t *packed) {
-    uint8_t *p = (uint8_t *)packed + (size_t)(row / 16) * 16 * cols + (row % 16) * 4;
-    for (uint32_t i = 0; i < cols; i += 4)
-        for (uint32_t k = 0; k < 4; k++) p[(size_t)i * 16 + k] = (uint8_t)(w[i + k] + 128);
+    int8_t *p = packed + (size_t)(row / 16) * 16 * cols + (row % 16) * 4;
+    for (uint32_t i = 0; i < cols; i += 4) {
+        uint32_t four;
+        memcpy(&four, w + i, sizeof four);
+        four ^= 0x80808080u; /* w + 128 in each byte */
+        memcpy(p + (size_t)i * 16, &four, sizeof four);
+    }
 }
 
 static void avx512vnni_pack(const int8_t *w, uint32_t rows, uint32_t cols, int8_t *packed) {
@@ -57,7 +88,24 @@ static void avx512vnni_pack(const int8_t *w, uint32_t rows, uint32_t cols, int8_
         }                                                                                                             \
     }
 
-VNNI_BLOCK(1)
+/* One row of activations: four chains of sums instead of two, and as many streams of weights. */
+TARGET static void vnni_single(const int8_t *w, uint32_t cols, const int8_t *act, int32_t act_sum, int32_t *acc) {
+    __m512i s[4];
+    for (int k = 0; k < 4; k++) s[k] = k < 2 ? _mm512_set1_epi32(-128 * act_sum) : _mm512_setzero_si512();
+    for (uint32_t i = 0; i < cols; i += 8) {
+        int32_t four[2];
+        memcpy(four, act + i, sizeof four);
+        const __m512i a0 = _mm512_set1_epi32(four[0]), a1 = _mm512_set1_epi32(four[1]);
+        const int8_t *p = w + (size_t)i * 16, *q = w + ((size_t)cols + i) * 16;
+        s[0] = _mm512_dpbusd_epi32(s[0], _mm512_loadu_si512(p), a0);
+        s[1] = _mm512_dpbusd_epi32(s[1], _mm512_loadu_si512(q), a0);
+        s[2] = _mm512_dpbusd_epi32(s[2], _mm512_loadu_si512(p + 64), a1);
+        s[3] = _mm512_dpbusd_epi32(s[3], _mm512_loadu_si512(q + 64), a1);
+    }
+    _mm512_storeu_si512(acc, _mm512_add_epi32(s[0], s[2]));
+    _mm512_storeu_si512(acc + 16, _mm512_add_epi32(s[1], s[3]));
+}
+
 VNNI_BLOCK(2)
 VNNI_BLOCK(4)
 VNNI_BLOCK(8)
@@ -79,33 +127,64 @@ TARGET static void avx512vnni_matmul(const int8_t *packed, uint32_t rows, uint32
             r += 2;
         }
         if (r < batch)
-            vnni_block1(w, cols, act + r * act_stride, act_stride, act_sum + r, acc + r * acc_stride + j, acc_stride);
+            vnni_single(w, cols, act + r * act_stride, act_sum[r], acc + r * acc_stride + j);
     }
 }
 
-static void avx512vnni_value_row(const int8_t *v, uint32_t slot, uint32_t dim, int8_t *cache) {
-    int8_t *p = cache + (size_t)(slot / 2) * 2 * dim + slot % 2;
-    for (uint32_t d = 0; d < dim; d++) p[(size_t)d * 2] = v[d];
+/* A slot's byte is the lower or the upper one of 16 bits; the other one stays. */
+TARGET static void avx512vnni_value_row(const int8_t *v, uint32_t slot, uint32_t dim, int8_t *cache) {
+    int8_t *p = cache + (size_t)(slot / 2) * 2 * dim;
+    const __mmask64 mine = slot % 2 ? 0xaaaaaaaaaaaaaaaau : 0x5555555555555555u;
+    for (uint32_t d = 0; d < dim; d += 32) {
+        __m512i wide = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(v + d)));
+        if (slot % 2) wide = _mm512_slli_epi16(wide, 8);
+        _mm512_mask_storeu_epi8(p + (size_t)d * 2, mine, wide);
+    }
 }
+
+/* R rows of weights and 32 dimensions: a pair of slots is widened once for all rows. */
+#define VNNI_VALUES(R)                                                                                                \
+    TARGET static void vnni_values##R(const int8_t *v, uint32_t slots, uint32_t dim, const int16_t *w, size_t stride, \
+                                      int32_t *acc) {                                                                 \
+        __m512i s[R][2];                                                                                              \
+        for (int r = 0; r < R; r++) s[r][0] = s[r][1] = _mm512_setzero_si512();                                       \
+        for (uint32_t t = 0; t < slots; t += 2, v += (size_t)2 * dim) {                                               \
+            const __m512i v0 = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)v));                          \
+            const __m512i v1 = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(v + 32)));                   \
+            for (int r = 0; r < R; r++) {                                                                             \
+                int32_t both;                                                                                         \
+                memcpy(&both, w + r * stride + t, sizeof both);                                                       \
+                const __m512i a = _mm512_set1_epi32(both);                                                            \
+                s[r][0] = _mm512_dpwssd_epi32(s[r][0], v0, a);                                                        \
+                s[r][1] = _mm512_dpwssd_epi32(s[r][1], v1, a);                                                        \
+            }                                                                                                         \
+        }                                                                                                             \
+        for (int r = 0; r < R; r++) {                                                                                 \
+            _mm512_storeu_si512(acc + (size_t)r * dim, s[r][0]);                                                      \
+            _mm512_storeu_si512(acc + (size_t)r * dim + 16, s[r][1]);                                                 \
+        }                                                                                                             \
+    }
+
+VNNI_VALUES(1)
+VNNI_VALUES(3)
+VNNI_VALUES(4)
+VNNI_VALUES(8)
 
 TARGET static void avx512vnni_weigh_values(const int8_t *cache, uint32_t slots, uint32_t dim, const int16_t *w,
                                            size_t stride, uint32_t heads, int32_t *acc) {
-    for (uint32_t h = 0; h < heads; h++)
-        for (uint32_t d = 0; d < dim; d += 32) {
-            __m512i s0 = _mm512_setzero_si512(), s1 = s0;
-            for (uint32_t t = 0; t < slots; t += 2) {
-                int32_t both;
-                memcpy(&both, w + h * stride + t, sizeof both);
-                const __m512i a = _mm512_set1_epi32(both);
-                const int8_t *v = cache + ((size_t)t / 2 * dim + d) * 2;
-                const __m512i v0 = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)v));
-                const __m512i v1 = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(v + 32)));
-                s0 = _mm512_dpwssd_epi32(s0, v0, a);
-                s1 = _mm512_dpwssd_epi32(s1, v1, a);
-            }
-            _mm512_storeu_si512(acc + (size_t)h * dim + d, s0);
-            _mm512_storeu_si512(acc + (size_t)h * dim + d + 16, s1);
+    for (uint32_t d = 0; d < dim; d += 32) {
+        const int8_t *v = cache + (size_t)d * 2;
+        for (uint32_t h = 0; h < heads;) {
+            const uint32_t left = heads - h, n = left >= 8 ? 8 : left >= 4 ? 4 : left == 3 ? 3 : 1;
+            const int16_t *weights = w + h * stride;
+            int32_t *out = acc + (size_t)h * dim + d;
+            if (n == 8) vnni_values8(v, slots, dim, weights, stride, out);
+            else if (n == 4) vnni_values4(v, slots, dim, weights, stride, out);
+            else if (n == 3) vnni_values3(v, slots, dim, weights, stride, out);
+            else vnni_values1(v, slots, dim, weights, stride, out);
+            h += n;
         }
+    }
 }
 
 const zllm_kernel zllm_kernel_avx512vnni = KERNEL_TABLE("avx512vnni");

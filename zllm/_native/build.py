@@ -11,7 +11,9 @@ from cffi import FFI
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [
+    "csrc/attention.c",
     "csrc/dispatch.c",
+    "csrc/distribution.c",
     "csrc/fixed.c",
     "csrc/kernel_generic.c",
     "csrc/measure.c",
@@ -20,6 +22,7 @@ SOURCES = [
     "csrc/stream.c",
     "csrc/transformer.c",
     "csrc/trie.c",
+    "csrc/workspace.c",
     "csrc/x86/kernel_avx2.c",
     "csrc/x86/kernel_avx512vnni.c",
 ]

@@ -1,0 +1,34 @@
+/* Integer weights over the vocabulary, their prefix sums, and a token's walk through the byte trie by them
+ * (docs/arithmetic.md, section 5). */
+#ifndef ZLLM_DISTRIBUTION_H
+#define ZLLM_DISTRIBUTION_H
+
+#include "model.h"
+#include "rangecoder.h"
+
+#define SUM_BLOCK 64u /* tokens whose weights are summed in 32 bits */
+
+typedef struct {
+    uint64_t *base;   /* [vocab / SUM_BLOCK + 1]: sum of the weights before a block */
+    uint32_t *weight; /* [vocab], and zeros to a whole block */
+    uint32_t vocab;
+} distribution_t;
+
+/* 0 when out of memory; free it all the same. */
+int distribution_new(distribution_t *d, uint32_t vocab);
+void distribution_free(distribution_t *d);
+void distribution_set(distribution_t *d, const zllm_kernel *k, const int32_t *logits);
+
+/* Sum of the weights of all tokens before `token`, which may be `vocab`. A walk asks for a dozen of them, most in one
+ * block: adding them up on the way is cheaper than keeping every one. */
+static inline uint64_t sum_below(const distribution_t *d, uint32_t token) {
+    const uint32_t *weight = d->weight + token / SUM_BLOCK * SUM_BLOCK;
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < token % SUM_BLOCK; i++) sum += weight[i];
+    return d->base[token / SUM_BLOCK] + sum;
+}
+
+void token_encode(const zllm_model *m, const distribution_t *d, encoder_t *e, uint32_t token);
+uint32_t token_decode(const zllm_model *m, const distribution_t *d, decoder_t *r);
+
+#endif

@@ -1,0 +1,130 @@
+#include "workspace.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static uint32_t max_of(uint32_t a, uint32_t b) { return a > b ? a : b; }
+
+/* Room for a window and a step's tokens, after dropping to a multiple of CACHE_UNIT. */
+static uint32_t capacity_of(const zllm_config *c) { return c->window + ZLLM_BULK + CACHE_UNIT; }
+
+static size_t scale_count(const zllm_config *c) { return (size_t)c->layers * c->kv_heads * capacity_of(c); }
+static size_t cache_size(const zllm_config *c) { return scale_count(c) * c->head_dim; }
+
+size_t lane_memory(const zllm_model *m) {
+    return sizeof(lane_t) + 2 * cache_size(&m->config) + 4 * scale_count(&m->config);
+}
+
+static void *aligned(size_t size) { return aligned_alloc(64, (size + 63) / 64 * 64); }
+
+static int lane_new(lane_t *lane, const zllm_config *c) {
+    lane->keys = aligned(cache_size(c));
+    lane->values = aligned(cache_size(c));
+    lane->key_scale = calloc(scale_count(c), sizeof(int16_t));
+    lane->value_scale = calloc(scale_count(c), sizeof(int16_t));
+    if (!lane->keys || !lane->values || !lane->key_scale || !lane->value_scale) return 0;
+    /* Slots not yet written are read by whole vectors and then ignored; give them a value all the same. */
+    memset(lane->keys, 0, cache_size(c));
+    memset(lane->values, 0, cache_size(c));
+    return 1;
+}
+
+void lane_reserve(workspace_t *w, lane_t *lane, uint32_t n) {
+    const zllm_config *c = &w->m->config;
+    if (lane->filled + n <= w->capacity) return;
+    /* More than the window and a unit are filled (n is at most ZLLM_BULK), so this is positive. */
+    const uint32_t drop = (lane->filled - (c->window - 1)) / CACHE_UNIT * CACHE_UNIT;
+    const uint32_t units_end = round_up(lane->filled, CACHE_UNIT);
+    for (size_t i = 0; i < (size_t)c->layers * c->kv_heads; i++) {
+        int8_t *keys = lane->keys + i * w->capacity * c->head_dim, *values = lane->values + i * w->capacity * c->head_dim;
+        int16_t *ks = lane->key_scale + i * w->capacity, *vs = lane->value_scale + i * w->capacity;
+        const size_t from = (size_t)drop * c->head_dim, size = (size_t)(units_end - drop) * c->head_dim;
+        memmove(keys, keys + from, size);
+        memmove(values, values + from, size);
+        memmove(ks, ks + drop, (lane->filled - drop) * sizeof *ks);
+        memmove(vs, vs + drop, (lane->filled - drop) * sizeof *vs);
+    }
+    lane->filled -= drop;
+}
+
+static int rows_new(rows_t *r, uint32_t count, uint32_t cols) {
+    r->stride = cols;
+    r->q = aligned((size_t)count * cols);
+    r->sum = calloc(count, sizeof *r->sum);
+    r->scale = calloc(count, sizeof *r->scale);
+    return r->q && r->sum && r->scale;
+}
+
+static void rows_free(rows_t *r) {
+    free(r->q);
+    free(r->sum);
+    free(r->scale);
+}
+
+static int allocate(workspace_t *w) {
+    const zllm_config *c = &w->m->config;
+    const size_t queries = QUERY_ROWS * (c->heads / c->kv_heads), rows = w->rows;
+    w->x = aligned(rows * c->dim * sizeof(int32_t));
+    w->qkv = aligned(rows * w->qkv_stride * sizeof(int32_t));
+    w->rope = aligned(rows * c->head_dim * sizeof(int32_t));
+    w->acc = aligned((size_t)BLOCK_ROWS * w->widest * sizeof(int32_t));
+    w->out = aligned((size_t)BLOCK_ROWS * w->widest * sizeof(int32_t));
+    w->head_acc = aligned((size_t)ZLLM_HEAD_ROWS * w->vocab_stride * sizeof(int32_t));
+    w->logits = aligned(w->vocab_stride * sizeof(int32_t));
+    w->score_acc = aligned(queries * w->capacity * sizeof(int32_t));
+    w->score = aligned(w->capacity * sizeof(int32_t));
+    w->soft = aligned(w->capacity * sizeof(uint16_t));
+    w->weight = aligned(queries * w->capacity * sizeof(int16_t));
+    w->mixed = aligned(queries * c->head_dim * sizeof(int32_t));
+    w->reciprocal = aligned(queries * sizeof(int32_t));
+    if (!w->x || !w->qkv || !w->rope || !w->acc || !w->out || !w->head_acc || !w->logits || !w->score_acc || !w->score ||
+        !w->soft || !w->weight || !w->mixed || !w->reciprocal)
+        return 0;
+    if (!rows_new(&w->block, BLOCK_ROWS, w->longest)) return 0;
+    if (!rows_new(&w->queries, QUERY_ROWS * c->heads, c->head_dim)) return 0;
+    for (uint32_t i = 0; i < w->lane_count; i++)
+        if (!lane_new(&w->lanes[i], c)) return 0;
+    return 1;
+}
+
+workspace_t *workspace_new(const zllm_model *m, uint32_t lanes, uint32_t rows, uint64_t *nanoseconds) {
+    const zllm_config *c = &m->config;
+    const uint32_t heads = c->heads * c->head_dim;
+    workspace_t *w = calloc(1, sizeof *w);
+    if (w == NULL) return NULL;
+    w->m = m;
+    w->rows = rows;
+    w->lane_count = lanes;
+    w->capacity = capacity_of(c);
+    w->qkv_stride = round_up((c->heads + 2 * c->kv_heads) * c->head_dim, ZLLM_ROW_ALIGN);
+    w->longest = max_of(max_of(c->dim, heads), c->ffn);
+    w->widest = round_up(max_of(max_of(w->qkv_stride, 2 * c->ffn), max_of(c->dim, heads)), ZLLM_ROW_ALIGN);
+    w->vocab_stride = round_up(c->vocab, ZLLM_ROW_ALIGN);
+    w->lanes = calloc(lanes, sizeof *w->lanes);
+    if (w->lanes == NULL || !allocate(w)) {
+        workspace_free(w);
+        return NULL;
+    }
+    laps_start(&w->laps, nanoseconds);
+    return w;
+}
+
+void workspace_free(workspace_t *w) {
+    if (w == NULL) return;
+    for (uint32_t i = 0; w->lanes != NULL && i < w->lane_count; i++) {
+        free(w->lanes[i].keys);
+        free(w->lanes[i].values);
+        free(w->lanes[i].key_scale);
+        free(w->lanes[i].value_scale);
+    }
+    void *all[] = {w->lanes, w->x,    w->qkv,  w->rope,   w->acc,   w->out,       w->head_acc, w->logits,
+                   w->score_acc, w->score, w->soft, w->weight, w->mixed, w->reciprocal};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+    rows_free(&w->block);
+    rows_free(&w->queries);
+    free(w);
+}
+
+laps_t *workspace_laps(workspace_t *w) { return &w->laps; }
+
+void workspace_restart(workspace_t *w, uint32_t lane) { w->lanes[lane].filled = w->lanes[lane].position = 0; }

@@ -1,0 +1,66 @@
+/* What the parts of the transformer share: scratch memory of one thread, and each lane's keys and values. */
+#ifndef ZLLM_WORKSPACE_H
+#define ZLLM_WORKSPACE_H
+
+#include "fixed.h"
+#include "transformer.h"
+
+#define BLOCK_ROWS 32u /* rows between two passes over a layer's weights: what a block needs stays in the second cache */
+#define QUERY_ROWS 16u /* tokens of one lane whose queries meet the cache together */
+#define CACHE_UNIT 32u /* slots that lie together in every kernel's layout, so that they can be moved */
+
+#define QKV_FRAC 12
+#define SCORE_FRAC 16
+
+/* Keys and values of a lane, oldest first. When the cache is full, all but the last window is dropped. */
+typedef struct {
+    int8_t *keys;         /* [layers][kv_heads] packed matrices [capacity][head_dim] */
+    int8_t *values;       /* [layers][kv_heads][capacity][head_dim], in the kernel's layout */
+    int16_t *key_scale;   /* [layers][kv_heads][capacity], 2^-18 */
+    int16_t *value_scale; /* [layers][kv_heads][capacity], 2^(v_shift - 23 - 12) */
+    uint32_t filled;
+    uint32_t position; /* of the next token in its stream */
+} lane_t;
+
+typedef struct {
+    int8_t *q;
+    size_t stride;
+    int32_t *sum;
+    scale_t *scale;
+} rows_t; /* quantised rows */
+
+struct workspace {
+    const zllm_model *m;
+    lane_t *lanes;
+    uint32_t lane_count, rows, capacity; /* capacity: slots of a lane */
+    laps_t laps;
+    int32_t *x;    /* residual [rows][dim] */
+    int32_t *qkv;  /* [rows][qkv_stride]; then the heads' outputs */
+    int32_t *rope; /* [rows][head_dim]: sines and cosines of the row's position */
+    int32_t *acc, *out; /* [BLOCK_ROWS][widest] */
+    int32_t *head_acc;  /* [ZLLM_HEAD_ROWS][vocab_stride] */
+    int32_t *logits;    /* [vocab_stride] */
+    rows_t block;       /* [BLOCK_ROWS][longest] */
+    rows_t queries;     /* [kv_heads][QUERY_ROWS][group], each [head_dim] */
+    int32_t *score_acc; /* [QUERY_ROWS][group][capacity] */
+    int32_t *score;     /* [capacity] */
+    uint16_t *soft;     /* [capacity] */
+    int16_t *weight;    /* [QUERY_ROWS][group][capacity] */
+    int32_t *mixed;     /* [QUERY_ROWS][group][head_dim] */
+    int32_t *reciprocal; /* [QUERY_ROWS][group] */
+    uint32_t widest, longest, vocab_stride, qkv_stride;
+};
+
+/* Quantise one row to int8. normalise: its scale is then that of x / rms(x), else that of x * 2^-frac. */
+scale_t quantise_row(const zllm_kernel *k, const int32_t *x, uint32_t n, int normalise, int32_t frac, int8_t *q,
+                     int32_t *sum);
+/* Sums of `cols` products to fixed point, saturating at 2^30. */
+void scale_sums(const zllm_kernel *k, const int32_t *acc, const int16_t *scale, uint32_t n, uint32_t cols,
+                uint32_t mantissa, int32_t shift, int32_t *out);
+
+/* Make room for n more tokens. */
+void lane_reserve(workspace_t *w, lane_t *lane, uint32_t n);
+/* Attention of rows [from, from + n), all of one lane, in one layer; the lane's `filled` is that before the step. */
+void attention(workspace_t *w, lane_t *lane, uint32_t l, uint32_t from, uint32_t n);
+
+#endif
