@@ -5,25 +5,28 @@
 #include "fixed.h"
 
 void distribution_set(distribution_t *d, const zllm_kernel *k, const int32_t *logits) {
+    const uint32_t blocks = d->vocab / ZLLM_SUM_BLOCK + 1;
     uint64_t total = 0;
     k->weights(logits, d->vocab, d->weight);
-    for (uint32_t start = 0; start <= d->vocab; start += SUM_BLOCK) {
-        uint32_t sum = 0;
-        d->base[start / SUM_BLOCK] = total;
-        for (uint32_t i = 0; i < SUM_BLOCK; i++) sum += d->weight[start + i];
-        total += sum;
+    k->block_sums(d->weight, blocks, d->sums);
+    for (uint32_t b = 0; b < blocks; b++) {
+        d->base[b] = total;
+        total += d->sums[b];
     }
 }
 
 int distribution_new(distribution_t *d, uint32_t vocab) {
+    const uint32_t blocks = vocab / ZLLM_SUM_BLOCK + 1;
     d->vocab = vocab;
-    d->base = calloc(vocab / SUM_BLOCK + 1, sizeof *d->base);
-    d->weight = calloc((vocab / SUM_BLOCK + 1) * SUM_BLOCK, sizeof *d->weight);
-    return d->base && d->weight;
+    d->base = calloc(blocks, sizeof *d->base);
+    d->sums = calloc(blocks, sizeof *d->sums);
+    d->weight = calloc((size_t)blocks * ZLLM_SUM_BLOCK, sizeof *d->weight);
+    return d->base && d->sums && d->weight;
 }
 
 void distribution_free(distribution_t *d) {
     free(d->base);
+    free(d->sums);
     free(d->weight);
 }
 

@@ -6,11 +6,10 @@
 #include "model.h"
 #include "rangecoder.h"
 
-#define SUM_BLOCK 64u /* tokens whose weights are summed in 32 bits */
-
 typedef struct {
-    uint64_t *base;   /* [vocab / SUM_BLOCK + 1]: sum of the weights before a block */
+    uint64_t *base;   /* [vocab / ZLLM_SUM_BLOCK + 1]: sum of the weights before a block */
     uint32_t *weight; /* [vocab], and zeros to a whole block */
+    uint32_t *sums;   /* [vocab / ZLLM_SUM_BLOCK + 1]: of each block */
     uint32_t vocab;
 } distribution_t;
 
@@ -22,10 +21,10 @@ void distribution_set(distribution_t *d, const zllm_kernel *k, const int32_t *lo
 /* Sum of the weights of all tokens before `token`, which may be `vocab`. A walk asks for a dozen of them, most in one
  * block: adding them up on the way is cheaper than keeping every one. */
 static inline uint64_t sum_below(const distribution_t *d, uint32_t token) {
-    const uint32_t *weight = d->weight + token / SUM_BLOCK * SUM_BLOCK;
+    const uint32_t *weight = d->weight + token / ZLLM_SUM_BLOCK * ZLLM_SUM_BLOCK;
     uint32_t sum = 0;
-    for (uint32_t i = 0; i < token % SUM_BLOCK; i++) sum += weight[i];
-    return d->base[token / SUM_BLOCK] + sum;
+    for (uint32_t i = 0; i < token % ZLLM_SUM_BLOCK; i++) sum += weight[i];
+    return d->base[token / ZLLM_SUM_BLOCK] + sum;
 }
 
 void token_encode(const zllm_model *m, const distribution_t *d, encoder_t *e, uint32_t token);

@@ -20,7 +20,11 @@ static inline int64_t shift_right(int64_t v, uint32_t s) {
     return (int64_t)(((uint64_t)v + bias) >> s) - (int64_t)(bias >> s);
 }
 
-/* The same for |v| < 2^30, s <= 30. */
+/* v >> s where the result is known to fit 32 bits and s <= 32 (or 8 bits and s <= 56): a shift of an unsigned number has
+ * the same lower bits, and every vector unit has it. */
+static inline int32_t low_bits(int64_t v, uint32_t s) { return (int32_t)(uint32_t)((uint64_t)v >> s); }
+
+/* The same for 32 bits. */
 static inline int32_t shift_right32(int32_t v, uint32_t s) { return v >> s; }
 
 /* a * b / 2^15, rounded: pmulhrsw and sqrdmulh have it, and compilers know these by this form. Never both -2^15. */

@@ -2,6 +2,8 @@
  * overflow within the limits model.c checks, so the order of evaluation, and with it the SIMD width, changes nothing.
  *
  * A packed matrix has its own layout in every kernel; the key cache is a packed matrix that grows by a row a token.
+ * In every layout, 32 rows (or slots of the value cache) from a multiple of 32 on are contiguous, so that a cache can
+ * be moved by as many.
  */
 #ifndef ZLLM_KERNELS_H
 #define ZLLM_KERNELS_H
@@ -10,6 +12,7 @@
 
 #define ZLLM_ROW_ALIGN 32u /* rows of a packed matrix are padded to this with zeros */
 #define ZLLM_MAX_COLS 16384u
+#define ZLLM_SUM_BLOCK 64u
 
 typedef struct {
     const char *name;
@@ -24,7 +27,8 @@ typedef struct {
                    const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride);
     /* Value cache: slot t of [slots][dim]. */
     void (*value_row)(const int8_t *v, uint32_t slot, uint32_t dim, int8_t *cache);
-    /* acc[h][d] = sum_t w[h][t] * cache[t][d], t < slots (even); w [heads][stride]. */
+    /* acc[h][d] = sum_t w[h][t] * cache[t][d], t < slots (even); w [heads][stride], none negative, at most 512 of a head
+     * not 0. */
     void (*weigh_values)(const int8_t *cache, uint32_t slots, uint32_t dim, const int16_t *w, size_t stride,
                          uint32_t heads, int32_t *acc);
 
@@ -48,6 +52,8 @@ typedef struct {
     /* Rotary position code in place on a head of 2 * half values; sincos holds half sines, then half cosines. The head is
      * first shifted right by `excess` bits (left if negative), which leaves 14. */
     void (*rotate)(int32_t *head, uint32_t half, const int32_t *sincos, int32_t excess);
+    /* sums[b] = sum of w[b * ZLLM_SUM_BLOCK ...], ZLLM_SUM_BLOCK of them, each below 2^26. */
+    void (*block_sums)(const uint32_t *w, uint32_t blocks, uint32_t *sums);
 } zllm_kernel;
 
 extern const zllm_kernel zllm_kernel_generic;
@@ -55,9 +61,18 @@ extern const zllm_kernel zllm_kernel_generic;
 #define ZLLM_X86 1
 extern const zllm_kernel zllm_kernel_avx2;
 extern const zllm_kernel zllm_kernel_avx512vnni;
+#elif defined(__aarch64__) && defined(__ARM_NEON) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define ZLLM_ARM64 1
+extern const zllm_kernel zllm_kernel_neon;
+extern const zllm_kernel zllm_kernel_neon_dotprod;
 #endif
 
 /* The kernel of that name, or the best one here for NULL. */
 zllm_result zllm_kernel_find(const char *name, const zllm_kernel **out);
+
+/* Whether every primitive gives the integers that the generic kernel gives, on vectors made from `seed`. */
+int kernel_matches(const zllm_kernel *k, uint64_t seed);
+/* ZLLM_OK if the kernel matched for seed 0, now or earlier in this process; else ZLLM_E_KERNEL_WRONG. */
+zllm_result kernel_trusted(const zllm_kernel *k);
 
 #endif

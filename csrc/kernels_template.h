@@ -1,9 +1,5 @@
 /* The elementwise primitives, included once per instruction set: the same C, compiled with other target attributes.
- * Define NAME and TARGET before including, and SHIFT64 where signed 64-bit numbers are shifted by one instruction. Loops
- * are plain so that the compiler vectorises them. */
-#ifndef SHIFT64
-#define SHIFT64 shift_right
-#endif
+ * Define NAME and TARGET before including. Loops are plain so that the compiler vectorises them. */
 
 TARGET static uint32_t NAME(absmax)(const int32_t *x, uint32_t n) {
     int32_t m = 0;
@@ -17,9 +13,13 @@ TARGET static uint32_t NAME(absmax)(const int32_t *x, uint32_t n) {
 TARGET static void NAME(quantise)(const int32_t *restrict x, uint32_t n, uint32_t shift, int32_t reciprocal,
                                   int8_t *restrict q, int32_t *sum, int32_t *squares) {
     int32_t s = 0, ss = 0;
-    for (uint32_t i = 0; i < n; i++) {
+    uint32_t i = 0;
+#ifdef QUANTISE
+    i = QUANTISE(x, n, shift, reciprocal, q, &s, &ss);
+#endif
+    for (; i < n; i++) {
         const int64_t y = (int64_t)(int32_t)((uint32_t)x[i] << shift);
-        const int32_t v = (int32_t)SHIFT64(y * reciprocal + ((int64_t)1 << 53), 54);
+        const int32_t v = (int8_t)low_bits(y * reciprocal + ((int64_t)1 << 53), 54);
         q[i] = (int8_t)v;
         s += v;
         ss += v * v;
@@ -31,9 +31,20 @@ TARGET static void NAME(quantise)(const int32_t *restrict x, uint32_t n, uint32_
 TARGET static void NAME(dequantise)(const int32_t *restrict acc, const int16_t *restrict scale, uint32_t n,
                                     uint32_t mantissa, uint32_t shift, int32_t *restrict out) {
     const int64_t half = (int64_t)1 << (shift - 1);
-    for (uint32_t i = 0; i < n; i++) {
+    if (shift > 32) {
+        for (uint32_t i = 0; i < n; i++) {
+            const int32_t m = (int32_t)(((uint32_t)scale[i] * mantissa) >> 15);
+            out[i] = (int32_t)shift_right((int64_t)acc[i] * (int64_t)m + half, shift);
+        }
+        return;
+    }
+    uint32_t i = 0;
+#ifdef DEQUANTISE
+    for (; i + DEQUANTISE_LANES <= n; i += DEQUANTISE_LANES) DEQUANTISE(acc + i, scale + i, mantissa, shift, out + i);
+#endif
+    for (; i < n; i++) {
         const int32_t m = (int32_t)(((uint32_t)scale[i] * mantissa) >> 15);
-        out[i] = (int32_t)SHIFT64((int64_t)acc[i] * (int64_t)m + half, shift);
+        out[i] = low_bits((int64_t)acc[i] * (int64_t)m + half, shift);
     }
 }
 
@@ -98,7 +109,7 @@ TARGET static void NAME(weigh)(const uint16_t *restrict e, const int16_t *restri
 
 TARGET static void NAME(divide)(const int32_t *restrict acc, uint32_t n, int32_t reciprocal, int32_t *restrict out) {
     for (uint32_t i = 0; i < n; i++)
-        out[i] = (int32_t)SHIFT64((int64_t)acc[i] * (int64_t)reciprocal + (1 << 18), 19);
+        out[i] = low_bits((int64_t)acc[i] * (int64_t)reciprocal + (1 << 18), 19);
 }
 
 TARGET static void NAME(weights)(const int32_t *restrict logits, uint32_t n, uint32_t *restrict w) {
@@ -119,9 +130,19 @@ TARGET static void NAME(rotate)(int32_t *head, uint32_t half, const int32_t *res
     }
 }
 
+/* Sixteen sums side by side: one sum alone is taken for a chain of additions. */
+TARGET static void NAME(block_sums)(const uint32_t *restrict w, uint32_t blocks, uint32_t *restrict sums) {
+    for (uint32_t b = 0; b < blocks; b++, w += ZLLM_SUM_BLOCK) {
+        uint32_t part[16], sum = 0;
+        for (uint32_t i = 0; i < 16; i++) part[i] = w[i] + w[16 + i] + w[32 + i] + w[48 + i];
+        for (uint32_t i = 0; i < 16; i++) sum += part[i];
+        sums[b] = sum;
+    }
+}
+
 #define KERNEL_TABLE(kernel_name)                                                                                     \
     {                                                                                                                 \
         kernel_name, NAME(supported), NAME(pack), NAME(pack_row), NAME(matmul), NAME(value_row), NAME(weigh_values),  \
             NAME(absmax), NAME(quantise), NAME(dequantise), NAME(add), NAME(gate), NAME(softmax), NAME(weigh),        \
-            NAME(divide), NAME(weights), NAME(rotate)                                                                               \
+            NAME(divide), NAME(weights), NAME(rotate), NAME(block_sums)                                               \
     }

@@ -143,6 +143,7 @@ zllm_result zllm_model_new(const zllm_model_data *data, const char *kernel, zllm
     const zllm_kernel *k;
     *out = NULL;
     zllm_result rc = zllm_kernel_find(kernel, &k);
+    if (rc == ZLLM_OK) rc = kernel_trusted(k);
     if (rc == ZLLM_OK) rc = check(data);
     if (rc != ZLLM_OK) return rc;
     zllm_model *m = calloc(1, sizeof *m);

@@ -1,7 +1,9 @@
-/* AVX2: int8 operands are widened to int16 and multiplied by vpmaddwd, which is exact: a pair of products is at most
- * 2 * 127^2 (weights) or 2 * 32767 * 127 (values), far below 2^31. (vpmaddubsw would saturate.)
+/* AVX2: vpmaddubsw multiplies unsigned by signed bytes and adds pairs of products in 16 bits, saturating. With the
+ * activations' absolute values as the unsigned operand and their signs put on the weights (both are in [-127, 127]), a
+ * pair is at most 2 * 127^2 = 32258 < 2^15: it never saturates, and vpmaddwd by ones adds pairs in 32 bits. (With a bias
+ * instead of signs, 255 * 127 * 2 would.) Values are widened and multiplied by vpmaddwd: at most 2 * 32767 * 127.
  *
- * Packed matrix: [rows / 8][cols / 2][8][2]; a 16-byte load holds two columns of eight rows.
+ * Packed matrix: [rows / 8][cols / 4][8][4]; a 32-byte load holds four columns of eight rows.
  * Value cache: [slots / 2][dim][2]. */
 #include "../kernels.h"
 
@@ -41,16 +43,61 @@ TARGET static inline void avx2_products(__m256i a, __m256i b, int32_t *p) {
     _mm256_storeu_si256((__m256i *)(p + 8), _mm256_unpackhi_epi16(low, high));
 }
 
+#define QUANTISE avx2_quantise8
+#define DEQUANTISE avx2_dequantise8
+#define DEQUANTISE_LANES 8u
+
+/* Whole eights of a row; returns how many elements that is. Products as below; of a result's 10 bits the lower 8 are
+ * the number, which is extended again for the sums. */
+TARGET static inline uint32_t avx2_quantise8(const int32_t *x, uint32_t n, uint32_t shift, int32_t reciprocal, int8_t *q,
+                                             int32_t *sum, int32_t *squares) {
+    const __m128i count = _mm_cvtsi32_si128((int32_t)shift);
+    const __m256i c = _mm256_set1_epi32(reciprocal), half = _mm256_set1_epi64x((int64_t)1 << 53);
+    __m256i s = _mm256_setzero_si256(), ss = s;
+    uint32_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const __m256i y = _mm256_sll_epi32(_mm256_loadu_si256((const __m256i *)(x + i)), count);
+        __m256i even = _mm256_mul_epi32(y, c), odd = _mm256_mul_epi32(_mm256_srli_epi64(y, 32), c);
+        even = _mm256_srli_epi64(_mm256_add_epi64(even, half), 54);
+        odd = _mm256_slli_epi64(_mm256_srli_epi64(_mm256_add_epi64(odd, half), 54), 32);
+        const __m256i v = _mm256_srai_epi32(_mm256_slli_epi32(_mm256_or_si256(even, odd), 24), 24);
+        const __m256i low = _mm256_and_si256(v, _mm256_set1_epi32(0xffff));
+        s = _mm256_add_epi32(s, v);
+        ss = _mm256_add_epi32(ss, _mm256_madd_epi16(low, low));
+        const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+        _mm_storel_epi64((__m128i *)(q + i), _mm_packs_epi16(words, words));
+    }
+    int32_t sums[8], all_squares[8];
+    _mm256_storeu_si256((__m256i *)sums, s);
+    _mm256_storeu_si256((__m256i *)all_squares, ss);
+    for (int k = 0; k < 8; k++) {
+        *sum += sums[k];
+        *squares += all_squares[k];
+    }
+    return i;
+}
+
+/* Four products of the even and four of the odd elements; a shift of up to 32 leaves each result in the lower half. */
+TARGET static inline void avx2_dequantise8(const int32_t *acc, const int16_t *scale, uint32_t mantissa, uint32_t shift,
+                                           int32_t *out) {
+    const __m256i a = _mm256_loadu_si256((const __m256i *)acc);
+    const __m256i s = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)scale));
+    const __m256i m = _mm256_srli_epi32(_mm256_mullo_epi32(s, _mm256_set1_epi32((int32_t)mantissa)), 15);
+    const __m256i half = _mm256_set1_epi64x((int64_t)1 << (shift - 1));
+    const __m128i count = _mm_cvtsi32_si128((int32_t)shift);
+    __m256i even = _mm256_mul_epi32(a, m), odd = _mm256_mul_epi32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(m, 32));
+    even = _mm256_srl_epi64(_mm256_add_epi64(even, half), count);
+    odd = _mm256_srl_epi64(_mm256_add_epi64(odd, half), count);
+    _mm256_storeu_si256((__m256i *)out, _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa));
+}
+
 #include "../kernels_template.h"
 
 static int avx2_supported(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"); }
 
 static void avx2_pack_row(const int8_t *w, uint32_t row, uint32_t cols, int8_t *packed) {
-    int8_t *p = packed + (size_t)(row / 8) * 8 * cols + (row % 8) * 2;
-    for (uint32_t i = 0; i < cols; i += 2) {
-        p[(size_t)i * 8] = w[i];
-        p[(size_t)i * 8 + 1] = w[i + 1];
-    }
+    int8_t *p = packed + (size_t)(row / 8) * 8 * cols + (row % 8) * 4;
+    for (uint32_t i = 0; i < cols; i += 4) memcpy(p + (size_t)i * 8, w + i, 4);
 }
 
 static void avx2_pack(const int8_t *w, uint32_t rows, uint32_t cols, int8_t *packed) {
@@ -62,17 +109,28 @@ static void avx2_pack(const int8_t *w, uint32_t rows, uint32_t cols, int8_t *pac
 TARGET static inline __m256i load_wide(const int8_t *p) { return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p)); }
 
 
+TARGET static inline __m256i four_of(const int8_t *p) {
+    int32_t four;
+    memcpy(&four, p, sizeof four);
+    return _mm256_set1_epi32(four);
+}
+
+/* R rows of activations with their absolute values, and 16 rows of weights. */
 #define AVX2_BLOCK(R)                                                                                                 \
-    TARGET static void avx2_block##R(const int8_t *w, uint32_t cols, const int32_t *pairs, int32_t *acc,              \
-                                     size_t acc_stride) {                                                             \
+    TARGET static void avx2_block##R(const int8_t *w, uint32_t cols, const int8_t *act, size_t act_stride,            \
+                                     const int8_t *absolute, int32_t *acc, size_t acc_stride) {                       \
+        const __m256i ones = _mm256_set1_epi16(1);                                                                    \
         __m256i s[R][2];                                                                                              \
         for (int r = 0; r < R; r++) s[r][0] = s[r][1] = _mm256_setzero_si256();                                       \
-        for (uint32_t i = 0; i < cols; i += 2) {                                                                      \
-            const __m256i w0 = load_wide(w + (size_t)i * 8), w1 = load_wide(w + ((size_t)cols + i) * 8);              \
+        for (uint32_t i = 0; i < cols; i += 4) {                                                                      \
+            const __m256i w0 = _mm256_loadu_si256((const __m256i *)(w + (size_t)i * 8));                              \
+            const __m256i w1 = _mm256_loadu_si256((const __m256i *)(w + ((size_t)cols + i) * 8));                     \
             for (int r = 0; r < R; r++) {                                                                             \
-                const __m256i a = _mm256_set1_epi32(pairs[(size_t)r * (cols / 2) + i / 2]);                           \
-                s[r][0] = _mm256_add_epi32(s[r][0], _mm256_madd_epi16(w0, a));                                        \
-                s[r][1] = _mm256_add_epi32(s[r][1], _mm256_madd_epi16(w1, a));                                        \
+                const __m256i a = four_of(act + r * act_stride + i), b = four_of(absolute + (size_t)r * cols + i);    \
+                const __m256i p0 = _mm256_maddubs_epi16(b, _mm256_sign_epi8(w0, a));                                  \
+                const __m256i p1 = _mm256_maddubs_epi16(b, _mm256_sign_epi8(w1, a));                                  \
+                s[r][0] = _mm256_add_epi32(s[r][0], _mm256_madd_epi16(p0, ones));                                     \
+                s[r][1] = _mm256_add_epi32(s[r][1], _mm256_madd_epi16(p1, ones));                                     \
             }                                                                                                         \
         }                                                                                                             \
         for (int r = 0; r < R; r++) {                                                                                 \
@@ -85,27 +143,24 @@ AVX2_BLOCK(1)
 AVX2_BLOCK(2)
 AVX2_BLOCK(4)
 
-#define AVX2_CHUNK ZLLM_MAX_COLS /* widened activations on the stack: 128 KiB */
-
 TARGET static void avx2_matmul(const int8_t *packed, uint32_t rows, uint32_t cols, const int8_t *act,
                                size_t act_stride, const int32_t *act_sum, uint32_t batch, int32_t *acc,
                                size_t acc_stride) {
-    int32_t pairs[4 * AVX2_CHUNK / 2];
+    int8_t absolute[4 * ZLLM_MAX_COLS];
     (void)act_sum;
     for (uint32_t r = 0; r < batch;) {
         const uint32_t n = batch - r >= 4 ? 4 : batch - r >= 2 ? 2 : 1;
+        const int8_t *first = act + r * act_stride;
         for (uint32_t k = 0; k < n; k++)
-            for (uint32_t i = 0; i < cols; i += 2) {
-                const int8_t *a = act + (r + k) * act_stride + i;
-                pairs[(size_t)k * (cols / 2) + i / 2] =
-                    (int32_t)((uint32_t)(uint16_t)(int16_t)a[0] | (uint32_t)(uint16_t)(int16_t)a[1] << 16);
-            }
+            for (uint32_t i = 0; i < cols; i += 32)
+                _mm256_storeu_si256((__m256i *)(absolute + (size_t)k * cols + i),
+                                    _mm256_abs_epi8(_mm256_loadu_si256((const __m256i *)(first + k * act_stride + i))));
         for (uint32_t j = 0; j < rows; j += 16) {
             const int8_t *w = packed + (size_t)j * cols;
             int32_t *out = acc + r * acc_stride + j;
-            if (n == 4) avx2_block4(w, cols, pairs, out, acc_stride);
-            else if (n == 2) avx2_block2(w, cols, pairs, out, acc_stride);
-            else avx2_block1(w, cols, pairs, out, acc_stride);
+            if (n == 4) avx2_block4(w, cols, first, act_stride, absolute, out, acc_stride);
+            else if (n == 2) avx2_block2(w, cols, first, act_stride, absolute, out, acc_stride);
+            else avx2_block1(w, cols, first, act_stride, absolute, out, acc_stride);
         }
         r += n;
     }

@@ -15,8 +15,6 @@
 
 #define NAME(f) avx512vnni_##f
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,bmi2")))
-#define SHIFT64(v, s) ((v) >> (s))
-
 #define V16 __m512i
 #define V16_LANES 32u
 #define V16_SET(x) _mm512_set1_epi16(x)

@@ -23,6 +23,8 @@ SOURCES = [
     "csrc/transformer.c",
     "csrc/trie.c",
     "csrc/workspace.c",
+    "csrc/arm/kernel_neon.c",
+    "csrc/arm/kernel_neon_dotprod.c",
     "csrc/x86/kernel_avx2.c",
     "csrc/x86/kernel_avx512vnni.c",
 ]

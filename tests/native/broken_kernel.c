@@ -1,0 +1,339 @@
+/* What the self-check must find: one primitive at a time is broken in a copy of the generic kernel, in ways that a SIMD
+ * kernel goes wrong, and neither kernel_matches nor zllm_model_new may accept it. This file takes the place of
+ * csrc/dispatch.c: zllm_kernel_find gives the kernel under test. Prints a line for each fault; exit status 1 if one is
+ * missed. */
+#include <stdio.h>
+#include <string.h>
+
+#include "kernels.h"
+
+#define G (&zllm_kernel_generic)
+
+static zllm_kernel under_test;
+static int products; /* that the kernel under test computed */
+
+zllm_result zllm_kernel_find(const char *name, const zllm_kernel **out) {
+    (void)name;
+    *out = &under_test;
+    return ZLLM_OK;
+}
+
+static void pack_without_padding(const int8_t *w, uint32_t rows, uint32_t cols, int8_t *packed) {
+    memcpy(packed, w, (size_t)rows * cols);
+}
+
+static void pack_without_last_row(const int8_t *w, uint32_t rows, uint32_t cols, int8_t *packed) {
+    G->pack(w, rows, cols, packed);
+    memset(packed + (size_t)(rows - 1) * cols, 0, cols);
+}
+
+static void pack_row_short(const int8_t *w, uint32_t row, uint32_t cols, int8_t *packed) {
+    G->pack_row(w, row, cols - 1, packed + row); /* row * cols from packed on, in the end */
+}
+
+static void pack_row_beside(const int8_t *w, uint32_t row, uint32_t cols, int8_t *packed) {
+    G->pack_row(w, row ^ 1, cols, packed);
+}
+
+#define MATMUL(name)                                                                                                  \
+    static void name(const int8_t *packed, uint32_t rows, uint32_t cols, const int8_t *act, size_t act_stride,        \
+                     const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride)
+#define MATMUL_RIGHT() G->matmul(packed, rows, cols, act, act_stride, act_sum, batch, acc, acc_stride)
+
+MATMUL(matmul_right) {
+    products++;
+    MATMUL_RIGHT();
+}
+
+MATMUL(matmul_three) { /* a tail of the batch */
+    MATMUL_RIGHT();
+    if (batch % 4 == 3) acc[(batch - 1) * acc_stride + rows - 1] ^= 1;
+}
+
+MATMUL(matmul_ninth_row) {
+    MATMUL_RIGHT();
+    if (batch > 8) acc[8 * acc_stride]++;
+}
+
+MATMUL(matmul_behind) {
+    MATMUL_RIGHT();
+    acc[rows] = 0;
+}
+
+MATMUL(matmul_below) {
+    MATMUL_RIGHT();
+    if (batch == 1) acc[acc_stride] = 0;
+}
+
+MATMUL(matmul_last_columns) {
+    G->matmul(packed, rows, cols, act, act_stride, act_sum, batch, acc, acc_stride);
+    for (uint32_t j = 0; cols % 64 && j < rows; j++) acc[j] -= packed[(size_t)j * cols + cols - 1] * act[cols - 1];
+}
+
+/* Three products in an int16, as one too many smlal would add them; right unless operands are nearly extreme. */
+MATMUL(matmul_three_in_int16) {
+    MATMUL_RIGHT();
+    for (uint32_t r = 0; r < batch; r++)
+        for (uint32_t j = 0; j < rows; j++)
+            for (uint32_t i = 0; i + 3 <= cols; i += 3) {
+                int32_t s = 0;
+                for (uint32_t k = i; k < i + 3; k++) s += packed[(size_t)j * cols + k] * act[r * act_stride + k];
+                acc[r * acc_stride + j] += (int32_t)((uint32_t)(s > 32767) * 65536u) - (s < -32768) * 65536;
+            }
+}
+
+static void value_row_short(const int8_t *v, uint32_t slot, uint32_t dim, int8_t *cache) {
+    memcpy(cache + (size_t)slot * dim, v, dim - 1);
+}
+
+#define WEIGH(name)                                                                                                   \
+    static void name(const int8_t *cache, uint32_t slots, uint32_t dim, const int16_t *w, size_t stride,              \
+                     uint32_t heads, int32_t *acc)
+
+WEIGH(weigh_few_slots) { G->weigh_values(cache, slots == 2 ? 2 : slots / 4 * 4, dim, w, stride, heads, acc); }
+
+WEIGH(weigh_more_slots) { G->weigh_values(cache, (slots + 31) / 32 * 32, dim, w, stride, heads, acc); }
+
+WEIGH(weigh_odd_head) {
+    G->weigh_values(cache, slots, dim, w, stride, heads, acc);
+    if (heads % 2 && heads > 1) memcpy(acc + (size_t)(heads - 1) * dim, acc, dim * sizeof *acc);
+}
+
+WEIGH(weigh_behind) {
+    G->weigh_values(cache, slots, dim, w, stride, heads, acc);
+    acc[(size_t)heads * dim] = 0;
+}
+
+/* Sums that leave 30 bits: 512 slots, all extreme. */
+WEIGH(weigh_saturating_high) {
+    G->weigh_values(cache, slots, dim, w, stride, heads, acc);
+    for (uint32_t i = 0; i < heads * dim; i++) acc[i] = acc[i] > 1 << 30 ? 1 << 30 : acc[i];
+}
+
+WEIGH(weigh_saturating_low) {
+    G->weigh_values(cache, slots, dim, w, stride, heads, acc);
+    for (uint32_t i = 0; i < heads * dim; i++) acc[i] = acc[i] < -(1 << 30) ? -(1 << 30) : acc[i];
+}
+
+static uint32_t absmax_of_positive(const int32_t *x, uint32_t n) {
+    int32_t m = 0;
+    for (uint32_t i = 0; i < n; i++) m = x[i] > m ? x[i] : m;
+    return (uint32_t)m;
+}
+
+static uint32_t absmax_without_tail(const int32_t *x, uint32_t n) { return G->absmax(x, n > 8 ? n / 8 * 8 : n); }
+
+#define QUANTISE(name)                                                                                                \
+    static void name(const int32_t *x, uint32_t n, uint32_t shift, int32_t reciprocal, int8_t *q, int32_t *sum,       \
+                     int32_t *squares)
+#define QUANTISE_RIGHT() G->quantise(x, n, shift, reciprocal, q, sum, squares)
+
+QUANTISE(quantise_truncating) {
+    QUANTISE_RIGHT();
+    for (uint32_t i = 0; i < n; i++) {
+        const int64_t y = (int64_t)x[i] * ((int64_t)1 << shift) * reciprocal;
+        if (y > 0) q[i] = (int8_t)(y >> 54);
+    }
+}
+
+QUANTISE(quantise_without_tail) {
+    QUANTISE_RIGHT();
+    if (n % 8) q[n - 1] = 0;
+}
+
+QUANTISE(quantise_sum) {
+    QUANTISE_RIGHT();
+    *sum -= n > 64 ? q[64] : 0;
+}
+
+QUANTISE(quantise_squares) {
+    QUANTISE_RIGHT();
+    *squares = (int16_t)*squares;
+}
+
+#define DEQUANTISE(name)                                                                                              \
+    static void name(const int32_t *acc, const int16_t *scale, uint32_t n, uint32_t mantissa, uint32_t shift,         \
+                     int32_t *out)
+
+DEQUANTISE(dequantise_signed_scale) { /* the product of scales in 16 bits with a sign */
+    G->dequantise(acc, scale, n, mantissa, shift, out);
+    for (uint32_t i = 0; i < n; i++)
+        if (((uint32_t)scale[i] * mantissa) >> 15 > 32767) out[i] = -out[i];
+}
+
+DEQUANTISE(dequantise_without_tail) { G->dequantise(acc, scale, n - (n % 4 ? 1 : 0), mantissa, shift, out); }
+
+DEQUANTISE(dequantise_32_bits) { /* a shift of 32 and more as one of shift mod 32 */
+    G->dequantise(acc, scale, n, mantissa, shift > 32 ? shift - 32 : shift, out);
+}
+
+static void add_without_limit(int32_t *x, const int32_t *y, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) x[i] += y[i];
+}
+
+static void add_behind(int32_t *x, const int32_t *y, uint32_t n) {
+    G->add(x, y, n);
+    x[n] = 0;
+}
+
+static void gate_without_limit(const int32_t *gate, const int32_t *up, uint32_t n, int32_t *out) {
+    G->gate(gate, up, n, out);
+    for (uint32_t i = 0; i < n; i++)
+        if (up[i] > 32767) out[i]++;
+}
+
+static void gate_near_zero(const int32_t *gate, const int32_t *up, uint32_t n, int32_t *out) {
+    G->gate(gate, up, n, out);
+    for (uint32_t i = 0; i < n; i++)
+        if (gate[i] < 0 && gate[i] > -64) out[i]++;
+}
+
+static uint32_t softmax_sum(const int32_t *score, uint32_t n, uint16_t *out) {
+    return G->softmax(score, n, out) - (n == 1 ? 0 : out[n - 1] != 0);
+}
+
+/* The last few are not looked at for the largest one. */
+static uint32_t softmax_without_tail(const int32_t *score, uint32_t n, uint16_t *out) {
+    int32_t most = score[0], moved[256];
+    for (uint32_t i = 1; i < (n < 4 ? n : n / 4 * 4); i++) most = score[i] > most ? score[i] : most;
+    for (uint32_t i = 0; i < n; i++) moved[i] = score[i] > most ? most : score[i];
+    return G->softmax(moved, n, out);
+}
+
+static uint32_t softmax_far(const int32_t *score, uint32_t n, uint16_t *out) { /* 2^31 taken for a negative number */
+    const uint32_t sum = G->softmax(score, n, out);
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t j = 0; j < n; j++)
+            if ((uint32_t)score[j] - (uint32_t)score[i] == 1u << 31) out[i] = 1;
+    return sum;
+}
+
+static void weigh_truncating(const uint16_t *e, const int16_t *scale, uint32_t n, int16_t *w) {
+    for (uint32_t i = 0; i < n; i++) w[i] = (int16_t)((e[i] * (uint32_t)scale[i]) >> 15);
+}
+
+static void weigh_behind_end(const uint16_t *e, const int16_t *scale, uint32_t n, int16_t *w) {
+    G->weigh(e, scale, n, w);
+    w[n] = 0;
+}
+
+static void divide_truncating(const int32_t *acc, uint32_t n, int32_t reciprocal, int32_t *out) {
+    for (uint32_t i = 0; i < n; i++) out[i] = (int32_t)((int64_t)acc[i] * reciprocal / (1 << 19));
+}
+
+static void weights_without_one(const int32_t *logits, uint32_t n, uint32_t *w) {
+    G->weights(logits, n, w);
+    for (uint32_t i = 0; i < n; i++) w[i] -= w[i] == 1;
+}
+
+static void weights_of_half(const int32_t *logits, uint32_t n, uint32_t *w) { G->weights(logits, n > 16 ? 16 : n, w); }
+
+static void rotate_other_way(int32_t *head, uint32_t half, const int32_t *sincos, int32_t excess) {
+    int32_t turned[256];
+    for (uint32_t i = 0; i < 2 * half; i++) turned[i] = i < half ? -sincos[i] : sincos[i];
+    G->rotate(head, half, turned, excess);
+}
+
+static void rotate_right_only(int32_t *head, uint32_t half, const int32_t *sincos, int32_t excess) {
+    G->rotate(head, half, sincos, excess < 0 ? 0 : excess);
+}
+
+static void block_sums_of_31_bits(const uint32_t *w, uint32_t blocks, uint32_t *sums) {
+    G->block_sums(w, blocks, sums);
+    for (uint32_t b = 0; b < blocks; b++) sums[b] &= 0x7fffffffu;
+}
+
+static void block_sums_in_pairs(const uint32_t *w, uint32_t blocks, uint32_t *sums) {
+    G->block_sums(w, blocks + blocks % 2, sums);
+}
+
+static int refused(const char *name, zllm_kernel broken) {
+    static const zllm_model_data empty;
+    zllm_model *model;
+    under_test = broken;
+    /* Twice: a first refusal must not be taken for an approval. */
+    const int right = !kernel_matches(&under_test, 0) && zllm_model_new(&empty, NULL, &model) == ZLLM_E_KERNEL_WRONG &&
+                      zllm_model_new(&empty, NULL, &model) == ZLLM_E_KERNEL_WRONG && model == NULL;
+    printf("%s %s\n", name, right ? "refused" : "NOT FOUND");
+    return right;
+}
+
+#define BROKEN(primitive, fault)           \
+    do {                                   \
+        zllm_kernel broken = *G;           \
+        broken.primitive = fault;          \
+        ok &= refused(#fault, broken);     \
+    } while (0)
+
+static int products_refused(void) {
+    int ok = 1;
+    BROKEN(pack, pack_without_padding);
+    BROKEN(pack, pack_without_last_row);
+    BROKEN(pack_row, pack_row_short);
+    BROKEN(pack_row, pack_row_beside);
+    BROKEN(matmul, matmul_three);
+    BROKEN(matmul, matmul_ninth_row);
+    BROKEN(matmul, matmul_behind);
+    BROKEN(matmul, matmul_below);
+    BROKEN(matmul, matmul_last_columns);
+    BROKEN(matmul, matmul_three_in_int16);
+    BROKEN(value_row, value_row_short);
+    BROKEN(weigh_values, weigh_few_slots);
+    BROKEN(weigh_values, weigh_more_slots);
+    BROKEN(weigh_values, weigh_odd_head);
+    BROKEN(weigh_values, weigh_behind);
+    BROKEN(weigh_values, weigh_saturating_high);
+    BROKEN(weigh_values, weigh_saturating_low);
+    return ok;
+}
+
+static int elements_refused(void) {
+    int ok = 1;
+    BROKEN(absmax, absmax_of_positive);
+    BROKEN(absmax, absmax_without_tail);
+    BROKEN(quantise, quantise_truncating);
+    BROKEN(quantise, quantise_without_tail);
+    BROKEN(quantise, quantise_sum);
+    BROKEN(quantise, quantise_squares);
+    BROKEN(dequantise, dequantise_signed_scale);
+    BROKEN(dequantise, dequantise_without_tail);
+    BROKEN(dequantise, dequantise_32_bits);
+    BROKEN(add, add_without_limit);
+    BROKEN(add, add_behind);
+    BROKEN(gate, gate_without_limit);
+    BROKEN(gate, gate_near_zero);
+    BROKEN(softmax, softmax_sum);
+    BROKEN(softmax, softmax_without_tail);
+    BROKEN(softmax, softmax_far);
+    BROKEN(weigh, weigh_truncating);
+    BROKEN(weigh, weigh_behind_end);
+    BROKEN(divide, divide_truncating);
+    BROKEN(weights, weights_without_one);
+    BROKEN(weights, weights_of_half);
+    BROKEN(rotate, rotate_other_way);
+    BROKEN(rotate, rotate_right_only);
+    BROKEN(block_sums, block_sums_of_31_bits);
+    BROKEN(block_sums, block_sums_in_pairs);
+    return ok;
+}
+
+/* A right kernel gets as far as the model, which is refused as it is empty, and is checked a single time. */
+static int right_accepted(void) {
+    static const zllm_model_data empty;
+    zllm_model *model;
+    under_test = *G;
+    under_test.matmul = matmul_right;
+    const zllm_result first = zllm_model_new(&empty, NULL, &model);
+    const int checks = products;
+    const zllm_result second = zllm_model_new(&empty, NULL, &model);
+    const int right = first == ZLLM_E_MODEL && second == ZLLM_E_MODEL && checks > 0 && products == checks;
+    printf("right kernel %s\n", right ? "checked once" : "NOT ACCEPTED, or checked again");
+    return right;
+}
+
+int main(void) {
+    int ok = products_refused();
+    ok &= elements_refused();
+    ok &= right_accepted(); /* last: from now on the address of the kernel under test is trusted */
+    return !ok;
+}

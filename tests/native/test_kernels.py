@@ -1,0 +1,64 @@
+"""Kernels against the scalar one, in C: every primitive up to its limits, and kernels that are broken on purpose."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from zllm import _native as native
+
+CC = shutil.which(os.environ.get("CC", "cc"))
+KERNELS = ["dispatch.c", "x86/kernel_*.c", "arm/kernel_*.c"]
+CORE = ["fixed.c", "kernel_generic.c", "selfcheck.c"]
+
+Program = Callable[..., Path]
+
+
+@pytest.fixture
+def program(checkout: Path, tmp_path: Path) -> Program:
+    """Compile ``program("tests/x.c", "fixed.c", "arm/*.c")``: a file of the tests with parts of the C core."""
+    if CC is None:
+        pytest.skip("no C compiler")
+
+    def build(main: str, *parts: str) -> Path:
+        csrc, out = checkout / "csrc", tmp_path / Path(main).stem
+        sources = [str(path) for part in parts for path in sorted(csrc.glob(part))]
+        flags = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", *shlex.split(os.environ.get("ZLLM_CI_CFLAGS", ""))]
+        includes = [f"-I{csrc}", f"-I{csrc / 'include'}"]
+        subprocess.run([CC, *flags, *includes, str(checkout / main), *sources, "-o", str(out)], check=True)
+        return out
+
+    return build
+
+
+def test_kernels_equal_plain_loops(program: Program) -> None:
+    run = subprocess.run(
+        [program("tests/cross/kernels.c", *CORE, *KERNELS)], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    said = dict(line.split(" ", 1) for line in run.stdout.splitlines())
+    assert said["generic"] == "equal"
+    states = {name: native.kernel_state(name) for name in native.kernel_names()}
+    assert said == {name: "equal" if state == "usable" else state for name, state in states.items()}
+
+
+def test_broken_kernels_are_refused(program: Program) -> None:
+    run = subprocess.run(
+        [program("tests/native/broken_kernel.c", *CORE, "model.c", "trie.c")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    *faults, last = run.stdout.splitlines()
+    assert len(faults) == 42 and all(line.endswith(" refused") for line in faults)
+    assert last == "right kernel checked once"
+
+
+@pytest.mark.parametrize("kernel", native.usable_kernels())
+def test_kernels_of_this_machine_pass(kernel: str) -> None:
+    native.check_kernel(kernel)
