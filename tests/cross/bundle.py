@@ -1,0 +1,130 @@
+"""Write what tests/cross/machine.c reads, and what it must print, into a folder.
+
+    python tests/cross/bundle.py FOLDER
+
+``bundle.bin`` has the golden inputs; ``expected-all.txt`` a line ``hash  item`` for each item of golden.json, in the
+order of ``LC_ALL=C sort``; ``expected-short.txt`` lacks those that slow machines leave out.
+
+The bundle is flat and little-endian: the magic ``ZLLMGOLD``, u32 version of the arithmetic, then records until the end:
+u8 kind, u8 slow, u16 length of the name, name, u64 length of the body, body. A count comes before each list.
+"""
+
+from __future__ import annotations
+
+import argparse
+import struct
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from cross import vectors
+
+from zllm import _native as native
+from zllm.models import zlm
+
+MAGIC = b"ZLLMGOLD"
+FUNCTION_CODES = {"rsqrt": 0, "exp2": 1, "sigmoid": 2, "sincos": 3}
+
+
+def record(kind: str, name: str, body: bytes, slow: bool = False) -> bytes:
+    """One record."""
+    label = name.encode()
+    return struct.pack("<cBH", kind.encode(), slow, len(label)) + label + struct.pack("<Q", len(body)) + body
+
+
+def numbers(code: str, values: Iterable[int]) -> bytes:
+    """u32 count, integers."""
+    values = list(values)
+    return struct.pack("<I", len(values)) + vectors.little(code, values)
+
+
+def blob(data: bytes) -> bytes:
+    """u32 length, bytes."""
+    return struct.pack("<I", len(data)) + data
+
+
+def model(name: str, file: zlm.ModelFile) -> bytes:
+    """Kind M: config, tokens, head, embedding, rotary steps, layers. Tensor files are little-endian already."""
+    d, tensors = file.description, file.tensors
+
+    def data(tensor: str) -> bytes:
+        view: memoryview = tensors[tensor][2]
+        return view.tobytes()
+
+    def weights(matrix: str) -> bytes:
+        rows, cols = tensors[f"{matrix}.q"][1]
+        front = struct.pack("<IIi", rows, cols, d["exponents"][matrix])
+        return front + data(f"{matrix}.q") + data(f"{matrix}.scale")
+
+    body = struct.pack("<8I", *(d["config"][field] for field in native.CONFIG_FIELDS))
+    body += blob(data("tokens.bytes")) + data("tokens.offsets") + weights("head")
+    body += data("embed.scale") + data("rope.step")
+    for i, layer in enumerate(d["layers"]):
+        body += b"".join(weights(f"layers.{i}.{matrix}") for matrix in native.MATRICES)
+        fields = ("temperature", "temperature_exponent", "v_shift", "up_frac")
+        body += struct.pack("<IiII", *(layer[field] for field in fields))
+    return record("M", name, body)
+
+
+def streams(item: vectors.Streams) -> bytes:
+    """Kind S: number of the model, start token, lanes, streams."""
+    body = struct.pack("<II", vectors.MODELS.index(item.model), item.start) + numbers("I", item.lanes)
+    body += struct.pack("<I", len(item.streams))
+    for s in item.streams:
+        body += struct.pack("<Q", s.size) + numbers("Q", s.cuts) + blob(s.coded) + numbers("I", s.tokens)
+    return record("S", item.name, body, item.slow)
+
+
+def other(item: vectors.Decisions | vectors.Sweep | vectors.Rows) -> bytes:
+    """Kinds C (bits, probabilities), F (u32 function, arguments) and Q (u32 normalise, rows)."""
+    if isinstance(item, vectors.Decisions):
+        return record("C", item.name, blob(item.bits) + numbers("I", item.probabilities))
+    if isinstance(item, vectors.Sweep):
+        return record("F", item.name, struct.pack("<I", FUNCTION_CODES[item.function]) + numbers("Q", item.arguments))
+    rows = b"".join(numbers("i", row) for row in item.rows)
+    return record("Q", item.name, struct.pack("<II", item.normalise, len(item.rows)) + rows)
+
+
+def bundle(models: vectors.Models, golden: vectors.Vectors) -> bytes:
+    """The whole file."""
+    parts = [MAGIC + struct.pack("<I", native.ARITHMETIC_VERSION)]
+    parts += [model(name, models.files[name]) for name in vectors.MODELS]
+    parts += [other(item) for item in golden.others]
+    for item in golden.sequences:
+        # Kind E: number of the model, tokens.
+        body = struct.pack("<I", vectors.MODELS.index(item.model)) + numbers("I", item.tokens)
+        parts.append(record("E", item.name, body))
+    parts += [streams(item) for item in golden.streams]
+    return b"".join(parts)
+
+
+def write(folder: Path) -> None:
+    """Both kinds of files.
+
+    Raises:
+        ValueError: the models here are not those of golden.json.
+    """
+    recorded = vectors.recorded()
+    with tempfile.TemporaryDirectory() as temporary:
+        models = vectors.Models(Path(temporary), recorded["models"])
+        golden = vectors.all_vectors(models)
+        (folder / "bundle.bin").write_bytes(bundle(models, golden))
+    slow = golden.slow_items()
+    for name, left_out in (("all", set()), ("short", slow)):
+        lines = sorted(f"{sha256}  {item}\n" for item, sha256 in recorded["vectors"].items() if item not in left_out)
+        (folder / f"expected-{name}.txt").write_text("".join(lines), encoding="utf-8")
+
+
+def main() -> int:
+    """Write into the folder that was named."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("folder", type=Path)
+    write(parser.parse_args().folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
