@@ -1,5 +1,6 @@
 /* The elementwise primitives, included once per instruction set: the same C, compiled with other target attributes.
  * Define NAME and TARGET before including. Loops are plain so that the compiler vectorises them. */
+#define NOINLINE __attribute__((noinline))
 
 TARGET static uint32_t NAME(absmax)(const int32_t *x, uint32_t n) {
     int32_t m = 0;
@@ -130,14 +131,15 @@ TARGET static void NAME(rotate)(int32_t *head, uint32_t half, const int32_t *res
     }
 }
 
-/* Sixteen sums side by side: one sum alone is taken for a chain of additions. */
+/* One block: kept apart, or else compilers vectorise over blocks, and turn everything twice. */
+TARGET static NOINLINE uint32_t NAME(block_sum)(const uint32_t *w) {
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < ZLLM_SUM_BLOCK; i++) sum += w[i];
+    return sum;
+}
+
 TARGET static void NAME(block_sums)(const uint32_t *restrict w, uint32_t blocks, uint32_t *restrict sums) {
-    for (uint32_t b = 0; b < blocks; b++, w += ZLLM_SUM_BLOCK) {
-        uint32_t part[16], sum = 0;
-        for (uint32_t i = 0; i < 16; i++) part[i] = w[i] + w[16 + i] + w[32 + i] + w[48 + i];
-        for (uint32_t i = 0; i < 16; i++) sum += part[i];
-        sums[b] = sum;
-    }
+    for (uint32_t b = 0; b < blocks; b++) sums[b] = NAME(block_sum)(w + (size_t)b * ZLLM_SUM_BLOCK);
 }
 
 #define KERNEL_TABLE(kernel_name)                                                                                     \

@@ -64,49 +64,89 @@ static void avx512vnni_pack(const int8_t *w, uint32_t rows, uint32_t cols, int8_
     for (uint32_t j = 0; j < rows; j++) avx512vnni_pack_row(w + (size_t)j * cols, j, cols, packed);
 }
 
-#define VNNI_BLOCK(R)                                                                                                 \
-    TARGET static void vnni_block##R(const int8_t *w, uint32_t cols, const int8_t *act, size_t act_stride,            \
-                                     const int32_t *act_sum, int32_t *acc, size_t acc_stride) {                       \
-        __m512i s[R][2];                                                                                              \
-        for (int r = 0; r < R; r++) s[r][0] = s[r][1] = _mm512_set1_epi32(-128 * act_sum[r]);                         \
-        for (uint32_t i = 0; i < cols; i += 4) {                                                                      \
-            const __m512i w0 = _mm512_loadu_si512(w + (size_t)i * 16);                                                \
-            const __m512i w1 = _mm512_loadu_si512(w + ((size_t)cols + i) * 16);                                       \
-            for (int r = 0; r < R; r++) {                                                                             \
-                int32_t four;                                                                                         \
-                memcpy(&four, act + r * act_stride + i, sizeof four);                                                 \
-                const __m512i a = _mm512_set1_epi32(four);                                                            \
-                s[r][0] = _mm512_dpbusd_epi32(s[r][0], w0, a);                                                        \
-                s[r][1] = _mm512_dpbusd_epi32(s[r][1], w1, a);                                                        \
-            }                                                                                                         \
-        }                                                                                                             \
-        for (int r = 0; r < R; r++) {                                                                                 \
-            _mm512_storeu_si512(acc + r * acc_stride, s[r][0]);                                                       \
-            _mm512_storeu_si512(acc + r * acc_stride + 16, s[r][1]);                                                  \
-        }                                                                                                             \
+/* By name, with the sum as both input and output: gcc 12 copies sums from register to register, or to the stack, for
+ * arrays of sums and for the intrinsic, and takes 1.4 times as long. */
+#define DPBUSD(sum, w, a) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(a))
+#define DPWSSD(sum, v, w) __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(v), "v"(w))
+
+TARGET static inline __m512i four_bytes(const void *p) {
+    int32_t four;
+    memcpy(&four, p, sizeof four);
+    return _mm512_set1_epi32(four);
+}
+
+/* Row r: sums x and y of 16 packed rows each. */
+#define ROW_START(r) __m512i x##r = _mm512_set1_epi32(-128 * act_sum[r]), y##r = x##r
+#define ROW_ADD(r, p)                                                                                                 \
+    do {                                                                                                              \
+        const __m512i a = four_bytes(p);                                                                              \
+        DPBUSD(x##r, w0, a);                                                                                          \
+        DPBUSD(y##r, w1, a);                                                                                          \
+    } while (0)
+#define ROW_END(r)                                                                                                    \
+    do {                                                                                                              \
+        _mm512_storeu_si512(acc + r * acc_stride, x##r);                                                              \
+        _mm512_storeu_si512(acc + r * acc_stride + 16, y##r);                                                         \
+    } while (0)
+
+TARGET static void vnni_block8(const int8_t *w, uint32_t cols, const int8_t *act, size_t stride,
+                               const int32_t *act_sum, int32_t *acc, size_t acc_stride) {
+    ROW_START(0); ROW_START(1); ROW_START(2); ROW_START(3); ROW_START(4); ROW_START(5); ROW_START(6); ROW_START(7);
+    const int8_t *v = w + (size_t)cols * 16, *end = v, *low = act, *high = act + 4 * stride;
+    for (; w < end; w += 64, v += 64, low += 4, high += 4) {
+        const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(v);
+        ROW_ADD(0, low);
+        ROW_ADD(1, low + stride);
+        ROW_ADD(2, low + 2 * stride);
+        ROW_ADD(3, low + 3 * stride);
+        ROW_ADD(4, high);
+        ROW_ADD(5, high + stride);
+        ROW_ADD(6, high + 2 * stride);
+        ROW_ADD(7, high + 3 * stride);
     }
+    ROW_END(0); ROW_END(1); ROW_END(2); ROW_END(3); ROW_END(4); ROW_END(5); ROW_END(6); ROW_END(7);
+}
+
+TARGET static void vnni_block4(const int8_t *w, uint32_t cols, const int8_t *act, size_t stride,
+                               const int32_t *act_sum, int32_t *acc, size_t acc_stride) {
+    ROW_START(0); ROW_START(1); ROW_START(2); ROW_START(3);
+    const int8_t *v = w + (size_t)cols * 16, *end = v;
+    for (; w < end; w += 64, v += 64, act += 4) {
+        const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(v);
+        ROW_ADD(0, act);
+        ROW_ADD(1, act + stride);
+        ROW_ADD(2, act + 2 * stride);
+        ROW_ADD(3, act + 3 * stride);
+    }
+    ROW_END(0); ROW_END(1); ROW_END(2); ROW_END(3);
+}
+
+TARGET static void vnni_block2(const int8_t *w, uint32_t cols, const int8_t *act, size_t stride,
+                               const int32_t *act_sum, int32_t *acc, size_t acc_stride) {
+    ROW_START(0); ROW_START(1);
+    const int8_t *v = w + (size_t)cols * 16, *end = v;
+    for (; w < end; w += 64, v += 64, act += 4) {
+        const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(v);
+        ROW_ADD(0, act);
+        ROW_ADD(1, act + stride);
+    }
+    ROW_END(0); ROW_END(1);
+}
 
 /* One row of activations: four chains of sums instead of two, and as many streams of weights. */
 TARGET static void vnni_single(const int8_t *w, uint32_t cols, const int8_t *act, int32_t act_sum, int32_t *acc) {
-    __m512i s[4];
-    for (int k = 0; k < 4; k++) s[k] = k < 2 ? _mm512_set1_epi32(-128 * act_sum) : _mm512_setzero_si512();
-    for (uint32_t i = 0; i < cols; i += 8) {
-        int32_t four[2];
-        memcpy(four, act + i, sizeof four);
-        const __m512i a0 = _mm512_set1_epi32(four[0]), a1 = _mm512_set1_epi32(four[1]);
-        const int8_t *p = w + (size_t)i * 16, *q = w + ((size_t)cols + i) * 16;
-        s[0] = _mm512_dpbusd_epi32(s[0], _mm512_loadu_si512(p), a0);
-        s[1] = _mm512_dpbusd_epi32(s[1], _mm512_loadu_si512(q), a0);
-        s[2] = _mm512_dpbusd_epi32(s[2], _mm512_loadu_si512(p + 64), a1);
-        s[3] = _mm512_dpbusd_epi32(s[3], _mm512_loadu_si512(q + 64), a1);
+    __m512i x0 = _mm512_set1_epi32(-128 * act_sum), y0 = x0, x1 = _mm512_setzero_si512(), y1 = x1;
+    const int8_t *v = w + (size_t)cols * 16, *end = v;
+    for (; w < end; w += 128, v += 128, act += 8) {
+        const __m512i a0 = four_bytes(act), a1 = four_bytes(act + 4);
+        DPBUSD(x0, _mm512_loadu_si512(w), a0);
+        DPBUSD(y0, _mm512_loadu_si512(v), a0);
+        DPBUSD(x1, _mm512_loadu_si512(w + 64), a1);
+        DPBUSD(y1, _mm512_loadu_si512(v + 64), a1);
     }
-    _mm512_storeu_si512(acc, _mm512_add_epi32(s[0], s[2]));
-    _mm512_storeu_si512(acc + 16, _mm512_add_epi32(s[1], s[3]));
+    _mm512_storeu_si512(acc, _mm512_add_epi32(x0, x1));
+    _mm512_storeu_si512(acc + 16, _mm512_add_epi32(y0, y1));
 }
-
-VNNI_BLOCK(2)
-VNNI_BLOCK(4)
-VNNI_BLOCK(8)
 
 TARGET static void avx512vnni_matmul(const int8_t *packed, uint32_t rows, uint32_t cols, const int8_t *act,
                                      size_t act_stride, const int32_t *act_sum, uint32_t batch, int32_t *acc,
@@ -140,48 +180,74 @@ TARGET static void avx512vnni_value_row(const int8_t *v, uint32_t slot, uint32_t
     }
 }
 
-/* R rows of weights and 32 dimensions: a pair of slots is widened once for all rows. */
-#define VNNI_VALUES(R)                                                                                                \
-    TARGET static void vnni_values##R(const int8_t *v, uint32_t slots, uint32_t dim, const int16_t *w, size_t stride, \
-                                      int32_t *acc) {                                                                 \
-        __m512i s[R][2];                                                                                              \
-        for (int r = 0; r < R; r++) s[r][0] = s[r][1] = _mm512_setzero_si512();                                       \
-        for (uint32_t t = 0; t < slots; t += 2, v += (size_t)2 * dim) {                                               \
-            const __m512i v0 = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)v));                          \
-            const __m512i v1 = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(v + 32)));                   \
-            for (int r = 0; r < R; r++) {                                                                             \
-                int32_t both;                                                                                         \
-                memcpy(&both, w + r * stride + t, sizeof both);                                                       \
-                const __m512i a = _mm512_set1_epi32(both);                                                            \
-                s[r][0] = _mm512_dpwssd_epi32(s[r][0], v0, a);                                                        \
-                s[r][1] = _mm512_dpwssd_epi32(s[r][1], v1, a);                                                        \
-            }                                                                                                         \
-        }                                                                                                             \
-        for (int r = 0; r < R; r++) {                                                                                 \
-            _mm512_storeu_si512(acc + (size_t)r * dim, s[r][0]);                                                      \
-            _mm512_storeu_si512(acc + (size_t)r * dim + 16, s[r][1]);                                                 \
-        }                                                                                                             \
-    }
+/* Rows of weights and 32 dimensions: a pair of slots is widened once for all rows. */
+#define HEAD_START(r) __m512i x##r = _mm512_setzero_si512(), y##r = x##r
+#define HEAD_ADD(r, p)                                                                                                \
+    do {                                                                                                              \
+        const __m512i a = four_bytes(p);                                                                              \
+        DPWSSD(x##r, v0, a);                                                                                          \
+        DPWSSD(y##r, v1, a);                                                                                          \
+    } while (0)
+#define HEAD_END(r)                                                                                                   \
+    do {                                                                                                              \
+        _mm512_storeu_si512(acc + (size_t)r * dim, x##r);                                                             \
+        _mm512_storeu_si512(acc + (size_t)r * dim + 16, y##r);                                                        \
+    } while (0)
+#define PAIR_OF_SLOTS(v)                                                                                              \
+    const __m512i v0 = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(v)));                                \
+    const __m512i v1 = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)((v) + 32)))
 
-VNNI_VALUES(1)
-VNNI_VALUES(3)
-VNNI_VALUES(4)
-VNNI_VALUES(8)
+TARGET static void vnni_values8(const int8_t *v, uint32_t slots, uint32_t dim, const int16_t *w, size_t stride,
+                                int32_t *acc) {
+    HEAD_START(0); HEAD_START(1); HEAD_START(2); HEAD_START(3);
+    HEAD_START(4); HEAD_START(5); HEAD_START(6); HEAD_START(7);
+    const int16_t *high = w + 4 * stride;
+    for (uint32_t t = 0; t < slots; t += 2, v += (size_t)2 * dim, w += 2, high += 2) {
+        PAIR_OF_SLOTS(v);
+        HEAD_ADD(0, w);
+        HEAD_ADD(1, w + stride);
+        HEAD_ADD(2, w + 2 * stride);
+        HEAD_ADD(3, w + 3 * stride);
+        HEAD_ADD(4, high);
+        HEAD_ADD(5, high + stride);
+        HEAD_ADD(6, high + 2 * stride);
+        HEAD_ADD(7, high + 3 * stride);
+    }
+    HEAD_END(0); HEAD_END(1); HEAD_END(2); HEAD_END(3); HEAD_END(4); HEAD_END(5); HEAD_END(6); HEAD_END(7);
+}
+
+TARGET static void vnni_values4(const int8_t *v, uint32_t slots, uint32_t dim, const int16_t *w, size_t stride,
+                                int32_t *acc) {
+    HEAD_START(0); HEAD_START(1); HEAD_START(2); HEAD_START(3);
+    for (uint32_t t = 0; t < slots; t += 2, v += (size_t)2 * dim, w += 2) {
+        PAIR_OF_SLOTS(v);
+        HEAD_ADD(0, w);
+        HEAD_ADD(1, w + stride);
+        HEAD_ADD(2, w + 2 * stride);
+        HEAD_ADD(3, w + 3 * stride);
+    }
+    HEAD_END(0); HEAD_END(1); HEAD_END(2); HEAD_END(3);
+}
+
+TARGET static void vnni_values1(const int8_t *v, uint32_t slots, uint32_t dim, const int16_t *w, int32_t *acc) {
+    HEAD_START(0);
+    for (uint32_t t = 0; t < slots; t += 2, v += (size_t)2 * dim, w += 2) {
+        PAIR_OF_SLOTS(v);
+        HEAD_ADD(0, w);
+    }
+    HEAD_END(0);
+}
 
 TARGET static void avx512vnni_weigh_values(const int8_t *cache, uint32_t slots, uint32_t dim, const int16_t *w,
                                            size_t stride, uint32_t heads, int32_t *acc) {
     for (uint32_t d = 0; d < dim; d += 32) {
         const int8_t *v = cache + (size_t)d * 2;
-        for (uint32_t h = 0; h < heads;) {
-            const uint32_t left = heads - h, n = left >= 8 ? 8 : left >= 4 ? 4 : left == 3 ? 3 : 1;
-            const int16_t *weights = w + h * stride;
-            int32_t *out = acc + (size_t)h * dim + d;
-            if (n == 8) vnni_values8(v, slots, dim, weights, stride, out);
-            else if (n == 4) vnni_values4(v, slots, dim, weights, stride, out);
-            else if (n == 3) vnni_values3(v, slots, dim, weights, stride, out);
-            else vnni_values1(v, slots, dim, weights, stride, out);
-            h += n;
-        }
+        uint32_t h = 0;
+        for (; h + 8 <= heads; h += 8)
+            vnni_values8(v, slots, dim, w + h * stride, stride, acc + (size_t)h * dim + d);
+        for (; h + 4 <= heads; h += 4)
+            vnni_values4(v, slots, dim, w + h * stride, stride, acc + (size_t)h * dim + d);
+        for (; h < heads; h++) vnni_values1(v, slots, dim, w + h * stride, acc + (size_t)h * dim + d);
     }
 }
 
