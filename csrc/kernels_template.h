@@ -91,10 +91,16 @@ TARGET static void NAME(gate)(const int32_t *restrict gate, const int32_t *restr
     }
 }
 
+/* Kept apart, or else clang 14 does not vectorise the loops that use it. */
+TARGET static NOINLINE int32_t NAME(largest)(const int32_t *x, uint32_t n) {
+    int32_t m = x[0];
+    for (uint32_t i = 1; i < n; i++) m = x[i] > m ? x[i] : m;
+    return m;
+}
+
 TARGET static uint32_t NAME(softmax)(const int32_t *restrict score, uint32_t n, uint16_t *restrict out) {
-    int32_t m = score[0];
+    const int32_t m = NAME(largest)(score, n);
     uint32_t sum = 0;
-    for (uint32_t i = 1; i < n; i++) m = score[i] > m ? score[i] : m;
     for (uint32_t i = 0; i < n; i++) {
         const uint32_t e = exp2_15((uint32_t)m - (uint32_t)score[i]);
         out[i] = (uint16_t)e;
@@ -114,8 +120,7 @@ TARGET static void NAME(divide)(const int32_t *restrict acc, uint32_t n, int32_t
 }
 
 TARGET static void NAME(weights)(const int32_t *restrict logits, uint32_t n, uint32_t *restrict w) {
-    int32_t m = logits[0];
-    for (uint32_t i = 1; i < n; i++) m = logits[i] > m ? logits[i] : m;
+    const int32_t m = NAME(largest)(logits, n);
     for (uint32_t i = 0; i < n; i++) w[i] = exp2_weight((uint32_t)m - (uint32_t)logits[i]);
 }
 
