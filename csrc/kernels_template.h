@@ -100,8 +100,11 @@ TARGET static NOINLINE int32_t NAME(largest)(const int32_t *x, uint32_t n) {
 
 TARGET static uint32_t NAME(softmax)(const int32_t *restrict score, uint32_t n, uint16_t *restrict out) {
     const int32_t m = NAME(largest)(score, n);
-    uint32_t sum = 0;
-    for (uint32_t i = 0; i < n; i++) {
+    uint32_t sum = 0, i = 0;
+#ifdef EXPONENTIALS
+    i = EXPONENTIALS(score, n, m, out, &sum);
+#endif
+    for (; i < n; i++) {
         const uint32_t e = exp2_15((uint32_t)m - (uint32_t)score[i]);
         out[i] = (uint16_t)e;
         sum += e;

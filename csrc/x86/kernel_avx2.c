@@ -46,6 +46,37 @@ TARGET static inline void avx2_products(__m256i a, __m256i b, int32_t *p) {
 #define QUANTISE avx2_quantise8
 #define DEQUANTISE avx2_dequantise8
 #define DEQUANTISE_LANES 8u
+#define EXPONENTIALS avx2_exponentials
+
+TARGET static inline int32_t avx2_total(__m256i v) {
+    int32_t each[8], total = 0;
+    _mm256_storeu_si256((__m256i *)each, v);
+    for (int k = 0; k < 8; k++) total += each[k];
+    return total;
+}
+
+/* exp2_15 of fixed.h, its products in 16 bits: f * p / 2^15 is the upper half of 2 f * p, and 2 f has 16 bits. Shifts by
+ * a vector are of 32 bits only. Whole sixteens; returns how many elements that is. */
+TARGET static inline uint32_t avx2_exponentials(const int32_t *score, uint32_t n, int32_t largest, uint16_t *out,
+                                                uint32_t *sum) {
+    const __m256i m = _mm256_set1_epi32(largest), low = _mm256_set1_epi32(0xfffe), zero = _mm256_setzero_si256();
+    __m256i s = zero;
+    uint32_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        const __m256i a = _mm256_sub_epi32(m, _mm256_loadu_si256((const __m256i *)(score + i)));
+        const __m256i b = _mm256_sub_epi32(m, _mm256_loadu_si256((const __m256i *)(score + i + 8)));
+        const __m256i f = _mm256_packus_epi32(_mm256_and_si256(a, low), _mm256_and_si256(b, low));
+        __m256i p = _mm256_sub_epi16(_mm256_set1_epi16(7575), _mm256_mulhi_epu16(f, _mm256_set1_epi16(1298)));
+        p = _mm256_sub_epi16(_mm256_set1_epi16(22662), _mm256_mulhi_epu16(f, p));
+        p = _mm256_sub_epi16(_mm256_set1_epi16(32767), _mm256_mulhi_epu16(f, p));
+        const __m256i ea = _mm256_srlv_epi32(_mm256_unpacklo_epi16(p, zero), _mm256_srli_epi32(a, 16));
+        const __m256i eb = _mm256_srlv_epi32(_mm256_unpackhi_epi16(p, zero), _mm256_srli_epi32(b, 16));
+        _mm256_storeu_si256((__m256i *)(out + i), _mm256_permute4x64_epi64(_mm256_packus_epi32(ea, eb), 0xd8));
+        s = _mm256_add_epi32(s, _mm256_add_epi32(ea, eb));
+    }
+    *sum += (uint32_t)avx2_total(s);
+    return i;
+}
 
 /* Whole eights of a row; returns how many elements that is. Products as below; of a result's 10 bits the lower 8 are
  * the number, which is extended again for the sums. */
@@ -67,13 +98,8 @@ TARGET static inline uint32_t avx2_quantise8(const int32_t *x, uint32_t n, uint3
         const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
         _mm_storel_epi64((__m128i *)(q + i), _mm_packs_epi16(words, words));
     }
-    int32_t sums[8], all_squares[8];
-    _mm256_storeu_si256((__m256i *)sums, s);
-    _mm256_storeu_si256((__m256i *)all_squares, ss);
-    for (int k = 0; k < 8; k++) {
-        *sum += sums[k];
-        *squares += all_squares[k];
-    }
+    *sum += avx2_total(s);
+    *squares += avx2_total(ss);
     return i;
 }
 

@@ -40,6 +40,72 @@ TARGET static inline void avx512vnni_products(__m512i a, __m512i b, int32_t *p) 
     _mm512_storeu_si512(p + 16, _mm512_unpackhi_epi16(low, high));
 }
 
+#define QUANTISE avx512vnni_quantise16
+#define DEQUANTISE avx512vnni_dequantise16
+#define DEQUANTISE_LANES 16u
+#define EXPONENTIALS avx512vnni_exponentials
+
+/* Products of the even and of the odd elements, shifted so that each result is in the lower half of 64 bits, back in one
+ * vector (see low_bits in fixed.h). */
+TARGET static inline __m512i avx512vnni_scaled(__m512i a, __m512i m, __m512i m_odd, __m512i half, uint32_t shift) {
+    const __m128i count = _mm_cvtsi32_si128((int32_t)shift);
+    const __m512i even = _mm512_mul_epi32(a, m), odd = _mm512_mul_epi32(_mm512_srli_epi64(a, 32), m_odd);
+    const __m512i low = _mm512_srl_epi64(_mm512_add_epi64(even, half), count);
+    const __m512i high = _mm512_srl_epi64(_mm512_add_epi64(odd, half), count);
+    return _mm512_mask_mov_epi32(low, 0xaaaa, _mm512_slli_epi64(high, 32));
+}
+
+/* Whole sixteens of a row; returns how many elements that is. Of a result's 10 bits the lower 8 are the number. */
+TARGET static inline uint32_t avx512vnni_quantise16(const int32_t *x, uint32_t n, uint32_t shift, int32_t reciprocal,
+                                                    int8_t *q, int32_t *sum, int32_t *squares) {
+    const __m128i count = _mm_cvtsi32_si128((int32_t)shift);
+    const __m512i c = _mm512_set1_epi32(reciprocal), half = _mm512_set1_epi64((int64_t)1 << 53);
+    __m512i s = _mm512_setzero_si512(), ss = s;
+    uint32_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        const __m512i y = _mm512_sll_epi32(_mm512_loadu_si512(x + i), count);
+        const __m512i v = _mm512_srai_epi32(_mm512_slli_epi32(avx512vnni_scaled(y, c, c, half, 54), 24), 24);
+        s = _mm512_add_epi32(s, v);
+        ss = _mm512_add_epi32(ss, _mm512_mullo_epi32(v, v));
+        _mm_storeu_si128((__m128i *)(q + i), _mm512_cvtepi32_epi8(v));
+    }
+    *sum += _mm512_reduce_add_epi32(s);
+    *squares += _mm512_reduce_add_epi32(ss);
+    return i;
+}
+
+TARGET static inline void avx512vnni_dequantise16(const int32_t *acc, const int16_t *scale, uint32_t mantissa,
+                                                  uint32_t shift, int32_t *out) {
+    const __m512i s = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)scale));
+    const __m512i m = _mm512_srli_epi32(_mm512_mullo_epi32(s, _mm512_set1_epi32((int32_t)mantissa)), 15);
+    _mm512_storeu_si512(out, avx512vnni_scaled(_mm512_loadu_si512(acc), m, _mm512_srli_epi64(m, 32),
+                                               _mm512_set1_epi64((int64_t)1 << (shift - 1)), shift));
+}
+
+/* exp2_15 of fixed.h in 16 bits: f * p / 2^15 is the upper half of 2 f * p, and 2 f has 16 bits; a shift by 16 or more
+ * leaves nothing, as one by 31. Whole thirty-twos; returns how many elements that is. */
+TARGET static inline uint32_t avx512vnni_exponentials(const int32_t *score, uint32_t n, int32_t largest, uint16_t *out,
+                                                      uint32_t *sum) {
+    const __m512i even = _mm512_set_epi16(62, 60, 58, 56, 54, 52, 50, 48, 46, 44, 42, 40, 38, 36, 34, 32, 30, 28, 26, 24, 22,
+                                    20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    const __m512i odd = _mm512_add_epi16(even, _mm512_set1_epi16(1)), m = _mm512_set1_epi32(largest);
+    __m512i s = _mm512_setzero_si512();
+    uint32_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        const __m512i a = _mm512_sub_epi32(m, _mm512_loadu_si512(score + i));
+        const __m512i b = _mm512_sub_epi32(m, _mm512_loadu_si512(score + i + 16));
+        const __m512i f = _mm512_and_si512(_mm512_permutex2var_epi16(a, even, b), _mm512_set1_epi16(-2));
+        __m512i p = _mm512_sub_epi16(_mm512_set1_epi16(7575), _mm512_mulhi_epu16(f, _mm512_set1_epi16(1298)));
+        p = _mm512_sub_epi16(_mm512_set1_epi16(22662), _mm512_mulhi_epu16(f, p));
+        p = _mm512_sub_epi16(_mm512_set1_epi16(32767), _mm512_mulhi_epu16(f, p));
+        p = _mm512_srlv_epi16(p, _mm512_permutex2var_epi16(a, odd, b));
+        _mm512_storeu_si512(out + i, p);
+        s = _mm512_add_epi32(s, _mm512_madd_epi16(p, _mm512_set1_epi16(1)));
+    }
+    *sum += (uint32_t)_mm512_reduce_add_epi32(s);
+    return i;
+}
+
 #include "../kernels_template.h"
 
 static int avx512vnni_supported(void) {
