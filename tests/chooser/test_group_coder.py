@@ -79,11 +79,30 @@ def test_all_text_goes_through_one_batch():
     llm = share(0.1)
     big = prose(2_500_000)
     GroupCoder(get_level(6), llm).encode([group(big), group(prose(9000)), group(prose(100), Category.STRUCTURED)])
-    whole, parts, work = llm.batches
-    assert max(size for size, _ in whole + parts) == 4096
+    whole, work = llm.batches  # it is clear that the model pays: nothing is asked twice
+    assert max(size for size, _ in whole) == 4096
     assert sum(size for size, _ in whole) <= 8 * 5120
-    assert sum(size for size, _ in parts) <= 3 * 3 * 5120
     assert [size for size, _ in work] == [1 << 20, 1 << 20, 2_500_000 - (2 << 20), 9000, 100]
+
+
+def test_pieces_of_doubtful_text_are_probed_again():
+    big = prose(2_500_000)
+    llm = share(len(ZstdCodec(19).encode(big)) / len(big))  # no better than zstd, so far
+    (frames,) = GroupCoder(get_level(6), llm).encode([group(big)])
+    _, parts, work = llm.batches
+    assert max(size for size, _ in parts) == 4096
+    assert 3 * 2 * 5120 <= sum(size for size, _ in parts) <= 3 * 3 * 5120
+    assert [size for size, _ in work] == [1 << 20, 1 << 20, 2_500_000 - (2 << 20)]
+    assert [frame.uses_model for frame in frames] == [False]
+
+
+def test_an_error_beside_the_model_is_raised(monkeypatch):
+    def fail(*_):
+        raise MemoryError("zstd")
+
+    monkeypatch.setattr(ZstdCodec, "encode_batch", fail)
+    with pytest.raises(MemoryError, match="zstd"):
+        GroupCoder(get_level(6), share(0.1)).encode([group(prose(9000))])
 
 
 @pytest.mark.parametrize(

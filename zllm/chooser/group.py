@@ -13,7 +13,7 @@ from zllm.chooser.categories import Category
 from zllm.chooser.levels import Level
 from zllm.chooser.pieces import CodedFrame, Group, Piece, cut_pieces
 from zllm.chooser.reasons import Reason
-from zllm.chooser.text import TextCoder, Unit
+from zllm.chooser.text import TextCoder
 from zllm.codecs.base import Codec, Run
 from zllm.codecs.lz4 import Lz4Codec
 from zllm.codecs.store import StoreCodec
@@ -79,9 +79,7 @@ class GroupCoder:
         if self._text is None or not owned:
             return []
         # Text is counted as done when the model is done with it: zstd takes a twentieth of the time.
-        payloads = self._fast_payloads(owned, self.run.quiet())
-        units = [Unit(piece, payload) for (_, piece), payload in zip(owned, payloads, strict=True)]
-        return self._text.encode(units)
+        return self._text.encode([piece for _, piece in owned], lambda: self._fast_payloads(owned, self.run.quiet()))
 
     def _fast_payloads(self, owned: Sequence[tuple[int, Piece]], run: Run) -> list[bytes]:
         # Largest first, so that no thread is left alone with a large one at the end.

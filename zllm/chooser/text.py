@@ -6,10 +6,11 @@ comes out as its zstd frame, or as pieces, those that the model does not win joi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from zllm.chooser.beside import Beside
 from zllm.chooser.levels import Level
 from zllm.chooser.pieces import CodedFrame, Piece, cut_pieces
 from zllm.chooser.probe import estimate
@@ -55,6 +56,8 @@ class _Plan:
 
     at: int
     unit: Unit
+    clear: bool = False
+    """Every window of it pays: its pieces are not probed again, and zstd need not have seen them before the model."""
     candidates: list[_Candidate] = field(default_factory=list)
 
     @property
@@ -78,19 +81,24 @@ class TextCoder:
         # Work on bytes that count as done only later, or have been counted.
         self.quiet = run.quiet()
 
-    def encode(self, units: Sequence[Unit]) -> list[list[CodedFrame]]:
-        """The frames of each unit. Progress: every unit's bytes, once."""
+    def encode(self, pieces: Sequence[Piece], payloads: Callable[[], Sequence[bytes]]) -> list[list[CodedFrame]]:
+        """The frames of each unit, a piece with its zstd payload. Progress: every unit's bytes, once."""
+        beside = Beside(payloads)
+        guesses = estimate(pieces, self.llm, self.quiet)
+        units = [Unit(piece, payload) for piece, payload in zip(pieces, beside.result(), strict=True)]
         result, plans = [], []
-        guesses = estimate([unit.piece for unit in units], self.llm, self.quiet)
         for at, (unit, costs) in enumerate(zip(units, guesses, strict=True)):
             if self._hopeless(unit, costs):
                 self.run.done(len(unit.piece.data))
             else:
-                plans.append(_Plan(at, unit))
+                rival = len(unit.payload) / len(unit.piece.data)
+                plans.append(_Plan(at, unit, bool(costs) and all(self._surely_pays(cost, rival) for cost in costs)))
             mean = sum(costs) / len(costs) if costs else 0.0
             result.append([_frame(unit.piece, self.zstd, unit.payload, Reason.ZSTD_PROBE, millibits(mean, 1))])
-        self._cut(plans)
+        fast = self._cut(plans)
         self._code(plans)
+        for candidate, payload in fast.result():
+            candidate.fast = payload
         settled = list(self._settle(plans))
         if not self._model_is_named:
             self._model_is_named = self._earns_its_name(plans, settled)
@@ -113,19 +121,25 @@ class TextCoder:
     def _pays(self, guess: float, rival: float) -> bool:
         return guess * (1 - self.level.probe_slack) < rival * (1 - self.level.min_gain)
 
-    def _cut(self, plans: Sequence[_Plan]) -> None:
-        """Into pieces, each with its zstd payload (a twentieth of the model's time) and a guess by probing it."""
-        parts = [cut_pieces(plan.unit.piece, self.level.text_frame) for plan in plans]
-        several = [piece for pieces in parts if len(pieces) > 1 for piece in pieces]
-        payloads = iter(self._zstd(several))
-        guesses = iter(estimate(several, self.llm, self.quiet, _WINDOWS_PER_PIECE))
-        for plan, pieces in zip(plans, parts, strict=True):
-            if len(pieces) == 1:  # probed already
-                plan.candidates = [_Candidate(pieces[0], plan.unit.payload)]
-                continue
-            for piece in pieces:
-                costs = next(guesses)
-                plan.candidates.append(_Candidate(piece, next(payloads), sum(costs) / len(costs) if costs else None))
+    def _surely_pays(self, guess: float, rival: float) -> bool:
+        return guess < rival * (1 - self.level.min_gain)
+
+    def _cut(self, plans: Sequence[_Plan]) -> Beside[list[tuple[_Candidate, bytes]]]:
+        """Into pieces: each gets its zstd payload (a twentieth of the model's time) and a guess by probing it. The
+        payloads of clear plans' pieces come later."""
+        for plan in plans:
+            plan.candidates = [_Candidate(piece, b"") for piece in cut_pieces(plan.unit.piece, self.level.text_frame)]
+            if len(plan.candidates) == 1:  # known already
+                plan.candidates[0].fast = plan.unit.payload
+        several = [plan for plan in plans if len(plan.candidates) > 1]
+        doubtful = [candidate for plan in several if not plan.clear for candidate in plan.candidates]
+        clear = [candidate for plan in several if plan.clear for candidate in plan.candidates]
+        beside = Beside(lambda: self._zstd([candidate.piece for candidate in doubtful]))
+        guesses = estimate([candidate.piece for candidate in doubtful], self.llm, self.quiet, _WINDOWS_PER_PIECE)
+        for candidate, costs, payload in zip(doubtful, guesses, beside.result(), strict=True):
+            candidate.fast = payload
+            candidate.guess = sum(costs) / len(costs) if costs else None
+        return Beside(lambda: list(zip(clear, self._zstd([c.piece for c in clear]), strict=True)))
 
     def _code(self, plans: Sequence[_Plan]) -> None:
         """All promising pieces of all units by the model, in one batch."""

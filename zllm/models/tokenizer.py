@@ -63,6 +63,8 @@ class BytesTokenizer:
     def __init__(self, tokenizer_json: str) -> None:
         self.json = tokenizer_json
         self._tok = _tokenizers().Tokenizer.from_str(tokenizer_json)
+        # The fast one (since tokenizers 0.20) does not keep where in the text each token was, which nobody asks.
+        self._batch = getattr(self._tok, "encode_batch_fast", self._tok.encode_batch)
         vocab: dict[str, int] = self._tok.get_vocab()
         pairs = sorted((text.encode("latin-1"), index) for text, index in vocab.items())
         self.tokens: list[bytes] = [token for token, _ in pairs]
@@ -72,13 +74,12 @@ class BytesTokenizer:
 
     def encode(self, data: bytes) -> list[int]:
         """Token ids (trie order) of ``data``."""
-        rank = self._rank
-        return [rank[i] for i in self._tok.encode(data.decode("latin-1")).ids]
+        return self.encode_batch([data])[0]
 
     def encode_batch(self, parts: Sequence[bytes]) -> list[list[int]]:
         """As :meth:`encode`, for many parts at once."""
         rank = self._rank
-        return [[rank[i] for i in e.ids] for e in self._tok.encode_batch([p.decode("latin-1") for p in parts])]
+        return [[rank[i] for i in e.ids] for e in self._batch([p.decode("latin-1") for p in parts])]
 
     def decode(self, ids: Iterable[int]) -> bytes:
         """The bytes of ``ids``."""
