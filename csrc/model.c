@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fixed.h"
+#include "pages.h"
 
 #define MAX_TOKEN_BYTES 1024u /* bounds the trie's depth */
 
@@ -87,11 +88,11 @@ static zllm_result check(const zllm_model_data *d) {
     return rc;
 }
 
-/* Sizes were checked: none of these products overflows. Packed matrices are read by whole vectors: 64-byte aligned. */
+/* Sizes were checked: none of these products overflows. Everything lies in one piece of memory, each part 64-byte
+ * aligned, for packed matrices are read by whole vectors; without that piece, only sizes are added up. */
 static void *take(zllm_model *m, size_t size) {
-    size = (size + 63) / 64 * 64;
-    void *p = aligned_alloc(64, size);
-    if (p != NULL) m->memory += size;
+    uint8_t *p = m->arena == NULL ? NULL : m->arena + m->memory;
+    m->memory += (size + 63) / 64 * 64;
     return p;
 }
 
@@ -101,41 +102,47 @@ static void *copy(zllm_model *m, const void *from, size_t size) {
     return p;
 }
 
-static int pack(zllm_model *m, const zllm_weights *w, matrix_t *out) {
+static void pack(zllm_model *m, const zllm_weights *w, matrix_t *out) {
     out->rows = w->rows;
     out->cols = w->cols;
     out->exponent = w->exponent;
     out->scale = copy(m, w->scale, w->rows * sizeof *w->scale);
     out->packed = take(m, (size_t)round_up(w->rows, ZLLM_ROW_ALIGN) * w->cols);
-    if (out->scale == NULL || out->packed == NULL) return 0;
-    m->kernel->pack(w->q, w->rows, w->cols, out->packed);
-    return 1;
+    if (out->packed != NULL) m->kernel->pack(w->q, w->rows, w->cols, out->packed);
 }
 
-static int pack_layer(zllm_model *m, const zllm_layer *from, layer_t *to) {
+static void pack_layer(zllm_model *m, const zllm_layer *from, layer_t *to) {
     to->temperature = from->temperature;
     to->temperature_exponent = from->temperature_exponent;
     to->v_shift = from->v_shift;
     to->up_frac = from->up_frac;
-    return pack(m, &from->qkv, &to->qkv) && pack(m, &from->o, &to->o) && pack(m, &from->gate_up, &to->gate_up) &&
-           pack(m, &from->down, &to->down);
+    pack(m, &from->qkv, &to->qkv);
+    pack(m, &from->o, &to->o);
+    pack(m, &from->gate_up, &to->gate_up);
+    pack(m, &from->down, &to->down);
 }
 
-static int build(zllm_model *m, const zllm_model_data *d) {
+static void lay_out(zllm_model *m, const zllm_model_data *d) {
     const zllm_config *c = &m->config;
+    m->memory = 0;
     m->embed = copy(m, d->head.q, (size_t)c->vocab * c->dim);
     m->embed_scale = copy(m, d->embed_scale, c->vocab * sizeof *d->embed_scale);
     m->rope_step = copy(m, d->rope_step, c->head_dim / 2 * sizeof *d->rope_step);
     m->token_bytes = copy(m, d->token_bytes, d->token_bytes_size);
     m->token_offsets = copy(m, d->token_offsets, (c->vocab + 1) * sizeof *d->token_offsets);
     m->decisions = take(m, (c->vocab - 1) * sizeof *m->decisions);
-    m->layers = calloc(c->layers, sizeof *m->layers);
-    if (!m->embed || !m->embed_scale || !m->rope_step || !m->token_bytes || !m->token_offsets || !m->decisions ||
-        !m->layers || !pack(m, &d->head, &m->head))
-        return 0;
-    for (uint32_t l = 0; l < c->layers; l++)
-        if (!pack_layer(m, &d->layers[l], &m->layers[l])) return 0;
-    trie_build(m->token_bytes, m->token_offsets, c->vocab, m->decisions);
+    pack(m, &d->head, &m->head);
+    for (uint32_t l = 0; l < c->layers; l++) pack_layer(m, &d->layers[l], &m->layers[l]);
+}
+
+static int build(zllm_model *m, const zllm_model_data *d) {
+    m->layers = calloc(m->config.layers, sizeof *m->layers);
+    if (m->layers == NULL) return 0;
+    lay_out(m, d);
+    m->arena = pages_new(m->memory);
+    if (m->arena == NULL) return 0;
+    lay_out(m, d);
+    trie_build(m->token_bytes, m->token_offsets, m->config.vocab, m->decisions);
     return 1;
 }
 
@@ -158,27 +165,10 @@ zllm_result zllm_model_new(const zllm_model_data *data, const char *kernel, zllm
     return ZLLM_OK;
 }
 
-static void free_matrix(matrix_t *m) {
-    free(m->packed);
-    free(m->scale);
-}
-
 void zllm_model_free(zllm_model *m) {
     if (m == NULL) return;
-    for (uint32_t l = 0; m->layers != NULL && l < m->config.layers; l++) {
-        free_matrix(&m->layers[l].qkv);
-        free_matrix(&m->layers[l].o);
-        free_matrix(&m->layers[l].gate_up);
-        free_matrix(&m->layers[l].down);
-    }
-    free_matrix(&m->head);
     free(m->layers);
-    free(m->embed);
-    free(m->embed_scale);
-    free(m->rope_step);
-    free(m->token_bytes);
-    free(m->token_offsets);
-    free(m->decisions);
+    free(m->arena);
     free(m);
 }
 

@@ -36,7 +36,8 @@ struct zllm_model {
     uint8_t *token_bytes;
     uint32_t *token_offsets;
     decision_t *decisions; /* [vocab - 1], the root first */
-    size_t memory;
+    uint8_t *arena;        /* all of the above but layers */
+    size_t memory;         /* bytes of it */
 };
 
 static inline uint32_t round_up(uint32_t n, uint32_t to) { return (n + to - 1) / to * to; }

@@ -1,5 +1,7 @@
 #include "workspace.h"
 
+#include "pages.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,15 +19,23 @@ size_t lane_memory(const zllm_model *m) {
 
 static void *aligned(size_t size) { return aligned_alloc(64, (size + 63) / 64 * 64); }
 
-static int lane_new(lane_t *lane, const zllm_config *c) {
-    lane->keys = aligned(cache_size(c));
-    lane->values = aligned(cache_size(c));
-    lane->key_scale = calloc(scale_count(c), sizeof(int16_t));
-    lane->value_scale = calloc(scale_count(c), sizeof(int16_t));
-    if (!lane->keys || !lane->values || !lane->key_scale || !lane->value_scale) return 0;
-    /* Slots not yet written are read by whole vectors and then ignored; give them a value all the same. */
-    memset(lane->keys, 0, cache_size(c));
-    memset(lane->values, 0, cache_size(c));
+/* All lanes' keys and values in one piece. Slots not yet written are read by whole vectors and then ignored; they are
+ * given a value all the same. */
+static int lanes_new(workspace_t *w) {
+    const zllm_config *c = &w->m->config;
+    const size_t bytes = cache_size(c), scales = scale_count(c) * sizeof(int16_t);
+    const size_t size = w->lane_count * (2 * bytes + 2 * scales);
+    int8_t *at = w->caches = pages_new(size);
+    if (at == NULL) return 0;
+    memset(at, 0, size);
+    for (uint32_t i = 0; i < w->lane_count; i++, at += 2 * bytes) {
+        w->lanes[i].keys = at;
+        w->lanes[i].values = at + bytes;
+    }
+    for (uint32_t i = 0; i < w->lane_count; i++, at += 2 * scales) {
+        w->lanes[i].key_scale = (int16_t *)(void *)at;
+        w->lanes[i].value_scale = (int16_t *)(void *)(at + scales);
+    }
     return 1;
 }
 
@@ -82,9 +92,7 @@ static int allocate(workspace_t *w) {
         return 0;
     if (!rows_new(&w->block, BLOCK_ROWS, w->longest)) return 0;
     if (!rows_new(&w->queries, QUERY_ROWS * c->heads, c->head_dim)) return 0;
-    for (uint32_t i = 0; i < w->lane_count; i++)
-        if (!lane_new(&w->lanes[i], c)) return 0;
-    return 1;
+    return lanes_new(w);
 }
 
 workspace_t *workspace_new(const zllm_model *m, uint32_t lanes, uint32_t rows, uint64_t *nanoseconds) {
@@ -111,13 +119,7 @@ workspace_t *workspace_new(const zllm_model *m, uint32_t lanes, uint32_t rows, u
 
 void workspace_free(workspace_t *w) {
     if (w == NULL) return;
-    for (uint32_t i = 0; w->lanes != NULL && i < w->lane_count; i++) {
-        free(w->lanes[i].keys);
-        free(w->lanes[i].values);
-        free(w->lanes[i].key_scale);
-        free(w->lanes[i].value_scale);
-    }
-    void *all[] = {w->lanes, w->x,    w->qkv,  w->rope,   w->acc,   w->out,       w->head_acc, w->logits,
+    void *all[] = {w->lanes, w->caches, w->x,    w->qkv,  w->rope,   w->acc,   w->out,       w->head_acc, w->logits,
                    w->score_acc, w->score, w->soft, w->weight, w->mixed, w->reciprocal};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     rows_free(&w->block);

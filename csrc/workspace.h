@@ -32,6 +32,7 @@ typedef struct {
 struct workspace {
     const zllm_model *m;
     lane_t *lanes;
+    int8_t *caches; /* of all lanes */
     uint32_t lane_count, rows, capacity; /* capacity: slots of a lane */
     laps_t laps;
     int32_t *x;    /* residual [rows][dim] */

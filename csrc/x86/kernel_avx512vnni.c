@@ -155,49 +155,40 @@ TARGET static inline __m512i four_bytes(const void *p) {
         _mm512_storeu_si512(acc + r * acc_stride + 16, y##r);                                                         \
     } while (0)
 
-TARGET static void vnni_block8(const int8_t *w, uint32_t cols, const int8_t *act, size_t stride,
-                               const int32_t *act_sum, int32_t *acc, size_t acc_stride) {
-    ROW_START(0); ROW_START(1); ROW_START(2); ROW_START(3); ROW_START(4); ROW_START(5); ROW_START(6); ROW_START(7);
-    const int8_t *v = w + (size_t)cols * 16, *end = v, *low = act, *high = act + 4 * stride;
-    for (; w < end; w += 64, v += 64, low += 4, high += 4) {
-        const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(v);
-        ROW_ADD(0, low);
-        ROW_ADD(1, low + stride);
-        ROW_ADD(2, low + 2 * stride);
-        ROW_ADD(3, low + 3 * stride);
-        ROW_ADD(4, high);
-        ROW_ADD(5, high + stride);
-        ROW_ADD(6, high + 2 * stride);
-        ROW_ADD(7, high + 3 * stride);
+#define VNNI_BLOCK(R, START, ADD, END)                                                                                \
+    TARGET static void vnni_block##R(const int8_t *w, uint32_t cols, const int8_t *act, size_t stride,                \
+                                     const int32_t *act_sum, int32_t *acc, size_t acc_stride, size_t ahead) {         \
+        START;                                                                                                        \
+        const int8_t *v = w + (size_t)cols * 16, *end = v, *high = act + 4 * stride;                                  \
+        for (; w < end; w += 64, v += 64, act += 4, high += 4) {                                                      \
+            const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(v);                                     \
+            _mm_prefetch((const char *)w + ahead, _MM_HINT_T0);                                                       \
+            _mm_prefetch((const char *)v + ahead, _MM_HINT_T0);                                                       \
+            ADD;                                                                                                      \
+        }                                                                                                             \
+        (void)high;                                                                                                   \
+        END;                                                                                                          \
     }
-    ROW_END(0); ROW_END(1); ROW_END(2); ROW_END(3); ROW_END(4); ROW_END(5); ROW_END(6); ROW_END(7);
-}
 
-TARGET static void vnni_block4(const int8_t *w, uint32_t cols, const int8_t *act, size_t stride,
-                               const int32_t *act_sum, int32_t *acc, size_t acc_stride) {
-    ROW_START(0); ROW_START(1); ROW_START(2); ROW_START(3);
-    const int8_t *v = w + (size_t)cols * 16, *end = v;
-    for (; w < end; w += 64, v += 64, act += 4) {
-        const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(v);
-        ROW_ADD(0, act);
-        ROW_ADD(1, act + stride);
-        ROW_ADD(2, act + 2 * stride);
-        ROW_ADD(3, act + 3 * stride);
-    }
-    ROW_END(0); ROW_END(1); ROW_END(2); ROW_END(3);
-}
+/* Everything for 1, 2, ... rows; a row's activations are reached without multiplying. */
+#define START2 ROW_START(0); ROW_START(1)
+#define START3 START2; ROW_START(2)
+#define START4 START3; ROW_START(3)
+#define START8 START4; ROW_START(4); ROW_START(5); ROW_START(6); ROW_START(7)
+#define ADD2 ROW_ADD(0, act); ROW_ADD(1, act + stride)
+#define ADD3 ADD2; ROW_ADD(2, act + 2 * stride)
+#define ADD4 ADD3; ROW_ADD(3, act + 3 * stride)
+#define ADD8 \
+    ADD4; ROW_ADD(4, high); ROW_ADD(5, high + stride); ROW_ADD(6, high + 2 * stride); ROW_ADD(7, high + 3 * stride)
+#define END2 ROW_END(0); ROW_END(1)
+#define END3 END2; ROW_END(2)
+#define END4 END3; ROW_END(3)
+#define END8 END4; ROW_END(4); ROW_END(5); ROW_END(6); ROW_END(7)
 
-TARGET static void vnni_block2(const int8_t *w, uint32_t cols, const int8_t *act, size_t stride,
-                               const int32_t *act_sum, int32_t *acc, size_t acc_stride) {
-    ROW_START(0); ROW_START(1);
-    const int8_t *v = w + (size_t)cols * 16, *end = v;
-    for (; w < end; w += 64, v += 64, act += 4) {
-        const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(v);
-        ROW_ADD(0, act);
-        ROW_ADD(1, act + stride);
-    }
-    ROW_END(0); ROW_END(1);
-}
+VNNI_BLOCK(2, START2, ADD2, END2)
+VNNI_BLOCK(3, START3, ADD3, END3)
+VNNI_BLOCK(4, START4, ADD4, END4)
+VNNI_BLOCK(8, START8, ADD8, END8)
 
 /* One row of activations: four chains of sums instead of two, and as many streams of weights. */
 TARGET static void vnni_single(const int8_t *w, uint32_t cols, const int8_t *act, int32_t act_sum, int32_t *acc) {
@@ -214,24 +205,25 @@ TARGET static void vnni_single(const int8_t *w, uint32_t cols, const int8_t *act
     _mm512_storeu_si512(acc + 16, _mm512_add_epi32(y0, y1));
 }
 
+/* The weights of 32 rows are fetched once and met by all activation rows; the first of these to meet them asks for the
+ * next 32, which come from a far cache, or from memory, while the others are at work. */
 TARGET static void avx512vnni_matmul(const int8_t *packed, uint32_t rows, uint32_t cols, const int8_t *act,
                                      size_t act_stride, const int32_t *act_sum, uint32_t batch, int32_t *acc,
                                      size_t acc_stride) {
     for (uint32_t j = 0; j < rows; j += 32) {
         const int8_t *w = packed + (size_t)j * cols;
-        uint32_t r = 0;
-        for (; r + 8 <= batch; r += 8)
-            vnni_block8(w, cols, act + r * act_stride, act_stride, act_sum + r, acc + r * acc_stride + j, acc_stride);
-        if (r + 4 <= batch) {
-            vnni_block4(w, cols, act + r * act_stride, act_stride, act_sum + r, acc + r * acc_stride + j, acc_stride);
-            r += 4;
+        size_t ahead = j + 32 < rows ? (size_t)cols * 32 : 0;
+        for (uint32_t r = 0, n; r < batch; r += n, ahead = 0) {
+            const uint32_t left = batch - r;
+            const int8_t *a = act + r * act_stride;
+            int32_t *out = acc + r * acc_stride + j;
+            n = left >= 8 ? 8 : left >= 4 ? 4 : left;
+            if (n == 8) vnni_block8(w, cols, a, act_stride, act_sum + r, out, acc_stride, ahead);
+            else if (n == 4) vnni_block4(w, cols, a, act_stride, act_sum + r, out, acc_stride, ahead);
+            else if (n == 3) vnni_block3(w, cols, a, act_stride, act_sum + r, out, acc_stride, ahead);
+            else if (n == 2) vnni_block2(w, cols, a, act_stride, act_sum + r, out, acc_stride, ahead);
+            else vnni_single(w, cols, a, act_sum[r], out);
         }
-        if (r + 2 <= batch) {
-            vnni_block2(w, cols, act + r * act_stride, act_stride, act_sum + r, acc + r * acc_stride + j, acc_stride);
-            r += 2;
-        }
-        if (r < batch)
-            vnni_single(w, cols, act + r * act_stride, act_sum[r], acc + r * acc_stride + j);
     }
 }
 
@@ -263,37 +255,33 @@ TARGET static void avx512vnni_value_row(const int8_t *v, uint32_t slot, uint32_t
     const __m512i v0 = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(v)));                                \
     const __m512i v1 = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)((v) + 32)))
 
-TARGET static void vnni_values8(const int8_t *v, uint32_t slots, uint32_t dim, const int16_t *w, size_t stride,
-                                int32_t *acc) {
-    HEAD_START(0); HEAD_START(1); HEAD_START(2); HEAD_START(3);
-    HEAD_START(4); HEAD_START(5); HEAD_START(6); HEAD_START(7);
-    const int16_t *high = w + 4 * stride;
-    for (uint32_t t = 0; t < slots; t += 2, v += (size_t)2 * dim, w += 2, high += 2) {
-        PAIR_OF_SLOTS(v);
-        HEAD_ADD(0, w);
-        HEAD_ADD(1, w + stride);
-        HEAD_ADD(2, w + 2 * stride);
-        HEAD_ADD(3, w + 3 * stride);
-        HEAD_ADD(4, high);
-        HEAD_ADD(5, high + stride);
-        HEAD_ADD(6, high + 2 * stride);
-        HEAD_ADD(7, high + 3 * stride);
+#define VNNI_VALUES(R, START, ADD, END)                                                                               \
+    TARGET static void vnni_values##R(const int8_t *v, uint32_t slots, uint32_t dim, const int16_t *w, size_t stride, \
+                                      int32_t *acc) {                                                                 \
+        START;                                                                                                        \
+        const int16_t *high = w + 4 * stride;                                                                         \
+        for (uint32_t t = 0; t < slots; t += 2, v += (size_t)2 * dim, w += 2, high += 2) {                            \
+            PAIR_OF_SLOTS(v);                                                                                         \
+            ADD;                                                                                                      \
+        }                                                                                                             \
+        (void)high;                                                                                                   \
+        END;                                                                                                          \
     }
-    HEAD_END(0); HEAD_END(1); HEAD_END(2); HEAD_END(3); HEAD_END(4); HEAD_END(5); HEAD_END(6); HEAD_END(7);
-}
 
-TARGET static void vnni_values4(const int8_t *v, uint32_t slots, uint32_t dim, const int16_t *w, size_t stride,
-                                int32_t *acc) {
-    HEAD_START(0); HEAD_START(1); HEAD_START(2); HEAD_START(3);
-    for (uint32_t t = 0; t < slots; t += 2, v += (size_t)2 * dim, w += 2) {
-        PAIR_OF_SLOTS(v);
-        HEAD_ADD(0, w);
-        HEAD_ADD(1, w + stride);
-        HEAD_ADD(2, w + 2 * stride);
-        HEAD_ADD(3, w + 3 * stride);
-    }
-    HEAD_END(0); HEAD_END(1); HEAD_END(2); HEAD_END(3);
-}
+#define HEADS_START3 HEAD_START(0); HEAD_START(1); HEAD_START(2)
+#define HEADS_START4 HEADS_START3; HEAD_START(3)
+#define HEADS_START8 HEADS_START4; HEAD_START(4); HEAD_START(5); HEAD_START(6); HEAD_START(7)
+#define HEADS_ADD3 HEAD_ADD(0, w); HEAD_ADD(1, w + stride); HEAD_ADD(2, w + 2 * stride)
+#define HEADS_ADD4 HEADS_ADD3; HEAD_ADD(3, w + 3 * stride)
+#define HEADS_ADD8                                                                                                    \
+    HEADS_ADD4; HEAD_ADD(4, high); HEAD_ADD(5, high + stride); HEAD_ADD(6, high + 2 * stride); HEAD_ADD(7, high + 3 * stride)
+#define HEADS_END3 HEAD_END(0); HEAD_END(1); HEAD_END(2)
+#define HEADS_END4 HEADS_END3; HEAD_END(3)
+#define HEADS_END8 HEADS_END4; HEAD_END(4); HEAD_END(5); HEAD_END(6); HEAD_END(7)
+
+VNNI_VALUES(3, HEADS_START3, HEADS_ADD3, HEADS_END3)
+VNNI_VALUES(4, HEADS_START4, HEADS_ADD4, HEADS_END4)
+VNNI_VALUES(8, HEADS_START8, HEADS_ADD8, HEADS_END8)
 
 TARGET static void vnni_values1(const int8_t *v, uint32_t slots, uint32_t dim, const int16_t *w, int32_t *acc) {
     HEAD_START(0);
@@ -313,6 +301,8 @@ TARGET static void avx512vnni_weigh_values(const int8_t *cache, uint32_t slots, 
             vnni_values8(v, slots, dim, w + h * stride, stride, acc + (size_t)h * dim + d);
         for (; h + 4 <= heads; h += 4)
             vnni_values4(v, slots, dim, w + h * stride, stride, acc + (size_t)h * dim + d);
+        for (; h + 3 <= heads; h += 3)
+            vnni_values3(v, slots, dim, w + h * stride, stride, acc + (size_t)h * dim + d);
         for (; h < heads; h++) vnni_values1(v, slots, dim, w + h * stride, acc + (size_t)h * dim + d);
     }
 }

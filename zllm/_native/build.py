@@ -18,6 +18,7 @@ SOURCES = [
     "csrc/kernel_generic.c",
     "csrc/measure.c",
     "csrc/model.c",
+    "csrc/pages.c",
     "csrc/selfcheck.c",
     "csrc/stream.c",
     "csrc/transformer.c",

@@ -26,7 +26,7 @@ from zllm._native import Model as NativeModel
 from zllm.codecs.base import Buffer, Codec, Run
 from zllm.errors import DamagedError
 
-LANES = 16  # streams that one thread decodes at once
+LANES = 32  # streams that one thread decodes at once, at most
 ROWS = 64  # tokens of one stream that one thread encodes at once
 BATCH_BYTES = 8 << 20  # text in work at once, which bounds memory
 PORTION_BYTES = 1 << 20  # text that one thread has tokens of at once: 4 bytes a token, and 6 more for its code
@@ -35,6 +35,20 @@ _POLL_SECONDS = 0.1
 _BREAKS = b"\n .,;:)]}>"  # a stream had better end at a line, a word or a sign than inside a word
 
 _T = TypeVar("_T")
+
+
+_NEAR, _FAR = 6 << 20, 24 << 20
+
+
+def lane_count(model: NativeModel) -> int:
+    """Streams that one thread decodes at once.
+
+    The keys and values of all lanes, and the model, come by once a token. A model that fits into the last cache shares
+    it with so many lanes only; one that does not is read from memory, the more rarely the more lanes there are.
+    """
+    if model.memory > _FAR:
+        return LANES
+    return min(LANES, max(8, _NEAR // model.stream_memory))
 
 
 def stream_count(size: int) -> int:
@@ -207,7 +221,7 @@ class LlmCodec(Codec):
         mine = worker.streams
         jobs = [(s.coded, s.size, s.cuts) for s in mine]
         with worker.run.stage("model", sum(len(s.coded) for s in mine)) as stage:
-            texts = self.model.native.decode(jobs, self.model.start, LANES, **worker.handles)
+            texts = self.model.native.decode(jobs, self.model.start, lane_count(self.model.native), **worker.handles)
             stage.bytes_out = sum(map(len, texts))
         for stream, text in zip(mine, texts, strict=True):
             stream.text = text
