@@ -124,7 +124,11 @@ TARGET static void NAME(divide)(const int32_t *restrict acc, uint32_t n, int32_t
 
 TARGET static void NAME(weights)(const int32_t *restrict logits, uint32_t n, uint32_t *restrict w) {
     const int32_t m = NAME(largest)(logits, n);
-    for (uint32_t i = 0; i < n; i++) w[i] = exp2_weight((uint32_t)m - (uint32_t)logits[i]);
+    uint32_t i = 0;
+#ifdef WEIGHTS
+    i = WEIGHTS(logits, n, m, w);
+#endif
+    for (; i < n; i++) w[i] = exp2_weight((uint32_t)m - (uint32_t)logits[i]);
 }
 
 /* Values have 14 bits and sines 15: every sum stays below 2^30. */

@@ -44,6 +44,7 @@ TARGET static inline void avx512vnni_products(__m512i a, __m512i b, int32_t *p) 
 #define DEQUANTISE avx512vnni_dequantise16
 #define DEQUANTISE_LANES 16u
 #define EXPONENTIALS avx512vnni_exponentials
+#define WEIGHTS avx512vnni_all_weights
 
 /* Products of the even and of the odd elements, shifted so that each result is in the lower half of 64 bits, back in one
  * vector (see low_bits in fixed.h). */
@@ -82,27 +83,52 @@ TARGET static inline void avx512vnni_dequantise16(const int32_t *acc, const int1
                                                _mm512_set1_epi64((int64_t)1 << (shift - 1)), shift));
 }
 
-/* exp2_15 of fixed.h in 16 bits: f * p / 2^15 is the upper half of 2 f * p, and 2 f has 16 bits; a shift by 16 or more
- * leaves nothing, as one by 31. Whole thirty-twos; returns how many elements that is. */
+/* exp2_fraction of fixed.h for 32 numbers, in 16 bits: f * p / 2^15 is the upper half of 2 f * p, and 2 f has 16 bits. */
+TARGET static inline __m512i avx512vnni_fractions(__m512i a, __m512i b) {
+    const __m512i even = _mm512_set_epi16(62, 60, 58, 56, 54, 52, 50, 48, 46, 44, 42, 40, 38, 36, 34, 32, 30, 28, 26, 24,
+                                          22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    const __m512i f = _mm512_and_si512(_mm512_permutex2var_epi16(a, even, b), _mm512_set1_epi16(-2));
+    __m512i p = _mm512_sub_epi16(_mm512_set1_epi16(7575), _mm512_mulhi_epu16(f, _mm512_set1_epi16(1298)));
+    p = _mm512_sub_epi16(_mm512_set1_epi16(22662), _mm512_mulhi_epu16(f, p));
+    return _mm512_sub_epi16(_mm512_set1_epi16(32767), _mm512_mulhi_epu16(f, p));
+}
+
+/* exp2_15: a shift by 16 or more leaves nothing, as one by 31. Whole thirty-twos; returns how many elements that is. */
 TARGET static inline uint32_t avx512vnni_exponentials(const int32_t *score, uint32_t n, int32_t largest, uint16_t *out,
                                                       uint32_t *sum) {
-    const __m512i even = _mm512_set_epi16(62, 60, 58, 56, 54, 52, 50, 48, 46, 44, 42, 40, 38, 36, 34, 32, 30, 28, 26, 24, 22,
-                                    20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
-    const __m512i odd = _mm512_add_epi16(even, _mm512_set1_epi16(1)), m = _mm512_set1_epi32(largest);
+    const __m512i odd = _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31, 29, 27, 25,
+                                         23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
+    const __m512i m = _mm512_set1_epi32(largest);
     __m512i s = _mm512_setzero_si512();
     uint32_t i = 0;
     for (; i + 32 <= n; i += 32) {
         const __m512i a = _mm512_sub_epi32(m, _mm512_loadu_si512(score + i));
         const __m512i b = _mm512_sub_epi32(m, _mm512_loadu_si512(score + i + 16));
-        const __m512i f = _mm512_and_si512(_mm512_permutex2var_epi16(a, even, b), _mm512_set1_epi16(-2));
-        __m512i p = _mm512_sub_epi16(_mm512_set1_epi16(7575), _mm512_mulhi_epu16(f, _mm512_set1_epi16(1298)));
-        p = _mm512_sub_epi16(_mm512_set1_epi16(22662), _mm512_mulhi_epu16(f, p));
-        p = _mm512_sub_epi16(_mm512_set1_epi16(32767), _mm512_mulhi_epu16(f, p));
-        p = _mm512_srlv_epi16(p, _mm512_permutex2var_epi16(a, odd, b));
-        _mm512_storeu_si512(out + i, p);
-        s = _mm512_add_epi32(s, _mm512_madd_epi16(p, _mm512_set1_epi16(1)));
+        const __m512i e = _mm512_srlv_epi16(avx512vnni_fractions(a, b), _mm512_permutex2var_epi16(a, odd, b));
+        _mm512_storeu_si512(out + i, e);
+        s = _mm512_add_epi32(s, _mm512_madd_epi16(e, _mm512_set1_epi16(1)));
     }
     *sum += (uint32_t)_mm512_reduce_add_epi32(s);
+    return i;
+}
+
+/* 1 + (p * 2^11 >> n) for 16 of the fractions. */
+TARGET static inline __m512i avx512vnni_weighed(__m256i p, __m512i d) {
+    const __m512i wide = _mm512_slli_epi32(_mm512_cvtepu16_epi32(p), 11);
+    return _mm512_add_epi32(_mm512_srlv_epi32(wide, _mm512_srli_epi32(d, 16)), _mm512_set1_epi32(1));
+}
+
+/* exp2_weight. Whole thirty-twos; returns how many elements that is. */
+TARGET static inline uint32_t avx512vnni_all_weights(const int32_t *logits, uint32_t n, int32_t largest, uint32_t *w) {
+    const __m512i m = _mm512_set1_epi32(largest);
+    uint32_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        const __m512i a = _mm512_sub_epi32(m, _mm512_loadu_si512(logits + i));
+        const __m512i b = _mm512_sub_epi32(m, _mm512_loadu_si512(logits + i + 16));
+        const __m512i p = avx512vnni_fractions(a, b);
+        _mm512_storeu_si512(w + i, avx512vnni_weighed(_mm512_castsi512_si256(p), a));
+        _mm512_storeu_si512(w + i + 16, avx512vnni_weighed(_mm512_extracti64x4_epi64(p, 1), b));
+    }
     return i;
 }
 
@@ -190,6 +216,43 @@ VNNI_BLOCK(3, START3, ADD3, END3)
 VNNI_BLOCK(4, START4, ADD4, END4)
 VNNI_BLOCK(8, START8, ADD8, END8)
 
+/* Few rows of activations, 64 of weights: as many chains of sums as it takes to hide the latency of each. */
+#define WIDE_START(r) ROW_START(r); __m512i z##r = x##r, u##r = x##r
+#define WIDE_ADD(r, p)                                                                                                \
+    do {                                                                                                              \
+        const __m512i a = four_bytes(p);                                                                              \
+        DPBUSD(x##r, w0, a);                                                                                          \
+        DPBUSD(y##r, w1, a);                                                                                          \
+        DPBUSD(z##r, w2, a);                                                                                          \
+        DPBUSD(u##r, w3, a);                                                                                          \
+    } while (0)
+#define WIDE_END(r)                                                                                                   \
+    do {                                                                                                              \
+        ROW_END(r);                                                                                                   \
+        _mm512_storeu_si512(acc + r * acc_stride + 32, z##r);                                                         \
+        _mm512_storeu_si512(acc + r * acc_stride + 48, u##r);                                                         \
+    } while (0)
+#define VNNI_WIDE(R, START, ADD, END)                                                                                 \
+    TARGET static void vnni_wide##R(const int8_t *w, uint32_t cols, const int8_t *act, size_t stride,                 \
+                                    const int32_t *act_sum, int32_t *acc, size_t acc_stride) {                        \
+        START;                                                                                                        \
+        const size_t part = (size_t)cols * 16;                                                                        \
+        const int8_t *v = w + 2 * part, *end = w + part;                                                              \
+        for (; w < end; w += 64, v += 64, act += 4) {                                                                 \
+            const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + part);                              \
+            const __m512i w2 = _mm512_loadu_si512(v), w3 = _mm512_loadu_si512(v + part);                              \
+            ADD;                                                                                                      \
+        }                                                                                                             \
+        END;                                                                                                          \
+    }
+
+VNNI_WIDE(3, WIDE_START(0); WIDE_START(1); WIDE_START(2),
+          WIDE_ADD(0, act); WIDE_ADD(1, act + stride); WIDE_ADD(2, act + 2 * stride),
+          WIDE_END(0); WIDE_END(1); WIDE_END(2))
+VNNI_WIDE(4, WIDE_START(0); WIDE_START(1); WIDE_START(2); WIDE_START(3),
+          WIDE_ADD(0, act); WIDE_ADD(1, act + stride); WIDE_ADD(2, act + 2 * stride); WIDE_ADD(3, act + 3 * stride),
+          WIDE_END(0); WIDE_END(1); WIDE_END(2); WIDE_END(3))
+
 /* One row of activations: four chains of sums instead of two, and as many streams of weights. */
 TARGET static void vnni_single(const int8_t *w, uint32_t cols, const int8_t *act, int32_t act_sum, int32_t *acc) {
     __m512i x0 = _mm512_set1_epi32(-128 * act_sum), y0 = x0, x1 = _mm512_setzero_si512(), y1 = x1;
@@ -210,7 +273,12 @@ TARGET static void vnni_single(const int8_t *w, uint32_t cols, const int8_t *act
 TARGET static void avx512vnni_matmul(const int8_t *packed, uint32_t rows, uint32_t cols, const int8_t *act,
                                      size_t act_stride, const int32_t *act_sum, uint32_t batch, int32_t *acc,
                                      size_t acc_stride) {
-    for (uint32_t j = 0; j < rows; j += 32) {
+    uint32_t j = 0;
+    for (; (batch == 3 || batch == 4) && j + 64 <= rows; j += 64) {
+        if (batch == 3) vnni_wide3(packed + (size_t)j * cols, cols, act, act_stride, act_sum, acc + j, acc_stride);
+        else vnni_wide4(packed + (size_t)j * cols, cols, act, act_stride, act_sum, acc + j, acc_stride);
+    }
+    for (; j < rows; j += 32) {
         const int8_t *w = packed + (size_t)j * cols;
         size_t ahead = j + 32 < rows ? (size_t)cols * 32 : 0;
         for (uint32_t r = 0, n; r < batch; r += n, ahead = 0) {
