@@ -50,7 +50,7 @@ def test_kernels_equal_plain_loops(program: Program) -> None:
 
 def test_broken_kernels_are_refused(program: Program) -> None:
     run = subprocess.run(
-        [program("tests/native/broken_kernel.c", *CORE, "model.c", "trie.c")],
+        [program("tests/native/broken_kernel.c", *CORE, "model.c", "pages.c", "trie.c")],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
