@@ -200,21 +200,37 @@ TARGET static inline __m512i four_bytes(const void *p) {
 #define START2 ROW_START(0); ROW_START(1)
 #define START3 START2; ROW_START(2)
 #define START4 START3; ROW_START(3)
-#define START8 START4; ROW_START(4); ROW_START(5); ROW_START(6); ROW_START(7)
+#define START5 START4; ROW_START(4)
+#define START6 START5; ROW_START(5)
+#define START7 START6; ROW_START(6)
+#define START8 START7; ROW_START(7)
 #define ADD2 ROW_ADD(0, act); ROW_ADD(1, act + stride)
 #define ADD3 ADD2; ROW_ADD(2, act + 2 * stride)
 #define ADD4 ADD3; ROW_ADD(3, act + 3 * stride)
-#define ADD8 \
-    ADD4; ROW_ADD(4, high); ROW_ADD(5, high + stride); ROW_ADD(6, high + 2 * stride); ROW_ADD(7, high + 3 * stride)
+#define ADD5 ADD4; ROW_ADD(4, high)
+#define ADD6 ADD5; ROW_ADD(5, high + stride)
+#define ADD7 ADD6; ROW_ADD(6, high + 2 * stride)
+#define ADD8 ADD7; ROW_ADD(7, high + 3 * stride)
 #define END2 ROW_END(0); ROW_END(1)
 #define END3 END2; ROW_END(2)
 #define END4 END3; ROW_END(3)
-#define END8 END4; ROW_END(4); ROW_END(5); ROW_END(6); ROW_END(7)
+#define END5 END4; ROW_END(4)
+#define END6 END5; ROW_END(5)
+#define END7 END6; ROW_END(6)
+#define END8 END7; ROW_END(7)
 
 VNNI_BLOCK(2, START2, ADD2, END2)
 VNNI_BLOCK(3, START3, ADD3, END3)
 VNNI_BLOCK(4, START4, ADD4, END4)
+VNNI_BLOCK(5, START5, ADD5, END5)
+VNNI_BLOCK(6, START6, ADD6, END6)
+VNNI_BLOCK(7, START7, ADD7, END7)
 VNNI_BLOCK(8, START8, ADD8, END8)
+
+typedef void block_t(const int8_t *w, uint32_t cols, const int8_t *act, size_t stride, const int32_t *act_sum,
+                     int32_t *acc, size_t acc_stride, size_t ahead);
+static block_t *const BLOCKS[] = {NULL,        NULL,        vnni_block2, vnni_block3, vnni_block4,
+                                  vnni_block5, vnni_block6, vnni_block7, vnni_block8};
 
 /* Few rows of activations, 64 of weights: as many chains of sums as it takes to hide the latency of each. */
 #define WIDE_START(r) ROW_START(r); __m512i z##r = x##r, u##r = x##r
@@ -285,11 +301,9 @@ TARGET static void avx512vnni_matmul(const int8_t *packed, uint32_t rows, uint32
             const uint32_t left = batch - r;
             const int8_t *a = act + r * act_stride;
             int32_t *out = acc + r * acc_stride + j;
-            n = left >= 8 ? 8 : left >= 4 ? 4 : left;
-            if (n == 8) vnni_block8(w, cols, a, act_stride, act_sum + r, out, acc_stride, ahead);
-            else if (n == 4) vnni_block4(w, cols, a, act_stride, act_sum + r, out, acc_stride, ahead);
-            else if (n == 3) vnni_block3(w, cols, a, act_stride, act_sum + r, out, acc_stride, ahead);
-            else if (n == 2) vnni_block2(w, cols, a, act_stride, act_sum + r, out, acc_stride, ahead);
+            /* Eight or fewer, about the same: blocks of few rows wait for their own sums. */
+            n = left >= 16 || left == 8 ? 8 : left > 8 ? (left + 1) / 2 : left;
+            if (n > 1) BLOCKS[n](w, cols, a, act_stride, act_sum + r, out, acc_stride, ahead);
             else vnni_single(w, cols, a, act_sum[r], out);
         }
     }

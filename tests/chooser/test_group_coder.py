@@ -81,7 +81,7 @@ def test_all_text_goes_through_one_batch():
     GroupCoder(get_level(6), llm).encode([group(big), group(prose(9000)), group(prose(100), Category.STRUCTURED)])
     whole, work = llm.batches  # it is clear that the model pays: nothing is asked twice
     assert max(size for size, _ in whole) == 4096
-    assert sum(size for size, _ in whole) <= 8 * 5120
+    assert sum(size for size, _ in whole) <= 6 * 5120
     assert [size for size, _ in work] == [1 << 20, 1 << 20, 2_500_000 - (2 << 20), 9000, 100]
 
 
@@ -94,6 +94,21 @@ def test_pieces_of_doubtful_text_are_probed_again():
     assert 3 * 2 * 5120 <= sum(size for size, _ in parts) <= 3 * 3 * 5120
     assert [size for size, _ in work] == [1 << 20, 1 << 20, 2_500_000 - (2 << 20)]
     assert [frame.uses_model for frame in frames] == [False]
+
+
+def test_a_piece_that_disappoints_goes_to_zstd():
+    """Windows that all pay, but then one piece of three does not; zstd keeps it, and the other two stay the model's."""
+    big = prose(3 << 20)
+    ratio = len(ZstdCodec(19).encode(big)) / len(big)
+    seen = []
+
+    def cost(data):
+        seen.append(len(data))
+        return ratio * len(data) * (2 if len(data) == 1 << 20 and seen.count(1 << 20) == 2 else 0.5)
+
+    (frames,) = GroupCoder(get_level(6), FakeLlm(cost)).encode([group(big)])
+    assert [frame.uses_model for frame in frames] == [True, False, True]
+    assert [frame.reason for frame in frames] == [Reason.LLM_SMALLER, Reason.ZSTD_SMALLER, Reason.LLM_SMALLER]
 
 
 def test_an_error_beside_the_model_is_raised(monkeypatch):

@@ -15,7 +15,7 @@ _WINDOW = 4 << 10
 # A window starts cold, a frame does not: what its first KiB costs is taken off, by coding that KiB alone as well.
 _HEAD = 1 << 10
 _MIN_WINDOWS = 2
-MAX_WINDOWS = 8
+MAX_WINDOWS = 6
 _BYTES_PER_WINDOW = 32 << 10
 
 

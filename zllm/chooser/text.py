@@ -23,6 +23,8 @@ FRAME_COST = 48
 # Naming the model costs this much once in an archive (its hash in a section header, its entry in the manifest).
 MODEL_COST = 200
 _WINDOWS_PER_PIECE = 3
+# Of zstd's average in the unit: a piece's own share may differ from it by some percent.
+_CLEARLY = 0.85
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,18 @@ class Unit:
 
 @dataclass
 class _Candidate:
-    """A piece of a unit, its zstd payload, and what is known of it by the model."""
+    """A piece of a unit, its zstd payload (or only the size that is expected of it), and what the model makes of it."""
 
     piece: Piece
     fast: bytes
     guess: float | None = None
     slow: bytes | None = None
+    expected: int = 0
+
+    @property
+    def rival(self) -> int:
+        """Bytes by zstd."""
+        return len(self.fast) if self.fast else self.expected
 
     @property
     def measured(self) -> float:
@@ -57,13 +65,13 @@ class _Plan:
     at: int
     unit: Unit
     clear: bool = False
-    """Every window of it pays: its pieces are not probed again, and zstd need not have seen them before the model."""
+    """Every window of it pays: its pieces are not probed again, and zstd sees them only if the model disappoints."""
     candidates: list[_Candidate] = field(default_factory=list)
 
     @property
     def whole(self) -> float:
         """zstd's size for the unit as a share of its size for the pieces: what a piece alone makes zstd look worse."""
-        return min(1.0, len(self.unit.payload) / max(1, sum(len(c.fast) for c in self.candidates)))
+        return min(1.0, len(self.unit.payload) / max(1, sum(c.rival for c in self.candidates)))
 
 
 class TextCoder:
@@ -95,10 +103,9 @@ class TextCoder:
                 plans.append(_Plan(at, unit, bool(costs) and all(self._surely_pays(cost, rival) for cost in costs)))
             mean = sum(costs) / len(costs) if costs else 0.0
             result.append([_frame(unit.piece, self.zstd, unit.payload, Reason.ZSTD_PROBE, millibits(mean, 1))])
-        fast = self._cut(plans)
+        self._cut(plans)
         self._code(plans)
-        for candidate, payload in fast.result():
-            candidate.fast = payload
+        self._ask_zstd(plans)
         settled = list(self._settle(plans))
         if not self._model_is_named:
             self._model_is_named = self._earns_its_name(plans, settled)
@@ -124,22 +131,33 @@ class TextCoder:
     def _surely_pays(self, guess: float, rival: float) -> bool:
         return guess < rival * (1 - self.level.min_gain)
 
-    def _cut(self, plans: Sequence[_Plan]) -> Beside[list[tuple[_Candidate, bytes]]]:
-        """Into pieces: each gets its zstd payload (a twentieth of the model's time) and a guess by probing it. The
-        payloads of clear plans' pieces come later."""
+    def _cut(self, plans: Sequence[_Plan]) -> None:
+        """Into pieces; those of doubtful plans get their zstd payloads (a twentieth of the model's time) and a guess by
+        probing them."""
         for plan in plans:
             plan.candidates = [_Candidate(piece, b"") for piece in cut_pieces(plan.unit.piece, self.level.text_frame)]
             if len(plan.candidates) == 1:  # known already
                 plan.candidates[0].fast = plan.unit.payload
-        several = [plan for plan in plans if len(plan.candidates) > 1]
-        doubtful = [candidate for plan in several if not plan.clear for candidate in plan.candidates]
-        clear = [candidate for plan in several if plan.clear for candidate in plan.candidates]
+        doubtful = [c for plan in plans if len(plan.candidates) > 1 and not plan.clear for c in plan.candidates]
         beside = Beside(lambda: self._zstd([candidate.piece for candidate in doubtful]))
         guesses = estimate([candidate.piece for candidate in doubtful], self.llm, self.quiet, _WINDOWS_PER_PIECE)
         for candidate, costs, payload in zip(doubtful, guesses, beside.result(), strict=True):
             candidate.fast = payload
             candidate.guess = sum(costs) / len(costs) if costs else None
-        return Beside(lambda: list(zip(clear, self._zstd([c.piece for c in clear]), strict=True)))
+
+    def _ask_zstd(self, plans: Sequence[_Plan]) -> None:
+        """The payloads that are still missing, of pieces that the model did not clearly win, as far as the average of
+        their unit by zstd says; of the others the expected size will do."""
+        asked = []
+        for plan in plans:
+            average = len(plan.unit.payload) / len(plan.unit.piece.data)
+            for candidate in plan.candidates:
+                candidate.expected = round(average * len(candidate.piece.data))
+                won = candidate.slow is not None and len(candidate.slow) < _CLEARLY * candidate.expected
+                if not candidate.fast and not won:
+                    asked.append(candidate)
+        for candidate, payload in zip(asked, self._zstd([c.piece for c in asked]), strict=True):
+            candidate.fast = payload
 
     def _code(self, plans: Sequence[_Plan]) -> None:
         """All promising pieces of all units by the model, in one batch."""
@@ -159,14 +177,14 @@ class TextCoder:
     def _settle(self, plans: Sequence[_Plan]) -> Iterator[list[CodedFrame]]:
         """Frames of each plan's unit: runs of pieces that zstd wins are joined, and coded by zstd as one."""
         runs = [(plan, won, run) for plan in plans for won, run in self._runs(plan)]
-        joined = [_span(plan, run) for plan, won, run in runs if not won and len(run) > 1]
+        joined = [_span(plan, run) for plan, won, run in runs if not won and not _has_payload(run)]
         payloads = iter(self._zstd(joined))
         frames: dict[int, list[CodedFrame]] = {plan.at: [] for plan in plans}
         for plan, won, run in runs:
             if won:
                 frames[plan.at] += [_llm_frame(candidate, self.llm) for candidate in run]
             else:
-                payload = next(payloads) if len(run) > 1 else run[0].fast
+                payload = run[0].fast if _has_payload(run) else next(payloads)
                 frames[plan.at].append(self._zstd_frame(plan, run, payload))
         for plan in plans:
             yield self._cheaper(plan, frames[plan.at])
@@ -177,7 +195,7 @@ class TextCoder:
         return [(won, [candidate for _, candidate in run]) for won, run in groupby(marked, lambda pair: pair[0])]
 
     def _wins(self, candidate: _Candidate, plan: _Plan) -> bool:
-        rival = min(len(candidate.fast), len(candidate.piece.data)) * plan.whole
+        rival = min(candidate.rival, len(candidate.piece.data)) * plan.whole
         return candidate.slow is not None and len(candidate.slow) < rival * (1 - self.level.min_gain)
 
     def _cheaper(self, plan: _Plan, frames: list[CodedFrame]) -> list[CodedFrame]:
@@ -203,6 +221,10 @@ class TextCoder:
         return self.zstd.encode_batch([(piece.data, piece.cuts) for piece in pieces], self.quiet)
 
 
+def _has_payload(run: Sequence[_Candidate]) -> bool:
+    return len(run) == 1 and bool(run[0].fast)
+
+
 def _cost(frames: Sequence[CodedFrame]) -> int:
     return sum(len(frame.payload) for frame in frames) + FRAME_COST * (len(frames) - 1)
 
@@ -213,7 +235,7 @@ def _span(plan: _Plan, run: Sequence[_Candidate]) -> Piece:
 
 def _llm_frame(candidate: _Candidate, llm: Codec) -> CodedFrame:
     size = len(candidate.piece.data)
-    rival = millibits(len(candidate.fast), size)
+    rival = millibits(candidate.rival, size)
     return CodedFrame(llm.id, True, size, candidate.slow or b"", Reason.LLM_SMALLER, rival)
 
 

@@ -11,7 +11,7 @@ _HEADERS = (
 
 _MANIFEST = (
     b'{"created_by":"zllm 0.1.0","features":[],"format":1,"level":6,"models":[]}'
-    b'{"created_by":"zllm 0.1.0","features":[],"format":1,"level":6,"models":[{"arithmetic":2,"embedded":false,'
+    b'{"created_by":"zllm 0.1.0","features":[],"format":1,"level":6,"models":[{"arithmetic":1,"embedded":false,'
     b'"known_answer":\1,"name":"default","origin":"built-in","sha256":\1,"size":1,"tokenizer_sha256":\1}]}'
 )
 
