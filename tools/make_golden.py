@@ -26,7 +26,7 @@ from cross import vectors  # noqa: E402
 
 import zllm  # noqa: E402
 from zllm import _native as native  # noqa: E402
-from zllm.archive import coding  # noqa: E402
+from zllm.archive import coder  # noqa: E402
 from zllm.chooser.group import Group, GroupCoder  # noqa: E402
 from zllm.chooser.pieces import CodedFrame, Piece, cut_pieces  # noqa: E402
 from zllm.chooser.reasons import Reason  # noqa: E402
@@ -70,7 +70,7 @@ def members() -> dict[str, bytes]:
 
 def write_archive(path: Path, model: Path | None) -> None:
     """An archive of the members, with fixed times and owners."""
-    always = mock.patch.object(coding, "GroupCoder", AlwaysModel)
+    always = mock.patch.object(coder, "GroupCoder", AlwaysModel)
     with always, zllm.open(path, "w", level=9, model=model, frame_size=64 << 10) as archive:
         for name, data in members().items():
             info = tarfile.TarInfo(name)
