@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -16,8 +17,9 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.common import ROOT, parser, say, write_csv
+from bench.common import parser, say, write_csv
 from bench.mixture import Member, mixture
+from bench.process import environment_of
 from zllm.errors import DamagedError, ZllmError
 
 _COPY = 1 << 20
@@ -57,7 +59,7 @@ def _child(role: str, arguments: list[str], archive: Path, folder: Path) -> dict
     command += ["--archive", str(archive), "--folder", str(folder)]
     say(role)
     started = time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=False)
+    done = subprocess.run(command, cwd=os.sep, env=environment_of(), stdout=subprocess.PIPE, check=False)
     if done.returncode:
         raise ZllmError(f"{role} ended with exit code {done.returncode}")
     seconds = round(time.perf_counter() - started, 1)

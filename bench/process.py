@@ -45,7 +45,7 @@ def run(command: Sequence[str], kernel: str | None = None, out: Path | None = No
     """
     with tempfile.TemporaryFile() as errors, open(out or os.devnull, "wb") as target:
         # Not where this was called: a checkout there would come before the zllm that is meant.
-        where, environment = os.sep, _environment(kernel)
+        where, environment = os.sep, environment_of(kernel)
         started = time.perf_counter()
         with subprocess.Popen(
             command, cwd=where, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
@@ -68,7 +68,7 @@ def run(command: Sequence[str], kernel: str | None = None, out: Path | None = No
     return Finished(seconds, first, peak_mb)
 
 
-def _environment(kernel: str | None) -> dict[str, str]:
+def environment_of(kernel: str | None = None) -> dict[str, str]:
     """The zllm that runs here, wherever it is, and this checkout's bench after it."""
     folders = [str(Path(zllm.__file__).parent.parent), str(ROOT), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
