@@ -1,18 +1,10 @@
 /* How fast a kernel's matrix product is: the machine's int8 peak, to which a run's useful work is compared. */
-#define _POSIX_C_SOURCE 199309L
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "fixed.h"
 #include "kernels.h"
+#include "pages.h"
 #include "stages.h"
-
-uint64_t stages_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 zllm_result zllm_kernel_time(const char *name, uint32_t rows, uint32_t cols, uint32_t batch, uint32_t repeats,
                              uint64_t *nanoseconds) {
@@ -22,8 +14,8 @@ zllm_result zllm_kernel_time(const char *name, uint32_t rows, uint32_t cols, uin
     if (rows < 32 || rows > 4096 || rows % 32 || cols < 32 || cols > 4096 || cols % 32 || batch < 1 || batch > 256 ||
         repeats < 1)
         return ZLLM_E_ARGUMENT;
-    int8_t *packed = aligned_alloc(64, (size_t)rows * cols), *act = aligned_alloc(64, (size_t)batch * cols);
-    int32_t *acc = aligned_alloc(64, (size_t)batch * rows * sizeof *acc), sums[256] = {0};
+    int8_t *packed = pages_new((size_t)rows * cols), *act = pages_new((size_t)batch * cols);
+    int32_t *acc = pages_new((size_t)batch * rows * sizeof *acc), sums[256] = {0};
     if (packed != NULL && act != NULL && acc != NULL) {
         memset(packed, 1, (size_t)rows * cols);
         memset(act, 1, (size_t)batch * cols);

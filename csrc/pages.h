@@ -1,5 +1,5 @@
-/* Memory that is read again and again: in large pages where the system has them, for with small ones a model of 16 MB
- * spends a third of its time on address translation. */
+/* Aligned memory; from 2 MiB on in large pages, where the system has them: models and caches are read again and again,
+ * and large pages take fewer translations of addresses. */
 #ifndef ZLLM_PAGES_H
 #define ZLLM_PAGES_H
 

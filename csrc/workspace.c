@@ -17,8 +17,6 @@ size_t lane_memory(const zllm_model *m) {
     return sizeof(lane_t) + 2 * cache_size(&m->config) + 4 * scale_count(&m->config);
 }
 
-static void *aligned(size_t size) { return aligned_alloc(64, (size + 63) / 64 * 64); }
-
 /* All lanes' keys and values in one piece. Slots not yet written are read by whole vectors and then ignored; they are
  * given a value all the same. */
 static int lanes_new(workspace_t *w) {
@@ -59,7 +57,7 @@ void lane_reserve(workspace_t *w, lane_t *lane, uint32_t n) {
 
 static int rows_new(rows_t *r, uint32_t count, uint32_t cols) {
     r->stride = cols;
-    r->q = aligned((size_t)count * cols);
+    r->q = pages_new((size_t)count * cols);
     r->sum = calloc(count, sizeof *r->sum);
     r->scale = calloc(count, sizeof *r->scale);
     return r->q && r->sum && r->scale;
@@ -74,19 +72,19 @@ static void rows_free(rows_t *r) {
 static int allocate(workspace_t *w) {
     const zllm_config *c = &w->m->config;
     const size_t queries = QUERY_ROWS * (c->heads / c->kv_heads), rows = w->rows;
-    w->x = aligned(rows * c->dim * sizeof(int32_t));
-    w->qkv = aligned(rows * w->qkv_stride * sizeof(int32_t));
-    w->rope = aligned(rows * c->head_dim * sizeof(int32_t));
-    w->acc = aligned((size_t)BLOCK_ROWS * w->widest * sizeof(int32_t));
-    w->out = aligned((size_t)BLOCK_ROWS * w->widest * sizeof(int32_t));
-    w->head_acc = aligned((size_t)ZLLM_HEAD_ROWS * w->vocab_stride * sizeof(int32_t));
-    w->logits = aligned(w->vocab_stride * sizeof(int32_t));
-    w->score_acc = aligned(queries * w->capacity * sizeof(int32_t));
-    w->score = aligned(w->capacity * sizeof(int32_t));
-    w->soft = aligned(w->capacity * sizeof(uint16_t));
-    w->weight = aligned(queries * w->capacity * sizeof(int16_t));
-    w->mixed = aligned(queries * c->head_dim * sizeof(int32_t));
-    w->reciprocal = aligned(queries * sizeof(int32_t));
+    w->x = pages_new(rows * c->dim * sizeof(int32_t));
+    w->qkv = pages_new(rows * w->qkv_stride * sizeof(int32_t));
+    w->rope = pages_new(rows * c->head_dim * sizeof(int32_t));
+    w->acc = pages_new((size_t)BLOCK_ROWS * w->widest * sizeof(int32_t));
+    w->out = pages_new((size_t)BLOCK_ROWS * w->widest * sizeof(int32_t));
+    w->head_acc = pages_new((size_t)ZLLM_HEAD_ROWS * w->vocab_stride * sizeof(int32_t));
+    w->logits = pages_new(w->vocab_stride * sizeof(int32_t));
+    w->score_acc = pages_new(queries * w->capacity * sizeof(int32_t));
+    w->score = pages_new(w->capacity * sizeof(int32_t));
+    w->soft = pages_new(w->capacity * sizeof(uint16_t));
+    w->weight = pages_new(queries * w->capacity * sizeof(int16_t));
+    w->mixed = pages_new(queries * c->head_dim * sizeof(int32_t));
+    w->reciprocal = pages_new(queries * sizeof(int32_t));
     if (!w->x || !w->qkv || !w->rope || !w->acc || !w->out || !w->head_acc || !w->logits || !w->score_acc || !w->score ||
         !w->soft || !w->weight || !w->mixed || !w->reciprocal)
         return 0;

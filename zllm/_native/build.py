@@ -20,6 +20,7 @@ SOURCES = [
     "csrc/model.c",
     "csrc/pages.c",
     "csrc/selfcheck.c",
+    "csrc/stages.c",
     "csrc/stream.c",
     "csrc/transformer.c",
     "csrc/trie.c",

@@ -7,10 +7,10 @@ comes out as its zstd frame, or as pieces, those that the model does not win joi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from zllm.chooser.beside import Beside
 from zllm.chooser.levels import Level
 from zllm.chooser.pieces import CodedFrame, Piece, cut_pieces
 from zllm.chooser.probe import estimate
@@ -91,9 +91,10 @@ class TextCoder:
 
     def encode(self, pieces: Sequence[Piece], payloads: Callable[[], Sequence[bytes]]) -> list[list[CodedFrame]]:
         """The frames of each unit, a piece with its zstd payload. Progress: every unit's bytes, once."""
-        beside = Beside(payloads)
-        guesses = estimate(pieces, self.llm, self.quiet)
-        units = [Unit(piece, payload) for piece, payload in zip(pieces, beside.result(), strict=True)]
+        with ThreadPoolExecutor(1) as beside:  # zstd has work for one thread, the model for all
+            fast = beside.submit(payloads)
+            guesses = estimate(pieces, self.llm, self.quiet)
+            units = [Unit(piece, payload) for piece, payload in zip(pieces, fast.result(), strict=True)]
         result, plans = [], []
         for at, (unit, costs) in enumerate(zip(units, guesses, strict=True)):
             if self._hopeless(unit, costs):
@@ -139,9 +140,11 @@ class TextCoder:
             if len(plan.candidates) == 1:  # known already
                 plan.candidates[0].fast = plan.unit.payload
         doubtful = [c for plan in plans if len(plan.candidates) > 1 and not plan.clear for c in plan.candidates]
-        beside = Beside(lambda: self._zstd([candidate.piece for candidate in doubtful]))
-        guesses = estimate([candidate.piece for candidate in doubtful], self.llm, self.quiet, _WINDOWS_PER_PIECE)
-        for candidate, costs, payload in zip(doubtful, guesses, beside.result(), strict=True):
+        parts = [candidate.piece for candidate in doubtful]
+        with ThreadPoolExecutor(1) as beside:
+            fast = beside.submit(self._zstd, parts)
+            guesses = estimate(parts, self.llm, self.quiet, _WINDOWS_PER_PIECE)
+        for candidate, costs, payload in zip(doubtful, guesses, fast.result(), strict=True):
             candidate.fast = payload
             candidate.guess = sum(costs) / len(costs) if costs else None
 
