@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tarfile
@@ -20,6 +19,7 @@ from pathlib import Path
 from bench.common import parser, say, write_csv
 from bench.mixture import Member, mixture
 from bench.process import environment_of
+from zllm.cli.statistics import peak_memory
 from zllm.errors import DamagedError, ZllmError
 
 _COPY = 1 << 20
@@ -89,18 +89,11 @@ def _extract(given: argparse.Namespace) -> int:
 
 
 def _report() -> int:
-    sys.stdout.write(json.dumps({"peak_mb": round(peak_bytes() / 1e6, 1)}))
+    peak = peak_memory()
+    if peak is None:
+        raise ZllmError("this system does not say how much memory a process took")
+    sys.stdout.write(json.dumps({"peak_mb": round(peak / 1e6, 1)}))
     return 0
-
-
-def peak_bytes() -> int:
-    """Peak resident memory of this process, since it was started (``VmHWM``; ``ru_maxrss`` where there is no /proc)."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _check(members: Iterable[Member], folder: Path) -> int:

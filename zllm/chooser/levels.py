@@ -39,7 +39,7 @@ LEVELS: dict[int, Level] = {
         Level(3, "zstd", 9, False, 0.0, "zstd -9: 30 to 70 MB/s"),
         Level(4, "zstd", 15, False, 0.0, "zstd -15: 5 to 10 MB/s"),
         Level(5, "zstd", 19, False, 0.0, "zstd -19, no model: 3 to 4 MB/s"),
-        Level(6, "zstd", 19, True, 0.05, "the model for text where it saves 5%, else zstd -19: tens of KB/s of text"),
+        Level(6, "zstd", 19, True, 0.05, "the model for text where it saves 5%, else zstd -19: 40 to 120 KB/s of text"),
         Level(7, "zstd", 19, True, 0.02, "as 6, but where it saves 2%: a little slower"),
         Level(8, "zstd", 19, True, 0.0, "the model wherever it saves anything: slower", probe_slack=0.25),
         Level(
