@@ -17,7 +17,7 @@ try:
     from zllm._native._core import ffi, lib
 except ImportError as exc:  # a checkout without its compiled extension
     raise ImportError(
-        "zllm's compiled core is missing: install the package (pip install .) or run python zllm/_native/build.py"
+        "zllm's compiled core is missing: install the package (pip install .), or pip install -e . to run in a checkout"
     ) from exc
 
 ARITHMETIC_VERSION: int = lib.ZLLM_ARITHMETIC_VERSION
