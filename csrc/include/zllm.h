@@ -139,6 +139,14 @@ zllm_result zllm_evaluate(const zllm_model *model, const uint32_t *tokens, size_
 zllm_result zllm_coder_encode(const uint8_t *bits, const uint32_t *probabilities, size_t n, uint8_t *out, size_t *size);
 void zllm_coder_decode(const uint8_t *coded, size_t size, const uint32_t *probabilities, size_t n, uint8_t *bits);
 
+/* Text without a model, by the adaptive predictor alone. At each of the ascending offsets `cuts` (0 < cut < n) a new
+ * document starts; the decoder must be given the same. n must be below 2^32 - 1. *out_size: room in, length out.
+ * Any bytes decode to something. `cancel` and `progress` may be NULL; progress counts bytes of text done. */
+zllm_result zllm_cm_encode(const uint8_t *text, size_t n, const uint64_t *cuts, size_t n_cuts, uint8_t *out,
+                           size_t *out_size, const volatile int32_t *cancel, volatile uint64_t *progress);
+zllm_result zllm_cm_decode(const uint8_t *coded, size_t coded_size, uint8_t *text, size_t n, const uint64_t *cuts,
+                           size_t n_cuts, const volatile int32_t *cancel, volatile uint64_t *progress);
+
 /* Fixed-point functions of the specification, for its worked vectors. */
 uint32_t zllm_rsqrt(uint64_t x, int32_t *exponent);
 uint32_t zllm_exp2(uint32_t d);

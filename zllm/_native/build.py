@@ -12,6 +12,7 @@ from cffi import FFI
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [
     "csrc/attention.c",
+    "csrc/cm.c",
     "csrc/dispatch.c",
     "csrc/distribution.c",
     "csrc/fixed.c",
@@ -25,6 +26,10 @@ SOURCES = [
     "csrc/transformer.c",
     "csrc/trie.c",
     "csrc/workspace.c",
+    "csrc/predictor/context.c",
+    "csrc/predictor/flag.c",
+    "csrc/predictor/predictor.c",
+    "csrc/predictor/tables.c",
     "csrc/arm/kernel_neon.c",
     "csrc/arm/kernel_neon_dotprod.c",
     "csrc/x86/kernel_avx2.c",

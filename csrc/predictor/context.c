@@ -1,0 +1,142 @@
+/* What the predictor looks at: contexts made of the bytes before the next one, and the match model's search. */
+#include "state.h"
+
+#define MATCH_LEAST 5u   /* bytes that are hashed to find a match */
+#define MATCH_VERIFY 400u /* bytes compared at most */
+
+void context_restart(cursor_t *c) {
+    c->last = 0;
+    c->word = c->word_before = c->line_word = 0;
+    c->line = c->line_before = c->at;
+    c->field = c->fields_before = c->indent = 0;
+    c->fields[0][0] = c->fields[1][0] = c->at;
+    c->token_hash = c->token_length = c->token_before = 0;
+    c->match = (match_t){.expected = -1};
+}
+
+static int is_letter(uint32_t b) { return (b | 32) - 'a' < 26 || b >= 128; }
+static int ends_field(uint32_t b) { return b == '\t' || b == ',' || b == ' ' || b == ';' || b == '|'; }
+
+static void read_line(cursor_t *c, uint32_t byte) {
+    if (byte == '\n') {
+        c->line_before = c->line;
+        c->line = c->at;
+        for (uint32_t i = 0; i < FIELDS; i++) c->fields[1][i] = c->fields[0][i];
+        c->fields_before = c->field + 1;
+        c->field = 0;
+        c->fields[0][0] = c->at;
+        c->line_word = 0;
+        c->indent = 0;
+    } else if (ends_field(byte) && c->field + 1 < FIELDS) {
+        c->fields[0][++c->field] = c->at;
+    }
+}
+
+static void read_word(cursor_t *c, uint32_t byte) {
+    if (is_letter(byte)) {
+        c->word = hash32(((uint64_t)c->word << 8) + (byte - 'A' < 26 ? byte + 32 : byte) + 1);
+    } else if (c->word) {
+        if (c->line_word == 0) c->line_word = c->word;
+        c->word_before = c->word;
+        c->word = 0;
+    }
+}
+
+/* The stream that has the position; ranges ascend. */
+static uint32_t owner(const predictor_t *p, uint32_t position) {
+    uint32_t low = 0, high = p->streams;
+    while (high - low > 1) {
+        const uint32_t middle = (low + high) / 2;
+        if (p->cursors[middle].start <= position) low = middle;
+        else high = middle;
+    }
+    return low;
+}
+
+static void find_match(predictor_t *p, cursor_t *c) {
+    match_t *m = &c->match;
+    const uint32_t h = hash32(c->last << (64 - 8 * MATCH_LEAST)) >> (32 - p->recent_bits), at = p->recent[h];
+    p->recent[h] = c->at + 1;
+    if (at == 0 || (m->expected >= 0 && m->length >= 16)) return;
+    const uint32_t position = at - 1, stream = owner(p, position), start = p->cursors[stream].start;
+    uint32_t length = 0;
+    while (length < MATCH_VERIFY && length < position - start && length < c->at - c->start &&
+           p->text[position - 1 - length] == p->text[c->at - 1 - length])
+        length++;
+    if (length < MATCH_LEAST || length <= m->length || position >= p->cursors[stream].at) return;
+    *m = (match_t){.position = position, .stream = stream, .length = length};
+    m->expected = p->text[position];
+}
+
+static void follow_match(predictor_t *p, cursor_t *c, uint32_t byte) {
+    match_t *m = &c->match;
+    if (m->expected >= 0) {
+        const int miss = (uint32_t)m->expected != byte;
+        m->misses = (m->misses << 1 | (uint32_t)miss) & 255;
+        if (miss) m->length = 0;
+        else if (m->length < 65535) m->length++;
+        m->position++;
+        m->expected = -1;
+        if (m->position < p->cursors[m->stream].at && m->misses != 255) m->expected = p->text[m->position];
+        else m->length = 0;
+    }
+    if (c->at - c->start >= MATCH_LEAST) find_match(p, c);
+}
+
+/* The byte `back` lines' same column, field's same place. */
+static uint32_t above(const predictor_t *p, uint32_t from, uint32_t offset, uint32_t limit) {
+    const uint32_t at = from + offset;
+    return at < limit ? p->text[at] : 0;
+}
+
+static void hash_contexts(predictor_t *p, cursor_t *c) {
+    const uint64_t l = c->last;
+    const uint32_t c1 = l & 255, column = c->at - c->line, in_field = c->at - c->fields[0][c->field];
+    const uint32_t up = above(p, c->line_before, column, c->line);
+    const uint32_t field_up = c->field < c->fields_before ? above(p, c->fields[1][c->field], in_field, c->line) : 0;
+    const uint32_t follow = p->follow[l & 0xffff];
+    const uint64_t v[CONTEXTS] = {
+        l & 0xff,
+        l & 0xffff,
+        l & 0xffffff,
+        l & 0xffffffff,
+        l & 0xffffffffff,
+        l & 0xffffffffffff,
+        (uint64_t)c->word << 8 | c1,
+        (uint64_t)c->word << 32 | c->word_before,
+        l & 0xffff00,
+        (uint64_t)up << 16 | (column < 255 ? column : 255) << 8 | c1,
+        (uint64_t)field_up << 24 | c->field << 16 | c1 << 8 | (in_field < 255 ? in_field : 255),
+        (uint64_t)c->line_word << 16 | c->field << 8 | c1,
+        (uint64_t)follow << 8 | c1,
+        (uint64_t)(uint32_t)(c->match.expected + 1) << 8 | (c->match.length < 15 ? c->match.length : 15),
+    };
+    for (uint32_t i = 0; i < CONTEXTS; i++) {
+        c->hash[i] = hash32((v[i] + i + 1) * UINT64_C(0xd6e8feb86659fd93) + (uint64_t)i * UINT64_C(0x632be59bd9b4e019));
+        __builtin_prefetch(p->table + (size_t)(c->hash[i] & p->line_mask) * 64);
+    }
+}
+
+void context_byte(predictor_t *p, cursor_t *c, uint32_t byte) {
+    if (c->at < c->end) p->text[c->at++] = (uint8_t)byte;
+    p->follow[c->last & 0xffff] = (uint16_t)(p->follow[c->last & 0xffff] << 8 | byte);
+    c->last = c->last << 8 | byte;
+    c->token_hash = hash32(((uint64_t)c->token_hash << 8) + byte + 1);
+    c->token_length++;
+    read_word(c, byte);
+    read_line(c, byte);
+    follow_match(p, c, byte);
+    hash_contexts(p, c);
+    c->partial = 1;
+    c->bits = 0;
+    c->found = 0;
+}
+
+void cursor_cut(predictor_t *p, cursor_t *c) {
+    context_restart(c);
+    hash_contexts(p, c);
+    c->partial = 1;
+    c->bits = 0;
+    c->found = 0;
+    c->learning = 0;
+}

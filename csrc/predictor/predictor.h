@@ -1,0 +1,42 @@
+/* The adaptive predictor: the probability of the next bit of a text from the bytes before it and, where there is a
+ * language model, from the model's own probability (docs/arithmetic.md, section 9; docs/predictor.md says why it is so).
+ *
+ * A frame's text is one array of known size, cut into streams that take turns at token boundaries. They share what is
+ * learnt (predictor_t); where each one stands is its cursor (cursor_t). All numbers are integers, the same everywhere.
+ */
+#ifndef ZLLM_PREDICTOR_H
+#define ZLLM_PREDICTOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct predictor predictor_t; /* adaptive state of one frame */
+typedef struct cursor cursor_t;       /* where one stream stands */
+
+/* Bytes that predictor_new takes, but for the cursors (under 4 KiB a stream): it grows with the text's size up to a
+ * bound, plus the text itself. `lm`: whether a language model's probabilities come in. */
+size_t predictor_memory(uint64_t size, int lm);
+/* For a frame of `size` bytes, below 2^32 - 1. NULL when out of memory, or if an argument is out of range. */
+predictor_t *predictor_new(uint64_t size, uint32_t streams, int lm);
+void predictor_free(predictor_t *p);
+cursor_t *predictor_cursor(predictor_t *p, uint32_t stream);
+/* The stream will write the frame's bytes [start, end). Ranges must ascend with the stream's number, and not overlap.
+ * Every stream is started before the first decision of any. */
+void cursor_start(predictor_t *p, uint32_t stream, uint64_t start, uint64_t end);
+
+/* Decisions about the bits of a byte, the highest first. Every one is either predicted and then learnt from, or
+ * skipped; the eighth ends the byte. Probabilities are of a one, in 2^-24, 1 to 2^24 - 1; `lm` is the model's, which is
+ * ignored without one. A stream must not be given more bytes than its range has: what is past the end is dropped. */
+uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm);
+void predictor_update(predictor_t *p, cursor_t *c, int bit);
+/* A bit that the trie makes certain: contexts move on, nothing is learnt. */
+void cursor_skip(predictor_t *p, cursor_t *c, int bit);
+/* Whether the token ends here. */
+uint32_t predictor_flag(predictor_t *p, cursor_t *c, uint32_t lm);
+void predictor_update_flag(predictor_t *p, cursor_t *c, int end);
+/* A token has ended, after its last byte's bits (and after its flag, if that was asked). */
+void cursor_token(predictor_t *p, cursor_t *c, uint32_t token);
+/* A new document starts here: contexts are as at the start; what was learnt stays. */
+void cursor_cut(predictor_t *p, cursor_t *c);
+
+#endif

@@ -1,0 +1,142 @@
+/* What the predictor's parts share: constants, tables, the two structs. */
+#ifndef ZLLM_PREDICTOR_STATE_H
+#define ZLLM_PREDICTOR_STATE_H
+
+#include "predictor.h"
+
+#define CONTEXTS 14u /* hashed contexts of a byte */
+#define INPUTS 40u   /* of the mixer; a multiple of 8 */
+#define SETS 5u      /* of weights; one vector of each is selected */
+#define FIELDS 32u   /* of a line that are told apart */
+#define FLAG_INPUTS 6u
+#define FLAG_BITS 14u
+
+#define STRETCH_MAX 2047 /* 12 natural log units, 512 / 3 steps each */
+#define STATES 256u
+#define KNOTS 33u /* of an adaptive probability map, 128 steps apart */
+#define APM_MAX 14u
+
+/* Vectors of each set. */
+#define SET_MATCH 256u
+#define SET_PARTIAL 256u
+#define SET_BYTE 256u
+#define SET_ORDER 256u
+#define SET_LM 512u
+#define VECTORS (SET_MATCH + SET_PARTIAL + SET_BYTE + SET_ORDER + SET_LM)
+
+/* An adaptive probability: of a one in 2^-22, above a count of 10 bits. */
+typedef uint32_t adaptive_t;
+
+typedef struct {
+    uint32_t squash[2 * STRETCH_MAX + 2]; /* [x + STRETCH_MAX]: probability in 2^-24 */
+    int16_t stretch[4096];
+    uint8_t next[STATES][2];
+    uint16_t reciprocal[1024];
+    adaptive_t prior[STATES];
+} tables_t;
+
+/* Text that may go on as it did before. */
+typedef struct {
+    uint32_t position; /* of the byte that is expected */
+    uint32_t stream;   /* that wrote it */
+    uint32_t length;   /* how many bytes agree */
+    uint32_t misses;   /* of the last 8 bytes, the newest lowest */
+    int32_t expected;  /* the byte, -1 without one */
+} match_t;
+
+struct cursor {
+    uint32_t start, end, at;
+    uint32_t partial; /* the byte's bits so far, after a one */
+    uint32_t bits;    /* how many they are */
+    int learning;     /* whether a prediction waits for its bit */
+    int found;        /* whether `slot` is of this nibble */
+    uint64_t last;    /* the last eight bytes */
+    uint32_t word, word_before, line_word;
+    uint32_t line, line_before; /* where this line and the one before it start */
+    uint32_t field, fields_before;
+    uint32_t fields[2][FIELDS]; /* where this line's fields, and the last one's, start */
+    uint32_t indent;
+    uint32_t token_hash, token_length, token_before;
+    uint32_t hash[CONTEXTS];
+    uint8_t *slot[CONTEXTS];
+    match_t match;
+};
+
+/* The end-of-token decision has a small predictor of its own. */
+typedef struct {
+    adaptive_t map[FLAG_INPUTS - 2][1u << FLAG_BITS];
+    int32_t weights[16][FLAG_INPUTS];
+    int32_t inputs[FLAG_INPUTS];
+    uint32_t used[FLAG_INPUTS - 2];
+    uint32_t set, p;
+} flag_t;
+
+typedef struct {
+    adaptive_t *map; /* [contexts][KNOTS] */
+    uint32_t bits;
+    adaptive_t *used;
+} apm_t;
+
+struct predictor {
+    tables_t tables;
+    uint8_t *table; /* slots of 16 bytes in lines of 64 */
+    uint32_t line_mask;
+    uint32_t *recent; /* where a hash of the last bytes was seen last, plus 1 */
+    uint32_t recent_bits;
+    uint8_t *text;
+    uint32_t size, streams;
+    int lm;
+    cursor_t *cursors;
+    flag_t *flag;
+    adaptive_t maps[CONTEXTS][STATES];
+    adaptive_t partial_map[256];
+    adaptive_t match_map[16 * 4];
+    apm_t apm[2];
+    uint16_t *follow; /* [65536] the bytes that came after two bytes, the last two times */
+    int16_t weights[VECTORS][INPUTS];
+    uint16_t uses[VECTORS];
+    int32_t final[256][SETS];
+    /* of the decision that waits for its bit */
+    int16_t inputs[INPUTS];
+    int32_t outputs[SETS];
+    uint32_t vector[SETS];
+    uint32_t final_set, mixed;
+    uint8_t *state[CONTEXTS];
+    adaptive_t *match_used;
+    int expected_bit;
+};
+
+/* tables.c */
+void tables_fill(tables_t *t);
+
+/* context.c: a byte has ended. */
+void context_byte(predictor_t *p, cursor_t *c, uint32_t byte);
+void context_restart(cursor_t *c);
+
+/* flag.c */
+void flag_start(flag_t *f);
+
+static inline uint32_t hash32(uint64_t v) { return (uint32_t)((v * UINT64_C(0x9e3779b97f4a7c15)) >> 32); }
+
+static inline int32_t clamp_stretch(int64_t x) {
+    return x > STRETCH_MAX ? STRETCH_MAX : x < -STRETCH_MAX ? -STRETCH_MAX : (int32_t)x;
+}
+
+static inline uint32_t squash(const tables_t *t, int32_t x) { return t->squash[x + STRETCH_MAX]; }
+
+/* p: probability in 2^-22. */
+static inline int32_t stretch22(const tables_t *t, uint32_t p) {
+    const uint32_t p16 = p >> 6, q = p16 < 32768 ? p16 : 65535 - p16;
+    const int32_t s = t->stretch[q < 2048 ? q : 2048 + (q >> 4)];
+    return p16 < 32768 ? s : -s;
+}
+
+/* Towards the bit by 1 / (count + 1.5) of the way, at last by 1 / (limit + 1.5). */
+static inline void adapt(const tables_t *t, adaptive_t *a, int bit, uint32_t limit) {
+    const uint32_t n = *a & 1023;
+    const int32_t p = (int32_t)(*a >> 10), target = bit ? (1 << 22) - 1 : 0;
+    const int32_t moved = p + (int32_t)(((int64_t)(target - p) * t->reciprocal[n]) >> 16);
+    *a = (uint32_t)moved << 10 | (n < limit ? n + 1 : n);
+}
+
+#endif
