@@ -30,8 +30,7 @@ void distribution_free(distribution_t *d) {
     free(d->weight);
 }
 
-/* Probability that the token is at or above the split, of those in [low, high), in 2^-24. A mixer joins here: it sees
- * this probability, the decision and the bytes before it, and returns a better one. */
+/* Probability that the token is at or above the split, of those in [low, high), in 2^-24. */
 static inline uint32_t probability(uint64_t low, uint64_t split, uint64_t high) {
     uint64_t part = high - split, whole = high - low;
     const uint32_t length = bit_length64(whole);
@@ -43,30 +42,81 @@ static inline uint32_t probability(uint64_t low, uint64_t split, uint64_t high) 
     return p < 1 ? 1u : p > (1u << PROBABILITY_BITS) - 1 ? (1u << PROBABILITY_BITS) - 1 : (uint32_t)p;
 }
 
-void token_encode(const zllm_model *m, const distribution_t *d, encoder_t *e, uint32_t token) {
+void token_probabilities(const zllm_model *m, const distribution_t *d, uint32_t token, uint32_t *p) {
     uint64_t low = 0, high = sum_below(d, d->vocab);
     int32_t at = 0;
     while (at >= 0) {
         const decision_t *c = &m->decisions[at];
         const uint64_t split = sum_below(d, c->split);
-        const int bit = token >= c->split;
-        encoder_put(e, probability(low, split, high), bit);
-        if (bit) low = split;
+        *p++ = probability(low, split, high);
+        if (token >= c->split) low = split;
         else high = split;
-        at = bit ? c->high : c->low;
+        at = token >= c->split ? c->high : c->low;
     }
 }
 
-uint32_t token_decode(const zllm_model *m, const distribution_t *d, decoder_t *r) {
+/* The predictor's way through the bits of a token: those before the decision are certain, and `t` has them. */
+typedef struct {
+    const zllm_model *m;
+    predictor_t *p;
+    cursor_t *c;
+    uint32_t at; /* bits done */
+} path_t;
+
+static void path_skip(path_t *w, uint32_t t, uint32_t to) {
+    const uint8_t *bytes = w->m->token_bytes + w->m->token_offsets[t];
+    for (; w->at < to; w->at++) cursor_skip(w->p, w->c, bytes[w->at / 8] >> (7 - w->at % 8) & 1);
+}
+
+/* Probability that the token is at or above the split. Tokens that end are below: the predictor's flag is the other way
+ * round. */
+static uint32_t path_predict(path_t *w, const decision_t *c, uint32_t lm) {
+    path_skip(w, c->split, 8u * c->depth + (c->bit == DECISION_END ? 0 : c->bit));
+    if (c->bit != DECISION_END) return predictor_bit(w->p, w->c, lm);
+    return (1u << PROBABILITY_BITS) - predictor_flag(w->p, w->c, (1u << PROBABILITY_BITS) - lm);
+}
+
+static void path_learn(path_t *w, const decision_t *c, int above) {
+    if (c->bit == DECISION_END) {
+        predictor_update_flag(w->p, w->c, !above);
+        return;
+    }
+    predictor_update(w->p, w->c, above);
+    w->at++;
+}
+
+static void path_end(path_t *w, uint32_t token) {
+    path_skip(w, token, 8 * (w->m->token_offsets[token + 1] - w->m->token_offsets[token]));
+    cursor_token(w->p, w->c, token);
+}
+
+void token_encode(const zllm_model *m, const uint32_t *lm, predictor_t *p, cursor_t *cursor, encoder_t *e,
+                  uint32_t token) {
+    path_t w = {m, p, cursor, 0};
+    int32_t at = 0;
+    while (at >= 0) {
+        const decision_t *c = &m->decisions[at];
+        const int above = token >= c->split;
+        encoder_put(e, path_predict(&w, c, *lm++), above);
+        path_learn(&w, c, above);
+        at = above ? c->high : c->low;
+    }
+    path_end(&w, token);
+}
+
+uint32_t token_decode(const zllm_model *m, const distribution_t *d, predictor_t *p, cursor_t *cursor, decoder_t *r) {
+    path_t w = {m, p, cursor, 0};
     uint64_t low = 0, high = sum_below(d, d->vocab);
     int32_t at = 0;
     while (at >= 0) {
         const decision_t *c = &m->decisions[at];
         const uint64_t split = sum_below(d, c->split);
-        const int bit = decoder_get(r, probability(low, split, high));
-        if (bit) low = split;
+        const int above = decoder_get(r, path_predict(&w, c, probability(low, split, high)));
+        path_learn(&w, c, above);
+        if (above) low = split;
         else high = split;
-        at = bit ? c->high : c->low;
+        at = above ? c->high : c->low;
     }
+    path_end(&w, (uint32_t)~at);
     return (uint32_t)~at;
 }

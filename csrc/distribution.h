@@ -4,6 +4,7 @@
 #define ZLLM_DISTRIBUTION_H
 
 #include "model.h"
+#include "predictor/predictor.h"
 #include "rangecoder.h"
 
 typedef struct {
@@ -27,7 +28,11 @@ static inline uint64_t sum_below(const distribution_t *d, uint32_t token) {
     return d->base[token / ZLLM_SUM_BLOCK] + sum;
 }
 
-void token_encode(const zllm_model *m, const distribution_t *d, encoder_t *e, uint32_t token);
-uint32_t token_decode(const zllm_model *m, const distribution_t *d, decoder_t *r);
+/* The model's probability of a one for each decision on the token's way, at most m->deepest. */
+void token_probabilities(const zllm_model *m, const distribution_t *d, uint32_t token, uint32_t *p);
+/* Code a token: the predictor makes its own probabilities of the model's. */
+void token_encode(const zllm_model *m, const uint32_t *lm, predictor_t *p, cursor_t *cursor, encoder_t *e,
+                  uint32_t token);
+uint32_t token_decode(const zllm_model *m, const distribution_t *d, predictor_t *p, cursor_t *cursor, decoder_t *r);
 
 #endif

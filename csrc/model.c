@@ -142,7 +142,7 @@ static int build(zllm_model *m, const zllm_model_data *d) {
     m->arena = pages_new(m->memory);
     if (m->arena == NULL) return 0;
     lay_out(m, d);
-    trie_build(m->token_bytes, m->token_offsets, m->config.vocab, m->decisions);
+    m->deepest = trie_build(m->token_bytes, m->token_offsets, m->config.vocab, m->decisions);
     return 1;
 }
 

@@ -18,11 +18,15 @@ typedef struct {
     uint32_t v_shift, up_frac;
 } layer_t;
 
+#define DECISION_END 8u /* as a decision's bit: does the token end here? */
+
 /* One binary decision of the byte trie: tokens below `split` or not. A child >= 0 is another decision; ~child is a
- * token. Tokens are sorted by bytes, so "does it end here" and every bit of the next byte split a range in two. */
+ * token. Tokens are sorted by bytes, so "does it end here" and every bit of the next byte split a range in two.
+ * It is about bit `bit` (0: the highest) of the token's byte `depth`; all bits before are those of the token `split`. */
 typedef struct {
     uint32_t split;
     int32_t low, high;
+    uint16_t depth, bit;
 } decision_t;
 
 struct zllm_model {
@@ -36,13 +40,15 @@ struct zllm_model {
     uint8_t *token_bytes;
     uint32_t *token_offsets;
     decision_t *decisions; /* [vocab - 1], the root first */
+    uint32_t deepest;      /* decisions of a token, at most */
     uint8_t *arena;        /* all of the above but layers */
     size_t memory;         /* bytes of it */
 };
 
 static inline uint32_t round_up(uint32_t n, uint32_t to) { return (n + to - 1) / to * to; }
 
-/* Fill decisions[vocab - 1] for tokens that are sorted, distinct and not empty. */
-void trie_build(const uint8_t *bytes, const uint32_t *offsets, uint32_t vocab, decision_t *decisions);
+/* Fill decisions[vocab - 1] for tokens that are sorted, distinct and not empty. Returns how many decisions a token
+ * takes at most. */
+uint32_t trie_build(const uint8_t *bytes, const uint32_t *offsets, uint32_t vocab, decision_t *decisions);
 
 #endif

@@ -5,7 +5,7 @@ typedef struct {
     const uint8_t *bytes;
     const uint32_t *offsets;
     decision_t *decisions;
-    uint32_t used;
+    uint32_t used, level, deepest; /* decisions made; those above the one in hand, now and at most */
 } builder_t;
 
 /* Tokens [low, high) share their first `depth` bytes and, if bit < 8, the upper `bit` bits of the next byte.
@@ -24,6 +24,9 @@ static int32_t build(builder_t *b, uint32_t low, uint32_t high, uint32_t depth, 
     }
     const uint32_t at = b->used++;
     b->decisions[at].split = split;
+    b->decisions[at].depth = (uint16_t)depth;
+    b->decisions[at].bit = (uint16_t)bit;
+    if (++b->level > b->deepest) b->deepest = b->level;
     const int32_t first = bit == 8 ? ~(int32_t)low
                           : bit == 7 ? build(b, low, split, depth + 1, 8)
                                      : build(b, low, split, depth, bit + 1);
@@ -32,10 +35,12 @@ static int32_t build(builder_t *b, uint32_t low, uint32_t high, uint32_t depth, 
                                       : build(b, split, high, depth, bit + 1);
     b->decisions[at].low = first;
     b->decisions[at].high = second;
+    b->level--;
     return (int32_t)at;
 }
 
-void trie_build(const uint8_t *bytes, const uint32_t *offsets, uint32_t vocab, decision_t *decisions) {
-    builder_t b = {bytes, offsets, decisions, 0};
+uint32_t trie_build(const uint8_t *bytes, const uint32_t *offsets, uint32_t vocab, decision_t *decisions) {
+    builder_t b = {.bytes = bytes, .offsets = offsets, .decisions = decisions};
     (void)build(&b, 0, vocab, 0, 0);
+    return b.deepest;
 }

@@ -3,8 +3,9 @@
  * Everything here is integers, and every function gives the same integers on every machine, with every kernel and for
  * every batch size. docs/arithmetic.md says what is computed; this header says how to ask for it.
  *
- * Threading: a zllm_model is read-only once made and may be shared by any number of threads. Nothing else is shared.
- * No function prints, exits, aborts or keeps a pointer that it was given, except zllm_model_new (see there).
+ * Threading: a zllm_model is read-only once made and may be shared by any number of threads.
+ * A zllm_job is shared by the threads that work at it; nothing else is.
+ * No function prints, exits, aborts or keeps a pointer that it was given, except where it says so.
  */
 #ifndef ZLLM_H
 #define ZLLM_H
@@ -13,7 +14,7 @@
 #include <stdint.h>
 
 /* Raised whenever any integer on the coding path changes. */
-#define ZLLM_ARITHMETIC_VERSION 2
+#define ZLLM_ARITHMETIC_VERSION 3
 
 typedef enum {
     ZLLM_OK = 0,
@@ -89,20 +90,28 @@ zllm_result zllm_kernel_time(const char *name, uint32_t rows, uint32_t cols, uin
 
 #define ZLLM_GIVEN 0x80000000u /* on a token to encode: the decoder knows it, it is context only */
 
-/* One stream: a run of text that is coded with a context and a code string of its own.
- * Encoding reads `tokens` and writes `coded` (coded_size: room in, length out).
- * Decoding reads `coded` and writes exactly `size` bytes to `data`; at each of the ascending offsets `cuts` (0 < cut <
- * size) it is told that a new document starts, as the encoder was by ZLLM_GIVEN. */
+/* One stream of a frame: a run of its text that the model reads with a context of its own.
+ * Encoding reads `tokens`, whose text is `size` bytes. Decoding is told of `cuts`: at each of these ascending offsets
+ * (0 < cut < size) a new document starts, as the encoder was told by ZLLM_GIVEN. */
 typedef struct {
     const uint32_t *tokens;
     size_t n_tokens;
-    uint8_t *data;
     size_t size;
     const uint64_t *cuts;
     size_t n_cuts;
+} zllm_stream;
+
+/* One frame: streams that advance in lockstep, token by token, and share one predictor and one code string.
+ * Encoding writes `coded` (coded_size: room in, length out); decoding reads it and writes the streams' text, `size` bytes
+ * in all, to `data`. */
+typedef struct {
+    zllm_stream *streams;
+    size_t n_streams; /* 1 to 256, none of them empty */
+    uint8_t *data;
+    size_t size;
     uint8_t *coded;
     size_t coded_size;
-} zllm_stream;
+} zllm_frame;
 
 /* What the time is spent on. */
 typedef enum {
@@ -115,21 +124,32 @@ typedef enum {
     ZLLM_STAGE_SOFTMAX,    /* scores to weights of values */
     ZLLM_STAGE_GATE,       /* SwiGLU */
     ZLLM_STAGE_WEIGHTS,    /* logits to prefix sums */
-    ZLLM_STAGE_CODER,      /* trie walk and range coder */
+    ZLLM_STAGE_WALK,       /* prefix sums to probabilities of decisions, when encoding */
+    ZLLM_STAGE_MIXER,      /* predictor and range coder; when decoding, the walk as well */
+    ZLLM_STAGE_WAIT,       /* for other threads */
     ZLLM_STAGES
 } zllm_stage;
 
-/* How zllm_encode and zllm_decode run; nothing in it changes a byte of the result. Pointers may be NULL. */
+/* How a thread codes; nothing in it changes a byte of the result. Pointers may be NULL. */
 typedef struct {
-    uint32_t lanes;                /* streams decoded at once, or tokens of one stream encoded at once; 1 to 256 */
+    uint32_t lanes;                 /* rows of a step: streams decoded or tokens of one encoded at once, 1 to 256 */
     const volatile int32_t *cancel; /* polled between steps */
-    volatile uint64_t *progress;   /* counts bytes of text done */
-    uint64_t *nanoseconds;         /* [ZLLM_STAGES]: time is added to it */
+    volatile uint64_t *progress;    /* counts bytes of text done */
+    uint64_t *nanoseconds;          /* [ZLLM_STAGES]: time is added to it */
 } zllm_run;
 
-/* Code all streams in the calling thread. Every stream is started with token `start`, which is not coded. */
-zllm_result zllm_encode(const zllm_model *model, zllm_stream *streams, size_t n, uint32_t start, const zllm_run *run);
-zllm_result zllm_decode(const zllm_model *model, zllm_stream *streams, size_t n, uint32_t start, const zllm_run *run);
+/* A frame to be coded by `threads` threads together. Every stream is started with token `start`, which is not coded.
+ * The frame is the caller's and must stay; its result is there when every thread has returned. *out is NULL on failure. */
+typedef struct zllm_job zllm_job;
+zllm_result zllm_job_new(const zllm_model *model, zllm_frame *frame, uint32_t start, uint32_t threads, int decoding,
+                         zllm_job **out);
+void zllm_job_free(zllm_job *job);
+/* The part of thread number `thread`, from 0. Every thread of a job has to call this once, at about the same time, for
+ * they wait for each other. Several jobs, all to be encoded or all to be decoded, may be given by a thread that is the
+ * only one of each: when decoding, their streams fill the steps together. */
+zllm_result zllm_job_work(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run);
+/* Bytes that a job holds: the predictor's tables, its text, and the model's answers when encoding. */
+size_t zllm_job_memory(const zllm_model *model, size_t size, size_t n_streams, int decoding);
 
 /* For tests and known answers: feed `tokens` one by one and store, after each, the logits (int32 [n][vocab], log2 units
  * in 2^-16) and the weights' prefix sums (uint64 [n][vocab + 1]). Either output may be NULL. */

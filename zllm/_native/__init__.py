@@ -25,8 +25,8 @@ GIVEN: int = lib.ZLLM_GIVEN
 CONFIG_FIELDS = ("vocab", "dim", "layers", "heads", "kv_heads", "head_dim", "ffn", "window")
 MATRICES = ("qkv", "o", "gate_up", "down")
 _DTYPE_SIZE = {"I8": 1, "U8": 1, "I16": 2, "I32": 4, "U32": 4}
-# A token costs at most log2(vocab * 2^26) = 44 bits (fixed.h); the rest is for the end of the code string.
-_BYTES_PER_TOKEN, _BYTES_PER_STREAM = 6, 16
+# Beside one and a half times its text: a code string of a few bytes of text that nothing predicts, and its end.
+_ROOM = 1024
 
 
 def kernel_names() -> list[str]:
@@ -94,7 +94,7 @@ class Counter:
 class Stages:
     """Nanoseconds per stage of coding, added up over calls; not to be shared between threads."""
 
-    NAMES = ("matrix", "head", "attention", "quantise", "scale", "cache", "softmax", "gate", "weights", "coder")
+    NAMES = ("matrix", "head", "attention", "quantise", "scale", "cache", "softmax", "gate", "weights", "walk", "mixer", "wait")
 
     def __init__(self) -> None:
         self._nanoseconds = ffi.new("uint64_t[]", lib.ZLLM_STAGES)
@@ -124,6 +124,53 @@ def check_kernel(name: str) -> None:
     """
     _check_kernel(name)
     _raise(lib.zllm_kernel_check(name.encode()))
+
+
+class RoomError(Exception):
+    """A code string became longer than the room for it: text that the predictor is always wrong about."""
+
+
+class Job:
+    """A frame that one or several threads code together: each calls :func:`work` with its number."""
+
+    def __init__(self, model: Any, frame: Any, keep: list[Any], start: int, threads: int, *, decoding: bool) -> None:
+        self._frame, self._keep, self._decoding, self.threads = frame, keep, decoding, threads
+        out = ffi.new("zllm_job **")
+        _raise(lib.zllm_job_new(model, frame, start, threads, int(decoding), out))
+        memory = lib.zllm_job_memory(model, frame.size, frame.n_streams, int(decoding))
+        self._job = ffi.gc(out[0], lib.zllm_job_free, size=memory)
+        self._model = model  # must outlive the job
+
+    def result(self) -> bytes:
+        """The code string, or the text. The job's memory is given back."""
+        ffi.release(self._job)
+        if self._decoding:
+            return bytes(ffi.buffer(self._frame.data, self._frame.size))
+        return bytes(ffi.buffer(self._frame.coded, self._frame.coded_size))
+
+
+def work(
+    jobs: Sequence[Job],
+    thread: int,
+    lanes: int = 32,
+    *,
+    cancel: Cancel | None = None,
+    counter: Counter | None = None,
+    stages: Stages | None = None,
+) -> None:
+    """The part of thread number ``thread``, in steps of ``lanes`` rows; several jobs only if it is their only thread.
+
+    Raises:
+        DamagedError: a code string is not one that an encoder makes.
+        RoomError: there is too little room for a code string.
+        KeyboardInterrupt: ``cancel`` was set.
+    """
+    run = ffi.new("zllm_run *")
+    run.lanes = lanes
+    run.cancel = cancel._flag if cancel else ffi.NULL
+    run.progress = counter._count if counter else ffi.NULL
+    run.nanoseconds = stages._nanoseconds if stages else ffi.NULL
+    _raise(lib.zllm_job_work(ffi.new("zllm_job *[]", [job._job for job in jobs]), len(jobs), thread, run))
 
 
 class Model:
@@ -158,6 +205,9 @@ class Model:
         self.kernel: str = ffi.string(lib.zllm_model_kernel(self._model)).decode()
         self.memory: int = lib.zllm_model_memory(self._model)
         self.stream_memory: int = lib.zllm_stream_memory(self._model)
+        starts = array("I", bytes(tensors["tokens.offsets"][2]))
+        self.token_lengths = array("I", [b - a for a, b in zip(starts, starts[1:], strict=False)])
+        """Bytes of each token."""
         self._keep.clear()
         self._tensors = {}
 
@@ -212,74 +262,62 @@ class Model:
         out.scale, _ = self._tensor(name + ".scale", "I16", shape[:1], "int16_t")
         out.exponent = _int32(exponents, name)
 
-    def encode(
-        self,
-        streams: Sequence[Sequence[int]],
-        start: int,
-        lanes: int = 32,
-        *,
-        cancel: Cancel | None = None,
-        counter: Counter | None = None,
-        stages: Stages | None = None,
-    ) -> list[bytes]:
-        """The code string of each stream of token ids; an id with :data:`GIVEN` set is context only.
+    def encoder(
+        self, streams: Sequence[tuple[Sequence[int], int]], start: int, threads: int = 1, room: int | None = None
+    ) -> Job:
+        """Codes a frame of streams, each of them (token ids, bytes of their text); an id with :data:`GIVEN` set is
+        context only. ``room``: bytes for the code string; too little is :class:`RoomError`."""
+        frame, keep = _frame(len(streams), sum(size for _, size in streams))
+        for item, (ids, size) in zip(keep[0], streams, strict=True):
+            tokens = _uint32s(ids)
+            view = ffi.from_buffer("uint32_t[]", tokens)
+            keep += [tokens, view]
+            item.tokens, item.n_tokens, item.size = view, len(tokens), size
+        out = ffi.new("uint8_t[]", max(16, frame.size + frame.size // 2 + _ROOM if room is None else room))
+        frame.coded, frame.coded_size = out, len(out)
+        return Job(self._model, frame, [*keep, out], start, threads, decoding=False)
+
+    def decoder(
+        self, coded: bytes | memoryview, streams: Sequence[tuple[int, Sequence[int]]], start: int, threads: int = 1
+    ) -> Job:
+        """Decodes a frame of streams, each of them (bytes of text, cuts)."""
+        frame, keep = _frame(len(streams), sum(size for size, _ in streams))
+        for item, (size, cuts) in zip(keep[0], streams, strict=True):
+            offsets = ffi.new("uint64_t[]", list(cuts))
+            keep.append(offsets)
+            item.size, item.cuts, item.n_cuts = size, offsets, len(cuts)
+        # A copy: a memoryview with a live cffi buffer crashes the cycle collector (it cannot be cleared), and an
+        # exception's traceback is enough of a cycle.
+        source = ffi.from_buffer("uint8_t[]", bytes(coded))
+        data = ffi.new("uint8_t[]", max(1, frame.size))
+        frame.coded, frame.coded_size, frame.data = source, len(source), data
+        return Job(self._model, frame, [*keep, source, data], start, threads, decoding=True)
+
+    def encode(self, streams: Sequence[Sequence[int]], start: int, lanes: int = 32, **how: Any) -> list[bytes]:
+        """The code string of each stream of token ids, as a frame of its own, in this thread. ``how``: see :func:`work`.
 
         Raises:
             KeyboardInterrupt: ``cancel`` was set.
         """
-        work = ffi.new("zllm_stream[]", len(streams))
-        keep = []
-        for item, ids in zip(work, streams, strict=True):
-            tokens = _uint32s(ids)
-            room = ffi.new("uint8_t[]", _BYTES_PER_STREAM + _BYTES_PER_TOKEN * len(tokens))
-            view = ffi.from_buffer("uint32_t[]", tokens)
-            keep += [tokens, room, view]
-            item.tokens, item.n_tokens, item.coded, item.coded_size = view, len(tokens), room, len(room)
-        self._code(lib.zllm_encode, work, start, (lanes, cancel, counter, stages))
-        return [bytes(ffi.buffer(item.coded, item.coded_size)) for item in work]
+        jobs = [self.encoder([(ids, self._text_size(ids))], start) if ids else None for ids in streams]
+        work([job for job in jobs if job], 0, lanes, **how)
+        return [job.result() if job else b"" for job in jobs]
 
     def decode(
-        self,
-        streams: Sequence[tuple[bytes | memoryview, int, Sequence[int]]],
-        start: int,
-        lanes: int = 32,
-        *,
-        cancel: Cancel | None = None,
-        counter: Counter | None = None,
-        stages: Stages | None = None,
+        self, streams: Sequence[tuple[bytes | memoryview, int, Sequence[int]]], start: int, lanes: int = 32, **how: Any
     ) -> list[bytes]:
-        """The bytes of each (code string, size in bytes, cuts).
+        """The bytes of each (code string, size in bytes, cuts), in this thread.
 
         Raises:
             DamagedError: a code string is not one that :meth:`encode` makes.
             KeyboardInterrupt: ``cancel`` was set.
         """
-        work = ffi.new("zllm_stream[]", len(streams))
-        keep = []
-        for item, (coded, size, cuts) in zip(work, streams, strict=True):
-            data = ffi.new("uint8_t[]", max(1, size))
-            # A copy: a memoryview with a live cffi buffer crashes the cycle collector (it cannot be cleared), and an
-            # exception's traceback is enough of a cycle.
-            source = ffi.from_buffer("uint8_t[]", bytes(coded))
-            offsets = ffi.new("uint64_t[]", list(cuts))
-            keep += [data, source, offsets]
-            item.data, item.size = data, size
-            item.coded, item.coded_size = source, len(source)
-            item.cuts, item.n_cuts = offsets, len(cuts)
-        self._code(lib.zllm_decode, work, start, (lanes, cancel, counter, stages))
-        return [bytes(ffi.buffer(item.data, item.size)) for item in work]
+        jobs = [self.decoder(coded, [(size, cuts)], start) if size else None for coded, size, cuts in streams]
+        work([job for job in jobs if job], 0, lanes, **how)
+        return [job.result() if job else b"" for job in jobs]
 
-    def _code(
-        self, code: Any, work: Any, start: int, how: tuple[int, Cancel | None, Counter | None, Stages | None]
-    ) -> None:
-        """Run one of the two C functions on all streams; pointers in ``work`` are the caller's to keep."""
-        lanes, cancel, counter, stages = how
-        run = ffi.new("zllm_run *")
-        run.lanes = lanes
-        run.cancel = cancel._flag if cancel else ffi.NULL
-        run.progress = counter._count if counter else ffi.NULL
-        run.nanoseconds = stages._nanoseconds if stages else ffi.NULL
-        _raise(code(self._model, work, len(work), start, run))
+    def _text_size(self, ids: Sequence[int]) -> int:
+        return sum(self.token_lengths[i] for i in ids if i < self.vocab)
 
     def evaluate(self, tokens: Sequence[int]) -> tuple[array[int], array[int]]:
         """(logits int32 [n * vocab] in log2 units of 2^-16, prefix sums uint64 [n * (vocab + 1)]), flat."""
@@ -296,6 +334,14 @@ class Model:
             )
         )
         return logits, sums
+
+
+def _frame(n_streams: int, size: int) -> tuple[Any, list[Any]]:
+    """An empty frame, and what must be kept as long as it is used, its streams first."""
+    streams = ffi.new("zllm_stream[]", n_streams)
+    frame = ffi.new("zllm_frame *")
+    frame.streams, frame.n_streams, frame.size = streams, n_streams, size
+    return frame, [streams]
 
 
 def coder_encode(bits: bytes, probabilities: Sequence[int]) -> bytes:
@@ -392,6 +438,8 @@ def _raise(rc: int) -> None:
         raise KeyboardInterrupt
     if rc == lib.ZLLM_E_MEMORY:
         raise MemoryError("out of memory in the model's working space")
+    if rc == lib.ZLLM_E_SPACE:
+        raise RoomError
     if rc == lib.ZLLM_E_DATA:
         raise DamagedError("the coded text is damaged, or was made by another model")
     if rc == lib.ZLLM_E_KERNEL_WRONG:

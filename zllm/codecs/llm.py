@@ -1,13 +1,14 @@
-"""Text by a language model: tokens, exact probabilities, binary range coder (``docs/arithmetic.md``).
+"""Text by a language model: tokens, exact probabilities, adaptive predictor, binary range coder (``docs/arithmetic.md``).
 
 Payload::
 
     varint streams - 1
-    per stream but the last: varint size in bytes of text, varint size of its code string
-    the code strings
+    per stream but the last: varint size in bytes of text
+    the code string
 
-A frame's text is cut into streams that know nothing of each other, so that many tokens are computed at once when
-decoding: a stream costs about 40 bytes of lost context. How many there are depends on the frame's size alone.
+A frame's text is cut into streams that the model reads apart from each other, so that many tokens are computed at once
+when decoding. They advance in lockstep and share the adaptive predictor, so that a stream costs little: see
+``docs/predictor.md``.
 """
 
 from __future__ import annotations
@@ -16,28 +17,27 @@ import threading
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import ClassVar, Protocol, TypedDict, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
-from zllm._native import GIVEN, Cancel, Counter, Stages
+from zllm._native import GIVEN, Cancel, Counter, Job, RoomError, Stages, work
 from zllm._native import Model as NativeModel
 from zllm.codecs.base import Buffer, Codec, Run
 from zllm.errors import DamagedError
 
 LANES = 32  # streams that one thread decodes at once, at most
 ROWS = 64  # tokens of one stream that one thread encodes at once
+STREAMS = 16  # of a frame, at most, unless the level says otherwise
+MAX_STREAMS = 256  # that a frame may have: each takes memory for its context
 BATCH_BYTES = 8 << 20  # text in work at once, which bounds memory
-PORTION_BYTES = 1 << 20  # text that one thread has tokens of at once: 4 bytes a token, and 6 more for its code
 MAX_SIZE = 64 << 20  # the container's limit for one frame: a few bytes may claim, and be, any amount of text
+_TOKENISED = 256 << 10  # text that is tokenised at once: its tokens are Python objects for a moment
+_ROOM_FOR_ANYTHING = 256  # bytes of code a byte of text: 9 decisions of 24 bits, and the flags of longer tokens
 _POLL_SECONDS = 0.1
-_BREAKS = b"\n .,;:)]}>"  # a stream had better end at a line, a word or a sign than inside a word
+_NEAR, _FAR = 6 << 20, 24 << 20
 
 _T = TypeVar("_T")
-
-
-_NEAR, _FAR = 6 << 20, 24 << 20
 
 
 def lane_count(model: NativeModel) -> int:
@@ -51,91 +51,34 @@ def lane_count(model: NativeModel) -> int:
     return min(LANES, max(8, _NEAR // model.stream_memory))
 
 
-def stream_count(size: int) -> int:
-    """Streams of a frame of ``size`` bytes: one per 16 KiB up to 8, then one more per 64 KiB."""
-    return max(1, min(size >> 14, 8 + (size >> 16)))
+def stream_count(size: int, most: int = STREAMS) -> int:
+    """Streams of a frame of ``size`` bytes: one per 16 KiB up to 8, then one per 64 KiB, but at most ``most``."""
+    return max(1, min(size >> 14, max(8, size >> 16), most))
 
 
-def cut_streams(data: memoryview, cuts: Sequence[int]) -> list[int]:
-    """Where streams end (the last at ``len(data)``): near equal sizes, at member boundaries or line ends if close."""
-    size, count = len(data), stream_count(len(data))
-    step = size // count
-    ends: list[int] = []
-    for i in range(1, count):
-        aim, reach = size * i // count, step // 8
-        near = cuts[bisect_left(cuts, aim - reach) : bisect_right(cuts, aim + reach)]
-        if near:
-            end = min(near, key=lambda c: abs(c - aim))
-        else:
-            window = data[aim - min(reach, 256) : aim].tobytes()
-            end = aim
-            for sign in _BREAKS:
-                found = window.rfind(sign)
-                if found >= 0:
-                    end = aim - len(window) + found + 1
-                    break
-        if end > (ends[-1] if ends else 0):
-            ends.append(end)
-    return [*ends, size]
+def cut_tokens(tokens: Sequence[int], count: int) -> list[int]:
+    """Where streams end, the last at ``len(tokens)``: equal numbers of tokens, for they advance token by token."""
+    total = len(tokens)
+    return sorted({total * i // count for i in range(1, count)} - {0} | {total})
 
 
 @dataclass
-class _Stream:
-    """One stream of one frame of a batch."""
+class _Frame:
+    """One frame of a batch."""
 
-    frame: int
-    start: int
-    end: int
-    cuts: list[int]  # inside the stream, from its start
-    coded: bytes | memoryview = b""
-    text: bytes = b""
-
-    @property
-    def size(self) -> int:
-        return self.end - self.start
-
-
-class _Handles(TypedDict):
-    cancel: Cancel
-    counter: Counter
-    stages: Stages | None
-
-
-class _Worker:
-    """One thread's part of a batch, and what it shares with the thread that waits for it."""
-
-    def __init__(self, run: Run, cancel: Cancel) -> None:
-        self.run = run
-        self.cancel = cancel
-        self.streams: list[_Stream] = []
-        self.counter = Counter()
-        self.stages = Stages() if run.stats is not None else None
-
-    @property
-    def handles(self) -> _Handles:
-        """What the C core is given."""
-        return {"cancel": self.cancel, "counter": self.counter, "stages": self.stages}
-
-    def portions(self) -> Iterator[list[_Stream]]:
-        """Its streams, some at a time; none when the batch was cancelled."""
-        for portion in _batches(self.streams, lambda stream: stream.size, PORTION_BYTES):
-            if self.cancel.is_set():
-                raise KeyboardInterrupt
-            yield portion
-
-    def report(self) -> None:
-        """Add the model's stages to the statistics; the thread has ended."""
-        if self.stages is not None and self.run.stats is not None:
-            for name, seconds in self.stages.seconds().items():
-                self.run.stats.add(f"model/{name}", seconds)
-
-
-def _streams(frame: int, ends: Sequence[int], cuts: Sequence[int]) -> Iterator[_Stream]:
-    start = 0
-    for end in ends:
-        inner = cuts[bisect_right(cuts, start) : bisect_left(cuts, end)]
-        yield _Stream(frame, start, end, [c - start for c in inner])
-        start = end
+    number: int
+    data: memoryview
+    """Text, or code string."""
+    size: int
+    """Of the text."""
+    cuts: Sequence[int]
+    ends: list[int] = field(default_factory=list)
+    """Decoding: where its streams end in the text."""
+    header: bytes = b""
+    """Encoding: what stands before the code string."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    job: Job | None = None
+    result: bytes = b""
 
 
 class Tokenizer(Protocol):
@@ -162,14 +105,15 @@ class Model(Protocol):
 
 
 class LlmCodec(Codec):
-    """Codes text with ``model``."""
+    """Codes text with ``model``, in frames of at most ``streams`` streams (which matters to the encoder only)."""
 
     name: ClassVar[str] = "llm"
     id: ClassVar[int] = 3
     needs_model: ClassVar[bool] = True
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, streams: int = STREAMS) -> None:
         self.model = model
+        self.streams = streams
 
     def encode(self, data: Buffer, cuts: Sequence[int] = ()) -> bytes:
         """See :meth:`Codec.encode`."""
@@ -180,68 +124,182 @@ class LlmCodec(Codec):
         return self.decode_batch([(payload, size, cuts)], Run())[0]
 
     def encode_batch(self, items: Sequence[tuple[Buffer, Sequence[int]]], run: Run) -> list[bytes]:
-        """All streams of all frames, spread over the threads."""
+        """All frames, by all threads."""
         out: list[bytes] = []
         for part in _batches(items, lambda item: len(item[0])):
-            views = [memoryview(data) for data, _ in part]
-            streams = [
-                s
-                for i, (view, (_, cuts)) in enumerate(zip(views, part, strict=True))
-                for s in _streams(i, cut_streams(view, cuts), cuts)
-            ]
-            _spread(streams, partial(self._encode, views), run)
-            out += [_join([s for s in streams if s.frame == i]) for i in range(len(part))]
+            try:
+                out += self._encode(part, run, None)
+            except RoomError:
+                out += self._encode(part, run.quiet(), _ROOM_FOR_ANYTHING)
         return out
 
-    def _encode(self, views: list[memoryview], worker: _Worker) -> None:
-        for mine in worker.portions():
-            with worker.run.stage("tokenizing", sum(s.size for s in mine)):
-                tokens = [self._tokens(views[s.frame][s.start : s.end], s.cuts) for s in mine]
-            with worker.run.stage("model", sum(s.size for s in mine)) as stage:
-                coded = self.model.native.encode(tokens, self.model.start, ROWS, **worker.handles)
-                stage.bytes_out = sum(map(len, coded))
-            for stream, code in zip(mine, coded, strict=True):
-                stream.coded = code
+    def _encode(self, part: Sequence[tuple[Buffer, Sequence[int]]], run: Run, room: int | None) -> list[bytes]:
+        frames = [_Frame(i, memoryview(data), len(data), cuts) for i, (data, cuts) in enumerate(part)]
+        _Encoding(self, run, room).code([frame for frame in frames if frame.size])
+        return [frame.header + frame.result for frame in frames]
 
     def decode_batch(self, items: Sequence[tuple[Buffer, int, Sequence[int]]], run: Run) -> list[bytes]:
-        """All streams of all frames, spread over the threads.
+        """All frames, by all threads.
 
         Raises:
             DamagedError: a payload is not one that :meth:`encode` makes.
         """
         out: list[bytes] = []
         for part in _batches(items, lambda item: item[1]):
-            streams = [s for i, (payload, size, cuts) in enumerate(part) for s in _split(i, payload, size, cuts)]
-            _spread(streams, self._decode, run)
-            out += [b"".join(s.text for s in streams if s.frame == i) for i in range(len(part))]
+            frames = [_parse(i, payload, size, cuts) for i, (payload, size, cuts) in enumerate(part)]
+            _Decoding(self, run).code([frame for frame in frames if frame.size])
+            out += [frame.result for frame in frames]
         return out
 
-    def _decode(self, worker: _Worker) -> None:
-        # All at once: the more streams, the longer all lanes are busy.
-        mine = worker.streams
-        jobs = [(s.coded, s.size, s.cuts) for s in mine]
-        with worker.run.stage("model", sum(len(s.coded) for s in mine)) as stage:
-            texts = self.model.native.decode(jobs, self.model.start, lane_count(self.model.native), **worker.handles)
-            stage.bytes_out = sum(map(len, texts))
-        for stream, text in zip(mine, texts, strict=True):
-            stream.text = text
 
-    def _tokens(self, text: memoryview, cuts: Sequence[int]) -> array[int]:
-        """Tokens of a stream; documents are cut apart, and each but the first is started by a given token."""
+class _Coding:
+    """A batch in work.
+
+    Large frames are taken by one thread each, small ones several at a time, as long as there are enough for all; large
+    ones that are left over are coded by all threads together, one after the other.
+    """
+
+    def __init__(self, codec: LlmCodec, run: Run, rows: int) -> None:
+        self.codec = codec
+        self.native = codec.model.native
+        self.run = run
+        self.rows = rows
+        self.cancel = Cancel()
+        self.alone: SimpleQueue[list[_Frame]] = SimpleQueue()
+        self.shared: list[_Frame] = []
+
+    def streams_of(self, frame: _Frame) -> int:
+        """How many streams it has, or will have."""
+        raise NotImplementedError
+
+    def make(self, frame: _Frame, threads: int) -> Job:
+        """The frame's job, for so many threads."""
+        raise NotImplementedError
+
+    def code(self, frames: list[_Frame]) -> None:
+        """Code all of them; raises what any thread raised."""
+        threads = max(1, self.run.threads)
+        units = self._units(frames, threads)
+        left = len(units) - len(units) % threads
+        self.shared = [unit[0] for unit in units[left:] if len(unit) == 1 and threads > 1]
+        for number, unit in enumerate(units):
+            if number < left or len(unit) > 1 or threads == 1:
+                self.alone.put(unit)
+        _in_threads(self, min(threads, sum(map(self.streams_of, frames))))
+        for frame in self.shared:
+            self._finish(frame)
+
+    def _units(self, frames: list[_Frame], threads: int) -> list[list[_Frame]]:
+        """Frames that fill a step alone, smaller ones together, but some for every thread; the largest first."""
+        all_streams = sum(map(self.streams_of, frames))
+        limit = min(self.rows, max(1, all_streams // threads))
+        units: list[list[_Frame]] = []
+        room = 0
+        for frame in sorted(frames, key=lambda f: (-f.size, f.number)):
+            streams = self.streams_of(frame)
+            if streams > room:
+                units.append([])
+                room = limit
+            units[-1].append(frame)
+            room -= streams
+        return units
+
+    def thread(self, number: int, stages: Stages | None, counter: Counter) -> None:
+        """What one thread does."""
+        while True:
+            try:
+                unit = self.alone.get_nowait()
+            except Empty:
+                break
+            self._work([self._job(frame, 1) for frame in unit], 0, stages, counter)
+            for frame in unit:
+                self._finish(frame)
+        for frame in self.shared:
+            together = min(self.run.threads, self.streams_of(frame))
+            if number < together:
+                self._work([self._job(frame, together)], number, stages, counter)
+
+    def _job(self, frame: _Frame, threads: int) -> Job:
+        with frame.lock:  # of the threads that share a frame, the first makes its job
+            if frame.job is None:
+                frame.job = self.make(frame, threads)
+            return frame.job
+
+    def _work(self, jobs: list[Job], thread: int, stages: Stages | None, counter: Counter) -> None:
+        with self.run.stage("model"):
+            work(jobs, thread, self.rows, cancel=self.cancel, counter=counter, stages=stages)
+
+    def _finish(self, frame: _Frame) -> None:
+        if frame.job is not None:
+            frame.result = frame.job.result()
+            frame.job = None
+            if self.run.stats is not None:
+                self.run.stats.add("model", 0.0, len(frame.data), len(frame.result))
+
+
+class _Encoding(_Coding):
+    """``room``: bytes for each code string per byte of text; None for what is enough but for extremely odd text."""
+
+    def __init__(self, codec: LlmCodec, run: Run, room: int | None) -> None:
+        super().__init__(codec, run, ROWS)
+        self.room = room
+
+    def streams_of(self, frame: _Frame) -> int:
+        return stream_count(frame.size, self.codec.streams)
+
+    def make(self, frame: _Frame, threads: int) -> Job:
+        with self.run.stage("tokenizing", frame.size):
+            streams = list(self._streams(self._tokens(frame), stream_count(frame.size, self.codec.streams)))
+        frame.header = _varint(len(streams) - 1) + b"".join(_varint(size) for _, size in streams[:-1])
+        threads = min(threads, len(streams))
+        room = None if self.room is None else self.room * frame.size
+        return self.native.encoder(streams, self.codec.model.start, threads, room)
+
+    def _streams(self, tokens: array[int], count: int) -> Iterator[tuple[array[int], int]]:
+        """Streams, each of them its tokens and the bytes of their text."""
+        lengths = self.native.token_lengths
+        ends = cut_tokens(tokens, count)
+        for start, end in zip([0, *ends], ends, strict=False):
+            while start < end and tokens[start] >= GIVEN:  # it starts like a document anyway
+                start += 1
+            while start < end and tokens[end - 1] >= GIVEN:
+                end -= 1
+            if start < end:
+                part = tokens[start:end]
+                yield part, sum(lengths[token] for token in part if token < GIVEN)
+
+    def _tokens(self, frame: _Frame) -> array[int]:
+        """Documents are cut apart, and each but the first is started by a given token."""
         ids: array[int] = array("I")
-        for start, end in zip((0, *cuts), (*cuts, len(text)), strict=True):
+        for start, end in zip((0, *frame.cuts), (*frame.cuts, frame.size), strict=True):
             if start:
-                ids.append(self.model.start | GIVEN)
-            ids.extend(self.model.tokenizer.encode(text[start:end].tobytes()))
+                ids.append(self.codec.model.start | GIVEN)
+            for at in range(start, end, _TOKENISED):
+                ids.extend(self.codec.model.tokenizer.encode(frame.data[at : min(end, at + _TOKENISED)].tobytes()))
         return ids
 
 
-def _batches(items: Sequence[_T], size: Callable[[_T], int], limit: int = 0) -> Iterator[list[_T]]:
-    """Neighbours of at most ``limit`` bytes together (0: :data:`BATCH_BYTES`), or one that has more alone."""
+class _Decoding(_Coding):
+    def __init__(self, codec: LlmCodec, run: Run) -> None:
+        super().__init__(codec, run, lane_count(codec.model.native))
+
+    def streams_of(self, frame: _Frame) -> int:
+        return len(frame.ends)
+
+    def make(self, frame: _Frame, threads: int) -> Job:
+        streams = []
+        for start, end in zip([0, *frame.ends], frame.ends, strict=False):
+            inner = frame.cuts[bisect_right(frame.cuts, start) : bisect_left(frame.cuts, end)]
+            streams.append((end - start, [cut - start for cut in inner]))
+        return self.native.decoder(frame.data, streams, self.codec.model.start, threads)
+
+
+def _batches(items: Sequence[_T], size: Callable[[_T], int]) -> Iterator[list[_T]]:
+    """Neighbours of at most :data:`BATCH_BYTES` together, or one that has more alone."""
     part: list[_T] = []
     total = 0
     for item in items:
-        if part and total + size(item) > (limit or BATCH_BYTES):
+        if part and total + size(item) > BATCH_BYTES:
             yield part
             part, total = [], 0
         part.append(item)
@@ -250,44 +308,41 @@ def _batches(items: Sequence[_T], size: Callable[[_T], int], limit: int = 0) -> 
         yield part
 
 
-def _spread(streams: list[_Stream], work: Callable[[_Worker], None], run: Run) -> None:
-    """Give each thread streams of about the same length in all, the longest first."""
-    cancel = Cancel()
-    workers = [_Worker(run, cancel) for _ in range(max(1, min(run.threads, len(streams))))]
-    loads = [0] * len(workers)
-    for stream in sorted(streams, key=lambda s: -s.size):
-        at = loads.index(min(loads))
-        workers[at].streams.append(stream)
-        loads[at] += stream.size
+def _in_threads(coding: _Coding, count: int) -> None:
+    """Run the batch's threads: pass on progress, cancellation and the first error; add up what they measured."""
+    run = coding.run
+    counters = [Counter() for _ in range(count)]
+    stages = [Stages() if run.stats is not None else None for _ in range(count)]
     ended: SimpleQueue[BaseException | None] = SimpleQueue()
 
-    def thread(worker: _Worker) -> None:
+    def one(number: int) -> None:
         try:
-            work(worker)
+            coding.thread(number, stages[number], counters[number])
         except BaseException as exc:  # it goes on in the thread that waits
             ended.put(exc)
         else:
             ended.put(None)
 
-    threads = [threading.Thread(target=thread, args=(w,), name="zllm-llm", daemon=True) for w in workers]
-    for one in threads:
-        one.start()
+    threads = [threading.Thread(target=one, args=(k,), name="zllm-llm", daemon=True) for k in range(count)]
+    for thread in threads:
+        thread.start()
     try:
-        _watch(workers, ended, run)
+        _watch(count, counters, ended, run)
     except BaseException:
-        cancel.set()
+        coding.cancel.set()
         raise
     finally:
-        for one in threads:
-            one.join()
-    for worker in workers:
-        worker.report()
+        for thread in threads:
+            thread.join()
+    for measured in stages:
+        if measured is not None and run.stats is not None:
+            for name, seconds in measured.seconds().items():
+                run.stats.add(f"model/{name}", seconds)
 
 
-def _watch(workers: list[_Worker], ended: SimpleQueue[BaseException | None], run: Run) -> None:
-    """Wait for all of them; pass on progress, cancellation and the first error."""
+def _watch(left: int, counters: list[Counter], ended: SimpleQueue[BaseException | None], run: Run) -> None:
+    """Wait for all threads; pass on progress, cancellation and the first error."""
     reported = 0
-    left = len(workers)
     while left:
         try:
             error = ended.get(timeout=_POLL_SECONDS)
@@ -297,41 +352,29 @@ def _watch(workers: list[_Worker], ended: SimpleQueue[BaseException | None], run
             if error is not None:
                 raise error
             left -= 1
-        total = sum(worker.counter.value for worker in workers)
+        total = sum(counter.value for counter in counters)
         run.done(total - reported)
         reported = total
 
 
-def _join(streams: list[_Stream]) -> bytes:
-    parts = [_varint(len(streams) - 1)]
-    parts += [_varint(s.size) + _varint(len(s.coded)) for s in streams[:-1]]
-    return b"".join([*parts, *(bytes(s.coded) for s in streams)])
-
-
-def _split(frame: int, payload: Buffer, size: int, cuts: Sequence[int]) -> list[_Stream]:
+def _parse(number: int, payload: Buffer, size: int, cuts: Sequence[int]) -> _Frame:
+    """A payload's streams and code string."""
     view = memoryview(payload)
     if size == 0:
-        return []
+        return _Frame(number, view, 0, cuts)
     if size > MAX_SIZE:
         raise DamagedError(f"damaged text frame: {size} bytes are more than one may have")
     count, at = _read_varint(view, 0)
-    if count + 1 > max(1, size):
-        raise DamagedError("damaged text frame: more streams than bytes")
-    ends, lengths, end = [], [], 0
+    if count >= min(size, MAX_STREAMS):
+        raise DamagedError("damaged text frame: too many streams")
+    ends, end = [], 0
     for _ in range(count):
         length, at = _read_varint(view, at)
-        coded, at = _read_varint(view, at)
         end += length
         ends.append(end)
-        lengths.append(coded)
-    rest = len(view) - at - sum(lengths)
-    if end >= size or rest < 0 or any(a >= b for a, b in zip([0, *ends], [*ends, size], strict=True)):
-        raise DamagedError("damaged text frame: its streams do not fit it")
-    streams = list(_streams(frame, [*ends, size], cuts))
-    for stream, length in zip(streams, [*lengths, rest], strict=True):
-        stream.coded = view[at : at + length]
-        at += length
-    return streams
+        if not length or end >= size:
+            raise DamagedError("damaged text frame: its streams do not fit it")
+    return _Frame(number, view[at:], size, cuts, [*ends, size])
 
 
 def _varint(value: int) -> bytes:

@@ -1,0 +1,204 @@
+/* Decoding frames (docs/arithmetic.md, section 8).
+ *
+ * A token is known only after the one before it, so the products of a step are filled by streams: those of a frame, or
+ * of several frames where these are small. Threads that share a frame own some of its streams each; the model's work
+ * they do at the same time, the mixing in turns. */
+#include <stdlib.h>
+
+#include "job.h"
+
+typedef struct part part_t;
+
+/* What a lane decodes. */
+typedef struct {
+    part_t *part;
+    const zllm_stream *stream;
+    uint32_t number, lane;  /* the stream's in its frame; in the workspace */
+    uint64_t at;            /* where its next byte goes in the frame's text */
+    size_t cut, done;       /* next of the stream's cuts; bytes of text decoded */
+    uint32_t next;          /* the token to feed */
+    int coded;              /* whether what follows `next` is in the code string */
+    distribution_t distribution;
+} lane_job_t;
+
+/* A thread's part of a job. */
+struct part {
+    zllm_job *j;
+    uint32_t streams; /* that are not at their end */
+};
+
+typedef struct {
+    workspace_t *w;
+    lane_job_t *lanes;  /* [capacity] */
+    uint32_t *busy;     /* [capacity]: lanes at work, in the order of their jobs and streams; then the free ones */
+    uint32_t *ids, *tokens;
+    uint32_t count, capacity, rows, thread;
+    part_t *parts;
+    size_t n, taken;
+    const zllm_run *run;
+} decode_t;
+
+/* The stream's following token. 1 if there is more, 0 at the end, -1 for data that no encoder makes. */
+static int advance(decode_t *s, lane_job_t *l) {
+    zllm_job *j = l->part->j;
+    const zllm_model *m = j->m;
+    const zllm_stream *t = l->stream;
+    cursor_t *cursor = predictor_cursor(j->predictor, l->number);
+    if (!l->coded) { /* a document's first token comes now */
+        cursor_cut(j->predictor, cursor);
+        l->next = j->start;
+        l->coded = 1;
+        return 1;
+    }
+    const uint32_t token = token_decode(m, &l->distribution, j->predictor, cursor, &j->decoder);
+    const size_t length = m->token_offsets[token + 1] - m->token_offsets[token];
+    const size_t end = l->cut < t->n_cuts ? (size_t)t->cuts[l->cut] : t->size;
+    if (length > end - l->done) return -1;
+    for (size_t i = 0; i < length; i++) j->frame->data[l->at + i] = m->token_bytes[m->token_offsets[token] + i];
+    l->at += length;
+    l->done += length;
+    job_report(s->run, length);
+    l->next = token;
+    if (l->done < end) return 1;
+    l->cut++;
+    l->coded = 0;
+    return l->done < t->size;
+}
+
+/* Wait for this thread's turn; 0 when the job has stopped. */
+static int take_turn(const decode_t *s, zllm_job *j) {
+    uint32_t turns = 0;
+    if (j->threads == 1) return !job_stopped(j, s->run);
+    while (atomic_load(&j->turn) != s->thread) {
+        if (job_stopped(j, s->run)) return 0;
+        job_pause(&turns);
+    }
+    return !job_stopped(j, s->run);
+}
+
+/* To the next thread that has streams left; a thread that has none does not ask for turns any more. */
+static void pass_turn(const decode_t *s, const part_t *p) {
+    zllm_job *j = p->j;
+    if (j->threads == 1) return;
+    j->ended[s->thread] = p->streams == 0;
+    for (uint32_t k = 1; k <= j->threads; k++) {
+        const uint32_t next = (s->thread + k) % j->threads;
+        if (j->ended[next]) continue;
+        atomic_store(&j->turn, next);
+        return;
+    }
+}
+
+/* The lanes of part p, which stand at busy[from], have been computed: decode their tokens. Returns where they end;
+ * lanes that go on are moved to busy[*kept], the others stay behind. */
+static uint32_t decode_part(decode_t *s, uint32_t from, uint32_t *kept) {
+    part_t *p = s->lanes[s->busy[from]].part;
+    const int going = take_turn(s, p->j);
+    uint32_t i = from;
+    lap(workspace_laps(s->w), ZLLM_STAGE_WAIT);
+    for (; i < s->count && s->lanes[s->busy[i]].part == p; i++) {
+        const uint32_t lane = s->busy[i];
+        const int more = going ? advance(s, &s->lanes[lane]) : 0;
+        if (more < 0) job_fail(p->j, ZLLM_E_DATA);
+        if (more <= 0) {
+            p->streams--;
+            continue;
+        }
+        s->busy[i] = s->busy[*kept];
+        s->busy[(*kept)++] = lane;
+    }
+    lap(workspace_laps(s->w), ZLLM_STAGE_MIXER);
+    if (going) pass_turn(s, p);
+    return i;
+}
+
+/* Give free lanes to the streams of further jobs, if those of a whole job fit; it makes no sense to start half a one. */
+static void refill(decode_t *s) {
+    for (; s->taken < s->n; s->taken++) {
+        part_t *p = &s->parts[s->taken];
+        const uint32_t first = job_first(p->j, s->thread), end = job_first(p->j, s->thread + 1);
+        if (s->count > 0 && s->count + (end - first) > s->rows) return;
+        p->streams = end - first;
+        for (uint32_t i = first; i < end; i++) {
+            const uint32_t lane = s->busy[s->count++];
+            lane_job_t *l = &s->lanes[lane];
+            const distribution_t distribution = l->distribution;
+            workspace_restart(s->w, lane);
+            *l = (lane_job_t){.part = p, .stream = &p->j->frame->streams[i], .number = i, .at = p->j->starts[i],
+                              .next = p->j->start, .coded = 1, .distribution = distribution, .lane = lane};
+        }
+    }
+}
+
+/* Ask the model what may follow in every busy lane. */
+static void ask(decode_t *s) {
+    for (uint32_t from = 0; from < s->count; from += s->rows) {
+        const uint32_t n = s->count - from < s->rows ? s->count - from : s->rows;
+        for (uint32_t i = 0; i < n; i++) {
+            s->ids[i] = s->busy[from + i];
+            s->tokens[i] = s->lanes[s->ids[i]].next;
+        }
+        transformer_step(s->w, s->ids, s->tokens, n);
+        for (uint32_t i = 0; i < n; i++) {
+            lane_job_t *l = &s->lanes[s->ids[i]];
+            if (i % ZLLM_HEAD_ROWS == 0) transformer_head(s->w, i, n - i < ZLLM_HEAD_ROWS ? n - i : ZLLM_HEAD_ROWS);
+            if (!l->coded) continue;
+            distribution_set(&l->distribution, l->part->j->m->kernel, transformer_logits(s->w, i % ZLLM_HEAD_ROWS));
+            lap(workspace_laps(s->w), ZLLM_STAGE_WEIGHTS);
+        }
+    }
+}
+
+static void decode(decode_t *s) {
+    for (refill(s); s->count > 0; refill(s)) {
+        uint32_t kept = 0;
+        ask(s);
+        for (uint32_t i = 0; i < s->count;) i = decode_part(s, i, &kept);
+        s->count = kept;
+    }
+}
+
+/* Lanes for the largest job, or for a step full of small ones. */
+static int decode_new(decode_t *s, zllm_job **jobs) {
+    const zllm_model *m = jobs[0]->m;
+    uint64_t all = 0;
+    uint32_t largest = 1;
+    s->parts = calloc(s->n, sizeof *s->parts);
+    if (s->parts == NULL) return 0;
+    for (size_t k = 0; k < s->n; k++) {
+        const uint32_t own = job_first(jobs[k], s->thread + 1) - job_first(jobs[k], s->thread);
+        s->parts[k].j = jobs[k];
+        if (own > largest) largest = own;
+        all += own;
+    }
+    s->capacity = all < s->run->lanes ? (uint32_t)all : s->run->lanes;
+    if (s->capacity < largest) s->capacity = largest;
+    s->rows = s->capacity < s->run->lanes ? s->capacity : s->run->lanes;
+    s->lanes = calloc(s->capacity, sizeof *s->lanes);
+    s->busy = calloc(s->capacity, sizeof *s->busy);
+    s->ids = calloc(s->capacity, sizeof *s->ids);
+    s->tokens = calloc(s->capacity, sizeof *s->tokens);
+    s->w = workspace_new(m, s->capacity, s->rows, s->run->nanoseconds);
+    if (!s->lanes || !s->busy || !s->ids || !s->tokens || !s->w) return 0;
+    for (uint32_t i = 0; i < s->capacity; i++) {
+        s->busy[i] = i;
+        if (!distribution_new(&s->lanes[i].distribution, m->config.vocab)) return 0;
+    }
+    return 1;
+}
+
+void job_decode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run) {
+    decode_t s = {.run = run, .thread = thread, .n = n};
+    if (decode_new(&s, jobs)) {
+        decode(&s);
+    } else {
+        for (size_t k = 0; k < n; k++) job_fail(jobs[k], ZLLM_E_MEMORY);
+    }
+    for (uint32_t i = 0; s.lanes != NULL && i < s.capacity; i++) distribution_free(&s.lanes[i].distribution);
+    workspace_free(s.w);
+    free(s.lanes);
+    free(s.busy);
+    free(s.ids);
+    free(s.tokens);
+    free(s.parts);
+}

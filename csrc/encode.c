@@ -1,0 +1,149 @@
+/* Encoding frames (docs/arithmetic.md, section 8).
+ *
+ * The text is known, so each thread asks the model about many tokens of one stream at a time. The mixing has an order
+ * (job.h) and is done block by block, by whichever thread finds one ready. */
+#include <stdlib.h>
+
+#include "job.h"
+
+/* What a thread works with; its lanes are the streams of one job that it owns. */
+typedef struct {
+    zllm_job *j;
+    workspace_t *w;
+    distribution_t distribution;
+    uint32_t ids[ZLLM_BULK], tokens[ZLLM_BULK];
+    uint32_t first, end, rows;
+    const zllm_run *run;
+} encode_t;
+
+/* Probabilities of the decisions of tokens[at .. at + n), whose rows were fed. */
+static void ask(encode_t *s, const uint32_t *tokens, uint32_t n, uint32_t *lm) {
+    const zllm_model *m = s->j->m;
+    for (uint32_t from = 0; from < n; from += ZLLM_HEAD_ROWS) {
+        const uint32_t part = n - from < ZLLM_HEAD_ROWS ? n - from : ZLLM_HEAD_ROWS;
+        transformer_head(s->w, from, part);
+        for (uint32_t i = from; i < from + part; i++) {
+            if (tokens[i] & ZLLM_GIVEN) continue;
+            distribution_set(&s->distribution, m->kernel, transformer_logits(s->w, i - from));
+            lap(workspace_laps(s->w), ZLLM_STAGE_WEIGHTS);
+            token_probabilities(m, &s->distribution, tokens[i], lm + (size_t)i * m->deepest);
+            lap(workspace_laps(s->w), ZLLM_STAGE_WALK);
+        }
+    }
+}
+
+/* The model's answers for block b of stream i. */
+static void fill_stream(encode_t *s, uint32_t i, uint32_t b) {
+    const zllm_job *j = s->j;
+    const zllm_stream *t = &j->frame->streams[i];
+    const size_t from = (size_t)b * ZLLM_BULK;
+    const size_t end = t->n_tokens < from + ZLLM_BULK ? t->n_tokens : from + ZLLM_BULK;
+    uint32_t *lm = j->block[b % ZLLM_AHEAD].lm + (size_t)i * ZLLM_BULK * j->m->deepest;
+    for (size_t at = from; at < end; at += s->rows) {
+        const uint32_t n = end - at < s->rows ? (uint32_t)(end - at) : s->rows;
+        for (uint32_t k = 0; k < n; k++) {
+            s->ids[k] = i - s->first;
+            s->tokens[k] = at + k == 0 ? j->start : t->tokens[at + k - 1] & ~ZLLM_GIVEN;
+        }
+        transformer_step(s->w, s->ids, s->tokens, n);
+        ask(s, t->tokens + at, n, lm + (at - from) * j->m->deepest);
+    }
+}
+
+static void mix_token(encode_t *s, uint32_t i, size_t at, const uint32_t *lm) {
+    zllm_job *j = s->j;
+    cursor_t *cursor = predictor_cursor(j->predictor, i);
+    const uint32_t token = j->frame->streams[i].tokens[at];
+    if (token & ZLLM_GIVEN) {
+        cursor_cut(j->predictor, cursor);
+        return;
+    }
+    token_encode(j->m, lm, j->predictor, cursor, &j->encoder, token);
+    job_report(s->run, j->m->token_offsets[token + 1] - j->m->token_offsets[token]);
+}
+
+static void mix_block(encode_t *s, uint32_t b) {
+    zllm_job *j = s->j;
+    const uint32_t *lm = j->block[b % ZLLM_AHEAD].lm;
+    for (uint32_t k = 0; k < ZLLM_BULK; k++)
+        for (uint32_t i = 0; i < j->streams; i++) {
+            const size_t at = (size_t)b * ZLLM_BULK + k;
+            if (at < j->frame->streams[i].n_tokens)
+                mix_token(s, i, at, lm + ((size_t)i * ZLLM_BULK + k) * j->m->deepest);
+        }
+    if (j->encoder.full) job_fail(j, ZLLM_E_SPACE);
+}
+
+/* Mix the next block if all threads have filled it and nobody is at it. Returns whether it did. */
+static int try_mixing(encode_t *s) {
+    zllm_job *j = s->j;
+    int idle = 0;
+    if (!atomic_compare_exchange_strong(&j->mixing, &idle, 1)) return 0;
+    const uint32_t b = atomic_load(&j->mixed);
+    block_t *block = &j->block[b % ZLLM_AHEAD];
+    const int ready = b < j->blocks && atomic_load(&block->threads) == j->threads;
+    if (ready) {
+        lap(workspace_laps(s->w), ZLLM_STAGE_WAIT);
+        mix_block(s, b);
+        lap(workspace_laps(s->w), ZLLM_STAGE_MIXER);
+        atomic_store(&block->threads, 0);
+        atomic_store(&j->mixed, b + 1);
+    }
+    atomic_store(&j->mixing, 0);
+    return ready;
+}
+
+/* Help until at least `blocks` are mixed. Returns 0 when the job has stopped. */
+static int wait_for(encode_t *s, uint32_t blocks) {
+    uint32_t turns = 0;
+    while (atomic_load(&s->j->mixed) < blocks) {
+        if (job_stopped(s->j, s->run)) return 0;
+        if (try_mixing(s)) turns = 0;
+        else job_pause(&turns);
+    }
+    lap(workspace_laps(s->w), ZLLM_STAGE_WAIT);
+    return !job_stopped(s->j, s->run);
+}
+
+static void encode_part(encode_t *s) {
+    zllm_job *j = s->j;
+    for (uint32_t i = s->first; i < s->end; i++) workspace_restart(s->w, i - s->first);
+    for (uint32_t b = 0; b < j->blocks; b++) {
+        if (b >= ZLLM_AHEAD && !wait_for(s, b - ZLLM_AHEAD + 1)) return;
+        for (uint32_t i = s->first; i < s->end && !job_stopped(j, s->run); i++) fill_stream(s, i, b);
+        if (job_stopped(j, s->run)) return;
+        atomic_fetch_add(&j->block[b % ZLLM_AHEAD].threads, 1);
+        (void)try_mixing(s);
+    }
+    (void)wait_for(s, j->blocks);
+}
+
+/* The code string is whole when all blocks are mixed; the last thread to leave may be any, so each one says so. */
+static void finish(zllm_job *j) {
+    int idle = 0;
+    if (!atomic_compare_exchange_strong(&j->mixing, &idle, 1)) return; /* another one is at it, for good */
+    encoder_finish(&j->encoder);
+    if (j->encoder.full) job_fail(j, ZLLM_E_SPACE);
+    j->frame->coded_size = j->encoder.at;
+}
+
+void job_encode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run) {
+    encode_t s = {.run = run, .rows = run->lanes < ZLLM_BULK ? run->lanes : ZLLM_BULK};
+    uint32_t lanes = 1;
+    for (size_t k = 0; k < n; k++) {
+        const uint32_t own = job_first(jobs[k], thread + 1) - job_first(jobs[k], thread);
+        if (own > lanes) lanes = own;
+    }
+    s.w = n > 0 ? workspace_new(jobs[0]->m, lanes, s.rows, run->nanoseconds) : NULL;
+    const int whole = s.w != NULL && distribution_new(&s.distribution, jobs[0]->m->config.vocab);
+    for (size_t k = 0; k < n; k++) {
+        s.j = jobs[k];
+        s.first = job_first(s.j, thread);
+        s.end = job_first(s.j, thread + 1);
+        if (whole) encode_part(&s);
+        else job_fail(s.j, ZLLM_E_MEMORY);
+        if (!job_stopped(s.j, run)) finish(s.j);
+    }
+    distribution_free(&s.distribution);
+    workspace_free(s.w);
+}

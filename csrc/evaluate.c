@@ -1,0 +1,59 @@
+/* What the model and the parts of the coder say on their own: for tests, known answers and measurements. */
+#include <stdlib.h>
+
+#include "distribution.h"
+#include "fixed.h"
+#include "transformer.h"
+
+zllm_result zllm_evaluate(const zllm_model *m, const uint32_t *tokens, size_t n, int32_t *logits, uint64_t *sums) {
+    const uint32_t vocab = m->config.vocab, lane = 0;
+    distribution_t d;
+    for (size_t i = 0; i < n; i++)
+        if (tokens[i] >= vocab) return ZLLM_E_ARGUMENT;
+    workspace_t *w = workspace_new(m, 1, 1, NULL);
+    const int whole = distribution_new(&d, vocab) && w != NULL;
+    for (size_t i = 0; i < n && whole; i++) {
+        transformer_step(w, &lane, tokens + i, 1);
+        transformer_head(w, 0, 1);
+        const int32_t *row = transformer_logits(w, 0);
+        for (uint32_t v = 0; logits != NULL && v < vocab; v++) logits[i * vocab + v] = row[v];
+        if (sums == NULL) continue;
+        distribution_set(&d, m->kernel, row);
+        for (uint32_t v = 0; v <= vocab; v++) sums[i * (vocab + 1) + v] = sum_below(&d, v);
+    }
+    distribution_free(&d);
+    workspace_free(w);
+    return whole ? ZLLM_OK : ZLLM_E_MEMORY;
+}
+
+size_t zllm_stream_memory(const zllm_model *m) { return lane_memory(m); }
+
+zllm_result zllm_coder_encode(const uint8_t *bits, const uint32_t *probabilities, size_t n, uint8_t *out,
+                              size_t *size) {
+    encoder_t e;
+    for (size_t i = 0; i < n; i++)
+        if (probabilities[i] < 1 || probabilities[i] >> PROBABILITY_BITS) return ZLLM_E_ARGUMENT;
+    encoder_start(&e, out, *size);
+    for (size_t i = 0; i < n; i++) encoder_put(&e, probabilities[i], bits[i] != 0);
+    encoder_finish(&e);
+    *size = e.at;
+    return e.full ? ZLLM_E_SPACE : ZLLM_OK;
+}
+
+void zllm_coder_decode(const uint8_t *coded, size_t size, const uint32_t *probabilities, size_t n, uint8_t *bits) {
+    decoder_t d;
+    decoder_start(&d, coded, size);
+    for (size_t i = 0; i < n; i++) bits[i] = (uint8_t)decoder_get(&d, probabilities[i]);
+}
+
+void zllm_quantise(const int32_t *x, uint32_t n, int normalise, int8_t *q, uint32_t *mantissa, int32_t *exponent) {
+    const zllm_kernel *k = &zllm_kernel_generic;
+    uint32_t shift;
+    int32_t reciprocal, sum, squares;
+    const uint32_t largest = k->absmax(x, n);
+    fixed_reciprocal(largest, &shift, &reciprocal);
+    k->quantise(x, n, shift, reciprocal, q, &sum, &squares);
+    const scale_t s = normalise ? fixed_norm_scale(n, (uint32_t)squares) : fixed_abs_scale(largest, 0);
+    *mantissa = s.mantissa;
+    *exponent = s.exponent;
+}

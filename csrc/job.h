@@ -1,0 +1,60 @@
+/* A frame in work: what its streams share, and how the threads that code it together take turns.
+ *
+ * The order in which tokens reach the predictor and the range coder is part of the format: the first token of every
+ * stream, in the streams' order, then the second of every stream, and so on. Each thread owns neighbouring streams. */
+#ifndef ZLLM_JOB_H
+#define ZLLM_JOB_H
+
+#include <stdatomic.h>
+
+#include "distribution.h"
+#include "transformer.h"
+
+#define ZLLM_AHEAD 3u /* blocks of tokens that an encoding thread may be ahead of the mixing */
+
+/* Encoding: what the model says about the next ZLLM_BULK tokens of each stream. */
+typedef struct {
+    uint32_t *lm;             /* [streams][ZLLM_BULK][m->deepest] */
+    _Atomic uint32_t threads; /* that have put theirs in */
+} block_t;
+
+struct zllm_job {
+    const zllm_model *m;
+    zllm_frame *frame;
+    predictor_t *predictor;
+    uint64_t *starts; /* [streams + 1]: where a stream's text starts */
+    uint32_t start, threads, streams;
+    int decoding;
+    _Atomic int failure; /* a zllm_result that stops every thread */
+
+    decoder_t decoder;
+    _Atomic uint32_t turn; /* the thread whose streams decode their tokens now */
+    uint8_t *ended;        /* [threads]; only the thread whose turn it is looks at it */
+
+    encoder_t encoder;
+    uint32_t blocks;
+    block_t block[ZLLM_AHEAD];
+    _Atomic uint32_t mixed; /* blocks done */
+    _Atomic int mixing;     /* whether a thread is at it */
+};
+
+/* The streams of a thread: [first, end). */
+static inline uint32_t job_first(const zllm_job *j, uint32_t thread) {
+    return (uint32_t)((uint64_t)j->streams * thread / j->threads);
+}
+
+/* Whether to give up: somebody failed, or the caller was cancelled, which is a failure from now on. */
+int job_stopped(zllm_job *j, const zllm_run *run);
+void job_fail(zllm_job *j, zllm_result rc);
+/* Let other threads run: `turns` counts how long one has waited, from 0. */
+void job_pause(uint32_t *turns);
+
+/* A thread's part of coding; a failure is in its job. n is at least 1. */
+void job_encode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run);
+void job_decode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run);
+
+static inline void job_report(const zllm_run *run, size_t bytes) {
+    if (run->progress != NULL) *run->progress += bytes;
+}
+
+#endif
