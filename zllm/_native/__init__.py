@@ -94,7 +94,20 @@ class Counter:
 class Stages:
     """Nanoseconds per stage of coding, added up over calls; not to be shared between threads."""
 
-    NAMES = ("matrix", "head", "attention", "quantise", "scale", "cache", "softmax", "gate", "weights", "walk", "mixer", "wait")
+    NAMES = (
+        "matrix",
+        "head",
+        "attention",
+        "quantise",
+        "scale",
+        "cache",
+        "softmax",
+        "gate",
+        "weights",
+        "walk",
+        "mixer",
+        "wait",
+    )
 
     def __init__(self) -> None:
         self._nanoseconds = ffi.new("uint64_t[]", lib.ZLLM_STAGES)
@@ -342,6 +355,48 @@ def _frame(n_streams: int, size: int) -> tuple[Any, list[Any]]:
     frame = ffi.new("zllm_frame *")
     frame.streams, frame.n_streams, frame.size = streams, n_streams, size
     return frame, [streams]
+
+
+def cm_encode(
+    data: bytes | bytearray | memoryview,
+    cuts: Sequence[int] = (),
+    *,
+    cancel: Cancel | None = None,
+    counter: Counter | None = None,
+) -> bytes:
+    """Text by the adaptive predictor alone; a new document starts at each of the ascending offsets ``cuts``.
+
+    Raises:
+        KeyboardInterrupt: ``cancel`` was set.
+    """
+    text = ffi.from_buffer("uint8_t[]", data)
+    room = len(data) + len(data) // 2 + _ROOM
+    while True:
+        out, size = ffi.new("uint8_t[]", room), ffi.new("size_t *", room)
+        rc = lib.zllm_cm_encode(text, len(data), list(cuts), len(cuts), out, size, *_watched(cancel, counter))
+        if rc != lib.ZLLM_E_SPACE:
+            _raise(rc)
+            return bytes(ffi.buffer(out, size[0]))
+        room = 3 * len(data) + _ROOM  # 8 decisions of 24 bits
+
+
+def cm_decode(
+    coded: bytes | bytearray | memoryview,
+    size: int,
+    cuts: Sequence[int] = (),
+    *,
+    cancel: Cancel | None = None,
+    counter: Counter | None = None,
+) -> bytes:
+    """The ``size`` bytes that :func:`cm_encode` was given; of damaged data, something else."""
+    data = ffi.new("uint8_t[]", max(1, size))
+    source = bytes(coded)
+    _raise(lib.zllm_cm_decode(source, len(source), data, size, list(cuts), len(cuts), *_watched(cancel, counter)))
+    return bytes(ffi.buffer(data, size))
+
+
+def _watched(cancel: Cancel | None, counter: Counter | None) -> tuple[Any, Any]:
+    return cancel._flag if cancel else ffi.NULL, counter._count if counter else ffi.NULL
 
 
 def coder_encode(bits: bytes, probabilities: Sequence[int]) -> bytes:

@@ -47,10 +47,10 @@ class Coder:
             self.model = store.resolve(options.model)
             # A model that does not fit this program, or cannot encode, is noticed here.
             self.model.native, self.model.tokenizer  # noqa: B018
-            return LlmCodec(self.model)
+            return LlmCodec(self.model, self.level.streams)
         except (ZllmError, ImportError) as exc:
             self.model = None
-            warnings.append(f"no language model, text is coded with zstd: {exc}")
+            warnings.append(f"no language model, text is coded without one: {exc}")
             return None
 
     def model_ref(self) -> ModelRef | None:

@@ -114,8 +114,10 @@ def _parts(view: TarView, position: int) -> Iterator[tuple[Section, int]]:
         chart = section.chart
         number = chart.place(position - section.header.stream_offset).record
         record = chart.records[number]
-        if not chart.data_start(number) <= position - section.header.stream_offset < (
-            chart.data_start(number) + record.data_size
+        if (
+            not chart.data_start(number)
+            <= position - section.header.stream_offset
+            < (chart.data_start(number) + record.data_size)
         ):
             return
         yield section, number

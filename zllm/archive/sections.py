@@ -63,9 +63,7 @@ class Section:
             raise DamagedError("a section map is damaged: its checksum does not hold")
         self.key = key
         self.header = header
-        self.chart = Chart(
-            sectionmap.decode(blob, header.map_raw_size, header.stream_size, continues=header.continues)
-        )
+        self.chart = Chart(sectionmap.decode(blob, header.map_raw_size, header.stream_size, continues=header.continues))
         if self.chart.frame_offsets[-1] != header.frames_size:
             raise DamagedError("a section map is damaged: its frames have another length than the section")
         self._fetch = fetch

@@ -106,9 +106,7 @@ class Writer:
 
 
 def _flags(draft: Draft) -> int:
-    return (
-        section.CONTINUED * draft.continued + section.CONTINUES * draft.continues + section.OPAQUE * draft.opaque
-    )
+    return section.CONTINUED * draft.continued + section.CONTINUES * draft.continues + section.OPAQUE * draft.opaque
 
 
 def _count(stats: Stats, header: section.SectionHeader, rows: list[frames.FrameRow]) -> None:

@@ -24,7 +24,7 @@ __all__ = ["MAX_FRAME", "CodedFrame", "Group", "GroupCoder"]
 
 # The container's limit for one frame.
 MAX_FRAME = 64 << 20
-_LLM_CATEGORIES = (Category.TEXT, Category.STRUCTURED)
+_TEXT = (Category.TEXT, Category.STRUCTURED)
 
 
 class GroupCoder:
@@ -49,7 +49,7 @@ class GroupCoder:
         self.run = Run(threads, progress, cancelled or threading.Event(), stats)
         self._fast: Codec = Lz4Codec() if level.fast_codec == "lz4" else ZstdCodec(level.zstd_level)
         # One for all calls: what it needs to pay once, it pays once in the archive.
-        self._text = TextCoder(level, self.llm, self._fast, self.run) if self.llm is not None else None
+        self._text = TextCoder(level, self.llm, self._fast, self.run) if level.adaptive else None
 
     def encode(self, groups: Sequence[Group]) -> list[list[CodedFrame]]:
         """The frames of each group, in the groups' order; a group's frames' raw sizes add up to its size.
@@ -58,8 +58,8 @@ class GroupCoder:
             KeyboardInterrupt: the run was cancelled.
         """
         owned = [(at, piece) for at, group in enumerate(groups) for piece in self._units(group)]
-        text = [pair for pair in owned if self._for_llm(groups[pair[0]])]
-        other = [pair for pair in owned if not self._for_llm(groups[pair[0]])]
+        text = [pair for pair in owned if self._is_text(groups[pair[0]])]
+        other = [pair for pair in owned if not self._is_text(groups[pair[0]])]
         result: list[list[CodedFrame]] = [[] for _ in groups]
         for (at, piece), payload in zip(other, self._fast_payloads(other, self.run), strict=True):
             result[at].append(self._fast_frame(groups[at], piece, payload))
@@ -67,8 +67,8 @@ class GroupCoder:
             result[at].extend(frames)
         return result
 
-    def _for_llm(self, group: Group) -> bool:
-        return self.llm is not None and group.category in _LLM_CATEGORIES
+    def _is_text(self, group: Group) -> bool:
+        return self._text is not None and group.category in _TEXT
 
     def _units(self, group: Group) -> list[Piece]:
         """A single large member is one zstd frame, whole; small members share frames of the level's size."""
@@ -78,7 +78,7 @@ class GroupCoder:
     def _text_frames(self, owned: Sequence[tuple[int, Piece]]) -> list[list[CodedFrame]]:
         if self._text is None or not owned:
             return []
-        # Text is counted as done when the model is done with it: zstd takes a twentieth of the time.
+        # Text is counted as done when the slowest codec is done with it: zstd takes a twentieth of the time.
         return self._text.encode([piece for _, piece in owned], lambda: self._fast_payloads(owned, self.run.quiet()))
 
     def _fast_payloads(self, owned: Sequence[tuple[int, Piece]], run: Run) -> list[bytes]:
@@ -97,6 +97,4 @@ class GroupCoder:
     def _fast_reason(self, group: Group) -> Reason:
         if self.level.fast_codec == "lz4":
             return Reason.LZ4_LEVEL
-        if not self.level.llm:
-            return Reason.ZSTD_LEVEL
-        return Reason.ZSTD_NO_MODEL if group.category in _LLM_CATEGORIES else Reason.ZSTD_NOT_TEXT
+        return Reason.ZSTD_NOT_TEXT if self.level.adaptive else Reason.ZSTD_LEVEL

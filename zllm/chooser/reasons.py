@@ -19,6 +19,9 @@ class Reason(IntEnum):
     ZSTD_PROBE = 6
     ZSTD_SMALLER = 7
     LLM_SMALLER = 8
+    CM_LEVEL = 9
+    CM_PROBE = 10
+    CM_SMALLER = 11
 
 
 _TEXTS: dict[int, str] = {
@@ -29,8 +32,11 @@ _TEXTS: dict[int, str] = {
     Reason.ZSTD_NO_MODEL: "zstd: no language model in use",
     Reason.ZSTD_NOT_TEXT: "zstd: not text",
     Reason.ZSTD_PROBE: "zstd: the model's samples took {rival} bits per byte",
-    Reason.ZSTD_SMALLER: "zstd: the model took {rival} bits per byte",
-    Reason.LLM_SMALLER: "llm: zstd took {rival} bits per byte",
+    Reason.ZSTD_SMALLER: "zstd: adaptive coding took {rival} bits per byte",
+    Reason.LLM_SMALLER: "llm: without the model {rival} bits per byte",
+    Reason.CM_LEVEL: "cm: no language model in use; zstd took {rival} bits per byte",
+    Reason.CM_PROBE: "cm: by its samples the model would save too little; zstd took {rival} bits per byte",
+    Reason.CM_SMALLER: "cm: the model took {rival} bits per byte",
 }
 
 

@@ -93,9 +93,7 @@ def _total(operands: Iterable[str], rules: Rules) -> int:
     return sum(entry.stat.st_size for entry in found if stat.S_ISREG(entry.stat.st_mode))
 
 
-def _pack(
-    file: BinaryIO, args: argparse.Namespace, operands: list[str], walk: Walk, bar: progress.Progress
-) -> Packer:
+def _pack(file: BinaryIO, args: argparse.Namespace, operands: list[str], walk: Walk, bar: progress.Progress) -> Packer:
     console = walk.console
     with zllm.open(
         fileobj=file, mode="w", level=args.level, model=args.model, llm=args.llm,

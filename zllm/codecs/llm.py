@@ -19,11 +19,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import ClassVar, Protocol, TypeVar
+from typing import ClassVar, Protocol, TypedDict, TypeVar
 
 from zllm._native import GIVEN, Cancel, Counter, Job, RoomError, Stages, work
 from zllm._native import Model as NativeModel
 from zllm.codecs.base import Buffer, Codec, Run
+from zllm.codecs.threads import in_threads
 from zllm.errors import DamagedError
 
 LANES = 32  # streams that one thread decodes at once, at most
@@ -34,7 +35,6 @@ BATCH_BYTES = 8 << 20  # text in work at once, which bounds memory
 MAX_SIZE = 64 << 20  # the container's limit for one frame: a few bytes may claim, and be, any amount of text
 _TOKENISED = 256 << 10  # text that is tokenised at once: its tokens are Python objects for a moment
 _ROOM_FOR_ANYTHING = 256  # bytes of code a byte of text: 9 decisions of 24 bits, and the flags of longer tokens
-_POLL_SECONDS = 0.1
 _NEAR, _FAR = 6 << 20, 24 << 20
 
 _T = TypeVar("_T")
@@ -152,6 +152,12 @@ class LlmCodec(Codec):
         return out
 
 
+class _How(TypedDict):
+    cancel: Cancel
+    counter: Counter
+    stages: Stages | None
+
+
 class _Coding:
     """A batch in work.
 
@@ -164,7 +170,6 @@ class _Coding:
         self.native = codec.model.native
         self.run = run
         self.rows = rows
-        self.cancel = Cancel()
         self.alone: SimpleQueue[list[_Frame]] = SimpleQueue()
         self.shared: list[_Frame] = []
 
@@ -185,7 +190,7 @@ class _Coding:
         for number, unit in enumerate(units):
             if number < left or len(unit) > 1 or threads == 1:
                 self.alone.put(unit)
-        _in_threads(self, min(threads, sum(map(self.streams_of, frames))))
+        in_threads(self._thread, min(threads, sum(map(self.streams_of, frames))), self.run)
         for frame in self.shared:
             self._finish(frame)
 
@@ -204,20 +209,20 @@ class _Coding:
             room -= streams
         return units
 
-    def thread(self, number: int, stages: Stages | None, counter: Counter) -> None:
-        """What one thread does."""
+    def _thread(self, number: int, cancel: Cancel, counter: Counter, stages: Stages | None) -> None:
+        how: _How = {"cancel": cancel, "counter": counter, "stages": stages}
         while True:
             try:
                 unit = self.alone.get_nowait()
             except Empty:
                 break
-            self._work([self._job(frame, 1) for frame in unit], 0, stages, counter)
+            self._work([self._job(frame, 1) for frame in unit], 0, how)
             for frame in unit:
                 self._finish(frame)
         for frame in self.shared:
             together = min(self.run.threads, self.streams_of(frame))
             if number < together:
-                self._work([self._job(frame, together)], number, stages, counter)
+                self._work([self._job(frame, together)], number, how)
 
     def _job(self, frame: _Frame, threads: int) -> Job:
         with frame.lock:  # of the threads that share a frame, the first makes its job
@@ -225,9 +230,9 @@ class _Coding:
                 frame.job = self.make(frame, threads)
             return frame.job
 
-    def _work(self, jobs: list[Job], thread: int, stages: Stages | None, counter: Counter) -> None:
+    def _work(self, jobs: list[Job], thread: int, how: _How) -> None:
         with self.run.stage("model"):
-            work(jobs, thread, self.rows, cancel=self.cancel, counter=counter, stages=stages)
+            work(jobs, thread, self.rows, **how)
 
     def _finish(self, frame: _Frame) -> None:
         if frame.job is not None:
@@ -306,55 +311,6 @@ def _batches(items: Sequence[_T], size: Callable[[_T], int]) -> Iterator[list[_T
         total += size(item)
     if part:
         yield part
-
-
-def _in_threads(coding: _Coding, count: int) -> None:
-    """Run the batch's threads: pass on progress, cancellation and the first error; add up what they measured."""
-    run = coding.run
-    counters = [Counter() for _ in range(count)]
-    stages = [Stages() if run.stats is not None else None for _ in range(count)]
-    ended: SimpleQueue[BaseException | None] = SimpleQueue()
-
-    def one(number: int) -> None:
-        try:
-            coding.thread(number, stages[number], counters[number])
-        except BaseException as exc:  # it goes on in the thread that waits
-            ended.put(exc)
-        else:
-            ended.put(None)
-
-    threads = [threading.Thread(target=one, args=(k,), name="zllm-llm", daemon=True) for k in range(count)]
-    for thread in threads:
-        thread.start()
-    try:
-        _watch(count, counters, ended, run)
-    except BaseException:
-        coding.cancel.set()
-        raise
-    finally:
-        for thread in threads:
-            thread.join()
-    for measured in stages:
-        if measured is not None and run.stats is not None:
-            for name, seconds in measured.seconds().items():
-                run.stats.add(f"model/{name}", seconds)
-
-
-def _watch(left: int, counters: list[Counter], ended: SimpleQueue[BaseException | None], run: Run) -> None:
-    """Wait for all threads; pass on progress, cancellation and the first error."""
-    reported = 0
-    while left:
-        try:
-            error = ended.get(timeout=_POLL_SECONDS)
-        except Empty:
-            pass
-        else:
-            if error is not None:
-                raise error
-            left -= 1
-        total = sum(counter.value for counter in counters)
-        run.done(total - reported)
-        reported = total
 
 
 def _parse(number: int, payload: Buffer, size: int, cuts: Sequence[int]) -> _Frame:

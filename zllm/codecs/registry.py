@@ -21,6 +21,7 @@ _BUILTIN: dict[int, tuple[str, str, str]] = {
     1: ("lz4", "zllm.codecs.lz4", "Lz4Codec"),
     2: ("zstd", "zllm.codecs.zstd", "ZstdCodec"),
     3: ("llm", "zllm.codecs.llm", "LlmCodec"),
+    4: ("cm", "zllm.codecs.cm", "CmCodec"),
 }
 
 

@@ -98,9 +98,7 @@ class ZstdCodec(Codec):
             stage.bytes_out = len(payload)
         return payload
 
-    def _compress(
-        self, view: memoryview, parameters: zstandard.ZstdCompressionParameters, run: Run | None
-    ) -> bytes:
+    def _compress(self, view: memoryview, parameters: zstandard.ZstdCompressionParameters, run: Run | None) -> bytes:
         compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj(size=len(view))
         out = io.BytesIO()  # it gives its buffer away without a copy; joining pieces would need twice the memory
         if run is not None:

@@ -83,9 +83,7 @@ def finish(options: TrainOptions, log: Callable[[str], None]) -> store.Model:
     network.eval()
     _, recipe = recipe_of(options)
     sample = Corpus(options.data, options.seed + 1).batch(tokenizer, 0, CALIBRATION_ROWS, recipe.length)
-    description, tensors = quantise_network(
-        network, tokenizer, torch.from_numpy(sample), options.name, options.origin
-    )
+    description, tensors = quantise_network(network, tokenizer, torch.from_numpy(sample), options.name, options.origin)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     zlm.write(options.out, description, tensors)
     model = store.load(options.out)

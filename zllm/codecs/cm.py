@@ -1,0 +1,95 @@
+"""Codec 4: text by the adaptive predictor alone, byte by byte (``docs/arithmetic.md``, section 9). No model needed.
+
+Payload::
+
+    u8 arithmetic version, for no section header names one where there is no model
+    the code string
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import ClassVar
+
+from zllm._native import ARITHMETIC_VERSION, Cancel, Counter, Stages, cm_decode, cm_encode
+from zllm.codecs.base import Buffer, Codec, Run
+from zllm.codecs.threads import in_threads
+from zllm.errors import DamagedError, UnsupportedVersionError
+
+MAX_SIZE = 64 << 20  # the container's limit for one frame
+
+
+_VERSION = bytes([ARITHMETIC_VERSION])
+
+
+class CmCodec(Codec):
+    """Context mixing: about a megabyte a second and core, both ways."""
+
+    name: ClassVar[str] = "cm"
+    id: ClassVar[int] = 4
+
+    def encode(self, data: Buffer, cuts: Sequence[int] = ()) -> bytes:
+        """See :meth:`Codec.encode`."""
+        return self.encode_batch([(data, cuts)], Run())[0]
+
+    def decode(self, payload: Buffer, size: int, cuts: Sequence[int] = ()) -> bytes:
+        """See :meth:`Codec.decode`."""
+        return self.decode_batch([(payload, size, cuts)], Run())[0]
+
+    def encode_batch(self, items: Sequence[tuple[Buffer, Sequence[int]]], run: Run) -> list[bytes]:
+        """Encode many frames, each by one thread."""
+
+        def one(at: int, cancel: Cancel, counter: Counter) -> bytes:
+            data, cuts = items[at]
+            return _VERSION + cm_encode(data, cuts, cancel=cancel, counter=counter) if len(data) else b""
+
+        return _code([len(data) for data, _ in items], one, run)
+
+    def decode_batch(self, items: Sequence[tuple[Buffer, int, Sequence[int]]], run: Run) -> list[bytes]:
+        """Decode many frames, each by one thread.
+
+        Raises:
+            DamagedError: a frame claims to be larger than one may be, or is empty.
+            UnsupportedVersionError: a frame was made with another version of the arithmetic.
+        """
+
+        def one(at: int, cancel: Cancel, counter: Counter) -> bytes:
+            payload, size, cuts = items[at]
+            return cm_decode(payload[1:], size, cuts, cancel=cancel, counter=counter) if size else b""
+
+        for payload, size, _ in items:
+            _check(payload, size)
+        return _code([size for _, size, _ in items], one, run)
+
+
+def _check(payload: Buffer, size: int) -> None:
+    if size > MAX_SIZE:
+        raise DamagedError(f"damaged text frame: {size} bytes are more than one may have")
+    if size and not len(payload):
+        raise DamagedError("damaged text frame: it is empty")
+    if size and payload[0] != ARITHMETIC_VERSION:
+        raise UnsupportedVersionError(
+            f"the text was coded with arithmetic version {payload[0]}, this program has {ARITHMETIC_VERSION}"
+        )
+
+
+def _code(sizes: Sequence[int], one: Callable[[int, Cancel, Counter], bytes], run: Run) -> list[bytes]:
+    """``one`` for each index, the largest first."""
+    out = [b""] * len(sizes)
+    waiting: SimpleQueue[int] = SimpleQueue()
+    for at in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+        waiting.put(at)
+
+    def work(_: int, cancel: Cancel, counter: Counter, __: Stages | None) -> None:
+        while True:
+            try:
+                at = waiting.get_nowait()
+            except Empty:
+                return
+            with run.stage(CmCodec.name, sizes[at]) as stage:
+                out[at] = one(at, cancel, counter)
+                stage.bytes_out = len(out[at])
+
+    in_threads(work, min(max(1, run.threads), len(sizes)), run)
+    return out

@@ -1,0 +1,66 @@
+"""Threads that run C code: they end soon on Ctrl-C, and tell how far they are."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import TypeAlias
+
+from zllm._native import Cancel, Counter, Stages
+from zllm.codecs.base import Run
+
+_POLL_SECONDS = 0.1
+
+Work: TypeAlias = Callable[[int, Cancel, Counter, "Stages | None"], None]
+
+
+def in_threads(work: Work, count: int, run: Run) -> None:
+    """Call ``work`` with the numbers below ``count``, each in a thread of its own, and wait: progress is passed on, and
+    on cancellation or the first error all are told to end. Raises that error.
+    """
+    cancel = Cancel()
+    counters = [Counter() for _ in range(count)]
+    stages = [Stages() if run.stats is not None else None for _ in range(count)]
+    ended: SimpleQueue[BaseException | None] = SimpleQueue()
+
+    def one(number: int) -> None:
+        try:
+            work(number, cancel, counters[number], stages[number])
+        except BaseException as exc:  # it goes on in the thread that waits
+            ended.put(exc)
+        else:
+            ended.put(None)
+
+    threads = [threading.Thread(target=one, args=(k,), name="zllm-codec", daemon=True) for k in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        _watch(counters, ended, run)
+    except BaseException:
+        cancel.set()
+        raise
+    finally:
+        for thread in threads:
+            thread.join()
+    for measured in stages:
+        if measured is not None and run.stats is not None:
+            for name, seconds in measured.seconds().items():
+                run.stats.add(f"model/{name}", seconds)
+
+
+def _watch(counters: list[Counter], ended: SimpleQueue[BaseException | None], run: Run) -> None:
+    """Until all threads have ended."""
+    reported, left = 0, len(counters)
+    while left:
+        try:
+            error = ended.get(timeout=_POLL_SECONDS)
+        except Empty:
+            pass
+        else:
+            if error is not None:
+                raise error
+            left -= 1
+        total = sum(counter.value for counter in counters)
+        run.done(total - reported)
+        reported = total
