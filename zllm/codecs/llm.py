@@ -35,6 +35,7 @@ BATCH_BYTES = 8 << 20  # text in work at once, which bounds memory
 MAX_SIZE = 64 << 20  # the container's limit for one frame: a few bytes may claim, and be, any amount of text
 _TOKENISED = 256 << 10  # text that is tokenised at once: its tokens are Python objects for a moment
 _ROOM_FOR_ANYTHING = 256  # bytes of code a byte of text: 9 decisions of 24 bits, and the flags of longer tokens
+_SAME = 0.8  # of the largest: frames that take threads about the same time
 _NEAR, _FAR = 6 << 20, 24 << 20
 
 _T = TypeVar("_T")
@@ -161,8 +162,8 @@ class _How(TypedDict):
 class _Coding:
     """A batch in work.
 
-    Large frames are taken by one thread each, small ones several at a time, as long as there are enough for all; large
-    ones that are left over are coded by all threads together, one after the other.
+    Frames of one size, enough for all threads, are taken by one thread each. Other large ones are coded by all threads
+    together, one after the other; the small ones come last, several at a time.
     """
 
     def __init__(self, codec: LlmCodec, run: Run, rows: int) -> None:
@@ -171,6 +172,7 @@ class _Coding:
         self.run = run
         self.rows = rows
         self.alone: SimpleQueue[list[_Frame]] = SimpleQueue()
+        self.rest: SimpleQueue[list[_Frame]] = SimpleQueue()
         self.shared: list[_Frame] = []
 
     def streams_of(self, frame: _Frame) -> int:
@@ -185,14 +187,25 @@ class _Coding:
         """Code all of them; raises what any thread raised."""
         threads = max(1, self.run.threads)
         units = self._units(frames, threads)
-        left = len(units) - len(units) % threads
-        self.shared = [unit[0] for unit in units[left:] if len(unit) == 1 and threads > 1]
-        for number, unit in enumerate(units):
-            if number < left or len(unit) > 1 or threads == 1:
-                self.alone.put(unit)
+        while units:
+            same = [u for u in units[:threads] if _size(u) >= _SAME * _size(units[0])]
+            if len(same) == threads:
+                self._put(self.alone, same)
+            elif len(units[0]) == 1 and self.streams_of(units[0][0]) >= 2 * threads:
+                same = units[:1]
+                self.shared.append(units[0][0])
+            else:
+                same = units
+                self._put(self.rest, units)
+            units = units[len(same) :]
         in_threads(self._thread, min(threads, sum(map(self.streams_of, frames))), self.run)
         for frame in self.shared:
             self._finish(frame)
+
+    @staticmethod
+    def _put(queue: SimpleQueue[list[_Frame]], units: list[list[_Frame]]) -> None:
+        for unit in units:
+            queue.put(unit)
 
     def _units(self, frames: list[_Frame], threads: int) -> list[list[_Frame]]:
         """Frames that fill a step alone, smaller ones together, but some for every thread; the largest first."""
@@ -211,18 +224,23 @@ class _Coding:
 
     def _thread(self, number: int, cancel: Cancel, counter: Counter, stages: Stages | None) -> None:
         how: _How = {"cancel": cancel, "counter": counter, "stages": stages}
-        while True:
-            try:
-                unit = self.alone.get_nowait()
-            except Empty:
-                break
-            self._work([self._job(frame, 1) for frame in unit], 0, how)
-            for frame in unit:
-                self._finish(frame)
+        self._take(self.alone, how)
         for frame in self.shared:
             together = min(self.run.threads, self.streams_of(frame))
             if number < together:
                 self._work([self._job(frame, together)], number, how)
+        self._take(self.rest, how)
+
+    def _take(self, queue: SimpleQueue[list[_Frame]], how: _How) -> None:
+        """Units, one after the other, until there are no more."""
+        while True:
+            try:
+                unit = queue.get_nowait()
+            except Empty:
+                return
+            self._work([self._job(frame, 1) for frame in unit], 0, how)
+            for frame in unit:
+                self._finish(frame)
 
     def _job(self, frame: _Frame, threads: int) -> Job:
         with frame.lock:  # of the threads that share a frame, the first makes its job
@@ -297,6 +315,10 @@ class _Decoding(_Coding):
             inner = frame.cuts[bisect_right(frame.cuts, start) : bisect_left(frame.cuts, end)]
             streams.append((end - start, [cut - start for cut in inner]))
         return self.native.decoder(frame.data, streams, self.codec.model.start, threads)
+
+
+def _size(unit: list[_Frame]) -> int:
+    return sum(frame.size for frame in unit)
 
 
 def _batches(items: Sequence[_T], size: Callable[[_T], int]) -> Iterator[list[_T]]:
