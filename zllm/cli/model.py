@@ -33,7 +33,7 @@ def train_parser() -> options.Parser:
     result.add_argument("--data", type=Path, required=True, metavar="DIR", help="the text: every .txt file below DIR")
     result.add_argument("--output", type=Path, required=True, metavar="FILE.zlm", help="the model; its card beside it")
     result.add_argument("--work", type=Path, metavar="DIR", help="checkpoints (default: FILE.run)")
-    result.add_argument("--preset", metavar="NAME", help="shape and rates: default, or tiny to try it out")
+    result.add_argument("--preset", metavar="NAME", help="shape and rates: default, fast, or tiny to try it out")
     result.add_argument("--name", help="the model's name in archives (default: FILE's)")
     result.add_argument("--origin", help="where it comes from, for its description")
     result.add_argument("--tokens", type=options.positive, metavar="N", help="stop after so many tokens")

@@ -21,9 +21,13 @@ from zllm.models.training.loop import Recipe, Trainer
 
 CALIBRATION_ROWS = 8
 LOSS_RUNS = 48
-# Shapes by name. `default` is what ships in the package; `tiny` is for tests and for trying the pipeline out.
+# Shapes by name. `default` and `fast` ship in the package; `tiny` is for tests and for trying the pipeline out.
 PRESETS = {
     "default": (ModelConfig(), Recipe(matrix_lr=0.015, embed_lr=0.006)),
+    "fast": (
+        ModelConfig(dim=192, layers=2, heads=3, kv_heads=1, head_dim=64, ffn=512),
+        Recipe(tokens=20_000_000, matrix_lr=0.02, embed_lr=0.008),
+    ),
     "tiny": (
         ModelConfig(vocab=512, dim=64, layers=2, heads=2, kv_heads=1, head_dim=32, ffn=128, window=64),
         Recipe(tokens=200_000, rows=4, length=256, compile=False),
