@@ -1,9 +1,10 @@
 """Whether the same text gives the same bits, whatever computes it: kernels, threads, batch shapes, encoding in bulk and
 decoding step by step.
 
-The text is cut into streams of unequal length, some with a second document inside. Each configuration encodes and
-decodes all of them; every code string has to be, bit for bit, the one that the first configuration made. The scalar
-kernel is slow and gets a sample of the streams, as the table says.
+The text is cut into frames of one to sixteen streams of unequal length, some with a second document inside. Each
+configuration encodes and decodes all of them, every other frame by all threads together; every code string has to be,
+bit for bit, the one that the first configuration made. The scalar kernel is slow and gets a sample of the frames, as
+the table says.
 """
 
 from __future__ import annotations
@@ -16,66 +17,97 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from bench.common import Outcome, Settings, Target, say
 from bench.texts import mixed
-from zllm._native import GIVEN, usable_kernels
+from zllm._native import GIVEN, Job, usable_kernels, work
 from zllm._native import Model as NativeModel
 from zllm.errors import DamagedError
 from zllm.models import store, zlm
 
 _FULL, _QUICK = 10_000_000, 200_000
-_SCALAR_SHARE, _SCALAR_LEAST = 50, 20  # the scalar kernel gets one stream of so many, but not fewer streams than that
+_SCALAR_SHARE, _SCALAR_LEAST = 50, 4  # the scalar kernel gets one frame of so many, but not fewer frames than that
+_STREAMS_OF = (1, 16, 2, 7, 4)  # a frame, in turn
+_AT_ONCE = 3  # frames that a thread codes at once: each takes some MB
 _STREAMS = 640  # at least 64 for each of 7 threads
 _SHORTEST, _LONGEST = 1 << 10, 16 << 10
 THREADS, SHAPES = (1, 2, 7), (1, 3, 64)
 
-_T = TypeVar("_T")
-
 
 @dataclass(frozen=True)
-class _Piece:
-    """A stream: its number, its text, where its second document starts (if it has one), and its tokens."""
+class _Stream:
+    """Its text, where its second document starts (if it has one), and its tokens."""
 
-    number: int
     text: bytes
     cuts: tuple[int, ...]
     tokens: array[int]
 
 
+@dataclass(frozen=True)
+class _Frame:
+    """Streams that are one code string, and their number among all."""
+
+    number: int
+    streams: list[_Stream]
+
+    @property
+    def text(self) -> bytes:
+        """Of all its streams."""
+        return b"".join(stream.text for stream in self.streams)
+
+    @property
+    def shared(self) -> bool:
+        """Whether all threads code it together; of the others, each thread codes several at once."""
+        return self.number % 2 == 1
+
+
 @dataclass
 class _Run:
-    """One configuration and what it made of the pieces."""
+    """One configuration and what it made of the frames."""
 
     kernel: str
     threads: int
     lanes: int
-    pieces: list[_Piece]
+    frames: list[_Frame]
     coded: list[bytes] = field(default_factory=list)
 
-    def spread(self, work: Callable[[list[int]], list[_T]]) -> list[_T]:
-        """``work`` on the pieces, by their places in the list, shared out among the threads."""
-        shares = [list(range(at, len(self.pieces), self.threads)) for at in range(self.threads)]
-        out: dict[int, _T] = {}
-        with ThreadPoolExecutor(self.threads) as pool:
-            for share, results in zip(shares, pool.map(work, shares), strict=True):
-                out.update(zip(share, results, strict=True))
-        return [out[place] for place in range(len(self.pieces))]
-
     def encode(self, native: NativeModel, start: int) -> None:
-        """Code all pieces."""
-        self.coded = self.spread(
-            lambda share: native.encode([self.pieces[i].tokens for i in share], start, self.lanes)
-        )  # fmt: skip
+        """Code all frames."""
+
+        def make(place: int, threads: int) -> Job:
+            streams = [(stream.tokens, len(stream.text)) for stream in self.frames[place].streams]
+            return native.encoder(streams, start, threads)
+
+        self.coded = self._code(make)
 
     def decode(self, native: NativeModel, start: int) -> list[bytes]:
         """The texts of the code strings, computed token by token."""
-        return self.spread(
-            lambda share: native.decode(
-                [(self.coded[i], len(self.pieces[i].text), self.pieces[i].cuts) for i in share], start, self.lanes
-            )
-        )
+
+        def make(place: int, threads: int) -> Job:
+            streams = [(len(stream.text), stream.cuts) for stream in self.frames[place].streams]
+            return native.decoder(self.coded[place], streams, start, threads)
+
+        return self._code(make)
+
+    def _code(self, make: Callable[[int, int], Job]) -> list[bytes]:
+        out: dict[int, bytes] = {}
+
+        def alone(places: list[int]) -> None:
+            for at in range(0, len(places), _AT_ONCE):
+                part = places[at : at + _AT_ONCE]
+                jobs = [make(place, 1) for place in part]
+                work(jobs, 0, self.lanes)
+                out.update((place, job.result()) for place, job in zip(part, jobs, strict=True))
+
+        single = [place for place, frame in enumerate(self.frames) if not frame.shared]
+        with ThreadPoolExecutor(self.threads) as pool:
+            list(pool.map(alone, [single[at :: self.threads] for at in range(self.threads)]))
+            for place in sorted(set(range(len(self.frames))) - set(single)):
+                job = make(place, self.threads)
+                numbers = range(self.threads)
+                list(pool.map(work, [[job]] * self.threads, numbers, [self.lanes] * self.threads))
+                out[place] = job.result()
+        return [out[place] for place in range(len(self.frames))]
 
     def digest(self) -> str:
         """The start of the SHA-256 of all code strings."""
@@ -86,46 +118,56 @@ def measure(settings: Settings) -> Outcome:
     """One row for each configuration. Every kernel meets every number of threads and every batch shape."""
     text = mixed(settings.data, settings.corpus, settings.bytes(_FULL, _QUICK))
     model = store.resolve(store.DEFAULT_NAME)
-    pieces = list(_pieces(text, model))
+    frames = list(_frames(text, model))
     outcome = Outcome()
     expected: dict[int, bytes] = {}
-    for run in _configurations(list(settings.kernels) or usable_kernels(), pieces):
+    for run in _configurations(list(settings.kernels) or usable_kernels(), frames):
         say(f"exact: {run.kernel}, threads: {run.threads}, batch: {run.lanes}")
         with _demanded(run.kernel):
             native = store.Model(model.path, zlm.read(model.path)).native
         _check(run, native, model.start, expected, outcome)
     bits = sum(int(str(row["differing_bits"])) for row in outcome.rows)
     outcome.targets.append(Target("differing bits in all", bits, 0, at_most=True))
-    sampled = sum(len(piece.text) for piece in _sample(pieces))
+    sampled = sum(len(frame.text) for frame in _sample(frames))
     outcome.notes.append(f"the scalar kernel ran on {sampled:,} of {len(text):,} bytes")
     return outcome
 
 
-def _pieces(text: bytes, model: store.Model) -> Iterator[_Piece]:
+def _frames(text: bytes, model: store.Model) -> Iterator[_Frame]:
+    streams = list(_streams(text, model))
+    at = number = 0
+    while at < len(streams):
+        count = _STREAMS_OF[number % len(_STREAMS_OF)]
+        yield _Frame(number, streams[at : at + count])
+        at += count
+        number += 1
+
+
+def _streams(text: bytes, model: store.Model) -> Iterator[_Stream]:
     step = max(_SHORTEST, min(_LONGEST, len(text) // _STREAMS))
     at = number = 0
     while at < len(text):
         # Unequal, so that lanes end and are refilled at different times.
-        piece = text[at : at + step * (2 + number % 5) // 4]
-        at += len(piece)
-        cuts = (len(piece) // 3,) if number % 3 == 0 and len(piece) > 2 else ()
+        part = text[at : at + step * (2 + number % 5) // 4]
+        at += len(part)
+        cuts = (len(part) // 3,) if number % 3 == 0 and len(part) > 2 else ()
         tokens: array[int] = array("I")
-        for start, end in zip((0, *cuts), (*cuts, len(piece)), strict=True):
+        for start, end in zip((0, *cuts), (*cuts, len(part)), strict=True):
             tokens.extend([model.start | GIVEN] if start else [])
-            tokens.extend(model.tokenizer.encode(piece[start:end]))
-        yield _Piece(number, piece, cuts, tokens)
+            tokens.extend(model.tokenizer.encode(part[start:end]))
+        yield _Stream(part, cuts, tokens)
         number += 1
 
 
-def _sample(pieces: list[_Piece]) -> list[_Piece]:
-    return pieces[:: max(1, min(_SCALAR_SHARE, len(pieces) // _SCALAR_LEAST))]
+def _sample(frames: list[_Frame]) -> list[_Frame]:
+    return frames[:: max(1, min(_SCALAR_SHARE, len(frames) // _SCALAR_LEAST))]
 
 
-def _configurations(kernels: Sequence[str], pieces: list[_Piece]) -> Iterator[_Run]:
+def _configurations(kernels: Sequence[str], frames: list[_Frame]) -> Iterator[_Run]:
     """Three for each kernel; which batch shape goes with how many threads is another one for each."""
     for turn, kernel in enumerate(kernels):
         for place, threads in enumerate(THREADS):
-            mine = _sample(pieces) if kernel == "generic" else pieces
+            mine = _sample(frames) if kernel == "generic" else frames
             yield _Run(kernel, threads, SHAPES[(place + turn) % len(SHAPES)], mine)
 
 
@@ -138,18 +180,19 @@ def _check(run: _Run, native: NativeModel, start: int, expected: dict[int, bytes
     except DamagedError:
         texts = []
     decoded = time.perf_counter()
-    exact = texts == [piece.text for piece in run.pieces]
+    exact = texts == [frame.text for frame in run.frames]
     differing = sum(
-        _differing_bits(code, expected.setdefault(piece.number, code))
-        for piece, code in zip(run.pieces, run.coded, strict=True)
+        _differing_bits(code, expected.setdefault(frame.number, code))
+        for frame, code in zip(run.frames, run.coded, strict=True)
     )
-    size = sum(len(piece.text) for piece in run.pieces)
+    size = sum(len(frame.text) for frame in run.frames)
     outcome.rows.append(
         {
             "kernel": native.kernel,
             "threads": run.threads,
             "batch": run.lanes,
-            "streams": len(run.pieces),
+            "frames": len(run.frames),
+            "streams": sum(len(frame.streams) for frame in run.frames),
             "bytes": size,
             "coded": sum(map(len, run.coded)),
             "sha256": run.digest(),

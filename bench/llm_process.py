@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from zllm._native import Job
 from zllm.chooser.levels import DEFAULT_LEVEL, get_level
 from zllm.codecs.base import Run
 from zllm.codecs.llm import LlmCodec
@@ -31,11 +32,11 @@ class _Counting:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._native, name)
 
-    def encode(self, streams: Sequence[Sequence[int]], *arguments: Any, **options: Any) -> list[bytes]:
+    def encoder(self, streams: Sequence[tuple[Sequence[int], int]], *arguments: Any) -> Job:
         """As the model's; called by several threads at once."""
-        self.streams.extend(len(tokens) for tokens in streams)
-        coded: list[bytes] = self._native.encode(streams, *arguments, **options)
-        return coded
+        self.streams.extend(len(tokens) for tokens, _ in streams)
+        job: Job = self._native.encoder(streams, *arguments)
+        return job
 
 
 class _CountingModel:

@@ -9,7 +9,9 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from models import tiny
 
+from zllm import _native as native
 from zllm.archive.options import WriteOptions
 from zllm.archive.sink import Sink
 from zllm.codecs import registry
@@ -17,6 +19,7 @@ from zllm.container import ends, frames, headers, headerunits, index, limits, se
 from zllm.container.dictionary import DICTIONARY
 from zllm.container.tarscan import member_name
 from zllm.container.wire import checksum64
+from zllm.models import store
 
 TEXT = (Path(__file__).parent.parent / "docs" / "zllm-format.md").read_text(encoding="utf-8")
 DATA = b"hello, world\n" * 12
@@ -89,7 +92,7 @@ def test_the_example_is_what_the_table_says() -> None:
 
 def test_writing_the_same_means_the_same() -> None:
     out = io.BytesIO()
-    sink = Sink(out, WriteOptions(level=5, llm=False, threads=1))
+    sink = Sink(out, WriteOptions(level=4, threads=1))
     sink.write(tar())
     sink.close()
     ours, documented = meaning(out.getvalue()), meaning(example())
@@ -134,6 +137,42 @@ def test_magics(title: str, magic: bytes) -> None:
     assert f"`{magic.hex(' ')}`" in part(title)
 
 
+def varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        value |= (data[at] & 127) << shift
+        at, shift = at + 1, shift + 7
+        if data[at - 1] < 128:
+            return value, at
+
+
+def test_payload_of_the_model(tmp_path: Path) -> None:
+    """By the table: streams less one, their sizes but the last's, the code string. Nothing else shapes the text."""
+    model = store.load(tiny.write(tmp_path / "m.zlm", layers=1, dim=32))
+    data = DATA * 500
+    payload = registry.get(3, model).encode(data)
+    streams, at = varint(payload, 0)
+    sizes = []
+    for _ in range(streams):
+        size, at = varint(payload, at)
+        sizes.append(size)
+    sizes.append(len(data) - sum(sizes))
+    assert 1 < len(sizes) <= 256 and min(sizes) > 0
+    job = model.native.decoder(payload[at:], [(size, ()) for size in sizes], model.start)
+    native.work([job], 0)
+    assert job.result() == data
+
+
+def test_payload_without_a_model() -> None:
+    payload = registry.get(4).encode(DATA)
+    assert payload[0] == native.ARITHMETIC_VERSION
+    assert native.cm_decode(payload[1:], len(DATA)) == DATA
+
+
+def test_no_data_has_an_empty_payload() -> None:
+    assert {registry.get(number).encode(b"") for number in (0, 1, 2, 4)} == {b""}
+
+
 def test_limits() -> None:
     documented = {row[0].strip("`"): int(row[1]) for row in rows("Limits")[1:]}
     assert documented == {name: value for name, value in vars(limits).items() if name.isupper() and name != "BLOCK"}
@@ -158,7 +197,7 @@ def test_columns() -> None:
 
 def test_flags_and_codecs() -> None:
     assert (section.CONTINUED, section.CONTINUES, section.OPAQUE) == (1, 2, 4)
-    for number, name in enumerate(("store", "lz4", "zstd", "llm")):
+    for number, name in enumerate(("store", "lz4", "zstd", "llm", "cm")):
         assert registry.name_of(number) == name
         assert f"{number} {name}" in part("Frame")
     assert frozenset({ends.FORMAT_VERSION}) == ends.ACCEPTED_VERSIONS == {1}

@@ -141,16 +141,26 @@ def test_exact(part):
     assert {row["batch"] for row in rows} == {"1", "3", "64"}
     assert len({row["sha256"] for row in rows}) == 1
     assert all(row["differing_bits"] == "0" and row["decoded"] == "exact" for row in rows)
+    assert {(row["frames"], row["streams"]) for row in rows} == {("2", "7")}
+
+
+def test_exact_codes_frames_of_all_sizes_alone_and_together():
+    frames = list(exact._frames("".join(SENTENCES * 200).encode(), store.resolve()))
+    assert [len(frame.streams) for frame in frames[:5]] == [1, 16, 2, 7, 4]
+    assert {frame.shared for frame in frames} == {False, True}
+    assert any(stream.cuts for frame in frames for stream in frame.streams)
+    assert b"".join(frame.text for frame in frames) == "".join(SENTENCES * 200).encode()
 
 
 def test_exact_sees_what_differs(part, data, tmp_path, monkeypatch, capsys):
-    encode = native.Model.encode
+    encode = exact._Run.encode
 
-    def wrong(self, streams, start, lanes=32, *rest):
-        coded = encode(self, streams, start, lanes, *rest)
-        return [bytes([c[0] ^ 3]) + c[1:] for c in coded] if lanes == 64 else coded
+    def wrong(self, core, start):
+        encode(self, core, start)
+        if self.lanes == 64:
+            self.coded = [bytes([code[0] ^ 3]) + code[1:] for code in self.coded]
 
-    monkeypatch.setattr(native.Model, "encode", wrong)
+    monkeypatch.setattr(exact._Run, "encode", wrong)
     options = ["--quick", "--data", str(data), "--corpus", str(tmp_path), "--bytes", "3000", "--kernels", KERNEL]
     assert main(["exact", *options]) == 1
     assert f"WRONG: {KERNEL}, threads: 7, batch: 64" in capsys.readouterr().out
@@ -191,7 +201,10 @@ def test_random_models_code_text(name, weights, tmp_path):
     (coded,) = model.native.encode([tokens], model.start)
     assert model.native.decode([(coded, len(text), ())], model.start) == [text]
     # Logits of a network that knows nothing: some bits more than the logarithm of the vocabulary, far from the most.
-    assert 11 < 8 * len(coded) / len(tokens) < 20
+    vocab, (_, sums) = model.native.vocab, model.native.evaluate([model.start, *tokens[:-1]])
+    rows = [sums[at : at + vocab + 1] for at in range(0, len(sums), vocab + 1)]
+    bits = [math.log2(row[-1] / (row[token + 1] - row[token])) for row, token in zip(rows, tokens, strict=True)]
+    assert 11 < sum(bits) / len(bits) < 20
 
 
 def test_a_large_vocabulary():

@@ -1,6 +1,8 @@
+import dataclasses
 import os
 import random
 import threading
+from collections.abc import Sequence
 
 import pytest
 from chooser.fake_llm import FakeLlm, share
@@ -9,9 +11,12 @@ from hypothesis import strategies as st
 
 from zllm.chooser.categories import Category
 from zllm.chooser.group import CodedFrame, Group, GroupCoder
-from zllm.chooser.levels import LEVELS, get_level
-from zllm.chooser.reasons import Reason, describe
+from zllm.chooser.levels import LEVELS, Level, get_level
+from zllm.chooser.pieces import Piece
+from zllm.chooser.reasons import Reason, millibits
+from zllm.chooser.text import FRAME_COST, MODEL_COST, _Candidate, _Unit
 from zllm.codecs import registry
+from zllm.codecs.cm import CmCodec
 from zllm.codecs.zstd import ZstdCodec
 
 RNG = random.Random(3)
@@ -28,9 +33,20 @@ def group(data: bytes, category: Category = Category.TEXT, *cuts: int) -> Group:
     return Group(category, memoryview(data), tuple(cuts))
 
 
-def decode(frames: list[CodedFrame], llm: FakeLlm | None = None) -> bytes:
+def small_frames(size: int) -> Level:
+    """Level 6 with text frames of another size."""
+    return dataclasses.replace(get_level(6), text_frame=size)
+
+
+def decode(frames: list[CodedFrame], llm: FakeLlm | None = None, cuts: Sequence[int] = ()) -> bytes:
     codecs = {3: llm} if llm else {}
-    return b"".join((codecs.get(f.codec_id) or registry.get(f.codec_id)).decode(f.payload, f.raw_size) for f in frames)
+    data = b""
+    for frame in frames:
+        codec = codecs.get(frame.codec_id) or registry.get(frame.codec_id)
+        end = len(data) + frame.raw_size
+        inside = [cut - len(data) for cut in cuts if len(data) < cut < end]
+        data += codec.decode(frame.payload, frame.raw_size, inside)
+    return data
 
 
 def coded(frames: list[CodedFrame]) -> int:
@@ -45,27 +61,39 @@ def test_every_level_round_trips_every_category(number):
     for one, frames in zip(groups, GroupCoder(get_level(number), llm, 2).encode(groups), strict=True):
         assert decode(frames, llm) == one.data
         assert all(isinstance(Reason(frame.reason), Reason) for frame in frames)
+        assert coded(frames) <= len(one.data)
         if number > 1:
             zstd = ZstdCodec(get_level(number).zstd_level)
             assert coded(frames) <= len(zstd.encode(one.data))
 
 
-def test_reasons_without_a_model():
+@pytest.mark.parametrize("number", LEVELS)
+def test_reasons_without_a_model(number):
     groups = [group(prose(20_000)), group(prose(20_000), Category.BINARY), group(NOISE, Category.COMPRESSED)]
+    reasons = [frame.reason for frames in GroupCoder(get_level(number)).encode(groups) for frame in frames]
+    assert reasons[2] == Reason.STORE_INCOMPRESSIBLE
+    if number == 1:
+        assert reasons[:2] == [Reason.LZ4_LEVEL, Reason.LZ4_LEVEL]
+    elif number < 5:
+        assert reasons[:2] == [Reason.ZSTD_LEVEL, Reason.ZSTD_LEVEL]
+    else:
+        assert reasons[:2] == [Reason.CM_LEVEL, Reason.ZSTD_NOT_TEXT]
 
-    def reasons(level: int) -> list[int]:
-        return [frame.reason for frames in GroupCoder(get_level(level)).encode(groups) for frame in frames]
 
-    assert reasons(1) == [Reason.LZ4_LEVEL, Reason.LZ4_LEVEL, Reason.STORE_INCOMPRESSIBLE]
-    assert reasons(5) == [Reason.ZSTD_LEVEL, Reason.ZSTD_LEVEL, Reason.STORE_INCOMPRESSIBLE]
-    assert reasons(6) == [Reason.ZSTD_NO_MODEL, Reason.ZSTD_NOT_TEXT, Reason.STORE_INCOMPRESSIBLE]
+def test_what_zstd_would_have_taken_is_noted():
+    data = prose(20_000)
+    ((frame,),) = GroupCoder(get_level(5)).encode([group(data)])
+    zstd = len(ZstdCodec(19).encode(data))
+    assert frame.codec_id == CmCodec.id and len(frame.payload) < zstd
+    assert frame.rival == millibits(zstd, len(data))
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
 def test_levels_without_the_model_never_call_it(number):
     llm = share(0.01)
-    GroupCoder(get_level(number), llm).encode([group(prose(10_000))])
+    (frames,) = GroupCoder(get_level(number), llm).encode([group(prose(10_000))])
     assert llm.batches == []
+    assert [frame.codec_id for frame in frames] == [{1: 1, 5: CmCodec.id}.get(number, ZstdCodec.id)]
 
 
 def test_the_model_gets_text_and_structured_text_only():
@@ -75,40 +103,134 @@ def test_the_model_gets_text_and_structured_text_only():
     assert llm.batches == [[(9000, ()), (9000, ())]]
 
 
-def test_all_text_goes_through_one_batch():
+def test_the_predictor_gets_text_and_structured_text_only():
+    result = GroupCoder(get_level(5)).encode([group(prose(9000, seed), seed) for seed in map(Category, range(6))])
+    assert [frames[0].codec_id for frames in result] == [CmCodec.id] * 2 + [ZstdCodec.id] * 4
+
+
+def test_all_text_goes_through_one_batch_after_one_of_samples():
     llm = share(0.1)
-    big = prose(2_500_000)
-    GroupCoder(get_level(6), llm).encode([group(big), group(prose(9000)), group(prose(100), Category.STRUCTURED)])
-    whole, work = llm.batches  # it is clear that the model pays: nothing is asked twice
-    assert max(size for size, _ in whole) == 4096
-    assert sum(size for size, _ in whole) <= 6 * 5120
-    assert [size for size, _ in work] == [1 << 20, 1 << 20, 2_500_000 - (2 << 20), 9000, 100]
+    big = prose(250_000)
+    GroupCoder(small_frames(100_000), llm).encode([group(big), group(prose(9000)), group(prose(100), Category(1))])
+    samples, work = llm.batches
+    assert max(size for size, _ in samples) == 4096
+    assert sum(size for size, _ in samples) <= 6 * 5120
+    assert [size for size, _ in work] == [100_000, 100_000, 50_000, 9000, 100]
 
 
-def test_pieces_of_doubtful_text_are_probed_again():
-    big = prose(2_500_000)
-    llm = share(len(ZstdCodec(19).encode(big)) / len(big))  # no better than zstd, so far
-    (frames,) = GroupCoder(get_level(6), llm).encode([group(big)])
-    _, parts, work = llm.batches
-    assert max(size for size, _ in parts) == 4096
-    assert 3 * 2 * 5120 <= sum(size for size, _ in parts) <= 3 * 3 * 5120
-    assert [size for size, _ in work] == [1 << 20, 1 << 20, 2_500_000 - (2 << 20)]
-    assert [frame.uses_model for frame in frames] == [False]
+def test_text_that_is_too_short_for_samples_is_tried():
+    llm = share(0.9)
+    data = prose(60_000)
+    ((frame,),) = GroupCoder(get_level(6), llm).encode([group(data)])
+    assert llm.batches == [[(60_000, ())]]
+    assert (frame.codec_id, frame.reason) == (CmCodec.id, Reason.CM_SMALLER)
+    assert frame.rival == 7200
 
 
-def test_a_piece_that_disappoints_goes_to_zstd():
-    """Windows that all pay, but then one piece of three does not; zstd keeps it, and the other two stay the model's."""
-    big = prose(3 << 20)
-    ratio = len(ZstdCodec(19).encode(big)) / len(big)
-    seen = []
+def test_bad_samples_save_the_work():
+    """They decide about each unit for itself."""
+    good, bad = prose(80_000), prose(80_000).upper()
+    llm = FakeLlm(lambda data: (0.9 if data.isupper() else 0.1) * len(data))
+    helped, alone = GroupCoder(get_level(6), llm).encode([group(good), group(bad)])
+    assert llm.batches[1:] == [[(80_000, ())]]
+    assert [(frame.codec_id, frame.reason) for frame in helped] == [(3, Reason.LLM_SMALLER)]
+    assert [(frame.codec_id, frame.reason) for frame in alone] == [(CmCodec.id, Reason.CM_PROBE)]
+    assert alone[0].rival == millibits(len(ZstdCodec(19).encode(bad)), len(bad))
+    assert decode(alone) == bad
 
-    def cost(data):
-        seen.append(len(data))
-        return ratio * len(data) * (2 if len(data) == 1 << 20 and seen.count(1 << 20) == 2 else 0.5)
 
-    (frames,) = GroupCoder(get_level(6), FakeLlm(cost)).encode([group(big)])
-    assert [frame.uses_model for frame in frames] == [True, False, True]
-    assert [frame.reason for frame in frames] == [Reason.LLM_SMALLER, Reason.ZSTD_SMALLER, Reason.LLM_SMALLER]
+def test_the_model_gains_only_on_what_the_predictor_still_finds_new():
+    unit = _Unit(Piece(memoryview(bytes(1000))), cold=(0.5, 0.4))
+    unit.candidates = [_Candidate(unit.piece, bytes(250))]  # half of what it takes of samples
+    assert unit.gain_expected() == pytest.approx(0.1)
+    unit.candidates = [_Candidate(unit.piece, bytes(900))]
+    assert unit.gain_expected() == pytest.approx(0.2)
+    unit.cold = None
+    assert unit.gain_expected() == 1.0
+    unit.cold = (0.0, 0.0)
+    assert unit.gain_expected() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("number", "expected", "asked"),
+    [(6, 0.034, True), (6, 0.03, False), (7, 0.03, True), (7, 0.01, False), (8, 0.0001, True), (9, -0.1, False)],
+)
+def test_how_much_the_samples_must_promise(number, expected, asked, monkeypatch):
+    monkeypatch.setattr(_Unit, "gain_expected", lambda _: expected)
+    llm = share(0.1)
+    GroupCoder(get_level(number), llm).encode([group(prose(9000))])
+    assert bool(llm.batches) == asked
+
+
+@pytest.mark.parametrize(
+    ("number", "gain", "wins"), [(6, 0.04, False), (6, 0.06, True), (7, 0.015, False), (7, 0.04, True), (8, 0.03, True)]
+)
+def test_the_levels_least_gain(number, gain, wins):
+    data = prose(60_000)
+    rival = len(CmCodec().encode(data))
+    llm = FakeLlm(lambda _: rival * (1 - gain))
+    ((frame,),) = GroupCoder(get_level(number), llm).encode([group(data)])
+    assert frame.uses_model == wins
+    assert frame.reason == (Reason.LLM_SMALLER if wins else Reason.CM_SMALLER)
+    assert frame.rival == pytest.approx(8000 * (rival if wins else rival * (1 - gain)) / 60_000, abs=1)
+
+
+def test_each_piece_of_a_unit_has_the_codec_that_pays():
+    data = prose(90_000)
+    llm = FakeLlm(lambda part: (0.9 if part == data[30_000:60_000] else 0.05) * len(part))
+    (frames,) = GroupCoder(small_frames(30_000), llm).encode([group(data)])
+    assert [frame.reason for frame in frames] == [Reason.LLM_SMALLER, Reason.CM_SMALLER, Reason.LLM_SMALLER]
+    assert [frame.raw_size for frame in frames] == [30_000] * 3
+    assert decode(frames, llm) == data
+
+
+def test_zstd_over_all_of_it_beats_frames_that_cannot_see_each_other():
+    """The same text eight times: zstd sees it once, each frame by itself costs all of it."""
+    data = prose(20_000) * 8
+    whole = len(ZstdCodec(19).encode(data))
+    llm = FakeLlm(lambda part: 0.01 * len(part) if len(part) < 10_000 else 0.3 * whole)
+    (frames,) = GroupCoder(small_frames(20_000), llm).encode([group(data)])
+    assert coded(frames) == whole
+    assert [frame.reason for frame in frames] == [Reason.ZSTD_SMALLER]
+    alone = sum(len(CmCodec().encode(data[:20_000])) for _ in range(8))
+    assert frames[0].rival == millibits(alone, len(data))
+
+
+def test_frames_pay_for_their_headers(monkeypatch):
+    data = prose(20_000)
+    alone = sum(len(CmCodec().encode(data[at : at + 5000])) for at in range(0, 20_000, 5000))
+    for spare, reason in ((1, Reason.CM_LEVEL), (0, Reason.ZSTD_SMALLER)):
+        payload = bytes(alone + 3 * FRAME_COST + spare)
+        monkeypatch.setattr(ZstdCodec, "encode_batch", lambda _, items, __, out=payload: [out] * len(items))
+        (frames,) = GroupCoder(dataclasses.replace(get_level(5), text_frame=5000)).encode([group(data)])
+        assert {frame.reason for frame in frames} == {reason}
+
+
+def cheaper(share: float) -> FakeLlm:
+    return FakeLlm(lambda data: len(CmCodec().encode(data)) * share)
+
+
+def test_the_model_is_named_in_an_archive_only_if_that_pays():
+    """Naming it costs some 200 bytes, once."""
+    small, large = prose(3000), prose(60_000)
+    coder = GroupCoder(get_level(6), cheaper(0.9))
+    ((first,),) = coder.encode([group(small)])
+    assert 0 < len(CmCodec().encode(small)) * 0.1 < MODEL_COST
+    assert (first.uses_model, first.reason) == (False, Reason.CM_SMALLER)
+    ((second,),) = coder.encode([group(large)])
+    ((third,),) = coder.encode([group(small)])
+    assert second.uses_model and third.uses_model
+
+
+def test_the_model_does_not_earn_its_name_where_zstd_wins_anyway():
+    small, again = prose(3000), prose(20_000) * 8
+    ((first,), (second,)) = GroupCoder(small_frames(20_000), cheaper(0.9)).encode([group(small), group(again)])
+    assert (first.uses_model, second.reason) == (False, Reason.ZSTD_SMALLER)
+
+
+def test_a_model_that_helps_many_small_texts_earns_its_name():
+    result = GroupCoder(get_level(6), cheaper(0.9)).encode([group(prose(3000, seed)) for seed in range(10)])
+    assert all(frames[0].uses_model for frames in result)
 
 
 def test_an_error_beside_the_model_is_raised(monkeypatch):
@@ -120,86 +242,31 @@ def test_an_error_beside_the_model_is_raised(monkeypatch):
         GroupCoder(get_level(6), share(0.1)).encode([group(prose(9000))])
 
 
-@pytest.mark.parametrize(
-    ("number", "gain", "wins"), [(6, 0.04, False), (6, 0.06, True), (7, 0.04, True), (8, 0.015, True)]
-)
-def test_the_levels_least_gain(number, gain, wins):
-    data = prose(60_000)
-    rival = len(ZstdCodec(19).encode(data))
-    llm = FakeLlm(lambda _: rival * (1 - gain))
-    (frames,) = GroupCoder(get_level(number), llm).encode([group(data)])
-    assert [frame.uses_model for frame in frames] == [wins]
-    assert frames[0].reason == (Reason.LLM_SMALLER if wins else Reason.ZSTD_SMALLER)
-    assert frames[0].rival == pytest.approx(8000 * (rival if wins else rival * (1 - gain)) / 60_000, abs=1)
-
-
-def test_the_model_is_named_in_an_archive_only_if_that_pays():
-    """Naming it costs some 200 bytes, once."""
-    small, large = prose(3000), prose(60_000)
-    coder = GroupCoder(get_level(6), FakeLlm(lambda data: len(ZstdCodec(19).encode(data)) * 0.93))
-    (first,) = coder.encode([group(small)])
-    assert [frame.reason for frame in first] == [Reason.ZSTD_SMALLER]
-    assert first[0].rival > 0
-    (second,) = coder.encode([group(large)])
-    (third,) = coder.encode([group(small)])
-    assert second[0].uses_model and third[0].uses_model
-
-
-def test_a_bad_probe_saves_the_work():
-    llm = share(0.9)
-    data = prose(3_000_000)
-    (frames,) = GroupCoder(get_level(6), llm).encode([group(data)])
-    assert len(llm.batches) == 1
-    assert [frame.reason for frame in frames] == [Reason.ZSTD_PROBE]
-    assert frames[0].rival == pytest.approx(7200, rel=0.01)
-    assert "7.2" in describe(frames[0].reason, frames[0].rival)
-
-
-def test_each_frame_takes_what_is_smaller_for_it():
-    """A model that is bad at one frame of a group loses that frame only."""
-    half = prose(1 << 20, 1)
-    other = prose(1 << 20, 2)
-    llm = FakeLlm(lambda data: (0.99 if data == other else 0.1) * len(data))
-    (frames,) = GroupCoder(get_level(6), llm).encode([group(half + other, Category.TEXT)])
-    assert [frame.uses_model for frame in frames] == [True, False]
-    assert decode(frames, llm) == half + other
-
-
-def test_the_model_is_not_asked_for_pieces_that_it_is_bad_at():
-    """Half of a group is good for it, half is not: probes tell them apart, and zstd gets its part as one frame."""
-    good, bad = prose(3 << 20, 1), prose(3 << 20, 2).upper()
-    llm = FakeLlm(lambda data: (0.9 if data.isupper() else 0.1) * len(data))
-    (frames,) = GroupCoder(get_level(6), llm).encode([group(good + bad, Category.TEXT, 3 << 20)])
-    assert [(frame.uses_model, frame.raw_size) for frame in frames] == [(True, 1 << 20)] * 3 + [(False, 3 << 20)]
-    assert [size for size, _ in llm.batches[-1]] == [1 << 20] * 3
-    assert frames[3].reason == Reason.ZSTD_PROBE
-    assert frames[3].rival == pytest.approx(7200, rel=0.01)
-    assert decode(frames, llm) == good + bad
-    whole = len(ZstdCodec(19).encode(bad))
-    assert len(frames[3].payload) == whole
-
-
-def test_zstd_over_all_of_it_beats_frames_that_win_one_by_one():
-    """The same megabyte eight times: zstd sees it once, each frame by itself costs all of it."""
-    data = prose(1 << 20) * 8
-    whole = len(ZstdCodec(19).encode(data))
-    llm = FakeLlm(lambda part: 0.01 * len(part) if len(part) < 10_000 else 0.9 * whole)
-    (frames,) = GroupCoder(get_level(6), llm).encode([group(data)])
-    assert coded(frames) == whole
-    assert [frame.reason for frame in frames] == [Reason.ZSTD_SMALLER]
-
-
 def test_noise_called_text_is_stored():
     llm = share(1.5)
     (frames,) = GroupCoder(get_level(6), llm).encode([group(NOISE)])
     assert [(frame.codec_id, frame.reason) for frame in frames] == [(0, Reason.STORE_INCOMPRESSIBLE)]
 
 
-def test_cuts_reach_the_model_relative_to_each_frame():
-    llm = share(0.1)
-    data = prose(3000)
-    GroupCoder(get_level(6), llm).encode([group(data, Category.TEXT, 1000, 2500)])
-    assert llm.batches[-1] == [(3000, (1000, 2500))]
+@pytest.mark.parametrize("number", [5, 6])
+def test_tiny_texts_never_grow(number):
+    """zstd makes a few bytes longer, and what is shorter than that may still be longer than the text."""
+    groups = [group(data[:size]) for data in (b"To be, or not", NOISE) for size in range(1, 13)]
+    for one, frames in zip(groups, GroupCoder(get_level(number), share(1.0)).encode(groups), strict=True):
+        assert decode(frames) == one.data
+        assert coded(frames) <= len(one.data)
+
+
+def test_cuts_reach_the_codecs_relative_to_each_frame(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        CmCodec, "encode_batch", lambda _, items, run: [seen.append(tuple(cuts)) or bytes(99) for _, cuts in items]
+    )
+    llm = share(0.001)
+    data = prose(5000)
+    GroupCoder(small_frames(3000), llm).encode([group(data, Category.TEXT, 1000, 2500, 4100)])
+    assert llm.batches == [[(2500, (1000,)), (2500, (1600,))]]
+    assert seen == [(1000,), (1600,)]
 
 
 def test_large_member_is_one_zstd_frame_small_ones_share_frames():
@@ -218,46 +285,68 @@ def test_a_member_beyond_the_frame_limit_is_cut():
     assert [frame.raw_size for frame in frames] == [64 << 20, 5]
 
 
-@pytest.mark.parametrize("ratio", [0.1, 0.9])
-@pytest.mark.parametrize("threads", [1, 2])
-def test_progress_adds_up(ratio, threads):
+@pytest.mark.parametrize("llm", [None, share(0.1), share(0.9)], ids=["no model", "good model", "bad model"])
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_progress_adds_up(llm, threads):
+    """Of every unit once, whether the model was asked, only its samples were, or nobody."""
     done = []
     groups = [group(prose(200_000, 1)), group(prose(9000, 2)), group(NOISE, Category.BINARY), group(b"")]
-    GroupCoder(get_level(6), share(ratio), threads, done.append).encode(groups)
+    GroupCoder(small_frames(64_000), llm, threads, done.append).encode(groups)
     assert sum(done) == 200_000 + 9000 + len(NOISE)
     assert min(done) >= 0
 
 
 def test_threads_change_nothing():
     groups = [group(prose(9000 * n, n), category) for n in range(1, 5) for category in (Category.TEXT, Category.BINARY)]
-    results = [GroupCoder(get_level(6), share(0.2), threads).encode(groups) for threads in (1, 2, 7)]
+    results = [GroupCoder(small_frames(8000), share(0.2), threads).encode(groups) for threads in (1, 2, 7)]
     assert results[0] == results[1] == results[2]
 
 
-def test_cancelled():
+@pytest.mark.parametrize("llm", [None, share(0.1)], ids=["no model", "model"])
+def test_cancelled(llm):
     cancelled = threading.Event()
     cancelled.set()
     with pytest.raises(KeyboardInterrupt):
-        GroupCoder(get_level(6), share(0.1), 2, None, cancelled).encode([group(prose(9000)), group(NOISE)])
+        GroupCoder(get_level(6), llm, 2, None, cancelled).encode([group(prose(9000)), group(NOISE)])
+
+
+def test_cancelled_in_the_middle():
+    cancelled = threading.Event()
+    with pytest.raises(KeyboardInterrupt):
+        GroupCoder(get_level(5), None, 2, lambda _: cancelled.set(), cancelled).encode([group(prose(3_000_000))])
+
+
+def test_ctrl_c_stops_zstd_beside(monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(CmCodec, "encode_batch", interrupt)
+    coder = GroupCoder(get_level(6), share(0.1), 2)
+    with pytest.raises(KeyboardInterrupt):
+        coder.encode([group(prose(9000))])
+    assert coder.run.cancelled.is_set()
 
 
 @given(
     parts=st.lists(st.binary(max_size=400) | st.integers(0, 5000).map(prose), max_size=6),
-    ratio=st.floats(0.01, 1.2),
+    ratio=st.floats(0.01, 1.2) | st.none(),
     number=st.integers(2, 9),
+    frame=st.sampled_from([700, 3000, 1 << 20]),
     category=st.sampled_from(Category),
 )
-@settings(max_examples=40, deadline=None)
-def test_promise(parts, ratio, number, category):
-    """Never larger than zstd at the level's zstd level, whatever the data, the model and the boundaries."""
+@settings(max_examples=60, deadline=None)
+def test_promise(parts, ratio, number, frame, category):
+    """Never larger than zstd at the level's zstd level, what further frames cost included, whatever the data, the model
+    and the boundaries; and no frame larger than its data."""
     data = b"".join(parts)
     ends = [sum(map(len, parts[: n + 1])) for n in range(len(parts))]
     cuts = sorted(set(ends) - {0, len(data)})
-    llm = share(ratio)
-    (frames,) = GroupCoder(get_level(number), llm).encode([group(data, category, *cuts)])
-    assert decode(frames, llm) == data
-    assert coded(frames) <= len(ZstdCodec(get_level(number).zstd_level).encode(data))
-    assert all(len(frame.payload) <= frame.raw_size for frame in frames)
+    llm = None if ratio is None else share(ratio)
+    level = dataclasses.replace(get_level(number), text_frame=frame)
+    (frames,) = GroupCoder(level, llm).encode([group(data, category, *cuts)])
+    assert decode(frames, llm, cuts) == data
+    assert coded(frames) + FRAME_COST * (len(frames) - bool(data)) <= len(ZstdCodec(level.zstd_level).encode(data))
+    assert sum(len(frame.payload) for frame in frames) <= len(data)
 
 
 def test_incompressible_data_costs_one_zstd_run_and_no_model():

@@ -3,6 +3,7 @@ import pytest
 from zllm.chooser.levels import DEFAULT_LEVEL, LEVELS, get_level
 from zllm.chooser.reasons import MAX_RIVAL, Reason, describe, millibits
 from zllm.codecs import registry
+from zllm.codecs.llm import MAX_STREAMS
 from zllm.errors import UsageError
 
 
@@ -10,7 +11,9 @@ def test_levels():
     assert list(LEVELS) == list(range(1, 10))
     assert [level.number for level in LEVELS.values()] == list(LEVELS)
     assert [level.llm for level in LEVELS.values()] == [False] * 5 + [True] * 4
-    assert [LEVELS[n].zstd_level for n in range(2, 10)] == [3, 9, 15, 19, 19, 19, 19, 19]
+    assert [level.adaptive for level in LEVELS.values()] == [False] * 4 + [True] * 5
+    assert [level.fast_codec for level in LEVELS.values()] == ["lz4"] + ["zstd"] * 8
+    assert [LEVELS[n].zstd_level for n in range(2, 10)] == [3, 9, 19, 19, 19, 19, 19, 19]
     assert DEFAULT_LEVEL == 6
     assert [LEVELS[n].min_gain for n in (6, 7, 8, 9)] == [0.05, 0.02, 0, 0]
     assert LEVELS[9].text_frame == LEVELS[9].solid_frame == 16 << 20
@@ -20,6 +23,9 @@ def test_levels():
 def test_levels_make_sense(level):
     assert registry.by_name(level.fast_codec).name == level.fast_codec
     assert level.text_frame <= level.solid_frame
+    assert level.adaptive or not level.llm
+    assert level.hope >= 1
+    assert 1 <= level.streams <= MAX_STREAMS
     assert 20 < len(level.description) < 100
     assert "\n" not in level.description
 
@@ -41,13 +47,16 @@ def test_reason_numbers_never_change():
         ("ZSTD_PROBE", 6),
         ("ZSTD_SMALLER", 7),
         ("LLM_SMALLER", 8),
+        ("CM_LEVEL", 9),
+        ("CM_PROBE", 10),
+        ("CM_SMALLER", 11),
     ]
 
 
 def test_every_reason_has_a_text():
     texts = {describe(reason, 2345) for reason in Reason}
     assert len(texts) == len(Reason)
-    assert describe(Reason.LLM_SMALLER, 2345) == "llm: zstd took 2.35 bits per byte"
+    assert describe(Reason.LLM_SMALLER, 2345) == "llm: without the model 2.35 bits per byte"
     assert "newer" in describe(255)
 
 

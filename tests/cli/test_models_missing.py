@@ -15,7 +15,7 @@ Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 def test_packing_without_the_model_is_a_warning(zllm: Run, tree: Path) -> None:
     result = zllm("create", "a.zllm", "tree", "--model", "nobody", code=1)
-    assert result.stderr.startswith(b"zllm: warning: no language model, text is coded with zstd: ")
+    assert result.stderr.startswith(b"zllm: warning: no language model, text is coded without one: ")
     zllm("test", "a.zllm")
     assert zllm("--model", "nobody", data=b"text" * 1000, code=1).stdout
 

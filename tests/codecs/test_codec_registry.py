@@ -55,11 +55,12 @@ def install(tmp_path, monkeypatch):
 
 def test_builtin_ids_never_change():
     names = registry.names()
-    assert {name: names[codec_id] for codec_id, name in enumerate(["store", "lz4", "zstd", "llm"])} == {
+    assert {name: names[codec_id] for codec_id, name in enumerate(["store", "lz4", "zstd", "llm", "cm"])} == {
         "store": "store",
         "lz4": "lz4",
         "zstd": "zstd",
         "llm": "llm",
+        "cm": "cm",
     }
 
 
@@ -106,7 +107,7 @@ def test_broken_plug_ins_do_not_keep_others_from_working(install):
     )
     assert registry.get(200).name == "reversed"
     assert isinstance(registry.get(2), ZstdCodec)
-    assert set(registry.names().values()) == {"store", "lz4", "zstd", "llm", "reversed"}
+    assert set(registry.names().values()) == {"store", "lz4", "zstd", "llm", "cm", "reversed"}
     with pytest.raises(MissingCodecError) as caught:
         registry.get(199)
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)

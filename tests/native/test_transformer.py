@@ -6,6 +6,9 @@ import os
 import random
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -104,7 +107,116 @@ def test_stages_are_timed(model: Model) -> None:
     assert all(seconds > 0 for seconds in encoding.values())
     text = b"".join(model.tokens[i] for i in streams[0])
     model.native.decode([(coded[0], len(text), ())], model.start, stages=stages)
-    assert all(seconds > encoding[name] for name, seconds in stages.seconds().items())
+    # Decoding asks for probabilities when they are coded with: its walk is part of the mixer's time.
+    assert {name for name, seconds in stages.seconds().items() if seconds == encoding[name]} == {"walk"}
+
+
+def frame_of(model: Model, lengths: Sequence[int]) -> tuple[list[tuple[list[int], int]], bytes, list[int]]:
+    """Streams of so many tokens with the bytes of their text, the text, and where each stream has it cut."""
+    streams, text, cuts = [], b"", []
+    for seed, length in enumerate(lengths):
+        ids = text_ids(model, length, seed)
+        part = b"".join(model.tokens[i] for i in ids)
+        cut = length // 3 if seed % 2 else 0  # every other stream has two documents
+        cuts.append(len(b"".join(model.tokens[i] for i in ids[:cut])))
+        streams.append((ids[:cut] + [model.start | native.GIVEN] * (cut > 0) + ids[cut:], len(part)))
+        text += part
+    return streams, text, cuts
+
+
+def together(job: native.Job, lanes: int) -> bytes:
+    """What the job's threads make of it."""
+    threads = [threading.Thread(target=native.work, args=([job], k, lanes)) for k in range(job.threads)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    return job.result()
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [[1], [70], [200, 1], [1, 200], [5, 5, 5], [64, 65, 63, 128, 1, 2], [3] * 40, [300, 2, 90, 1, 1, 150, 7, 30]],
+    ids=str,
+)
+def test_threads_that_share_a_frame_change_nothing(model: Model, lengths: list[int]) -> None:
+    """Streams of unequal length: threads run out of them at different times."""
+    streams, text, cuts = frame_of(model, lengths)
+    expected = together(model.native.encoder(streams, model.start), 64)
+    sizes = [(size, [cut] if cut else []) for (_, size), cut in zip(streams, cuts, strict=True)]
+    for kernel in KERNELS:
+        core = packed(zlm.read(model.path), kernel)
+        for threads, lanes in ((1, 1), (2, 5), (3, 64), (len(lengths), 3), (7, 2)):
+            assert together(core.encoder(streams, model.start, threads), lanes) == expected
+            assert together(core.decoder(expected, sizes, model.start, threads), lanes) == text
+
+
+def test_a_frame_is_one_code_string(model: Model) -> None:
+    """Streams share what is learnt: together they take less than apart, where they say the same."""
+    ids = text_ids(model, 100)
+    size = len(b"".join(model.tokens[i] for i in ids))
+    apart = len(model.native.encode([ids], model.start)[0])
+    assert len(together(model.native.encoder([(ids, size)] * 4, model.start), 64)) < 3 * apart
+
+
+def test_too_little_room(model: Model) -> None:
+    streams, _, _ = frame_of(model, [40, 50, 60])
+    whole = together(model.native.encoder(streams, model.start), 64)
+    assert together(model.native.encoder(streams, model.start, room=len(whole)), 64) == whole
+    for room in (16, len(whole) - 1):
+        with pytest.raises(native.RoomError):
+            native.work([model.native.encoder(streams, model.start, room=room)], 0)
+
+
+def test_cancelled_threads_end_together(model: Model) -> None:
+    """Also if some of them never come."""
+    streams, text, cuts = frame_of(model, [300, 300, 300])
+    sizes = [(size, [cut] if cut else []) for (_, size), cut in zip(streams, cuts, strict=True)]
+    for job in (model.native.encoder(streams, model.start, 3), model.native.decoder(text, sizes, model.start, 3)):
+        flag, seen = native.Cancel(), []
+
+        def one(number: int, job: native.Job = job, flag: native.Cancel = flag, seen: list[int] = seen) -> None:
+            try:
+                native.work([job], number, cancel=flag)
+            except KeyboardInterrupt:
+                seen.append(number)
+
+        threads = [threading.Thread(target=one, args=(number,)) for number in (0, 2)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.05)
+        flag.set()
+        for thread in threads:
+            thread.join(20)
+        assert sorted(seen) == [0, 2]
+
+
+def test_bad_frames(model: Model) -> None:
+    core, ids = model.native, text_ids(model, 5)
+    size = len(b"".join(model.tokens[i] for i in ids))
+    for streams in (
+        [],
+        [(ids, size + 1)],
+        [(ids, size), ([], 0)],
+        [([model.start | native.GIVEN], 0)],
+        [(ids, size)] * 257,
+    ):
+        with pytest.raises(native.UsageError):
+            core.encoder(streams, model.start)
+    with pytest.raises(native.UsageError):
+        core.encoder([(ids, size)], model.start, threads=0)
+    for sizes in ([], [(0, [])], [(5, []), (0, [])], [(5, [5])], [(5, [2, 2])], [(1, [])] * 257):
+        with pytest.raises(native.UsageError):
+            core.decoder(b"", sizes, model.start)
+    encoder, decoder = core.encoder([(ids, size)], model.start), core.decoder(b"", [(5, [])], model.start)
+    shared = core.encoder([(ids, size)] * 2, model.start, threads=2)
+    for jobs, number in (([encoder], 1), ([encoder, decoder], 0), ([encoder, shared], 0)):
+        with pytest.raises(native.UsageError):
+            native.work(jobs, number)
+    for lanes in (0, 257):
+        with pytest.raises(native.UsageError):
+            native.work([encoder], 0, lanes)
 
 
 def test_documents_are_given_not_coded(model: Model) -> None:

@@ -5,6 +5,7 @@ Every call that computes releases the interpreter lock (cffi does, in API mode).
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from array import array
@@ -27,6 +28,8 @@ MATRICES = ("qkv", "o", "gate_up", "down")
 _DTYPE_SIZE = {"I8": 1, "U8": 1, "I16": 2, "I32": 4, "U32": 4}
 # Beside one and a half times its text: a code string of a few bytes of text that nothing predicts, and its end.
 _ROOM = 1024
+# Bytes of code a byte of text without a model, at most: 8 decisions of 24 bits.
+_CM_WORST = 24
 
 
 def kernel_names() -> list[str]:
@@ -219,7 +222,7 @@ class Model:
         self.memory: int = lib.zllm_model_memory(self._model)
         self.stream_memory: int = lib.zllm_stream_memory(self._model)
         starts = array("I", bytes(tensors["tokens.offsets"][2]))
-        self.token_lengths = array("I", [b - a for a, b in zip(starts, starts[1:], strict=False)])
+        self.token_lengths = array("I", [b - a for a, b in itertools.pairwise(starts)])
         """Bytes of each token."""
         self._keep.clear()
         self._tensors = {}
@@ -307,7 +310,7 @@ class Model:
         return Job(self._model, frame, [*keep, source, data], start, threads, decoding=True)
 
     def encode(self, streams: Sequence[Sequence[int]], start: int, lanes: int = 32, **how: Any) -> list[bytes]:
-        """The code string of each stream of token ids, as a frame of its own, in this thread. ``how``: see :func:`work`.
+        """The code string of each stream of token ids, a frame of its own, in this thread. ``how``: see :func:`work`.
 
         Raises:
             KeyboardInterrupt: ``cancel`` was set.
@@ -369,15 +372,25 @@ def cm_encode(
     Raises:
         KeyboardInterrupt: ``cancel`` was set.
     """
-    text = ffi.from_buffer("uint8_t[]", data)
-    room = len(data) + len(data) // 2 + _ROOM
-    while True:
-        out, size = ffi.new("uint8_t[]", room), ffi.new("size_t *", room)
+    done = counter.value if counter else 0
+    try:
+        return _cm_encode(data, cuts, max(16, len(data) + len(data) // 2 + _ROOM), cancel, counter)
+    except RoomError:  # what is counted stays counted, and is not counted again
+        coded = _cm_encode(data, cuts, _CM_WORST * len(data) + 16, cancel, None)
+    if counter:
+        counter._count[0] = done + len(data)
+    return coded
+
+
+def _cm_encode(
+    data: bytes | bytearray | memoryview, cuts: Sequence[int], room: int, cancel: Cancel | None, counter: Counter | None
+) -> bytes:
+    out, size = ffi.new("uint8_t[]", room), ffi.new("size_t *", room)
+    # Given back at once, even on an error, whose traceback would keep it: see Model.decoder for what comes of that.
+    with ffi.from_buffer("uint8_t[]", data) as text:
         rc = lib.zllm_cm_encode(text, len(data), list(cuts), len(cuts), out, size, *_watched(cancel, counter))
-        if rc != lib.ZLLM_E_SPACE:
-            _raise(rc)
-            return bytes(ffi.buffer(out, size[0]))
-        room = 3 * len(data) + _ROOM  # 8 decisions of 24 bits
+    _raise(rc)
+    return bytes(ffi.buffer(out, size[0]))
 
 
 def cm_decode(

@@ -16,8 +16,8 @@ class Level:
     """One level. Sizes in bytes; gains are shares of the size without the model.
 
     ``fast_codec`` codes whatever is not text (``lz4`` or ``zstd`` at ``zstd_level``), and is what text has to beat.
-    ``adaptive``: text by the adaptive predictor; ``llm``: with the model, where it saves ``min_gain``. ``hope``: how much
-    more than its samples promise the model may turn out to save. ``streams``: of a text frame, at most; fewer code
+    ``adaptive``: text by the adaptive predictor; ``llm``: with the model, where it saves ``min_gain``. ``hope``: how
+    much more than its samples promise the model may turn out to save. ``streams``: of a text frame, at most; fewer code
     smaller, more decode faster.
     """
 

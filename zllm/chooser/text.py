@@ -86,13 +86,19 @@ class TextCoder:
         units = [_Unit(piece) for piece in pieces]
         with ThreadPoolExecutor(1) as beside:  # zstd has work for one thread, the others for all
             fast = beside.submit(payloads)
-            self._alone(units)
-            self._ask_model(units)
+            try:
+                self._alone(units)
+                self._ask_model(units)
+            except KeyboardInterrupt:
+                self.run.cancelled.set()  # for zstd, which would be waited for
+                raise
             for unit, payload in zip(units, fast.result(), strict=True):
                 unit.payload = payload
-        named = self._model_is_named or self._earns_its_name(units)
-        self._model_is_named = named
-        return [self._settle(unit, use_model=named) for unit in units]
+        without = [self._settle(unit, use_model=False) for unit in units]
+        helped = [self._settle(unit, use_model=True) for unit in units]
+        if not self._model_is_named:
+            self._model_is_named = sum(map(_cost, without)) - sum(map(_cost, helped)) > MODEL_COST
+        return helped if self._model_is_named else without
 
     def _alone(self, units: Sequence[_Unit]) -> None:
         """Every piece by the predictor alone: it takes a tenth of the model's time."""
@@ -122,15 +128,9 @@ class TextCoder:
         for candidate, payload in zip(chosen, payloads, strict=True):
             candidate.with_model = payload
 
-    def _earns_its_name(self, units: Sequence[_Unit]) -> bool:
-        saved = sum(
-            len(c.alone) - len(c.with_model or b"") for u in units for c in u.candidates if c.model_wins(self.level)
-        )
-        return saved > MODEL_COST
-
     def _settle(self, unit: _Unit, *, use_model: bool) -> list[CodedFrame]:
         frames = [self._frame(candidate, use_model=use_model) for candidate in unit.candidates]
-        if sum(len(frame.payload) for frame in frames) + FRAME_COST * (len(frames) - 1) < len(unit.payload):
+        if _cost(frames) < min(len(unit.payload), len(unit.piece.data)):
             rival = millibits(len(unit.payload), len(unit.piece.data))
             return [
                 f if f.rival else CodedFrame(f.codec_id, False, f.raw_size, f.payload, f.reason, rival) for f in frames
@@ -153,3 +153,7 @@ class TextCoder:
         if len(unit.payload) < size:
             return CodedFrame(self.zstd.id, False, size, unit.payload, Reason.ZSTD_SMALLER, rival)
         return CodedFrame(StoreCodec.id, False, size, unit.piece.data, Reason.STORE_INCOMPRESSIBLE, rival)
+
+
+def _cost(frames: Sequence[CodedFrame]) -> int:
+    return sum(len(frame.payload) for frame in frames) + FRAME_COST * (len(frames) - 1)

@@ -9,7 +9,7 @@ from zllm.cli.output import Console
 from zllm.stats import HEADERS, Row, Stats
 
 # In the order in which the bytes pass them; stages of other packages' codecs come before writing.
-_ORDER = ("reading", "sorting", "headers", "store", "lz4", "zstd", "probe", "tokenizing", "model")
+_ORDER = ("reading", "sorting", "headers", "store", "lz4", "zstd", "cm", "probe", "tokenizing", "model")
 _LAST = ("hashing", "writing")
 _NONE = "-"
 

@@ -18,8 +18,6 @@ from zllm.codecs.threads import in_threads
 from zllm.errors import DamagedError, UnsupportedVersionError
 
 MAX_SIZE = 64 << 20  # the container's limit for one frame
-
-
 _VERSION = bytes([ARITHMETIC_VERSION])
 
 

@@ -1,4 +1,4 @@
-"""Text by a language model: tokens, exact probabilities, adaptive predictor, binary range coder (``docs/arithmetic.md``).
+"""Text by a language model: tokens, exact probabilities, adaptive predictor, range coder (``docs/arithmetic.md``).
 
 Payload::
 
@@ -17,7 +17,7 @@ import threading
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import ClassVar, Protocol, TypedDict, TypeVar
 
@@ -34,7 +34,8 @@ MAX_STREAMS = 256  # that a frame may have: each takes memory for its context
 BATCH_BYTES = 8 << 20  # text in work at once, which bounds memory
 MAX_SIZE = 64 << 20  # the container's limit for one frame: a few bytes may claim, and be, any amount of text
 _TOKENISED = 256 << 10  # text that is tokenised at once: its tokens are Python objects for a moment
-_ROOM_FOR_ANYTHING = 256  # bytes of code a byte of text: 9 decisions of 24 bits, and the flags of longer tokens
+# Bytes of code a byte of text, at most: a token of n bytes takes up to 9 n + 1 decisions of 24 bits; and the end.
+_ROOM_FOR_ANYTHING = 32
 _SAME = 0.8  # of the largest: frames that take threads about the same time
 _NEAR, _FAR = 6 << 20, 24 << 20
 
@@ -128,10 +129,12 @@ class LlmCodec(Codec):
         """All frames, by all threads."""
         out: list[bytes] = []
         for part in _batches(items, lambda item: len(item[0])):
+            counted = _Counted(run)
             try:
-                out += self._encode(part, run, None)
+                out += self._encode(part, counted.run, None)
             except RoomError:
                 out += self._encode(part, run.quiet(), _ROOM_FOR_ANYTHING)
+                run.done(sum(len(data) for data, _ in part) - counted.total)
         return out
 
     def _encode(self, part: Sequence[tuple[Buffer, Sequence[int]]], run: Run, room: int | None) -> list[bytes]:
@@ -151,6 +154,20 @@ class LlmCodec(Codec):
             _Decoding(self, run).code([frame for frame in frames if frame.size])
             out += [frame.result for frame in frames]
         return out
+
+
+class _Counted:
+    """A run that knows how many bytes it was told are done."""
+
+    def __init__(self, run: Run) -> None:
+        self.total = 0
+        self.run = replace(run, progress=self._add)
+        self._tell = run.progress
+
+    def _add(self, count: int) -> None:
+        self.total += count
+        if self._tell is not None:
+            self._tell(count)
 
 
 class _How(TypedDict):
@@ -226,9 +243,9 @@ class _Coding:
         how: _How = {"cancel": cancel, "counter": counter, "stages": stages}
         self._take(self.alone, how)
         for frame in self.shared:
-            together = min(self.run.threads, self.streams_of(frame))
-            if number < together:
-                self._work([self._job(frame, together)], number, how)
+            job = self._job(frame, min(self.run.threads, self.streams_of(frame)))
+            if number < job.threads:  # which may be fewer: long tokens make fewer streams
+                self._work([job], number, how)
         self._take(self.rest, how)
 
     def _take(self, queue: SimpleQueue[list[_Frame]], how: _How) -> None:
@@ -283,12 +300,11 @@ class _Encoding(_Coding):
         lengths = self.native.token_lengths
         ends = cut_tokens(tokens, count)
         for start, end in zip([0, *ends], ends, strict=False):
-            while start < end and tokens[start] >= GIVEN:  # it starts like a document anyway
-                start += 1
-            while start < end and tokens[end - 1] >= GIVEN:
-                end -= 1
-            if start < end:
-                part = tokens[start:end]
+            # A stream starts like a document anyway. Given tokens do not stand side by side.
+            first = start + (tokens[start] >= GIVEN)
+            last = end - (tokens[end - 1] >= GIVEN)
+            if first < last:
+                part = tokens[first:last]
                 yield part, sum(lengths[token] for token in part if token < GIVEN)
 
     def _tokens(self, frame: _Frame) -> array[int]:
@@ -298,6 +314,7 @@ class _Encoding(_Coding):
             if start:
                 ids.append(self.codec.model.start | GIVEN)
             for at in range(start, end, _TOKENISED):
+                self.run.check()
                 ids.extend(self.codec.model.tokenizer.encode(frame.data[at : min(end, at + _TOKENISED)].tobytes()))
         return ids
 

@@ -46,7 +46,8 @@ def in_threads(work: Work, count: int, run: Run) -> None:
     for measured in stages:
         if measured is not None and run.stats is not None:
             for name, seconds in measured.seconds().items():
-                run.stats.add(f"model/{name}", seconds)
+                if seconds:  # nothing of the model's, for those who do without it
+                    run.stats.add(f"model/{name}", seconds)
 
 
 def _watch(counters: list[Counter], ended: SimpleQueue[BaseException | None], run: Run) -> None:
