@@ -208,7 +208,7 @@ class _Coding:
             same = [u for u in units[:threads] if _size(u) >= _SAME * _size(units[0])]
             if len(same) == threads:
                 self._put(self.alone, same)
-            elif len(units[0]) == 1 and self.streams_of(units[0][0]) >= 2 * threads:
+            elif len(units[0]) == 1 and self.streams_of(units[0][0]) > 1 and threads > 1:
                 same = units[:1]
                 self.shared.append(units[0][0])
             else:
