@@ -151,6 +151,14 @@ zllm_result zllm_job_work(zllm_job **jobs, size_t n, uint32_t thread, const zllm
 /* Bytes that a job holds: the predictor's tables, its text, and the model's answers when encoding. */
 size_t zllm_job_memory(const zllm_model *model, size_t size, size_t n_streams, int decoding);
 
+/* `length` bytes at offset `at` that also stand `distance` bytes earlier; they may overlap. */
+typedef struct {
+    uint64_t at, length, distance;
+} zllm_repeat;
+/* Repeats of at least `least` (128 or more) bytes, ascending and apart from each other; n below 2^32 - 1.
+ * *count: room in, number out. Only encoders need it, and nothing depends on which repeats are found. */
+zllm_result zllm_repeats(const uint8_t *text, size_t n, size_t least, zllm_repeat *out, size_t *count);
+
 /* For tests and known answers: feed `tokens` one by one and store, after each, the logits (int32 [n][vocab], log2 units
  * in 2^-16) and the weights' prefix sums (uint64 [n][vocab + 1]). Either output may be NULL. */
 zllm_result zllm_evaluate(const zllm_model *model, const uint32_t *tokens, size_t n, int32_t *logits, uint64_t *sums);

@@ -360,6 +360,15 @@ def _frame(n_streams: int, size: int) -> tuple[Any, list[Any]]:
     return frame, [streams]
 
 
+def repeats(data: bytes | bytearray | memoryview, least: int) -> list[tuple[int, int, int]]:
+    """(offset, length, distance) of parts of ``data``, at least ``least`` bytes long, that stand earlier in it as well;
+    ascending, and apart from each other."""
+    room = len(data) // least + 1
+    out, count = ffi.new("zllm_repeat[]", room), ffi.new("size_t *", room)
+    _raise(lib.zllm_repeats(ffi.from_buffer("uint8_t[]", data), len(data), least, out, count))
+    return [(int(r.at), int(r.length), int(r.distance)) for r in out[0 : count[0]]]
+
+
 def cm_encode(
     data: bytes | bytearray | memoryview,
     cuts: Sequence[int] = (),

@@ -24,6 +24,7 @@ SOURCES = [
     "csrc/measure.c",
     "csrc/model.c",
     "csrc/pages.c",
+    "csrc/repeats.c",
     "csrc/selfcheck.c",
     "csrc/stages.c",
     "csrc/transformer.c",

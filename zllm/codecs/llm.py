@@ -2,6 +2,7 @@
 
 Payload::
 
+    repeats, which are taken out of the text first (zllm/codecs/repeats.py)
     varint streams - 1
     per stream but the last: varint size in bytes of text
     the code string
@@ -24,7 +25,9 @@ from typing import ClassVar, Protocol, TypedDict, TypeVar
 from zllm._native import GIVEN, Cancel, Counter, Job, RoomError, Stages, work
 from zllm._native import Model as NativeModel
 from zllm.codecs.base import Buffer, Codec, Run
+from zllm.codecs.repeats import Repeats, find, read
 from zllm.codecs.threads import in_threads
+from zllm.codecs.varint import read_varint, varint
 from zllm.errors import DamagedError
 
 LANES = 32  # streams that one thread decodes at once, at most
@@ -72,8 +75,9 @@ class _Frame:
     data: memoryview
     """Text, or code string."""
     size: int
-    """Of the text."""
+    """Of the text without its repeats."""
     cuts: Sequence[int]
+    repeats: Repeats
     ends: list[int] = field(default_factory=list)
     """Decoding: where its streams end in the text."""
     header: bytes = b""
@@ -138,8 +142,9 @@ class LlmCodec(Codec):
         return out
 
     def _encode(self, part: Sequence[tuple[Buffer, Sequence[int]]], run: Run, room: int | None) -> list[bytes]:
-        frames = [_Frame(i, memoryview(data), len(data), cuts) for i, (data, cuts) in enumerate(part)]
+        frames = [_take_apart(i, data, cuts) for i, (data, cuts) in enumerate(part)]
         _Encoding(self, run, room).code([frame for frame in frames if frame.size])
+        run.done(sum(frame.repeats.size for frame in frames))
         return [frame.header + frame.result for frame in frames]
 
     def decode_batch(self, items: Sequence[tuple[Buffer, int, Sequence[int]]], run: Run) -> list[bytes]:
@@ -152,7 +157,8 @@ class LlmCodec(Codec):
         for part in _batches(items, lambda item: item[1]):
             frames = [_parse(i, payload, size, cuts) for i, (payload, size, cuts) in enumerate(part)]
             _Decoding(self, run).code([frame for frame in frames if frame.size])
-            out += [frame.result for frame in frames]
+            run.done(sum(frame.repeats.size for frame in frames))
+            out += [frame.repeats.put_back(frame.result) for frame in frames]
         return out
 
 
@@ -290,7 +296,9 @@ class _Encoding(_Coding):
     def make(self, frame: _Frame, threads: int) -> Job:
         with self.run.stage("tokenizing", frame.size):
             streams = list(self._streams(self._tokens(frame), stream_count(frame.size, self.codec.streams)))
-        frame.header = _varint(len(streams) - 1) + b"".join(_varint(size) for _, size in streams[:-1])
+        frame.header = (
+            frame.repeats.to_bytes() + varint(len(streams) - 1) + b"".join(varint(size) for _, size in streams[:-1])
+        )
         threads = min(threads, len(streams))
         room = None if self.room is None else self.room * frame.size
         return self.native.encoder(streams, self.codec.model.start, threads, room)
@@ -352,43 +360,31 @@ def _batches(items: Sequence[_T], size: Callable[[_T], int]) -> Iterator[list[_T
         yield part
 
 
+def _take_apart(number: int, data: Buffer, cuts: Sequence[int]) -> _Frame:
+    """A text as its repeats and what is left."""
+    whole = memoryview(data)
+    found = find(whole)
+    left = found.take_out(whole)
+    return _Frame(number, left, len(left), found.move(cuts, len(left)), found)
+
+
 def _parse(number: int, payload: Buffer, size: int, cuts: Sequence[int]) -> _Frame:
     """A payload's streams and code string."""
     view = memoryview(payload)
     if size == 0:
-        return _Frame(number, view, 0, cuts)
+        return _Frame(number, view, 0, cuts, Repeats())
     if size > MAX_SIZE:
         raise DamagedError(f"damaged text frame: {size} bytes are more than one may have")
-    count, at = _read_varint(view, 0)
-    if count >= min(size, MAX_STREAMS):
+    found, at = read(view, 0, size)
+    left = size - found.size
+    count, at = read_varint(view, at)
+    if count >= min(left, MAX_STREAMS):
         raise DamagedError("damaged text frame: too many streams")
     ends, end = [], 0
     for _ in range(count):
-        length, at = _read_varint(view, at)
+        length, at = read_varint(view, at)
         end += length
         ends.append(end)
-        if not length or end >= size:
+        if not length or end >= left:
             raise DamagedError("damaged text frame: its streams do not fit it")
-    return _Frame(number, view[at:], size, cuts, [*ends, size])
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _read_varint(view: memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 63, 7):
-        if at >= len(view):
-            break
-        byte = view[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise DamagedError("damaged text frame: bad number")
+    return _Frame(number, view[at:], left, found.move(cuts, left), found, [*ends, left])

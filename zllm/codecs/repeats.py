@@ -1,0 +1,105 @@
+"""Long repeats taken out of a text before a slow codec sees it (``docs/zllm-format.md``, codec 3)::
+
+    varint repeats
+    per repeat: varint bytes since the last one's end, varint length - 1, varint distance - 1
+
+A repeat is ``length`` bytes that also stand ``distance`` bytes earlier; distances may be shorter than lengths.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zllm._native import repeats
+from zllm.codecs.base import Buffer
+from zllm.codecs.varint import read_varint, varint
+from zllm.errors import DamagedError
+
+# A repeat costs about 7 bytes here, and the predictor's match model would code this much for as little.
+LEAST = 1 << 10
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """(offset, length, distance) of each repeat: ascending offsets in the whole text, apart from each other."""
+
+    found: tuple[tuple[int, int, int], ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes taken out."""
+        return sum(length for _, length, _ in self.found)
+
+    def take_out(self, data: memoryview) -> memoryview:
+        """What is left of the text."""
+        if not self.found:
+            return data
+        out, at = bytearray(), 0
+        for start, length, _ in self.found:
+            out += data[at:start]
+            at = start + length
+        return memoryview(out + data[at:])
+
+    def put_back(self, left: Buffer) -> bytes:
+        """The whole text."""
+        if not self.found:
+            return bytes(left)
+        out, view = bytearray(), memoryview(left)
+        for start, length, distance in self.found:
+            fresh = start - len(out)
+            out += view[:fresh]
+            view = view[fresh:]
+            if distance < length:  # the repeat goes on in itself
+                out += (out[-distance:] * (length // distance + 1))[:length]
+            else:
+                out += out[start - distance : start - distance + length]
+        return bytes(out + view)
+
+    def move(self, cuts: Sequence[int], left: int) -> list[int]:
+        """Where offsets of the whole text are in what is left, ``left`` bytes: ascending, without 0 and the end."""
+        starts = [start for start, _, _ in self.found]
+        gone = [0]
+        for _, length, _ in self.found:
+            gone.append(gone[-1] + length)
+        moved = set()
+        for cut in cuts:
+            before = bisect_right(starts, cut)
+            inside = max(0, starts[before - 1] + self.found[before - 1][1] - cut) if before else 0
+            moved.add(cut - gone[before] + inside)
+        return sorted(moved - {0, left})
+
+    def to_bytes(self) -> bytes:
+        """As a payload has them."""
+        out, at = [varint(len(self.found))], 0
+        for start, length, distance in self.found:
+            out += (varint(start - at), varint(length - 1), varint(distance - 1))
+            at = start + length
+        return b"".join(out)
+
+
+def find(data: memoryview) -> Repeats:
+    """The repeats of a text that are worth it."""
+    return Repeats(tuple(repeats(data, LEAST)))
+
+
+def read(payload: memoryview, at: int, size: int) -> tuple[Repeats, int]:
+    """The repeats of a text of ``size`` bytes, and where they end in the payload.
+
+    Raises:
+        DamagedError: they do not fit such a text.
+    """
+    found: list[tuple[int, int, int]] = []
+    end = 0
+    count, at = read_varint(payload, at)
+    for _ in range(count):
+        (fresh, at), start = read_varint(payload, at), end
+        start += fresh
+        length, at = read_varint(payload, at)
+        distance, at = read_varint(payload, at)
+        end = start + length + 1
+        if distance >= start or end > size:
+            raise DamagedError("damaged text frame: a repeat does not fit it")
+        found.append((start, length + 1, distance + 1))
+    return Repeats(tuple(found)), at
