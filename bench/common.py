@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -99,6 +100,11 @@ class Target:
     at_most: bool = False
 
     @property
+    def measured(self) -> bool:
+        """Whether there is a figure."""
+        return not math.isnan(self.value)
+
+    @property
     def met(self) -> bool:
         """Whether it is; what could not be measured (not a number) is not."""
         return self.value <= self.limit if self.at_most else self.value >= self.limit
@@ -106,8 +112,8 @@ class Target:
     def row(self) -> Row:
         """For tables and CSV."""
         sign = "<=" if self.at_most else ">="
-        limit = f"{sign} {self.limit:g}"
-        return {"target": self.what, "value": round(self.value, 4), "limit": limit, "met": "yes" if self.met else "NO"}
+        row: Row = {"target": self.what, "value": round(self.value, 4), "limit": f"{sign} {self.limit:g}"}
+        return row | {"met": ("yes" if self.met else "NO") if self.measured else "not measured"}
 
 
 @dataclass
