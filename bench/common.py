@@ -6,7 +6,7 @@ import argparse
 import csv
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,14 +45,6 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def write_files(folder: Path, files: Iterable[tuple[str, bytes]]) -> Path:
-    """Write (name, data) pairs into a new folder."""
-    folder.mkdir(parents=True)
-    for name, data in files:
-        (folder / name).write_bytes(data)
-    return folder
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.accounts import PPMD, WAYS, ZPAQ, ZSTD, Accounts, Entry, entries_of, load
-from bench.common import CORPUS, DATA, RESULTS, Outcome, Row, Target, parser, say, table
+from bench.common import CORPUS, DATA, Outcome, Row, Target, parser, say, table
 from bench.configurations import CM, CONFIGURATIONS, DEFAULT, FAST, Configuration, available, contenders
 from bench.workloads import CANTERBURY, SMALL, VALIDATION, offers
-from zllm.benchmark.rivals import Rival, installed
+from zllm.benchmark.rivals import Contender, Rival, installed
 from zllm.benchmark.runner import compare
 from zllm.errors import UsageError
 
@@ -42,11 +42,10 @@ def main(arguments: list[str]) -> int:
         accounts = accounts.with_times_of(old)
     accounts.save(path)
     measured = list(dict.fromkeys(entry.workload for entry in entries))
-    outcome = Outcome(sizes(accounts, measured), targets(accounts), notes + failures, wrong)
-    if not part:
-        sys.stdout.write(table(means(accounts)) + "\n")
-    sys.stdout.write(outcome.report(judge=not part))
-    missed = [target for target in outcome.targets if target.measured and not target.met]
+    judged = [target for target in targets(accounts) if target.measured or not part]
+    sys.stdout.write(table(means(accounts)) + "\n")
+    sys.stdout.write(Outcome(sizes(accounts, measured), judged, notes + failures, wrong).report(judge=True))
+    missed = [target for target in judged if target.measured and not target.met]
     return 1 if wrong or (missed and not part) else 0
 
 
@@ -58,7 +57,6 @@ def _options() -> argparse.ArgumentParser:
     options.add_argument("--names", nargs="+", metavar="NAME", help="only these, as in the table; other rows are kept")
     options.add_argument("--threads", type=int, default=2, help="zllm's threads (default: %(default)s)")
     options.add_argument("--sizes-only", action="store_true", help="keep the times that ratio.csv has")
-    options.set_defaults(results=RESULTS)
     return options
 
 
@@ -85,7 +83,7 @@ def _measure(
             continue
         with tempfile.TemporaryDirectory(prefix="zllm-ratio-") as made, tempfile.TemporaryDirectory() as scratch:
             case = offer.make(Path(made))
-            everybody = [*contenders(configurations, case, given.threads), *rivals]
+            everybody: list[Contender] = [*contenders(configurations, case, given.threads), *rivals]
             section, failures = compare(case.work, everybody, Path(scratch), say)
         entries += entries_of(section)
         wrong += [f"{section.title}: {row.name}" for row in section.rows if not row.exact]
@@ -169,4 +167,4 @@ def _data(accounts: Accounts) -> list[str]:
 
 
 def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.4f}" if value < 100 else f"{value:,.0f}"
+    return "-" if math.isnan(value) else f"{value:.4f}" if value < 10 else f"{value:,.0f}"

@@ -103,7 +103,9 @@ class Report:
         return "\n".join(lines).rstrip() + "\n"
 
 
-_HEADINGS = ("", "bytes", "net of fixed", "model", "bits/byte", "size/zstd-19", "enc MB/s", "x zstd-19", "dec MB/s", "x zstd-19")
+_HEADINGS = (
+    "", "bytes", "net of fixed", "model", "bits/byte", "size/zstd-19", "enc MB/s", "x zstd-19", "dec MB/s", "x zstd-19"
+)  # fmt: skip
 
 
 def _table(section: Section) -> list[str]:
