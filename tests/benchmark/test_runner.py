@@ -40,9 +40,7 @@ def test_run(folder):
 
 def test_models_are_counted(folder, tmp_path):
     prose = folder / "prose.txt"
-    prose.write_text(
-        "".join(filter(None, (module.__doc__ for module in (argparse, json, typing))))
-    )
+    prose.write_text("".join(filter(None, (module.__doc__ for module in (argparse, json, typing)))))
     report = run(prose, BenchOptions(level=8, rivals=["zstd -3"]))
     (size,) = (model.size for model in store.installed() if model.name == "default")
     assert [row.model_bytes for row in report.sections[0].rows] == [size, 0]
