@@ -140,6 +140,7 @@ def draw(accounts: Accounts, folder: Path) -> list[Path]:
         both = figure.subplots(1, len(WAYS), sharey=True)
         for axes, (way, found) in zip(both, panels.items(), strict=True):
             _panel(axes, f"{way[:-1]}ing", found)
+        figure.get_layout_engine().set(wspace=0.06)
         both[0].set_ylabel(f"bits per byte (geometric mean of {len(accounts.workloads())} workloads)")
         # Labels are laid out in pixels, so everything else has to have its place first.
         canvas.draw()
@@ -167,7 +168,8 @@ def _panel(axes: Axes, title: str, found: Sequence[Point]) -> None:
     axes.set_title(title, loc="left")
     axes.set_xlabel("MB/s (zllm on two cores, the others on one)")
     axes.grid(axis="y", color=_GRID, linewidth=0.8)
-    axes.margins(x=0.15, y=0.12)
+    axes.set_axisbelow(True)
+    axes.margins(x=0.18, y=0.12)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}")
 
 
