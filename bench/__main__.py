@@ -5,10 +5,16 @@ from __future__ import annotations
 import sys
 from functools import partial
 
-from bench import memory, overhead, ratio, speed
+from bench import memory, overhead, pareto, ratio, speed
 from zllm.errors import ZllmError
 
-BENCHMARKS = {"memory": memory.main, "overhead": overhead.main, "ratio": ratio.main, "speed": speed.main}
+BENCHMARKS = {
+    "memory": memory.main,
+    "overhead": overhead.main,
+    "plot": pareto.main,
+    "ratio": ratio.main,
+    "speed": speed.main,
+}
 # Each part of speed is also a benchmark of its own.
 BENCHMARKS |= {part: partial(speed.main, part=part) for part in speed.PARTS}
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,14 +45,6 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def write_files(folder: Path, files: Iterable[tuple[str, bytes]]) -> Path:
-    """Write (name, data) pairs into a new folder."""
-    folder.mkdir(parents=True)
-    for name, data in files:
-        (folder / name).write_bytes(data)
-    return folder
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:
@@ -99,6 +92,11 @@ class Target:
     at_most: bool = False
 
     @property
+    def measured(self) -> bool:
+        """Whether there is a figure."""
+        return not math.isnan(self.value)
+
+    @property
     def met(self) -> bool:
         """Whether it is; what could not be measured (not a number) is not."""
         return self.value <= self.limit if self.at_most else self.value >= self.limit
@@ -106,8 +104,8 @@ class Target:
     def row(self) -> Row:
         """For tables and CSV."""
         sign = "<=" if self.at_most else ">="
-        limit = f"{sign} {self.limit:g}"
-        return {"target": self.what, "value": round(self.value, 4), "limit": limit, "met": "yes" if self.met else "NO"}
+        row: Row = {"target": self.what, "value": round(self.value, 4), "limit": f"{sign} {self.limit:g}"}
+        return row | {"met": ("yes" if self.met else "NO") if self.measured else "not measured"}
 
 
 @dataclass

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,23 +32,33 @@ class Finished:
     peak_mb: float
 
 
-def run_zllm(*arguments: str | Path, kernel: str | None = None, out: Path | None = None) -> Finished:
+def run_zllm(
+    *arguments: str | Path,
+    kernel: str | None = None,
+    out: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Finished:
     """``zllm`` as a user runs it; what it writes to stdout goes to ``out``."""
-    return run([sys.executable, "-m", "zllm", *map(str, arguments)], kernel, out)
+    return run([sys.executable, "-m", "zllm", *map(str, arguments)], kernel, out, environment)
 
 
-def run(command: Sequence[str], kernel: str | None = None, out: Path | None = None) -> Finished:
-    """Run a command, whose paths are absolute, with this zllm and this bench at hand.
+def run(
+    command: Sequence[str],
+    kernel: str | None = None,
+    out: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Finished:
+    """Run a command, whose paths are absolute, with this zllm and this bench at hand and ``environment`` besides.
 
     Raises:
         ZllmError: it failed; the message is its last line.
     """
     with tempfile.TemporaryFile() as errors, open(out or os.devnull, "wb") as target:
         # Not where this was called: a checkout there would come before the zllm that is meant.
-        where, environment = os.sep, environment_of(kernel)
+        where, variables = os.sep, {**environment_of(kernel), **(environment or {})}
         started = time.perf_counter()
         with subprocess.Popen(
-            command, cwd=where, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+            command, cwd=where, env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
         ) as child:
             peak = _Peak(child.pid)
             first = math.nan

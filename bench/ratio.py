@@ -1,103 +1,170 @@
-"""Sizes and speed ratios on English prose and documentation, other text, and Python sources, beside other compressors.
+"""Sizes and speeds of zllm and of other compressors, text by text; every output is decoded and compared.
 
-Single files: rivals get the file itself. Small files: everybody gets one archive of them all (rivals a tar).
+zllm is run as a user runs it, start-up included, with two threads; the others have one. What is compared with zpaq
+is whole archives of zllm with zpaq's less the bytes that each of its archives costs.
 """
 
 from __future__ import annotations
 
-import os
+import argparse
+import math
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
-from bench.common import DATA, parser, say, write_csv, write_files
-from bench.texts import PROSE, validation_documents
-from zllm.benchmark.hybrid import Hybrid
-from zllm.benchmark.report import Report, Section
-from zllm.benchmark.rivals import installed
+from bench.accounts import PPMD, WAYS, ZPAQ, ZSTD, Accounts, Entry, entries_of, load
+from bench.common import CORPUS, DATA, Outcome, Row, Target, parser, say, table
+from bench.configurations import CM, CONFIGURATIONS, DEFAULT, FAST, Configuration, available, contenders
+from bench.workloads import CANTERBURY, SMALL, VALIDATION, offers
+from zllm.benchmark.rivals import Contender, Rival, installed
 from zllm.benchmark.runner import compare
-from zllm.benchmark.workload import Workload, pack, snapshot
 from zllm.errors import UsageError
 
-# What the texts of one folder have in common is lost to "small files" made of a corpus of many sources; these are the
-# prose files cut at paragraphs, as a folder of notes would be.
-_NOTE = 4000
+RIVALS = ("zstd -19", "xz -9e", "brotli -q 11", "7z PPMd", "lpaq1 9", "zpaq -m5")
+OF_ZPAQ, OF_ZSTD = 0.82, 0.63
+WORST_OF_ZPAQ, DATA_OF_ZPAQ, SMALL_OF_ZPAQ, CM_OF_PPMD = 1.0, 0.9, 0.8, 0.95
+DEFAULT_SPEED, FAST_SPEED = 0.25, 0.7
+# What a log, a table or JSON has at least for history to carry it.
+_MUCH = 500_000
 
 
 def main(arguments: list[str]) -> int:
-    """Run; exit code 1 if anything did not come back exactly."""
-    options = parser("ratio", __doc__ or "")
+    """Run; the exit code is 1 if anything did not come back exactly, or a run of everything missed a target."""
+    given = _options().parse_args(arguments)
+    part = bool(given.only or given.names)
+    configurations, rivals, notes = _contenders(given.names)
+    entries, wrong, failures = _measure(given, configurations, rivals)
+    path = given.results / "ratio.csv"
+    old = load(path)
+    accounts = (old if part else Accounts()).updated(entries)
+    if given.sizes_only:
+        accounts = accounts.with_times_of(old)
+    accounts.save(path)
+    measured = list(dict.fromkeys(entry.workload for entry in entries))
+    judged = [target for target in targets(accounts) if target.measured or not part]
+    sys.stdout.write(table(means(accounts)) + "\n")
+    sys.stdout.write(Outcome(sizes(accounts, measured), judged, notes + failures, wrong).report(judge=True))
+    missed = [target for target in judged if target.measured and not target.met]
+    return 1 if wrong or (missed and not part) else 0
+
+
+def _options() -> argparse.ArgumentParser:
+    options = parser("ratio", __doc__ or "", coding=False)
     options.add_argument("--data", type=Path, default=DATA, help="folder of files (default: ../shared/bench)")
-    options.add_argument("--corpus", type=Path, help="folder with validation documents (val.txt and val.tsv)")
-    options.add_argument("--limit", type=int, default=400_000, help="bytes of each validation category (%(default)s)")
-    options.add_argument("--only", default="", help="only workloads whose title contains this")
-    options.add_argument("--rivals", nargs="*", help="names as in the table (default: all that are installed)")
-    options.add_argument("--threads", type=int, default=1, help="zllm's threads (default: %(default)s, as the rivals)")
-    given = options.parse_args(arguments)
-    rivals, notes = installed(given.rivals)
-    hybrid = Hybrid(given.level, given.model, not given.no_llm, given.threads)
-    report = Report({"level": given.level, "model": given.model, "threads": given.threads}, notes=notes)
-    with tempfile.TemporaryDirectory(prefix="zllm-ratio-") as name:
-        scratch = Path(name)
-        for work in _workloads(given.data, given.corpus, given.limit, scratch):
-            if given.only in work.title:
-                section, failures = compare(work, [hybrid, *rivals], scratch, say)
-                report.sections.append(section)
-                report.notes.extend(failures)
-    if not report.sections:
-        raise UsageError(f"nothing to measure: no files in {given.data}")
-    report.notes.extend(hybrid.notes)
-    sys.stdout.write(report.table())
-    write_csv(given.results / "ratio.csv", [row for section in report.sections for row in _rows(section)])
-    return 0 if report.exact else 1
+    options.add_argument("--corpus", type=Path, default=CORPUS, help="of validation text (default: ../shared/corpus)")
+    options.add_argument("--only", default="", help="workloads whose title contains this; other rows are kept")
+    options.add_argument("--names", nargs="+", metavar="NAME", help="only these, as in the table; other rows are kept")
+    options.add_argument("--threads", type=int, default=2, help="zllm's threads (default: %(default)s)")
+    options.add_argument("--sizes-only", action="store_true", help="keep the times that ratio.csv has")
+    return options
 
 
-def _workloads(data: Path, corpus: Path | None, limit: int, scratch: Path) -> Iterator[Workload]:
-    """Prose, then documents, then sources; each made when it is its turn."""
-    files = sorted(path for path in data.iterdir() if path.is_file() and path.name != "README.md")
-    for path in files:
-        yield snapshot(path, scratch / "one.tar", path.name)
-    prose = [path for path in files if path.name in PROSE]
-    if prose:
-        yield _small("prose in notes of 4 KB", [note for path in prose for note in _notes(path)], scratch)
-    if corpus is not None:
-        for category, documents in sorted(validation_documents(corpus).items()):
-            yield _small(f"validation: {category}", list(_limited(documents, limit)), scratch)
-    # sysconfig's stdlib path can be a virtual environment's; os.py lies where the library does.
-    sources = sorted(Path(os.__file__).parent.glob("*.py"))
-    yield pack([(path.name, path) for path in sources], scratch / "lib.tar", "Python's Lib/*.py")
+def _contenders(names: Sequence[str] | None) -> tuple[list[Configuration], list[Rival], list[str]]:
+    """The configurations and rivals of these names (None: all) that are there; notes on rivals that are not."""
+    known = [*(one.name for one in CONFIGURATIONS), *RIVALS]
+    unknown = sorted(set(names or ()) - set(known))
+    if unknown:
+        raise UsageError(f"nothing is called {', '.join(unknown)}; there are {', '.join(known)}")
+    wanted = names or known
+    rivals, notes = installed([name for name in RIVALS if name in wanted])
+    return available([one for one in CONFIGURATIONS if one.name in wanted]), rivals, notes
 
 
-def _small(title: str, files: list[tuple[str, bytes]], scratch: Path) -> Workload:
-    folder = write_files(scratch / title.replace("/", "-").replace(" ", "-"), files)
-    return snapshot(folder, scratch / "small.tar", title)
+def _measure(
+    given: argparse.Namespace, configurations: Sequence[Configuration], rivals: Sequence[Rival]
+) -> tuple[list[Entry], list[str], list[str]]:
+    """Entries, what did not come back exactly, and notes on rivals that failed."""
+    entries: list[Entry] = []
+    wrong: list[str] = []
+    notes: list[str] = []
+    for offer in offers(given.data, given.corpus):
+        if given.only not in offer.title:
+            continue
+        with tempfile.TemporaryDirectory(prefix="zllm-ratio-") as made, tempfile.TemporaryDirectory() as scratch:
+            case = offer.make(Path(made))
+            everybody: list[Contender] = [*contenders(configurations, case, given.threads), *rivals]
+            section, failures = compare(case.work, everybody, Path(scratch), say)
+        entries += entries_of(section)
+        wrong += [f"{section.title}: {row.name}" for row in section.rows if not row.exact]
+        notes += failures
+    if not entries:
+        raise UsageError(f"nothing to measure: no workload with '{given.only}', or nobody to code it")
+    return entries, wrong, notes
 
 
-def _notes(path: Path) -> Iterator[tuple[str, bytes]]:
-    """The file cut at paragraphs into pieces of about 4 KB."""
-    data = path.read_bytes()
-    start = 0
-    while start < len(data):
-        end = data.find(b"\n\n", start + _NOTE)
-        end = len(data) if end < 0 else end + 2
-        yield f"{path.stem}-{start:07}.txt", data[start:end]
-        start = end
+def sizes(accounts: Accounts, workloads: Sequence[str]) -> list[Row]:
+    """For each workload the sizes over zpaq's net size, or where zpaq is not there over zstd's."""
+    other = ZPAQ if ZPAQ in accounts.names() else ZSTD
+    rows = []
+    for workload in workloads:
+        reference = accounts.find(workload, other)
+        row: Row = {f"size / {other}": workload, "net": f"{reference.net_size:,}" if reference else "-"}
+        rows.append(row | {name: _number(accounts.ratio(workload, name, other)) for name in accounts.names()})
+    return rows
 
 
-def _limited(documents: list[tuple[str, bytes]], limit: int) -> Iterator[tuple[str, bytes]]:
-    total = 0
-    for name, data in documents:
-        if total + len(data) <= limit:
-            total += len(data)
-            yield name, data
+def means(accounts: Accounts) -> list[Row]:
+    """For each configuration and rival: what it does over the texts of the first target, and over everything."""
+    rows = []
+    for name in accounts.names():
+        row: Row = {"over the texts": name}
+        row |= {f"/ {other}": _number(accounts.mean_ratio(texts(accounts), name, other)) for other in (ZPAQ, ZSTD)}
+        for way in WAYS:
+            row[f"{way} KB/s"] = _number(accounts.speed(texts(accounts), name, way))
+            row[f"/ {ZPAQ}, {way}"] = _number(accounts.speed_ratio(texts(accounts), name, way))
+        rows.append(row | {"bits/byte of all": _number(accounts.bits_per_byte(accounts.workloads(), name))})
+    return rows
 
 
-def _rows(section: Section) -> Iterator[dict[str, object]]:
-    for row in section.rows:
-        facts = section.facts(row)
-        speeds = {key: facts[key] for key in ("encode_speed_ratio", "decode_speed_ratio")}
-        sizes = {key: facts[key] for key in ("size", "fixed", "net_size", "bits_per_byte", "size_ratio")}
-        yield (
-            {"workload": section.title, "files": section.files, "bytes": section.raw, "name": row.name} | sizes | speeds
-        )
+def categories(accounts: Accounts) -> list[str]:
+    """Workloads that are a category of the validation text."""
+    return [workload for workload in accounts.workloads() if workload.startswith(VALIDATION)]
+
+
+def texts(accounts: Accounts) -> list[str]:
+    """The categories and the Canterbury texts."""
+    return [*categories(accounts), *(workload for workload in accounts.workloads() if workload in CANTERBURY)]
+
+
+def targets(accounts: Accounts) -> list[Target]:
+    """What has to be reached; what is not in the accounts has no figure."""
+    among = texts(accounts)
+    found = [
+        Target(f"{DEFAULT} / {other}, geometric mean over {len(among)} texts", mean, limit, at_most=True)
+        for other, limit in ((ZPAQ, OF_ZPAQ), (ZSTD, OF_ZSTD))
+        for mean in [accounts.mean_ratio(among, DEFAULT, other)]
+    ]
+    found.append(_worst(accounts, DEFAULT, ZPAQ, WORST_OF_ZPAQ))
+    for workload in _data(accounts) or ["logs, JSON and tables"]:
+        ratio = accounts.ratio(workload, DEFAULT, ZPAQ)
+        found.append(Target(f"{DEFAULT} / {ZPAQ}, {workload}", ratio, DATA_OF_ZPAQ, at_most=True))
+    small = next((workload for workload in accounts.workloads() if SMALL in workload), SMALL)
+    ratio = accounts.ratio(small, DEFAULT, ZPAQ)
+    found.append(Target(f"{DEFAULT} / tar | {ZPAQ}, {small}", ratio, SMALL_OF_ZPAQ, at_most=True))
+    for name, limit in ((DEFAULT, DEFAULT_SPEED), (FAST, FAST_SPEED)):
+        for way in WAYS:
+            speed = accounts.speed_ratio(among, name, way)
+            found.append(Target(f"{name}, {way} speed / {ZPAQ}, same texts", speed, limit))
+    found.append(_worst(accounts, CM, PPMD, CM_OF_PPMD))
+    return found
+
+
+def _worst(accounts: Accounts, name: str, other: str, limit: float) -> Target:
+    """The worst category, where all are there."""
+    ratios = {accounts.ratio(workload, name, other): workload for workload in categories(accounts)}
+    if not ratios or any(map(math.isnan, ratios)):
+        return Target(f"{name} / {other}, worst category", math.nan, limit, at_most=True)
+    worst = max(ratios)
+    return Target(f"{name} / {other}, worst category ({ratios[worst]})", worst, limit, at_most=True)
+
+
+def _data(accounts: Accounts) -> list[str]:
+    """Files that are neither category nor text nor small, and large enough."""
+    others = set(accounts.workloads()) - set(texts(accounts))
+    found = {entry.workload: None for entry in accounts.entries if entry.bytes >= _MUCH and SMALL not in entry.workload}
+    return [workload for workload in found if workload in others]
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}" if value < 10 else f"{value:,.0f}"

@@ -3,9 +3,8 @@ import tarfile
 
 import pytest
 
-from bench.common import write_csv, write_files
+from bench.common import write_csv
 from bench.mixture import Member, mixture
-from bench.ratio import _limited, _notes
 from bench.texts import validation_documents
 
 
@@ -44,22 +43,7 @@ def test_validation_documents(tmp_path):
     assert validation_documents(packed) == EXPECTED
 
 
-def test_notes_are_the_text(tmp_path):
-    text = tmp_path / "book.txt"
-    text.write_bytes((b"word " * 300 + b"\n\n") * 30 + b"the end")
-    notes = list(_notes(text))
-    assert b"".join(data for _, data in notes) == text.read_bytes()
-    assert [name for name, _ in notes] == sorted({name for name, _ in notes})
-    assert all(4000 <= len(data) < 6000 for _, data in notes[:-1])
-
-
-def test_limited():
-    assert list(_limited([("a", b"12"), ("b", b"123"), ("c", b"1")], 4)) == [("a", b"12"), ("c", b"1")]
-
-
-def test_csv_and_files(tmp_path):
+def test_csv(tmp_path):
     write_csv(tmp_path / "new" / "x.csv", [{"a": 1, "b": "c,d"}])
     with (tmp_path / "new" / "x.csv").open() as file:
         assert list(csv.DictReader(file)) == [{"a": "1", "b": "c,d"}]
-    folder = write_files(tmp_path / "files", [("x", b"1")])
-    assert (folder / "x").read_bytes() == b"1"

@@ -3,7 +3,7 @@ import json
 from zllm.benchmark.report import Report, Row, Section
 
 ROWS = (
-    Row("zllm -6", 400, 0, 2.0, 1.0, True),
+    Row("zllm -6", 400, 0, 2.0, 1.0, True, 5_000_000),
     Row("zstd -19", 500, 0, 0.5, 0.01, True),
     Row("zpaq -m5", 1400, 1016, 1.0, 1.0, True),
 )
@@ -17,6 +17,7 @@ def test_facts():
         "size": 1400,
         "fixed": 1016,
         "net_size": 384,
+        "model_bytes": 0,
         "bits_per_byte": 0.0112,
         "size_ratio": 2.8,
         "exact": True,
@@ -41,11 +42,13 @@ def test_table():
     assert "net of fixed" in lines[1]
     assert "384" in lines[4]
     assert lines[-1] == "a note"
+    assert "5,000,000" in lines[2]
 
 
 def test_columns_nobody_fills_are_left_out():
-    table = Report({}, [Section("all", 3, 1000, ROWS[:2])]).table()
+    table = Report({}, [Section("all", 3, 1000, ROWS[1:2])]).table()
     assert "net of fixed" not in table
+    assert "model" not in table
 
 
 def test_wrong_output_is_said_loudly():

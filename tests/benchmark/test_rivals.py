@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import pytest
@@ -57,6 +58,21 @@ def test_every_rival_gives_back_what_went_in(rival, work, tmp_path):
     assert not list(tmp_path.glob("coded*"))
 
 
+def test_lpaq1_is_called_as_it_wants_to_be(work, tmp_path, monkeypatch):
+    """It is seldom installed: one that copies stands in for it, with a mark in front."""
+    tool = tmp_path / "bin" / "lpaq1"
+    tool.parent.mkdir()
+    tool.write_text(
+        '#!/bin/sh\ncase $1 in 9) { printf x; cat "$2"; } > "$3" ;; d) tail -c +2 "$2" > "$3" ;; *) exit 1 ;; esac\n'
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tool.parent), prepend=os.pathsep)
+    found, notes = rivals.installed(["lpaq1 9"])
+    assert not notes
+    row = measure(work, found[0], tmp_path)
+    assert (row.exact, row.size) == (True, work.source.stat().st_size + 1)
+
+
 def test_a_wrong_decode_is_seen(work, tmp_path):
     class Wrong(rivals.Zstd):
         def unpack(self, source, folder):
@@ -71,7 +87,7 @@ def test_absent_tools_are_left_out_with_a_note(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     found, notes = rivals.installed()
     assert [rival.name for rival in found] == ["zstd -3", "zstd -19", "xz -9e"]
-    assert len(notes) == 3
+    assert len(notes) == 4
     assert all("not installed" in note for note in notes)
 
 

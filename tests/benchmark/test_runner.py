@@ -1,4 +1,6 @@
+import argparse
 import json
+import typing
 
 import pytest
 
@@ -6,6 +8,7 @@ from zllm.benchmark import BenchOptions, run
 from zllm.benchmark.hybrid import Hybrid
 from zllm.benchmark.workload import snapshot
 from zllm.errors import UsageError
+from zllm.models import store
 
 FAST = BenchOptions(level=2, llm=False, rivals=["zstd -3", "zstd -19"])
 
@@ -33,6 +36,14 @@ def test_run(folder):
     assert told[0] == "all: zllm -2 --no-llm"
     assert json.loads(report.to_json())["settings"]["level"] == 2
     assert "zstd -19" in report.table()
+
+
+def test_models_are_counted(folder, tmp_path):
+    prose = folder / "prose.txt"
+    prose.write_text("".join(filter(None, (module.__doc__ for module in (argparse, json, typing)))))
+    report = run(prose, BenchOptions(level=8, rivals=["zstd -3"]))
+    (size,) = (model.size for model in store.installed() if model.name == "default")
+    assert [row.model_bytes for row in report.sections[0].rows] == [size, 0]
 
 
 def test_one_category_is_not_shown_twice(folder):

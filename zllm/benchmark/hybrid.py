@@ -61,3 +61,16 @@ class Hybrid:
                     if got.read(len(block)) != block:
                         return False
         return count == work.files
+
+    def model_bytes(self, coded: Path) -> int:
+        """Size of the models that the archive names."""
+        return model_bytes(coded)
+
+
+def model_bytes(archive: Path) -> int:
+    """Size of the models that an archive needs and does not hold."""
+    import zllm
+
+    with zllm.open(archive) as opened:
+        models = opened.manifest.get("models", [])
+    return sum(entry["size"] for entry in models if not entry["embedded"])

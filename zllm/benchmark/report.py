@@ -12,7 +12,10 @@ _MB = 1e6
 
 @dataclass(frozen=True)
 class Row:
-    """One contender on one workload. Sizes in bytes, times in seconds; ``exact``: decoding gave back every byte."""
+    """One contender on one workload. Sizes in bytes, times in seconds; ``exact``: decoding gave back every byte.
+
+    ``model_bytes``: size of the models that decoding needs, which are no part of ``size``.
+    """
 
     name: str
     size: int
@@ -20,6 +23,7 @@ class Row:
     encode_seconds: float
     decode_seconds: float
     exact: bool
+    model_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Section:
             "size": row.size,
             "fixed": row.fixed,
             "net_size": row.size - row.fixed,
+            "model_bytes": row.model_bytes,
             "bits_per_byte": round(8 * row.size / self.raw, 4) if self.raw else None,
             "size_ratio": round(row.size / reference.size, 4) if reference else None,
             "exact": row.exact,
@@ -98,7 +103,9 @@ class Report:
         return "\n".join(lines).rstrip() + "\n"
 
 
-_HEADINGS = ("", "bytes", "net of fixed", "bits/byte", "size/zstd-19", "enc MB/s", "x zstd-19", "dec MB/s", "x zstd-19")
+_HEADINGS = (
+    "", "bytes", "net of fixed", "model", "bits/byte", "size/zstd-19", "enc MB/s", "x zstd-19", "dec MB/s", "x zstd-19"
+)  # fmt: skip
 
 
 def _table(section: Section) -> list[str]:
@@ -110,6 +117,7 @@ def _table(section: Section) -> list[str]:
                 row.name,
                 f"{row.size:,}",
                 f"{row.size - row.fixed:,}" if row.fixed else "",
+                f"{row.model_bytes:,}" if row.model_bytes else "",
                 _number(facts["bits_per_byte"], 3),
                 _number(facts["size_ratio"], 3),
                 _number(facts["encode_mb_s"], 2),

@@ -95,8 +95,8 @@ def measure(work: Workload, contender: Contender, scratch: Path) -> Row:
         encoded = time.perf_counter()
         exact = contender.decode(work, coded, folder)
         decoded = time.perf_counter()
-        size = coded.stat().st_size
+        size, model_bytes = coded.stat().st_size, contender.model_bytes(coded)
     finally:
         shutil.rmtree(folder)
         coded.unlink(missing_ok=True)
-    return Row(contender.name, size, contender.fixed, encoded - started, decoded - encoded, exact)
+    return Row(contender.name, size, contender.fixed, encoded - started, decoded - encoded, exact, model_bytes)
