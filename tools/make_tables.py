@@ -1,6 +1,6 @@
 """Print csrc/tables.h: the constant tables of docs/arithmetic.md, computed with 60 decimal digits.
 
-    python tools/make_tables.py > csrc/tables.h
+python tools/make_tables.py > csrc/tables.h
 """
 
 from __future__ import annotations

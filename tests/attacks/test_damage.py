@@ -89,9 +89,7 @@ def check(data: bytes, folder: Path, mode: str) -> tuple[dict[str, bytes], BaseE
 @pytest.mark.parametrize(
     "part", ["file header", "section header", "map", "frame header", "frame payload", "index", "footer"]
 )
-def test_one_bit_flipped(
-    good: bytes, places: dict[str, tuple[int, int]], tmp_path: Path, part: str, mode: str
-) -> None:
+def test_one_bit_flipped(good: bytes, places: dict[str, tuple[int, int]], tmp_path: Path, part: str, mode: str) -> None:
     start, end = places[part]
     rng = random.Random(part)
     for turn in range(12):
