@@ -209,10 +209,20 @@ def test_room_for_anything_is_enough(tmp_path: Path) -> None:
         assert len(extreme.encode(noise[:size])) < llm._ROOM_FOR_ANYTHING * size
 
 
+def cancelled_soon(threads: int) -> Run:
+    """As soon as some bytes are done."""
+    cancelled = threading.Event()
+
+    def stop(count: int) -> None:
+        if count:
+            cancelled.set()
+
+    return Run(threads, stop, cancelled)
+
+
 @pytest.mark.parametrize("threads", [1, 2, 4])
 def test_cancelled_while_encoding(codec: LlmCodec, threads: int, shared: list[int]) -> None:
-    run = Run(threads, cancelled=threading.Event())
-    threading.Timer(0.3, run.cancelled.set).start()
+    run = cancelled_soon(threads)
     with pytest.raises(KeyboardInterrupt):
         within(20, lambda: codec.encode_batch([(text(1_200_000), ())], run))
     assert shared == [threads]
@@ -220,8 +230,7 @@ def test_cancelled_while_encoding(codec: LlmCodec, threads: int, shared: list[in
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
 def test_cancelled_while_decoding(codec: LlmCodec, threads: int, shared: list[int]) -> None:
-    run = Run(threads, cancelled=threading.Event())
-    threading.Timer(0.3, run.cancelled.set).start()
+    run = cancelled_soon(threads)
     junk = b"\x03" + b"\x80\x80\x40" * 3 + random.Random(1).randbytes(1 << 20)  # 4 streams of 1 MiB
     with pytest.raises(KeyboardInterrupt):
         within(20, lambda: codec.decode_batch([(junk, 4 << 20, ())], run))
