@@ -39,7 +39,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
 def test_same_archive_from_every_kernel_and_thread_count(texts: Path, tmp_path: Path) -> None:
     digests = {}
     for kernel in KERNELS:
-        for threads in ("1", "2", "7"):
+        for threads in ("1", "3"):
             name = tmp_path / f"{kernel}-{threads}.zllm"
             run("create", str(name), "-C", str(texts.parent), "texts", "-j", threads, "--level", "9", kernel=kernel)
             digests[kernel, threads] = hashlib.sha256(name.read_bytes()).hexdigest()

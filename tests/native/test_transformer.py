@@ -332,3 +332,32 @@ def test_bad_models_are_refused(change: str, tmp_path: Path) -> None:
     zlm.write(path, description, tensors)
     with pytest.raises(ModelError, match="bad model"):
         _ = load(path).native
+
+
+CYCLES = """
+import gc
+from models import tiny
+from zllm import _native as native
+
+def once():
+    description, tensors = tiny.tensors_of(layers=1, dim=32)
+    description["layers"][0]["v_shift"] = 41
+    try:
+        native.Model(description["config"], description["layers"], description["exponents"], tensors)
+    except native.ModelError as error:
+        mine = error
+
+for _ in range(10):
+    once()
+    gc.collect()
+"""
+
+
+def test_a_refused_model_does_not_crash_the_cycle_collector() -> None:
+    """It does, if it finds a memoryview of which somebody still has a buffer."""
+    path = os.pathsep.join([str(Path(tiny.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", CYCLES], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")

@@ -210,9 +210,14 @@ class Model:
         kernel = kernel or os.environ.get("ZLLM_KERNEL") or None
         if kernel is not None:
             _check_kernel(kernel)
-        data = self._data(config, layers, exponents)
         out = ffi.new("zllm_model **")
-        rc = lib.zllm_model_new(data, ffi.NULL if kernel is None else kernel.encode(), out)
+        try:
+            data = self._data(config, layers, exponents)
+            rc = lib.zllm_model_new(data, ffi.NULL if kernel is None else kernel.encode(), out)
+        finally:  # given back at once, even on an error, whose traceback would keep them: see decoder
+            for kept in self._keep:
+                ffi.release(kept)
+            self._keep.clear()
         if rc == lib.ZLLM_E_MODEL:
             raise ModelError(f"bad model: {ffi.string(lib.zllm_model_error()).decode()}")
         _raise(rc)
@@ -224,7 +229,6 @@ class Model:
         starts = array("I", bytes(tensors["tokens.offsets"][2]))
         self.token_lengths = array("I", [b - a for a, b in itertools.pairwise(starts)])
         """Bytes of each token."""
-        self._keep.clear()
         self._tensors = {}
 
     def _data(
