@@ -221,8 +221,11 @@ class _Coding:
                 self._finish(frame)
         for frame in self.shared:
             together = min(self.run.threads, self.streams_of(frame))
-            if number < together:
-                self._work([self._job(frame, together)], number, how)
+            if number >= together:
+                continue
+            job = self._job(frame, together)
+            if number < job.threads:  # odd text makes fewer streams than its size promises
+                self._work([job], number, how)
 
     def _job(self, frame: _Frame, threads: int) -> Job:
         with frame.lock:  # of the threads that share a frame, the first makes its job
