@@ -66,8 +66,8 @@ def test_archives_decode(archive: str, kernel: str, threads: str, tmp_path: Path
 
 
 def test_archives_hold_what_they_are_to_prove(golden: vectors.Vectors) -> None:
-    """Several frames, of one stream and of several, documents that end inside of streams, more tokens than a window; all
-    by the model, or all by the predictor alone."""
+    """Frames of one stream and of several, documents that end inside of streams, more tokens than a window; all by the
+    model, or all by the predictor alone."""
     by_model = {item.name: item for item in golden.frames if item.name in vectors.ARCHIVES}
     assert set(by_model) == {name for name, model in vectors.ARCHIVES.items() if model}
     for item in by_model.values():

@@ -41,8 +41,8 @@ STREAM = 4 << 10
 
 
 class Always(GroupCoder):
-    """The model, or where there is none the predictor alone, codes everything, whatever it costs: random bytes, and text
-    with random weights. Frames and streams are small, so that there are several of both."""
+    """The model codes everything, whatever it costs: random bytes, and text with random weights. Without a model, the
+    predictor does. Frames and streams are small, so that there are several of both."""
 
     def encode(self, groups: Sequence[Group]) -> list[list[CodedFrame]]:
         """See :meth:`GroupCoder.encode`."""

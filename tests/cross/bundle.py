@@ -78,15 +78,17 @@ def frame(item: vectors.Frame) -> bytes:
 
 
 def frames(item: vectors.Frames, kind: str = "S") -> bytes:
-    """Kind S: number of the model, start token, ways (pairs of lanes and threads), frames. Kind X: the same, to fail with
-    the first of them."""
+    """Kind S: number of the model, start token, ways (pairs of lanes and threads), frames.
+
+    Kind X: the same, to fail with the first of them.
+    """
     body = struct.pack("<III", vectors.MODELS.index(item.model), item.start, len(item.ways))
     body += vectors.little("I", [n for way in item.ways for n in way]) + struct.pack("<I", len(item.frames))
     return record(kind, item.name, body + b"".join(map(frame, item.frames)), item.slow)
 
 
 def other(item: vectors.Decisions | vectors.Sweep | vectors.Rows | vectors.Text) -> bytes:
-    """Kinds C (bits, probabilities), F (u32 function, arguments), T (text, cuts, code string), Q (u32 normalise, rows)."""
+    """Kinds C (bits, probabilities), F (u32 function, arguments), T (text, cuts, code string), Q (normalise, rows)."""
     if isinstance(item, vectors.Decisions):
         return record("C", item.name, blob(item.bits) + numbers("I", item.probabilities))
     if isinstance(item, vectors.Sweep):

@@ -29,7 +29,9 @@ def cursors(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> c_predi
     return c_predictor.Cursors(checkout, tmp_path_factory.mktemp("predictor"))
 
 
-def frame_of(model: Model, documents: list[list[int]], seed: int) -> tuple[list[list[int]], list[tuple[int, list[int]]]]:
+def frame_of(
+    model: Model, documents: list[list[int]], seed: int
+) -> tuple[list[list[int]], list[tuple[int, list[int]]]]:
     """Tokens of each stream; its size and cuts. Tokens of several bytes are as likely as those of one."""
     rng = random.Random(seed)
     longer = [i for i, token in enumerate(model.tokens) if len(token) > 1]
@@ -131,7 +133,7 @@ def test_the_order_of_tokens_and_documents(model: Model) -> None:
     def predictor(sizes: list[int]) -> list[Noting]:
         return [Noting(number) for number in range(len(sizes))]
 
-    turns = "0 1 2 3  0c 1 3c  0 1 3  0 1 3c  3".split()
+    turns = ["0", "1", "2", "3", "0c", "1", "3c", "0", "1", "3", "0", "1", "3c", "3"]
     wanted = [(int(turn[0]), "cut" if turn[1:] else "token") for turn in turns]
     coded = reference.encode(file, model.tokens, streams, model.start, predictor)
     assert order == wanted
@@ -141,9 +143,7 @@ def test_the_order_of_tokens_and_documents(model: Model) -> None:
 
 
 @pytest.mark.parametrize("documents", DOCUMENTS)
-def test_the_core_equals_the_reference(
-    model: Model, documents: list[list[int]], cursors: c_predictor.Cursors
-) -> None:
+def test_the_core_equals_the_reference(model: Model, documents: list[list[int]], cursors: c_predictor.Cursors) -> None:
     """With the core's own predictor plugged into the reference: all else is compared."""
     file = zlm.read(model.path)
     predictor = cursors.with_model
@@ -161,9 +161,7 @@ def test_the_core_equals_the_reference(
 
 
 @pytest.mark.parametrize("cuts", [[], [1], [4, 9, 10]])
-def test_text_alone_equals_the_reference(
-    cuts: list[int], cursors: c_predictor.Cursors
-) -> None:
+def test_text_alone_equals_the_reference(cuts: list[int], cursors: c_predictor.Cursors) -> None:
     text = b"every bit of every byte\n\xff\x00\x80"
     coder = reference.RangeCoder()
     (cursor,) = cursors.alone([len(text)])

@@ -64,7 +64,9 @@ def encoder(model: Model, streams: Sequence[tuple[list[int], int, list[int]]], t
     return model.native.encoder([(ids, size) for ids, size, _ in streams], model.start, threads, 1 << 16)
 
 
-def decoder(model: Model, coded: bytes, streams: Sequence[tuple[list[int], int, list[int]]], threads: int) -> native.Job:
+def decoder(
+    model: Model, coded: bytes, streams: Sequence[tuple[list[int], int, list[int]]], threads: int
+) -> native.Job:
     return model.native.decoder(coded, [(size, cuts) for _, size, cuts in streams], model.start, threads)
 
 

@@ -5,6 +5,7 @@ Every call that computes releases the interpreter lock (cffi does, in API mode).
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from array import array
@@ -219,7 +220,7 @@ class Model:
         self.memory: int = lib.zllm_model_memory(self._model)
         self.stream_memory: int = lib.zllm_stream_memory(self._model)
         starts = array("I", bytes(tensors["tokens.offsets"][2]))
-        self.token_lengths = array("I", [b - a for a, b in zip(starts, starts[1:], strict=False)])
+        self.token_lengths = array("I", [b - a for a, b in itertools.pairwise(starts)])
         """Bytes of each token."""
         self._keep.clear()
         self._tensors = {}
@@ -307,7 +308,7 @@ class Model:
         return Job(self._model, frame, [*keep, source, data], start, threads, decoding=True)
 
     def encode(self, streams: Sequence[Sequence[int]], start: int, lanes: int = 32, **how: Any) -> list[bytes]:
-        """The code string of each stream of token ids, as a frame of its own, in this thread. ``how``: see :func:`work`.
+        """The code string of each stream of token ids, as a frame of its own, in this thread. ``how``: see `work`.
 
         Raises:
             KeyboardInterrupt: ``cancel`` was set.

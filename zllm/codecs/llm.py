@@ -1,4 +1,4 @@
-"""Text by a language model: tokens, exact probabilities, adaptive predictor, binary range coder (``docs/arithmetic.md``).
+"""Text by a language model: tokens, exact probabilities, adaptive predictor, range coder (``docs/arithmetic.md``).
 
 Payload::
 
@@ -268,12 +268,10 @@ class _Encoding(_Coding):
         lengths = self.native.token_lengths
         ends = cut_tokens(tokens, count)
         for start, end in zip([0, *ends], ends, strict=False):
-            while start < end and tokens[start] >= GIVEN:  # it starts like a document anyway
-                start += 1
-            while start < end and tokens[end - 1] >= GIVEN:
-                end -= 1
-            if start < end:
-                part = tokens[start:end]
+            # A stream starts like a document anyway, and what follows its end is another's.
+            given_first, given_last = tokens[start] >= GIVEN, tokens[end - 1] >= GIVEN
+            part = tokens[start + given_first : end - given_last]
+            if part:
                 yield part, sum(lengths[token] for token in part if token < GIVEN)
 
     def _tokens(self, frame: _Frame) -> array[int]:
