@@ -1,6 +1,7 @@
 /* Text by the adaptive predictor alone (docs/arithmetic.md, section 9). */
 #include "zllm.h"
 
+#include "cancel.h"
 #include "predictor/predictor.h"
 #include "rangecoder.h"
 
@@ -16,7 +17,7 @@ static int sound(size_t n, const uint64_t *cuts, size_t n_cuts) {
 static int stop(size_t at, const volatile int32_t *cancel, volatile uint64_t *progress) {
     if (at % POLL || at == 0) return 0;
     if (progress) *progress += POLL;
-    return cancel && *cancel;
+    return cancelled(cancel);
 }
 
 static predictor_t *start(size_t n) {
@@ -30,7 +31,7 @@ zllm_result zllm_cm_encode(const uint8_t *text, size_t n, const uint64_t *cuts, 
     encoder_t e;
     size_t cut = 0;
     if (!sound(n, cuts, n_cuts)) return ZLLM_E_ARGUMENT;
-    if (cancel && *cancel) return ZLLM_E_CANCELLED;
+    if (cancelled(cancel)) return ZLLM_E_CANCELLED;
     predictor_t *p = start(n);
     if (!p) return ZLLM_E_MEMORY;
     cursor_t *c = predictor_cursor(p, 0);
@@ -62,7 +63,7 @@ zllm_result zllm_cm_decode(const uint8_t *coded, size_t coded_size, uint8_t *tex
     decoder_t d;
     size_t cut = 0;
     if (!sound(n, cuts, n_cuts)) return ZLLM_E_ARGUMENT;
-    if (cancel && *cancel) return ZLLM_E_CANCELLED;
+    if (cancelled(cancel)) return ZLLM_E_CANCELLED;
     predictor_t *p = start(n);
     if (!p) return ZLLM_E_MEMORY;
     cursor_t *c = predictor_cursor(p, 0);

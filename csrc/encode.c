@@ -118,10 +118,11 @@ static void encode_part(encode_t *s) {
     (void)wait_for(s, j->blocks);
 }
 
-/* The code string is whole when all blocks are mixed; the last thread to leave may be any, so each one says so. */
+/* The code string is whole when all blocks are mixed. Each thread comes here after its last look at the blocks, so the last
+ * one to come finds nobody mixing any more, or that one before it has finished: exactly one does. */
 static void finish(zllm_job *j) {
     int idle = 0;
-    if (!atomic_compare_exchange_strong(&j->mixing, &idle, 1)) return; /* another one is at it, for good */
+    if (!atomic_compare_exchange_strong(&j->mixing, &idle, 1)) return;
     encoder_finish(&j->encoder);
     if (j->encoder.full) job_fail(j, ZLLM_E_SPACE);
     j->frame->coded_size = j->encoder.at;

@@ -6,9 +6,10 @@
 #include <time.h>
 
 #define MOST_STREAMS 256u
+#define MOST_THREADS 256u
 
 int job_stopped(zllm_job *j, const zllm_run *run) {
-    if (run->cancel != NULL && *run->cancel) job_fail(j, ZLLM_E_CANCELLED);
+    if (cancelled(run->cancel)) job_fail(j, ZLLM_E_CANCELLED);
     return atomic_load(&j->failure) != ZLLM_OK;
 }
 
@@ -33,21 +34,26 @@ static int cuts_fit(const zllm_stream *t) {
     return 1;
 }
 
-/* A stream's tokens: within the vocabulary, and as many bytes as it says. */
-static int tokens_fit(const zllm_model *m, const zllm_stream *t) {
+/* A stream's tokens: within the vocabulary, and as many bytes as it says. Given is what a decoder gives itself: the start
+ * token, between two documents. Anything else would be coded to what nobody can decode. */
+static int tokens_fit(const zllm_job *j, const zllm_stream *t) {
+    const zllm_model *m = j->m;
     uint64_t size = 0;
+    uint32_t before = ZLLM_GIVEN; /* the stream starts like a document */
     for (size_t k = 0; k < t->n_tokens; k++) {
-        const uint32_t token = t->tokens[k] & ~ZLLM_GIVEN;
-        if (token >= m->config.vocab) return 0;
-        if (!(t->tokens[k] & ZLLM_GIVEN)) size += m->token_offsets[token + 1] - m->token_offsets[token];
+        const uint32_t token = t->tokens[k] & ~ZLLM_GIVEN, given = t->tokens[k] & ZLLM_GIVEN;
+        if (token >= m->config.vocab || (given && (before || token != j->start))) return 0;
+        if (!given) size += m->token_offsets[token + 1] - m->token_offsets[token];
+        before = given;
     }
-    return size == t->size;
+    return !before && size == t->size;
 }
 
 static int streams_fit(zllm_job *j) {
     for (uint32_t i = 0; i < j->streams; i++) {
         const zllm_stream *t = &j->frame->streams[i];
-        if (t->size == 0 || (j->decoding ? !cuts_fit(t) : !tokens_fit(j->m, t))) return 0;
+        if (t->size == 0 || t->size > j->frame->size - j->starts[i]) return 0;
+        if (j->decoding ? !cuts_fit(t) : !tokens_fit(j, t)) return 0;
         j->starts[i + 1] = j->starts[i] + t->size;
         const size_t blocks = (t->n_tokens + ZLLM_BULK - 1) / ZLLM_BULK;
         if (!j->decoding && blocks > j->blocks) j->blocks = (uint32_t)blocks;
@@ -80,7 +86,8 @@ static int start_coder(zllm_job *j) {
 zllm_result zllm_job_new(const zllm_model *m, zllm_frame *frame, uint32_t start, uint32_t threads, int decoding,
                          zllm_job **out) {
     *out = NULL;
-    if (start >= m->config.vocab || threads < 1 || frame->n_streams > MOST_STREAMS || frame->n_streams < 1)
+    if (start >= m->config.vocab || threads < 1 || threads > MOST_THREADS || frame->n_streams > MOST_STREAMS ||
+        frame->n_streams < 1 || frame->size >= UINT32_MAX)
         return ZLLM_E_ARGUMENT;
     zllm_job *j = calloc(1, sizeof *j);
     if (j == NULL) return ZLLM_E_MEMORY;
@@ -107,15 +114,24 @@ void zllm_job_free(zllm_job *j) {
     free(j);
 }
 
-zllm_result zllm_job_work(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run) {
-    if (run->lanes < 1 || run->lanes > 256) return ZLLM_E_ARGUMENT;
+static int work_fits(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run) {
+    if (run->lanes < 1 || run->lanes > 256) return 0;
     for (size_t i = 0; i < n; i++)
         if (thread >= jobs[i]->threads || jobs[i]->m != jobs[0]->m || jobs[i]->decoding != jobs[0]->decoding ||
             (n > 1 && jobs[i]->threads > 1))
-            return ZLLM_E_ARGUMENT;
+            return 0;
+    return 1;
+}
+
+zllm_result zllm_job_work(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run) {
     if (n == 0) return ZLLM_OK;
-    if (jobs[0]->decoding) job_decode(jobs, n, thread, run);
-    else job_encode(jobs, n, thread, run);
+    if (!work_fits(jobs, n, thread, run)) { /* other threads may be waiting for this one already */
+        for (size_t i = 0; i < n; i++) job_fail(jobs[i], ZLLM_E_ARGUMENT);
+    } else if (jobs[0]->decoding) {
+        job_decode(jobs, n, thread, run);
+    } else {
+        job_encode(jobs, n, thread, run);
+    }
     for (size_t i = 0; i < n; i++)
         if (atomic_load(&jobs[i]->failure) != ZLLM_OK) return (zllm_result)atomic_load(&jobs[i]->failure);
     return ZLLM_OK;

@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 
+#include "cancel.h"
 #include "distribution.h"
 #include "transformer.h"
 

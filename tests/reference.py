@@ -1,12 +1,17 @@
-"""A second implementation of docs/arithmetic.md in plain Python integers: slow, simple, and the tests' oracle."""
+"""A second implementation of docs/arithmetic.md in plain Python integers: slow, simple, and the tests' oracle.
+
+The adaptive predictor (section 9) is plugged in: what codes a frame takes any object that has its interface.
+"""
 
 from __future__ import annotations
 
+import copy
 import math
 import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, getcontext
-from typing import Any
+from typing import Any, Protocol
 
 getcontext().prec = 50
 _PI = Decimal("3.14159265358979323846264338327950288419716939937511")
@@ -153,6 +158,13 @@ class Reference:
         self.caches = [[Cache() for _ in range(self.c["kv_heads"])] for _ in self.layers]
         self.position = 0
 
+    def fresh(self) -> Reference:
+        """The same model for another stream."""
+        other = copy.copy(self)
+        other.caches = [[Cache() for _ in range(self.c["kv_heads"])] for _ in self.layers]
+        other.position = 0
+        return other
+
     def _matrix(self, name: str) -> Matrix:
         _, (rows, cols), data = self.t[name + ".q"]
         flat = _ints("b", data)
@@ -219,28 +231,6 @@ class Reference:
         return self.head(*quantise(x, None), 16)
 
 
-def decisions(tokens: list[bytes], target: int) -> list[tuple[int, int, int, int]]:
-    """(low, split, high, bit) of the byte trie's questions on the way to a token."""
-    low, high, depth, out = 0, len(tokens), 0, []
-
-    def ask(split: int) -> None:
-        nonlocal low, high
-        if low < split < high:
-            bit = int(target >= split)
-            out.append((low, split, high, bit))
-            low, high = (split, high) if bit else (low, split)
-
-    while high - low > 1:
-        if depth and len(tokens[low]) == depth:
-            ask(low + 1)
-            if high - low == 1:
-                break
-        for shift in range(7, -1, -1):
-            ask(next((t for t in range(low, high) if tokens[t][depth] >> shift & 1), high))
-        depth += 1
-    return out
-
-
 def probability(weights: list[int], low: int, split: int, high: int) -> int:
     part, whole = sum(weights[split:high]), sum(weights[low:high])
     k = max(0, whole.bit_length() - 40)
@@ -270,14 +260,215 @@ class RangeCoder:
         return top.to_bytes(self.bytes + 1, "big").rstrip(b"\0")
 
 
-def encode(file: Any, tokens: list[bytes], ids: list[int], start: int) -> bytes:
-    """The code string of one stream."""
-    model, coder, previous = Reference(file), RangeCoder(), start
-    for token in ids:
-        logits = model.feed(previous)
-        top = max(logits)
-        weights = [weight(top - v) for v in logits]
-        for low, split, high, bit in decisions(tokens, token):
-            coder.put(probability(weights, low, split, high), bit)
-        previous = token
+class RangeDecoder:
+    """Reads zeros past the end."""
+
+    def __init__(self, coded: bytes) -> None:
+        self.rest = iter(coded)
+        self.code, self.range = 0, 2**64 - 1
+        for _ in range(8):
+            self.code = self.code << 8 | next(self.rest, 0)
+
+    def get(self, p: int) -> int:
+        b = (self.range >> 24) * p
+        bit = int(self.code < b)
+        if bit:
+            self.range = b
+        else:
+            self.code -= b
+            self.range -= b
+        while self.range < 2**56:
+            self.code = self.code << 8 | next(self.rest, 0)
+            self.range <<= 8
+        return bit
+
+
+class Cursor(Protocol):
+    """The predictor as one stream of a frame sees it (section 9). Probabilities are of a one, in 2^-24."""
+
+    def bit(self, lm: int) -> int:
+        """Of the next bit."""
+
+    def update(self, bit: int) -> None:
+        """It is this one."""
+
+    def skip(self, bit: int) -> None:
+        """It is certain to be this one."""
+
+    def flag(self, lm: int) -> int:
+        """Of the token's end."""
+
+    def update_flag(self, end: int) -> None:
+        """Whether it has ended."""
+
+    def token(self, token: int) -> None:
+        """It was this one."""
+
+    def cut(self) -> None:
+        """A document starts."""
+
+
+Predictor = Callable[[list[int]], Sequence[Cursor]]
+"""A frame's cursors, of the sizes of its streams."""
+
+
+class ModelAlone:
+    """In the predictor's place: the language model's probability as it is."""
+
+    def bit(self, lm: int) -> int:
+        return lm
+
+    def flag(self, lm: int) -> int:
+        return lm
+
+    def update(self, bit: int) -> None:
+        pass
+
+    def skip(self, bit: int) -> None:
+        pass
+
+    def update_flag(self, end: int) -> None:
+        pass
+
+    def token(self, token: int) -> None:
+        pass
+
+    def cut(self) -> None:
+        pass
+
+
+def model_alone(sizes: list[int]) -> list[Cursor]:
+    return [ModelAlone() for _ in sizes]
+
+
+Decide = Callable[[int, int], int]
+"""Of the probability that the token is at or above a split, and the split, whether it is."""
+
+
+class Walk:
+    """The way through the byte trie to one token."""
+
+    def __init__(self, tokens: list[bytes], weights: list[int], cursor: Cursor, decide: Decide) -> None:
+        self.tokens, self.weights, self.cursor, self.decide = tokens, weights, cursor, decide
+        self.low, self.high = 0, len(tokens)
+        self.bits = 0  # that the cursor has seen
+
+    def run(self) -> int:
+        depth = 0
+        while self.high - self.low > 1:
+            if depth and len(self.tokens[self.low]) == depth:
+                self._ask_end(depth)
+            for place in range(8):
+                if self.high - self.low > 1:
+                    self._ask_bit(depth, place)
+            depth += 1
+        self._skip(8 * len(self.tokens[self.low]))
+        self.cursor.token(self.low)
+        return self.low
+
+    def _skip(self, to: int) -> None:
+        for at in range(self.bits, to):
+            self.cursor.skip(self.tokens[self.low][at // 8] >> (7 - at % 8) & 1)
+        self.bits = to
+
+    def _lm(self, split: int) -> int:
+        return probability(self.weights, self.low, split, self.high)
+
+    def _narrow(self, split: int, above: int) -> None:
+        if above:
+            self.low = split
+        else:
+            self.high = split
+
+    def _ask_end(self, depth: int) -> None:
+        split = self.low + 1
+        self._skip(8 * depth)
+        above = self.decide(2**24 - self.cursor.flag(2**24 - self._lm(split)), split)
+        self.cursor.update_flag(1 - above)
+        self._narrow(split, above)
+
+    def _ask_bit(self, depth: int, place: int) -> None:
+        ones = [t for t in range(self.low, self.high) if self.tokens[t][depth] >> (7 - place) & 1]
+        split = ones[0] if ones else self.high
+        if not self.low < split < self.high:
+            return
+        self._skip(8 * depth + place)
+        above = self.decide(self.cursor.bit(self._lm(split)), split)
+        self.cursor.update(above)
+        self.bits += 1
+        self._narrow(split, above)
+
+
+GIVEN = 2**31
+"""On a token to encode: a document starts here, with this token."""
+
+
+class Stream:
+    """One stream of a frame that is coded."""
+
+    def __init__(self, model: Reference, start: int, cursor: Cursor) -> None:
+        self.model, self.start, self.cursor = model, start, cursor
+        self.next = start  # the token to feed
+
+    def code(self, tokens: list[bytes], decide: Decide) -> int:
+        logits = self.model.feed(self.next)
+        weights = [weight(max(logits) - v) for v in logits]
+        self.next = Walk(tokens, weights, self.cursor, decide).run()
+        return self.next
+
+    def cut(self) -> None:
+        self.model.feed(self.next)
+        self.cursor.cut()
+        self.next = self.start
+
+
+def _sizes(tokens: list[bytes], streams: Sequence[Sequence[int]]) -> list[int]:
+    return [sum(len(tokens[i]) for i in ids if i < GIVEN) for ids in streams]
+
+
+def encode(
+    file: Any, tokens: list[bytes], streams: Sequence[Sequence[int]], start: int, predictor: Predictor = model_alone
+) -> bytes:
+    """The code string of a frame."""
+    coder, model = RangeCoder(), Reference(file)
+    cursors = predictor(_sizes(tokens, streams))
+    states = [Stream(model.fresh(), start, cursor) for cursor in cursors]
+    for step in range(max(map(len, streams))):
+        for ids, state in zip(streams, states, strict=True):
+            if step >= len(ids):
+                continue
+            if ids[step] >= GIVEN:
+                state.cut()
+                continue
+
+            def decide(p: int, split: int, token: int = ids[step]) -> int:
+                coder.put(p, int(token >= split))
+                return int(token >= split)
+
+            state.code(tokens, decide)
     return coder.finish()
+
+
+def decode(  # noqa: PLR0917
+    file: Any,
+    tokens: list[bytes],
+    coded: bytes,
+    streams: Sequence[tuple[int, Sequence[int]]],
+    start: int,
+    predictor: Predictor = model_alone,
+) -> list[bytes]:
+    """The text of each stream of a frame, of which (size, cuts) are known."""
+    coder, model = RangeDecoder(coded), Reference(file)
+    cursors = predictor([size for size, _ in streams])
+    states = [Stream(model.fresh(), start, cursor) for cursor in cursors]
+    texts = [b""] * len(streams)
+    between = [False] * len(streams)  # a document has ended, and another follows
+    while any(len(text) < size for text, (size, _) in zip(texts, streams, strict=True)):
+        for i, (size, cuts) in enumerate(streams):
+            if between[i]:
+                states[i].cut()
+                between[i] = False
+            elif len(texts[i]) < size:
+                texts[i] += tokens[states[i].code(tokens, lambda p, _: coder.get(p))]
+                between[i] = len(texts[i]) in cuts
+    return texts

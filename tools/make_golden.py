@@ -30,30 +30,34 @@ from zllm.archive import coder  # noqa: E402
 from zllm.chooser.group import Group, GroupCoder  # noqa: E402
 from zllm.chooser.pieces import CodedFrame, Piece, cut_pieces  # noqa: E402
 from zllm.chooser.reasons import Reason  # noqa: E402
-from zllm.codecs.llm import LlmCodec  # noqa: E402
+from zllm.codecs import llm  # noqa: E402
+from zllm.codecs.cm import CmCodec  # noqa: E402
 from zllm.container.ends import FORMAT_VERSION  # noqa: E402
 
 GOLDEN = vectors.GOLDEN
 MTIME = 1_700_000_000
+FRAME = 24 << 10
+STREAM = 4 << 10
 
 
-class AlwaysModel(GroupCoder):
-    """The model codes everything, whatever it costs: random bytes, and text with random weights."""
+class Always(GroupCoder):
+    """The model codes everything, whatever it costs: random bytes, and text with random weights. Without a model, the
+    predictor does. Frames and streams are small, so that there are several of both."""
 
     def encode(self, groups: Sequence[Group]) -> list[list[CodedFrame]]:
         """See :meth:`GroupCoder.encode`."""
-        if self.llm is None:
-            raise ValueError("golden archives need a model, and a level that uses it")
+        codec = self.llm or CmCodec()
+        reason = Reason.CM_LEVEL if self.llm is None else Reason.LLM_SMALLER
         out = []
         for group in groups:
-            pieces = cut_pieces(Piece(group.data, group.cuts), self.level.text_frame)
-            payloads = self.llm.encode_batch([(p.data, p.cuts) for p in pieces], self.run)
-            out.append(
-                [
-                    CodedFrame(LlmCodec.id, True, len(p.data), payload, Reason.LLM_SMALLER)
-                    for p, payload in zip(pieces, payloads, strict=True)
-                ]
-            )
+            pieces = cut_pieces(Piece(group.data, group.cuts), FRAME)
+            with mock.patch.object(llm, "stream_count", lambda size, most: max(1, min(size // STREAM, most))):
+                payloads = codec.encode_batch([(p.data, p.cuts) for p in pieces], self.run)
+            frames = [
+                CodedFrame(codec.id, codec.needs_model, len(p.data), payload, reason)
+                for p, payload in zip(pieces, payloads, strict=True)
+            ]
+            out.append(frames)
         return out
 
 
@@ -70,8 +74,9 @@ def members() -> dict[str, bytes]:
 
 def write_archive(path: Path, model: Path | None) -> None:
     """An archive of the members, with fixed times and owners."""
-    always = mock.patch.object(coder, "GroupCoder", AlwaysModel)
-    with always, zllm.open(path, "w", level=9, model=model, frame_size=64 << 10) as archive:
+    level = 9 if model else 5
+    always = mock.patch.object(coder, "GroupCoder", Always)
+    with always, zllm.open(path, "w", level=level, model=model, frame_size=64 << 10) as archive:
         for name, data in members().items():
             info = tarfile.TarInfo(name)
             info.size, info.mtime = len(data), MTIME
@@ -90,7 +95,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         models = vectors.Models(Path(folder))
         for archive, model in vectors.ARCHIVES.items():
-            write_archive(GOLDEN / archive, models.paths[model])
+            write_archive(GOLDEN / archive, models.paths[model] if model else None)
         kernel = native.usable_kernels()[0]
         golden = {
             "arithmetic": native.ARITHMETIC_VERSION,

@@ -88,7 +88,9 @@ zllm_result zllm_kernel_check(const char *name);
 zllm_result zllm_kernel_time(const char *name, uint32_t rows, uint32_t cols, uint32_t batch, uint32_t repeats,
                              uint64_t *nanoseconds);
 
-#define ZLLM_GIVEN 0x80000000u /* on a token to encode: the decoder knows it, it is context only */
+/* On a token to encode: the decoder knows it, it is context only. It is the start token, and before and after it stand
+ * others: the last of one document and the first of the next. */
+#define ZLLM_GIVEN 0x80000000u
 
 /* One stream of a frame: a run of its text that the model reads with a context of its own.
  * Encoding reads `tokens`, whose text is `size` bytes. Decoding is told of `cuts`: at each of these ascending offsets
@@ -108,7 +110,7 @@ typedef struct {
     zllm_stream *streams;
     size_t n_streams; /* 1 to 256, none of them empty */
     uint8_t *data;
-    size_t size;
+    size_t size;      /* below 2^32 - 1 */
     uint8_t *coded;
     size_t coded_size;
 } zllm_frame;
@@ -133,20 +135,21 @@ typedef enum {
 /* How a thread codes; nothing in it changes a byte of the result. Pointers may be NULL. */
 typedef struct {
     uint32_t lanes;                 /* rows of a step: streams decoded or tokens of one encoded at once, 1 to 256 */
-    const volatile int32_t *cancel; /* polled between steps */
+    const volatile int32_t *cancel; /* polled between steps; set it by an atomic or a volatile store */
     volatile uint64_t *progress;    /* counts bytes of text done */
     uint64_t *nanoseconds;          /* [ZLLM_STAGES]: time is added to it */
 } zllm_run;
 
 /* A frame to be coded by `threads` threads together. Every stream is started with token `start`, which is not coded.
- * The frame is the caller's and must stay; its result is there when every thread has returned. *out is NULL on failure. */
+ * The frame is the caller's and must stay. Its result is there when every thread has returned ZLLM_OK; when one fails, so
+ * do the others that have not done their part yet. *out is NULL on failure. threads: 1 to 256. */
 typedef struct zllm_job zllm_job;
 zllm_result zllm_job_new(const zllm_model *model, zllm_frame *frame, uint32_t start, uint32_t threads, int decoding,
                          zllm_job **out);
 void zllm_job_free(zllm_job *job);
 /* The part of thread number `thread`, from 0. Every thread of a job has to call this once, at about the same time, for
- * they wait for each other. Several jobs, all to be encoded or all to be decoded, may be given by a thread that is the
- * only one of each: when decoding, their streams fill the steps together. */
+ * they wait for each other; where one cannot come, set *cancel. Several jobs, all to be encoded or all to be decoded,
+ * may be given by a thread that is the only one of each: when decoding, their streams fill the steps together. */
 zllm_result zllm_job_work(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run);
 /* Bytes that a job holds: the predictor's tables, its text, and the model's answers when encoding. */
 size_t zllm_job_memory(const zllm_model *model, size_t size, size_t n_streams, int decoding);

@@ -69,21 +69,32 @@ def model(name: str, file: zlm.ModelFile) -> bytes:
     return record("M", name, body)
 
 
-def streams(item: vectors.Streams) -> bytes:
-    """Kind S: number of the model, start token, lanes, streams."""
-    body = struct.pack("<II", vectors.MODELS.index(item.model), item.start) + numbers("I", item.lanes)
-    body += struct.pack("<I", len(item.streams))
+def frame(item: vectors.Frame) -> bytes:
+    """Streams, code string."""
+    body = struct.pack("<I", len(item.streams))
     for s in item.streams:
-        body += struct.pack("<Q", s.size) + numbers("Q", s.cuts) + blob(s.coded) + numbers("I", s.tokens)
-    return record("S", item.name, body, item.slow)
+        body += struct.pack("<Q", s.size) + numbers("Q", s.cuts) + numbers("I", s.tokens)
+    return body + blob(item.coded)
 
 
-def other(item: vectors.Decisions | vectors.Sweep | vectors.Rows) -> bytes:
-    """Kinds C (bits, probabilities), F (u32 function, arguments) and Q (u32 normalise, rows)."""
+def frames(item: vectors.Frames, kind: str = "S") -> bytes:
+    """Kind S: number of the model, start token, ways (pairs of lanes and threads), frames.
+
+    Kind X: the same, to fail with the first of them.
+    """
+    body = struct.pack("<III", vectors.MODELS.index(item.model), item.start, len(item.ways))
+    body += vectors.little("I", [n for way in item.ways for n in way]) + struct.pack("<I", len(item.frames))
+    return record(kind, item.name, body + b"".join(map(frame, item.frames)), item.slow)
+
+
+def other(item: vectors.Decisions | vectors.Sweep | vectors.Rows | vectors.Text) -> bytes:
+    """Kinds C (bits, probabilities), F (u32 function, arguments), T (text, cuts, code string), Q (normalise, rows)."""
     if isinstance(item, vectors.Decisions):
         return record("C", item.name, blob(item.bits) + numbers("I", item.probabilities))
     if isinstance(item, vectors.Sweep):
         return record("F", item.name, struct.pack("<I", FUNCTION_CODES[item.function]) + numbers("Q", item.arguments))
+    if isinstance(item, vectors.Text):
+        return record("T", item.name, blob(item.data) + numbers("Q", item.cuts) + blob(item.coded))
     rows = b"".join(numbers("i", row) for row in item.rows)
     return record("Q", item.name, struct.pack("<II", item.normalise, len(item.rows)) + rows)
 
@@ -97,7 +108,8 @@ def bundle(models: vectors.Models, golden: vectors.Vectors) -> bytes:
         # Kind E: number of the model, tokens.
         body = struct.pack("<I", vectors.MODELS.index(item.model)) + numbers("I", item.tokens)
         parts.append(record("E", item.name, body))
-    parts += [streams(item) for item in golden.streams]
+    parts += [frames(item) for item in golden.frames]
+    parts += [frames(item, "X") for item in golden.frames if item.name == "frames/many"]
     return b"".join(parts)
 
 

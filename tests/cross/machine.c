@@ -1,6 +1,7 @@
-/* What the C core computes on this machine, by its public API alone: decodes and encodes the frames of the golden
- * archives, evaluates the golden sequences, runs the range coder and the fixed-point functions over their arguments, and
- * prints a line "SHA-256  item" for each. On every machine the lines must be those of tests/golden/golden.json.
+/* What the C core computes on this machine, by its public API alone: decodes and encodes frames, the golden archives'
+ * among them, by one thread and by several, and text without a model; evaluates the golden sequences, runs the range
+ * coder and the fixed-point functions over their arguments, and prints a line "SHA-256  item" for each. On every machine
+ * the lines must be those of tests/golden/golden.json.
  *
  *     machine --kernels               every kernel, one a line: its name, "usable", "unsupported" or "not built"
  *     machine BUNDLE KERNEL [--short] KERNEL may be "all"; --short leaves out what takes long
@@ -11,22 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bundle.h"
-#include "sha256.h"
-#include "zllm.h"
+#include "machine.h"
 
-#define MODELS 8u
-
-typedef struct {
-    bundle_t bundle;
-    const char *kernel;
-    int leave_out_slow;
-    zllm_model *models[MODELS];
-    uint32_t vocab[MODELS];
-    uint32_t n_models;
-} run_t;
-
-static int fail(const char *format, ...) {
+int fail(const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     fputs("machine: ", stderr);
@@ -36,7 +24,7 @@ static int fail(const char *format, ...) {
     return 1;
 }
 
-static void print_item(sha256_t *s, const char *name, const char *kind) {
+void print_item(sha256_t *s, const char *name, const char *kind) {
     char hex[65];
     sha256_finish(s, hex);
     printf("%s  %s%s\n", hex, name, kind);
@@ -105,78 +93,6 @@ static int do_evaluate(run_t *r, const char *name) {
     sha256_start(&s);
     for (uint64_t i = 0; i < n * (vocab + 1); i++) sha256_add_little(&s, sums[i], 8);
     print_item(&s, name, "/sums");
-    return 0;
-}
-
-/* Streams of one record: `given` as the bundle has them, and room for what comes out. */
-typedef struct {
-    uint32_t model, start, n_lanes, n;
-    const uint32_t *lanes;
-    zllm_stream *given;
-    zllm_stream *work;
-} streams_t;
-
-static int read_streams(run_t *r, streams_t *t) {
-    bundle_t *b = &r->bundle;
-    t->model = bundle_u32(b);
-    t->start = bundle_u32(b);
-    t->n_lanes = bundle_u32(b);
-    t->lanes = bundle_u32s(b, t->n_lanes);
-    t->n = bundle_u32(b);
-    if (t->n > 4096) b->bad = 1;
-    t->given = bundle_room(b, t->n, sizeof *t->given);
-    t->work = bundle_room(b, t->n, sizeof *t->work);
-    for (uint32_t i = 0; !b->bad && i < t->n; i++) {
-        zllm_stream *s = &t->given[i];
-        const uint64_t size = bundle_get(b, 8);
-        if (size > 64u << 20) b->bad = 1;
-        s->size = (size_t)size;
-        s->n_cuts = bundle_u32(b);
-        s->cuts = bundle_u64s(b, s->n_cuts);
-        s->coded_size = bundle_u32(b);
-        const uint8_t *coded = bundle_bytes(b, s->coded_size);
-        s->coded = bundle_room(b, s->coded_size, 1);
-        if (!b->bad) memcpy(s->coded, coded, s->coded_size);
-        s->n_tokens = bundle_u32(b);
-        s->tokens = bundle_u32s(b, s->n_tokens);
-        t->work[i].data = bundle_room(b, s->size, 1);
-        t->work[i].coded = bundle_room(b, 16 + 6 * (uint64_t)s->n_tokens, 1);
-    }
-    return !b->bad && t->model < r->n_models;
-}
-
-static int code_streams(run_t *r, const streams_t *t, uint32_t lanes, const char *name) {
-    const zllm_run run = {.lanes = lanes};
-    sha256_t s;
-    for (uint32_t i = 0; i < t->n; i++) {
-        t->work[i].tokens = t->given[i].tokens;
-        t->work[i].n_tokens = t->given[i].n_tokens;
-        t->work[i].coded_size = 16 + 6 * t->given[i].n_tokens;
-    }
-    zllm_result rc = zllm_encode(r->models[t->model], t->work, t->n, t->start, &run);
-    if (rc != ZLLM_OK) return fail("%s: encoding: error %d", name, (int)rc);
-    sha256_start(&s);
-    for (uint32_t i = 0; i < t->n; i++) sha256_add(&s, t->work[i].coded, t->work[i].coded_size);
-    print_item(&s, name, "/code");
-    for (uint32_t i = 0; i < t->n; i++) t->given[i].data = memset(t->work[i].data, 0, t->given[i].size);
-    rc = zllm_decode(r->models[t->model], t->given, t->n, t->start, &run);
-    if (rc != ZLLM_OK) return fail("%s: decoding: error %d", name, (int)rc);
-    sha256_start(&s);
-    for (uint32_t i = 0; i < t->n; i++) sha256_add(&s, t->given[i].data, t->given[i].size);
-    print_item(&s, name, "/text");
-    return 0;
-}
-
-static int do_streams(run_t *r, const char *name) {
-    streams_t t;
-    sha256_t s;
-    if (!read_streams(r, &t)) return fail("the bundle is damaged: %s", name);
-    sha256_start(&s);
-    for (uint32_t i = 0; i < t.n; i++)
-        for (size_t j = 0; j < t.given[i].n_tokens; j++) sha256_add_little(&s, t.given[i].tokens[j], 4);
-    print_item(&s, name, "/tokens");
-    for (uint32_t i = 0; i < t.n_lanes; i++)
-        if (code_streams(r, &t, t.lanes[i], name)) return 1;
     return 0;
 }
 
@@ -261,7 +177,9 @@ static int do_record(run_t *r, char kind, const char *name) {
     switch (kind) {
     case 'M': return do_model(r, name);
     case 'E': return do_evaluate(r, name);
-    case 'S': return do_streams(r, name);
+    case 'S': return do_frames(r, name);
+    case 'X': return do_failures(r, name);
+    case 'T': return do_text(r, name);
     case 'C': return do_coder(r, name);
     case 'F': return do_function(r, name);
     case 'Q': return do_quantise(r, name);

@@ -7,12 +7,13 @@ reads (tests/cross/bundle.py), which prints the same names and hashes on machine
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import struct
 import sys
 from array import array
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,14 @@ from zllm import _native as native
 from zllm.archive import layout
 from zllm.archive.coding import Decoders
 from zllm.archive.view import FileView
-from zllm.codecs import llm
+from zllm.codecs import cm, llm
+from zllm.codecs.base import Run
 from zllm.models import store, zlm
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 MODELS = ("tiny", "extreme", "wide", "default")
-ARCHIVES = {"default.zllm": "default", "tiny.zllm": "tiny"}
+ARCHIVES: dict[str, str | None] = {"default.zllm": "default", "tiny.zllm": "tiny", "cm.zllm": None}
+"""And the model of each."""
 _SHAPES: dict[str, dict[str, Any]] = {
     # Stored as tests/golden/tiny.zlm.
     "tiny": {"seed": 1, "dim": 32, "heads": 2, "kv_heads": 1, "ffn": 64},
@@ -37,7 +40,7 @@ _SHAPES: dict[str, dict[str, Any]] = {
     # A head that no power of two fits, a vocabulary that no block of tokens divides.
     "wide": {"seed": 3, "heads": 2, "kv_heads": 1, "layers": 1, "vocab": 333, "ffn": 160, "window": 64, "head_dim": 96},
 }
-SHORT_BYTES = {"default": 100, "tiny": 2000}
+SHORT_BYTES = {"default": 60, "tiny": 300}
 """Bytes of each stream of an archive that a slow machine codes."""
 
 
@@ -96,7 +99,7 @@ def write_tiny(path: Path) -> None:
 
 
 @dataclass
-class Sequence:
+class Tokens:
     """Tokens to evaluate one by one."""
 
     name: str
@@ -112,33 +115,78 @@ class Sequence:
 
 @dataclass
 class Stream:
-    """Text of ``size`` bytes, its tokens and the code string to decode it from, which may go on after it."""
+    """Tokens, those that are given among them, the size of their text, and where its documents start."""
 
-    size: int
-    cuts: list[int]
-    coded: bytes
     tokens: list[int]
+    size: int
+    cuts: list[int] = field(default_factory=list)
 
 
 @dataclass
-class Streams:
-    """Streams that are coded together, with each number of lanes. ``slow``: not for slow machines."""
+class Frame:
+    """Streams that share a code string, which is there to be decoded."""
+
+    streams: list[Stream]
+    coded: bytes
+
+
+@dataclass
+class Frames:
+    """Frames of one model, coded in several ways: rows of a step, and threads that share a frame (one thread codes all
+    frames together). ``slow``: not for slow machines."""
 
     name: str
     model: str
     start: int
-    streams: list[Stream]
-    lanes: tuple[int, ...]
+    frames: list[Frame]
+    ways: tuple[tuple[int, int], ...]
     slow: bool = False
 
     def items(self, model: native.Model) -> Iterator[tuple[str, bytes]]:
-        """Tokens, and what encoding and decoding gives, each once per number of lanes."""
-        tokens = [s.tokens for s in self.streams]
-        yield f"{self.name}/tokens", little("I", [t for stream in tokens for t in stream])
-        for lanes in self.lanes:
-            yield f"{self.name}/code", b"".join(model.encode(tokens, self.start, lanes))
-            jobs = [(s.coded, s.size, s.cuts) for s in self.streams]
-            yield f"{self.name}/text", b"".join(model.decode(jobs, self.start, lanes))
+        """Tokens, and what encoding and decoding gives, each once per way."""
+        yield f"{self.name}/tokens", little("I", [t for f in self.frames for s in f.streams for t in s.tokens])
+        for lanes, threads in self.ways:
+            jobs = [encoder(model, frame.streams, self.start, threads) for frame in self.frames]
+            yield f"{self.name}/code", b"".join(finish(jobs, lanes, threads))
+            jobs = [
+                model.decoder(f.coded, [(s.size, s.cuts) for s in f.streams], self.start, threads) for f in self.frames
+            ]
+            yield f"{self.name}/text", b"".join(finish(jobs, lanes, threads))
+
+
+def encoder(model: native.Model, streams: list[Stream], start: int, threads: int = 1) -> native.Job:
+    """With room for tokens that no tokenizer would choose."""
+    room = 1024 + 24 * sum(s.size + len(s.tokens) for s in streams)
+    return model.encoder([(s.tokens, s.size) for s in streams], start, threads, room)
+
+
+def finish(jobs: list[native.Job], lanes: int, threads: int) -> list[bytes]:
+    """Code them: together, or one after the other by several threads."""
+    if threads == 1:
+        native.work(jobs, 0, lanes)
+    else:
+        for job in jobs:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(native.work, [[job]] * threads, range(threads), [lanes] * threads))
+    return [job.result() for job in jobs]
+
+
+@dataclass
+class Text:
+    """Text for the predictor alone."""
+
+    name: str
+    data: bytes
+    cuts: list[int]
+    coded: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.coded = native.cm_encode(self.data, self.cuts)
+
+    def items(self) -> Iterator[tuple[str, bytes]]:
+        """The code string, and the text that comes out of it."""
+        yield f"{self.name}/code", native.cm_encode(self.data, self.cuts)
+        yield f"{self.name}/text", native.cm_decode(self.coded, len(self.data), self.cuts)
 
 
 @dataclass
@@ -198,67 +246,141 @@ class Rows:
         yield self.name, out
 
 
-def sequences(models: Models) -> list[Sequence]:
+def sequences(models: Models) -> list[Tokens]:
     """More than a window for the small models, a few dozen tokens for the default one."""
     counts = {"tiny": 100, "extreme": 100, "wide": 150, "default": 24}
     out = []
     for name in MODELS:
         vocab = models.files[name].config.vocab
-        out.append(Sequence(f"evaluate/{name}", name, [n % vocab for n in pseudo_random(name, counts[name])]))
+        out.append(Tokens(f"evaluate/{name}", name, [n % vocab for n in pseudo_random(name, counts[name])]))
     return out
 
 
-def many_streams(models: Models) -> Streams:
-    """Streams of many lengths, whose tokens no tokenizer made."""
+def _stream(model: store.Model, label: str, lengths: Sequence[int]) -> Stream:
+    """Documents of so many pseudo-random tokens, which no tokenizer made."""
+    tokens: list[int] = []
+    cuts: list[int] = []
+    size = 0
+    for number, length in enumerate(lengths):
+        if number:
+            tokens.append(model.start | native.GIVEN)
+            cuts.append(size)
+        ids = [n % len(model.tokens) for n in pseudo_random(f"{label} {number}", length)]
+        tokens += ids
+        size += sum(len(model.tokens[i]) for i in ids)
+    return Stream(tokens, size, cuts)
+
+
+def _frame(model: store.Model, streams: list[Stream]) -> Frame:
+    return Frame(streams, finish([encoder(model.native, streams, model.start)], 32, 1)[0])
+
+
+def made_frames(models: Models) -> list[Frames]:
+    """Frames of one stream each, of many lengths; of streams that end at different steps, with documents; of as many
+    streams as there may be; fewer streams than threads."""
     model = models.load("wide")
-    core = model.native
-    streams = []
-    for length in (*range(12), 63, 64, 65, 130, 3, 90, 1, 40, 17, 33):
-        ids = [n % len(model.tokens) for n in pseudo_random(f"stream {length}", length)]
-        size = sum(len(model.tokens[i]) for i in ids)
-        streams.append(Stream(size, [], core.encode([ids], model.start)[0], ids))
-    return Streams("streams/wide", "wide", model.start, streams, (1, 3, 64))
-
-
-def archive_streams(models: Models, archive: str, path: Path) -> list[Streams]:
-    """The streams of all frames of the codec llm: whole, and the first part of each."""
-    name = ARCHIVES[archive]
-    model = models.load(name)
-    codec = llm.LlmCodec(model)
-    whole, part = [], []
-    for payload, size, cuts in _llm_frames(path, models.paths[name]):
-        text = memoryview(codec.decode(payload, size, cuts))
-        for s in llm._split(0, payload, size, cuts):
-            tokens = codec._tokens(text[s.start : s.end], s.cuts)
-            whole.append(Stream(s.size, s.cuts, bytes(s.coded), list(tokens)))
-            part.append(_beginning(model, whole[-1], SHORT_BYTES[name]))
-    slow = name == "default"
+    counts = (*range(1, 12), 63, 64, 65, 130, 3, 90, 1, 40, 17, 33)
+    single = [[_stream(model, f"stream {n}", [n])] for n in counts]
+    many = [_stream(model, f"of many {n}", lengths) for n, lengths in enumerate(_DOCUMENTS)]
+    two = [_stream(model, "first of two", [70, 1, 30]), _stream(model, "second of two", [150])]
+    most = [_stream(model, f"of most {n}", [1 + n % 3]) for n in range(256)]
     return [
-        Streams(archive, name, model.start, whole, (7,) if slow else (16,), slow),
-        Streams(f"{archive}/short", name, model.start, part, (1, 7)),
+        Frames("frames/single", "wide", model.start, [_frame(model, s) for s in single], ((1, 1), (3, 1), (64, 1))),
+        Frames("frames/many", "wide", model.start, [_frame(model, many), _frame(model, two)], _ALL_WAYS),
+        Frames("frames/most", "wide", model.start, [_frame(model, most)], ((64, 1), (32, 3))),
     ]
 
 
-def _llm_frames(path: Path, model: Path) -> Iterator[tuple[memoryview, int, tuple[int, ...]]]:
+_DOCUMENTS = ([200], [1], [64, 64], [3, 1, 1, 90], [129], [20, 44, 1], [2], [65, 10], [1, 1], [140, 60])
+_ALL_WAYS = ((1, 1), (3, 1), (64, 1), (1, 2), (64, 3), (8, 16))
+
+
+def texts() -> list[Text]:
+    """Beginnings of the golden texts, with and without cuts; bytes of all kinds; next to nothing; runs; repetitions."""
+    files = {path.stem: path.read_bytes()[:2500] for path in sorted((GOLDEN / "texts").iterdir())}
+    noise = little("Q", pseudo_random("noise", 200))
+    records = b"".join(struct.pack("<IHHq", 1000 * i, i % 7, 0xFFFF - i, -i) for i in range(150))
+    all_of_it = b"".join(files.values())
+    edges = [len(files["chinese"]), len(files["chinese"]) + len(files["code"])]
+    odd = {"empty": b"", "one": b"x", "two": b"\xff\x00", "noise": noise, "records": records}
+    odd |= {"runs": b"\0" * 900 + b"ab" * 700 + b"\xff" * 70, "again": noise[:500] * 5}
+    return [
+        *(Text(f"cm/{name}", data, []) for name, data in (files | odd).items()),
+        Text("cm/cuts", all_of_it, [1, 2, 777, *edges, len(all_of_it) - 1]),
+        Text("cm/many-cuts", files["english"], list(range(1, 2500, 7))),
+    ]
+
+
+def archive_frames(models: Models, archive: str, path: Path) -> list[Frames]:
+    """The frames of the codec llm: whole, and the first part of each stream."""
+    name = ARCHIVES[archive]
+    if name is None:
+        return []
+    model = models.load(name)
+    whole = [_parse(model, *frame) for frame in _frames(path, models.paths[name], llm.LlmCodec.id)]
+    part = [_frame(model, [_beginning(model, s, SHORT_BYTES[name]) for s in frame.streams]) for frame in whole]
+    slow = name == "default"
+    return [
+        Frames(archive, name, model.start, whole, ((64, 2),) if slow else ((16, 1),), slow),
+        Frames(f"{archive}/short", name, model.start, part, ((7, 1),) if slow else ((1, 1), (7, 1), (7, 3))),
+    ]
+
+
+def archive_texts(models: Models, archive: str, path: Path) -> list[Text]:
+    """The frames of the codec cm.
+
+    Raises:
+        ValueError: one of them is not what the codec makes.
+    """
+    name = ARCHIVES[archive]
+    out = []
+    for payload, size, cuts in _frames(path, models.paths[name] if name else None, cm.CmCodec.id):
+        out.append(Text(f"{archive}/cm{len(out)}", cm.CmCodec().decode(payload, size, cuts), list(cuts)))
+        if out[-1].coded != payload[1:]:
+            raise ValueError(f"{archive} was not made by this program: tools/make_golden.py")
+    return out
+
+
+def _frames(path: Path, model: Path | None, codec: int) -> Iterator[tuple[memoryview, int, tuple[int, ...]]]:
     with path.open("rb") as file:
         view = FileView(file, layout.find(file), Decoders(model))
         for number in range(len(view.layout.rows)):
             section = view.section(number)
             for frame, row in enumerate(section.chart.frames):
-                if row.codec == llm.LlmCodec.id:
+                if row.codec == codec:
                     yield section._payload(frame), row.raw_size, section.chart.cuts(frame)
 
 
+def _parse(model: store.Model, payload: memoryview, size: int, cuts: tuple[int, ...]) -> Frame:
+    """A frame's streams, as the encoder cut them.
+
+    Raises:
+        ValueError: the encoder would cut them elsewhere.
+    """
+    codec = llm.LlmCodec(model)
+    parsed = llm._parse(0, payload, size, cuts)
+    text = memoryview(codec.decode(payload, size, cuts))
+    encoding = llm._Encoding(codec, Run(), None)
+    tokens = encoding._tokens(llm._Frame(0, text, size, cuts))
+    made = list(encoding._streams(tokens, len(parsed.ends)))
+    streams = []
+    for (ids, length), start, end in zip(made, [0, *parsed.ends], parsed.ends, strict=False):
+        inner = [cut - start for cut in cuts if start < cut < end]
+        streams.append(Stream(list(ids), length, inner))
+    if [s.size for s in streams] != [b - a for a, b in itertools.pairwise([0, *parsed.ends])]:
+        raise ValueError("the archive was not made by this program: tools/make_golden.py")
+    return Frame(streams, bytes(parsed.data))
+
+
 def _beginning(model: store.Model, stream: Stream, least: int) -> Stream:
-    """The first tokens that have ``least`` bytes. The code string stays: a decoder stops where it is told to."""
+    """The first tokens that have ``least`` bytes."""
     size = count = 0
     for token in stream.tokens:
         if size >= least:
             break
         size += 0 if token & native.GIVEN else len(model.tokens[token])
         count += 1
-    cuts = stream.cuts[: bisect_left(stream.cuts, size)]
-    return Stream(size, cuts, stream.coded, stream.tokens[:count])
+    return Stream(stream.tokens[:count], size, [cut for cut in stream.cuts if cut < size])
 
 
 def decisions() -> list[Decisions]:
@@ -306,15 +428,15 @@ def quantised_rows() -> list[Rows]:
 class Vectors:
     """Everything that is hashed."""
 
-    sequences: list[Sequence]
-    streams: list[Streams]
-    others: list[Decisions | Sweep | Rows]
+    sequences: list[Tokens]
+    frames: list[Frames]
+    others: list[Decisions | Sweep | Rows | Text]
 
     def hashes(self, models: Models, kernel: str, slow: bool) -> dict[str, str]:
         """The hash of every item.
 
         Raises:
-            ValueError: an item has two values, with different numbers of lanes.
+            ValueError: an item has two values, coded in different ways.
         """
         packed = {name: models.packed(name, kernel) for name in MODELS}
         out: dict[str, str] = {}
@@ -322,27 +444,28 @@ class Vectors:
         def add(items: Iterable[tuple[str, bytes]]) -> None:
             for name, data in items:
                 if out.setdefault(name, digest(data)) != digest(data):
-                    raise ValueError(f"kernel {kernel}: {name} depends on the number of lanes")
+                    raise ValueError(f"kernel {kernel}: {name} depends on the number of lanes or threads")
 
         for item in self.others:
             add(item.items())
         for sequence in self.sequences:
             add(sequence.items(packed[sequence.model]))
-        for streams in self.streams:
-            if slow or not streams.slow:
-                add(streams.items(packed[streams.model]))
+        for frames in self.frames:
+            if slow or not frames.slow:
+                add(frames.items(packed[frames.model]))
         return out
 
     def slow_items(self) -> set[str]:
         """Names of the items that slow machines leave out."""
-        return {f"{s.name}/{kind}" for s in self.streams if s.slow for kind in ("tokens", "code", "text")}
+        return {f"{f.name}/{kind}" for f in self.frames if f.slow for kind in ("tokens", "code", "text")}
 
 
 def all_vectors(models: Models) -> Vectors:
     """The vectors of the models and archives that are there."""
-    archives = [s for name in ARCHIVES for s in archive_streams(models, name, GOLDEN / name)]
-    others: list[Decisions | Sweep | Rows] = [*decisions(), *sweeps(), *quantised_rows()]
-    return Vectors(sequences(models), [many_streams(models), *archives], others)
+    archives = [f for name in ARCHIVES for f in archive_frames(models, name, GOLDEN / name)]
+    coded = [t for name in ARCHIVES for t in archive_texts(models, name, GOLDEN / name)]
+    others: list[Decisions | Sweep | Rows | Text] = [*decisions(), *sweeps(), *quantised_rows(), *texts(), *coded]
+    return Vectors(sequences(models), [*made_frames(models), *archives], others)
 
 
 def recorded() -> dict[str, Any]:

@@ -33,15 +33,17 @@ def in_threads(work: Work, count: int, run: Run) -> None:
             ended.put(None)
 
     threads = [threading.Thread(target=one, args=(k,), name="zllm-codec", daemon=True) for k in range(count)]
-    for thread in threads:
-        thread.start()
+    started = []
     try:
+        for thread in threads:
+            thread.start()
+            started.append(thread)
         _watch(counters, ended, run)
     except BaseException:
         cancel.set()
         raise
     finally:
-        for thread in threads:
+        for thread in started:
             thread.join()
     for measured in stages:
         if measured is not None and run.stats is not None:

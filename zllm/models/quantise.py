@@ -1,4 +1,4 @@
-"""Turn a trained float network into the integers of a ``.zlm`` file (``docs/arithmetic.md``, section 8).
+"""Turn a trained float network into the integers of a ``.zlm`` file (``docs/arithmetic.md``, section 7).
 
 int8 weights with one scale an output row; scales are rounded to 15 bits *before* the weights are divided by them, so
 their rounding costs nothing.

@@ -1,0 +1,174 @@
+"""Frames against the reference: the order of tokens, documents, which bits are predicted and which are skipped."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import c_predictor
+import pytest
+import reference
+from models import tiny
+
+from zllm import _native as native
+from zllm.models import zlm
+from zllm.models.store import Model, load
+
+DOCUMENTS = ([[12]], [[5], [9]], [[3, 1, 4], [1], [11], [2, 2]])
+"""Frames of streams of documents of so many tokens."""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    path = tmp_path_factory.mktemp("m") / "m.zlm"
+    return load(tiny.write(path, seed=3, layers=1, dim=32, heads=2, kv_heads=1, ffn=32))
+
+
+@pytest.fixture(scope="module")
+def cursors(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> c_predictor.Cursors:
+    return c_predictor.Cursors(checkout, tmp_path_factory.mktemp("predictor"))
+
+
+def frame_of(
+    model: Model, documents: list[list[int]], seed: int
+) -> tuple[list[list[int]], list[tuple[int, list[int]]]]:
+    """Tokens of each stream; its size and cuts. Tokens of several bytes are as likely as those of one."""
+    rng = random.Random(seed)
+    longer = [i for i, token in enumerate(model.tokens) if len(token) > 1]
+    streams, known = [], []
+    for lengths in documents:
+        ids: list[int] = []
+        cuts: list[int] = []
+        size = 0
+        for length in lengths:
+            if size:
+                ids.append(model.start | native.GIVEN)
+                cuts.append(size)
+            part = [rng.choice([rng.choice(longer), rng.randrange(len(model.tokens))]) for _ in range(length)]
+            ids += part
+            size += sum(len(model.tokens[i]) for i in part)
+        streams.append(ids)
+        known.append((size, cuts))
+    return streams, known
+
+
+def texts(model: Model, streams: list[list[int]]) -> list[bytes]:
+    return [b"".join(model.tokens[i] for i in ids if i < native.GIVEN) for ids in streams]
+
+
+class Remembering(reference.ModelAlone):
+    """Shares one adaptive number with the other streams, so that another order of tokens gives another code string, and
+    checks that it is told every bit of every token, once."""
+
+    def __init__(self, shared: list[int], expected: bytes) -> None:
+        self.shared, self.expected = shared, expected
+        self.seen: list[int] = []
+        self.ends: list[int] = []
+
+    def bit(self, lm: int) -> int:
+        return max(1, min(2**24 - 1, (3 * lm + self.shared[0]) >> 2))
+
+    def update(self, bit: int) -> None:
+        self.shared[0] += ((bit << 24) - self.shared[0]) >> 3
+        self.seen.append(bit)
+
+    def skip(self, bit: int) -> None:
+        self.seen.append(bit)
+
+    def flag(self, lm: int) -> int:
+        assert len(self.seen) % 8 == 0
+        return self.bit(lm)
+
+    def update_flag(self, end: int) -> None:
+        self.shared[0] += ((end << 24) - self.shared[0]) >> 4
+
+    def token(self, token: int) -> None:
+        assert len(self.seen) % 8 == 0
+        self.ends.append(len(self.seen) // 8)
+
+    def text(self) -> bytes:
+        return bytes(
+            sum(bit << (7 - k) for k, bit in enumerate(self.seen[at : at + 8])) for at in range(0, len(self.seen), 8)
+        )
+
+
+@pytest.mark.parametrize("documents", DOCUMENTS)
+def test_the_reference_alone(model: Model, documents: list[list[int]]) -> None:
+    """Encoded and decoded without any C."""
+    file = zlm.read(model.path)
+    streams, known = frame_of(model, documents, 1)
+    wanted = texts(model, streams)
+    made: list[list[Remembering]] = []
+
+    def predictor(sizes: list[int]) -> list[Remembering]:
+        assert sizes == [size for size, _ in known]
+        shared = [1 << 23]
+        made.append([Remembering(shared, text) for text in wanted])
+        return made[-1]
+
+    coded = reference.encode(file, model.tokens, streams, model.start, predictor)
+    assert reference.decode(file, model.tokens, coded, known, model.start, predictor) == wanted
+    assert [[cursor.text() for cursor in cursors] for cursors in made] == [wanted, wanted]
+    lengths = [[len(model.tokens[i]) for i in ids if i < native.GIVEN] for ids in streams]
+    for cursors in made:
+        assert [[b - a for a, b in zip([0, *c.ends], c.ends, strict=False)] for c in cursors] == lengths
+
+
+def test_the_order_of_tokens_and_documents(model: Model) -> None:
+    """The first of every stream, then the second; a document's start takes a turn."""
+    file = zlm.read(model.path)
+    streams, known = frame_of(model, [[1, 2], [4], [1], [1, 1, 1]], 2)
+    order: list[tuple[int, str]] = []
+
+    class Noting(reference.ModelAlone):
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def token(self, token: int) -> None:
+            order.append((self.number, "token"))
+
+        def cut(self) -> None:
+            order.append((self.number, "cut"))
+
+    def predictor(sizes: list[int]) -> list[Noting]:
+        return [Noting(number) for number in range(len(sizes))]
+
+    turns = ["0", "1", "2", "3", "0c", "1", "3c", "0", "1", "3", "0", "1", "3c", "3"]
+    wanted = [(int(turn[0]), "cut" if turn[1:] else "token") for turn in turns]
+    coded = reference.encode(file, model.tokens, streams, model.start, predictor)
+    assert order == wanted
+    order.clear()
+    assert reference.decode(file, model.tokens, coded, known, model.start, predictor) == texts(model, streams)
+    assert order == wanted
+
+
+@pytest.mark.parametrize("documents", DOCUMENTS)
+def test_the_core_equals_the_reference(model: Model, documents: list[list[int]], cursors: c_predictor.Cursors) -> None:
+    """With the core's own predictor plugged into the reference: all else is compared."""
+    file = zlm.read(model.path)
+    predictor = cursors.with_model
+    for seed in range(3):
+        streams, known = frame_of(model, documents, seed)
+        coded = reference.encode(file, model.tokens, streams, model.start, predictor)
+        sized = [(ids, size) for ids, (size, _) in zip(streams, known, strict=True)]
+        job = model.native.encoder(sized, model.start)
+        native.work([job], 0)
+        assert job.result() == coded
+        assert reference.decode(file, model.tokens, coded, known, model.start, predictor) == texts(model, streams)
+        job = model.native.decoder(coded, known, model.start)
+        native.work([job], 0)
+        assert job.result() == b"".join(texts(model, streams))
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [4, 9, 10]])
+def test_text_alone_equals_the_reference(cuts: list[int], cursors: c_predictor.Cursors) -> None:
+    text = b"every bit of every byte\n\xff\x00\x80"
+    coder = reference.RangeCoder()
+    (cursor,) = cursors.alone([len(text)])
+    for at, byte in enumerate(text):
+        if at in cuts:
+            cursor.cut()
+        for k in range(7, -1, -1):
+            coder.put(cursor.bit(0), byte >> k & 1)
+            cursor.update(byte >> k & 1)
+    assert native.cm_encode(text, cuts) == coder.finish()

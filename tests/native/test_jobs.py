@@ -1,0 +1,196 @@
+"""Frames that threads share: the same bytes for any number of them, and an end for all when one fails."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Sequence
+
+import pytest
+from models import tiny
+
+from zllm import _native as native
+from zllm.errors import DamagedError, UsageError
+from zllm.models.store import Model, load
+
+SOON = 60.0  # seconds; what hangs takes longer
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return load(tiny.write(tmp_path_factory.mktemp("m") / "m.zlm", seed=3, layers=1, dim=32, heads=2, kv_heads=1))
+
+
+def stream(model: Model, lengths: Sequence[int], seed: int = 1) -> tuple[list[int], int, list[int]]:
+    """Documents of so many tokens: ids, size of their text, cuts."""
+    rng = random.Random(seed)
+    ids: list[int] = []
+    cuts: list[int] = []
+    size = 0
+    for length in lengths:
+        if size:
+            ids.append(model.start | native.GIVEN)
+            cuts.append(size)
+        part = [rng.randrange(model.config.vocab) for _ in range(length)]
+        ids += part
+        size += sum(len(model.tokens[i]) for i in part)
+    return ids, size, cuts
+
+
+def text_of(model: Model, streams: Sequence[tuple[list[int], int, list[int]]]) -> bytes:
+    return b"".join(model.tokens[i] for ids, _, _ in streams for i in ids if i < native.GIVEN)
+
+
+def share(job: native.Job, lanes: Sequence[int], cancel: native.Cancel | None = None) -> list[BaseException | None]:
+    """What each thread raises; they must all end."""
+    outcome: list[BaseException | None] = [None] * len(lanes)
+
+    def one(number: int) -> None:
+        try:
+            native.work([job], number, lanes[number], cancel=cancel)
+        except BaseException as exc:
+            outcome[number] = exc
+
+    threads = [threading.Thread(target=one, args=(k,), daemon=True) for k in range(len(lanes))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SOON)
+    assert not any(thread.is_alive() for thread in threads), "a thread waits for ever"
+    return outcome
+
+
+def encoder(model: Model, streams: Sequence[tuple[list[int], int, list[int]]], threads: int) -> native.Job:
+    return model.native.encoder([(ids, size) for ids, size, _ in streams], model.start, threads, 1 << 16)
+
+
+def decoder(
+    model: Model, coded: bytes, streams: Sequence[tuple[list[int], int, list[int]]], threads: int
+) -> native.Job:
+    return model.native.decoder(coded, [(size, cuts) for _, size, cuts in streams], model.start, threads)
+
+
+def encoded(model: Model, streams: Sequence[tuple[list[int], int, list[int]]]) -> bytes:
+    job = encoder(model, streams, 1)
+    native.work([job], 0)
+    return job.result()
+
+
+SHAPES: dict[str, list[list[int]]] = {
+    "one stream": [[100]],
+    "fewer streams than threads": [[30], [70, 2]],
+    "ends at different steps": [[1], [200], [2, 63], [64], [65, 1, 1], [3], [130]],
+    "the first thread is done first": [[1], [1], [90], [90], [90], [300]],
+    "the last thread is done first": [[300], [90], [90], [1], [1], [1]],
+    "more streams than lanes": [[5 + n % 3] for n in range(70)],
+    "as many as there may be": [[1 + n % 2] for n in range(256)],
+}
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8])
+@pytest.mark.parametrize("shape", sorted(SHAPES))
+def test_threads_change_nothing(model: Model, shape: str, threads: int) -> None:
+    streams = [stream(model, lengths, seed) for seed, lengths in enumerate(SHAPES[shape])]
+    expected = encoded(model, streams)
+    for lanes in (1, 5, 64):
+        job = encoder(model, streams, threads)
+        assert share(job, [lanes] * threads) == [None] * threads
+        assert job.result() == expected
+        job = decoder(model, expected, streams, threads)
+        assert share(job, [lanes] * threads) == [None] * threads
+        assert job.result() == text_of(model, streams)
+
+
+def test_frames_of_many_shapes_fill_steps_together(model: Model) -> None:
+    frames = [[stream(model, lengths, seed) for seed, lengths in enumerate(shape)] for shape in SHAPES.values()]
+    coded = [encoded(model, streams) for streams in frames]
+    for lanes in (1, 7, 256):
+        jobs = [decoder(model, code, streams, 1) for code, streams in zip(coded, frames, strict=True)]
+        native.work(jobs, 0, lanes)
+        assert [job.result() for job in jobs] == [text_of(model, streams) for streams in frames]
+
+
+@pytest.mark.parametrize("decoding", [False, True])
+def test_a_thread_that_is_refused_stops_the_others(model: Model, decoding: bool) -> None:
+    streams = [stream(model, [200], seed) for seed in range(6)]
+    job = decoder(model, encoded(model, streams), streams, 3) if decoding else encoder(model, streams, 3)
+    outcome = share(job, [8, 0, 8])
+    assert all(isinstance(error, UsageError) for error in outcome)
+
+
+@pytest.mark.parametrize("decoding", [False, True])
+def test_cancelling_ends_threads_that_wait_for_one_that_never_comes(model: Model, decoding: bool) -> None:
+    streams = [stream(model, [200], seed) for seed in range(6)]
+    job = decoder(model, encoded(model, streams), streams, 3) if decoding else encoder(model, streams, 3)
+    cancel = native.Cancel()
+    threading.Timer(0.2, cancel.set).start()
+    outcome = share(job, [8, 8], cancel)  # of three threads
+    assert all(isinstance(error, KeyboardInterrupt) for error in outcome)
+
+
+def test_too_little_room_ends_all_threads(model: Model) -> None:
+    streams = [stream(model, [200], seed) for seed in range(6)]
+    job = model.native.encoder([(ids, size) for ids, size, _ in streams], model.start, 3, 100)
+    outcome = share(job, [8] * 3)
+    assert any(isinstance(error, native.RoomError) for error in outcome)
+    assert all(error is None or isinstance(error, native.RoomError) for error in outcome)
+
+
+def test_damaged_code_ends_all_threads(model: Model) -> None:
+    streams = [stream(model, [20, 3, 5], seed) for seed in range(7)]
+    coded = encoded(model, streams)
+    failed = 0
+    for seed in range(30):
+        job = decoder(model, coded[: seed * 4] + random.Random(seed).randbytes(300), streams, 3)
+        outcome = share(job, [4] * 3)
+        assert all(error is None or isinstance(error, DamagedError) for error in outcome)
+        failed += any(outcome)
+    assert failed > 10
+
+
+def test_tokens_that_no_decoder_would_give_itself_are_refused(model: Model) -> None:
+    given = model.start | native.GIVEN
+    size = len(model.tokens[7]) + len(model.tokens[8])
+    encoder(model, [([7, given, 8], size, [])], 1)
+    for ids in ([given, 7, 8], [7, 8, given], [7, given, given, 8], [7, (model.start + 1) | native.GIVEN, 8]):
+        with pytest.raises(UsageError):
+            encoder(model, [(ids, size, [])], 1)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "total"),
+    [
+        ([2**63, 2**63, 8], 8),  # adds up, modulo 2^64: the third stream would be written far outside
+        ([2**64 - 8, 16], 8),
+        ([2**64 - 1], 2**64 - 1),
+        ([2**32 - 1], 2**32 - 1),
+        ([0, 8], 8),
+        ([4, 3], 8),
+        ([4, 5], 8),
+        ([], 0),
+        ([1] * 257, 257),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(model: Model, sizes: list[int], total: int) -> None:
+    frame, keep = native._frame(len(sizes), total)
+    for item, size in zip(keep[0], sizes, strict=True):
+        item.size = size
+    keep += [native.ffi.new("uint8_t[]", 300), native.ffi.new("uint8_t[]", 8)]
+    frame.data, frame.coded, frame.coded_size = keep[1], keep[2], 8
+    with pytest.raises(UsageError):
+        native.Job(model.native._model, frame, keep, model.start, 1, decoding=True)
+
+
+@pytest.mark.parametrize("threads", [0, 257])
+def test_numbers_of_threads(model: Model, threads: int) -> None:
+    with pytest.raises(UsageError):
+        encoder(model, [stream(model, [3])], threads)
+
+
+def test_thread_numbers(model: Model) -> None:
+    job = encoder(model, [stream(model, [3])], 2)
+    with pytest.raises(UsageError):
+        native.work([job], 2)
+    alone = encoder(model, [stream(model, [3])], 1)
+    with pytest.raises(UsageError):
+        native.work([alone, encoder(model, [stream(model, [3])], 2)], 0)
