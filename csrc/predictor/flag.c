@@ -20,11 +20,11 @@ uint32_t predictor_flag(predictor_t *p, cursor_t *c, uint32_t lm) {
     };
     int64_t sum = 0;
     f->set = c->token_length < 15 ? c->token_length : 15;
-    f->inputs[0] = stretch22(t, lm >> 2);
+    f->inputs[0] = stretch(t, lm >> 12);
     f->inputs[1] = 256;
     for (uint32_t k = 0; k < FLAG_INPUTS - 2; k++) {
         f->used[k] = hash32(v[k] + 1) >> (32 - FLAG_BITS);
-        f->inputs[2 + k] = stretch22(t, f->map[k][f->used[k]] >> 10);
+        f->inputs[2 + k] = stretch(t, f->map[k][f->used[k]] >> 20);
     }
     for (uint32_t i = 0; i < FLAG_INPUTS; i++) sum += (int64_t)f->inputs[i] * f->weights[f->set][i];
     f->p = squash(t, clamp_stretch(sum >> 16));
