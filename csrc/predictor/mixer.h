@@ -9,7 +9,7 @@
 #include "../kernels.h"
 #include "state.h"
 
-#if defined(__SSE2__)
+#if defined(__SSE2__) && !defined(ZLLM_SCALAR)
 #include <immintrin.h>
 
 static inline int32_t dot(const int16_t *x, const int16_t *w) {
@@ -49,7 +49,8 @@ static inline void train(const int16_t *x, int16_t *w, int32_t step) {
 
 #endif
 
-#ifdef ZLLM_X86
+#if defined(ZLLM_X86) && !defined(ZLLM_SCALAR) && !defined(ZLLM_NARROW) /* these two are for tests */
+#define WIDE 1
 #define AVX2 __attribute__((target("avx2")))
 
 AVX2 static void dots_avx2(const predictor_t *p, int32_t sums[SETS]) {
@@ -82,7 +83,7 @@ AVX2 static void train_avx2(predictor_t *p, const int32_t steps[SETS]) {
 #endif
 
 static inline void mixer_dots(const predictor_t *p, int32_t sums[SETS]) {
-#ifdef ZLLM_X86
+#ifdef WIDE
     if (p->wide) {
         dots_avx2(p, sums);
         return;
@@ -92,7 +93,7 @@ static inline void mixer_dots(const predictor_t *p, int32_t sums[SETS]) {
 }
 
 static inline void mixer_train(predictor_t *p, const int32_t steps[SETS]) {
-#ifdef ZLLM_X86
+#ifdef WIDE
     if (p->wide) {
         train_avx2(p, steps);
         return;
@@ -102,7 +103,7 @@ static inline void mixer_train(predictor_t *p, const int32_t steps[SETS]) {
 }
 
 static inline int mixer_wide(void) {
-#ifdef ZLLM_X86
+#ifdef WIDE
     return __builtin_cpu_supports("avx2") != 0;
 #else
     return 0;
