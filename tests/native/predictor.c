@@ -1,9 +1,11 @@
 /* The predictor where a language model and several streams come in: made-up tokens and probabilities, skipped bits,
  * cuts. Prints a hash of every probability that it gives; compiled with each way of mixing, all must print the same.
- * Also: probabilities are in range, two predictors agree step by step, and text past a stream's end is dropped. */
+ * Also: probabilities are in range, two predictors agree step by step, text past a stream's end is dropped, and an
+ * output that is too small is not overrun. */
 #include <stdio.h>
 
 #include "predictor/predictor.h"
+#include "zllm.h"
 
 #define STREAMS 3u
 #define SIZE 60000u
@@ -74,9 +76,22 @@ static int run(uint32_t streams, int lm) {
     return right;
 }
 
+static int too_small(void) {
+    uint8_t text[3000], room[200];
+    for (uint32_t i = 0; i < sizeof text; i++) text[i] = (uint8_t)draw(256);
+    for (size_t n = 0; n < sizeof room; n += 33) {
+        size_t size = n;
+        room[n] = 77;
+        if (zllm_cm_encode(text, sizeof text, NULL, 0, room, &size, NULL, NULL) != ZLLM_E_SPACE) return 0;
+        if (size > n || room[n] != 77) return 0;
+    }
+    return 1;
+}
+
 int main(void) {
     const int right = run(1, 0) & run(1, 1) & run(STREAMS, 1) & run(STREAMS, 0);
     if (predictor_new(UINT32_MAX, 1, 0) || predictor_new(1, 0, 0)) return 2;
+    if (!too_small()) return 3;
     printf("%016llx\n", (unsigned long long)hash);
     return right ? 0 : 1;
 }
