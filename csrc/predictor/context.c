@@ -9,7 +9,7 @@ void context_restart(cursor_t *c) {
     c->word = c->word_before = c->line_word = 0;
     c->classes = 0;
     c->line = c->line_before = c->at;
-    c->field = c->fields_before = c->indent = 0;
+    c->field = c->fields_before = 0;
     c->fields[0][0] = c->fields[1][0] = c->at;
     c->token_hash = c->token_length = c->token_before = 0;
     c->match = (match_t){.expected = -1};
@@ -27,7 +27,6 @@ static void read_line(cursor_t *c, uint32_t byte) {
         c->field = 0;
         c->fields[0][0] = c->at;
         c->line_word = 0;
-        c->indent = 0;
     } else if (ends_field(byte) && c->field + 1 < FIELDS) {
         c->fields[0][++c->field] = c->at;
     }
@@ -86,7 +85,7 @@ static void follow_match(predictor_t *p, cursor_t *c, uint32_t byte) {
     if (c->at - c->start >= MATCH_LEAST) find_match(p, c);
 }
 
-/* The byte `back` lines' same column, field's same place. */
+/* The byte at an offset from a line's or field's start, 0 from `limit` on. */
 static uint32_t above(const predictor_t *p, uint32_t from, uint32_t offset, uint32_t limit) {
     const uint32_t at = from + offset;
     return at < limit ? p->text[at] : 0;

@@ -14,6 +14,7 @@
 #define APM_LIMIT 127u
 #define APM_START 6u
 
+#define FINAL_MAX (1 << 20) /* 1 is 2^16 */
 #define TABLE_LEAST 16u /* log2 of the slots' bytes */
 #define TABLE_MOST 24u
 #define FAR 2u /* hashed contexts whose lower nibbles are spread over the table; the others' are in the line's neighbours */
@@ -240,7 +241,9 @@ static void learn_weights(predictor_t *p, int bit) {
         uint16_t *uses = &p->uses[p->vector[s]];
         steps[s] = error_of(squash(t, p->outputs[s]), bit) * t->rate[*uses >> RATE_SHIFT] >> 14;
         *uses = (uint16_t)(*uses + (*uses < 1023));
-        p->final[p->final_set][s] += (int32_t)((p->outputs[s] * wrong + (1 << 15)) >> 16);
+        int32_t *w = &p->final[p->final_set][s];
+        *w += (p->outputs[s] * wrong + (1 << 15)) >> 16;
+        *w = *w > FINAL_MAX ? FINAL_MAX : *w < -FINAL_MAX ? -FINAL_MAX : *w;
     }
     mixer_train(p, steps);
 }

@@ -9,7 +9,7 @@
 #define INPUTS 32u /* of the mixer: two of each context, two of the match model */
 #define SETS 6u    /* of weights; one vector of each is selected */
 #define FIELDS 32u   /* of a line that are told apart */
-#define FLAG_INPUTS 6u
+#define FLAG_INPUTS 7u
 #define FLAG_BITS 14u
 
 #define STRETCH_MAX 2047 /* 12 natural log units, 512 / 3 steps each */
@@ -62,7 +62,6 @@ struct cursor {
     uint32_t line, line_before; /* where this line and the one before it start */
     uint32_t field, fields_before;
     uint32_t fields[2][FIELDS]; /* where this line's fields, and the last one's, start */
-    uint32_t indent;
     uint32_t token_hash, token_length, token_before;
     uint32_t hash[CONTEXTS - DIRECT];
     uint8_t *slot[CONTEXTS]; /* of the direct ones: where their bytes start */

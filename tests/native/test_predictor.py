@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zllm import _native as native
+from zllm.errors import UsageError
 
 CC = shutil.which(os.environ.get("CC", "cc"))
 PROSE = b"It was the best of times, it was the worst of times, it was the age of wisdom.\n"
@@ -62,9 +63,9 @@ def test_sizes() -> None:
 
 @pytest.mark.parametrize("cuts", [[0], [5, 5], [7, 3], [len(PROSE)]])
 def test_bad_cuts(cuts: list[int]) -> None:
-    with pytest.raises(native.UsageError):
+    with pytest.raises(UsageError):
         native.cm_encode(PROSE, cuts)
-    with pytest.raises(native.UsageError):
+    with pytest.raises(UsageError):
         native.cm_decode(b"", len(PROSE), cuts)
 
 
