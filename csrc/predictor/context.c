@@ -7,8 +7,9 @@
 void context_restart(cursor_t *c) {
     c->last = 0;
     c->word = c->word_before = c->line_word = 0;
+    c->classes = 0;
     c->line = c->line_before = c->at;
-    c->field = c->fields_before = c->indent = 0;
+    c->field = c->fields_before = 0;
     c->fields[0][0] = c->fields[1][0] = c->at;
     c->token_hash = c->token_length = c->token_before = 0;
     c->match = (match_t){.expected = -1};
@@ -26,7 +27,6 @@ static void read_line(cursor_t *c, uint32_t byte) {
         c->field = 0;
         c->fields[0][0] = c->at;
         c->line_word = 0;
-        c->indent = 0;
     } else if (ends_field(byte) && c->field + 1 < FIELDS) {
         c->fields[0][++c->field] = c->at;
     }
@@ -73,6 +73,8 @@ static void follow_match(predictor_t *p, cursor_t *c, uint32_t byte) {
     if (m->expected >= 0) {
         const int miss = (uint32_t)m->expected != byte;
         m->misses = (m->misses << 1 | (uint32_t)miss) & 255;
+        m->recent = 0;
+        for (uint32_t k = 0; k < 8 && m->recent < 3; k++) m->recent += m->misses >> k & 1;
         if (miss) m->length = 0;
         else if (m->length < 65535) m->length++;
         m->position++;
@@ -83,7 +85,7 @@ static void follow_match(predictor_t *p, cursor_t *c, uint32_t byte) {
     if (c->at - c->start >= MATCH_LEAST) find_match(p, c);
 }
 
-/* The byte `back` lines' same column, field's same place. */
+/* The byte at an offset from a line's or field's start, 0 from `limit` on. */
 static uint32_t above(const predictor_t *p, uint32_t from, uint32_t offset, uint32_t limit) {
     const uint32_t at = from + offset;
     return at < limit ? p->text[at] : 0;
@@ -95,12 +97,10 @@ static void hash_contexts(predictor_t *p, cursor_t *c) {
     const uint32_t up = above(p, c->line_before, column, c->line);
     const uint32_t field_up = c->field < c->fields_before ? above(p, c->fields[1][c->field], in_field, c->line) : 0;
     const uint32_t follow = p->follow[l & 0xffff];
-    const uint64_t v[CONTEXTS] = {
-        l & 0xff,
+    const uint64_t v[CONTEXTS - DIRECT] = {
         l & 0xffff,
         l & 0xffffff,
         l & 0xffffffff,
-        l & 0xffffffffff,
         l & 0xffffffffffff,
         (uint64_t)c->word << 8 | c1,
         (uint64_t)c->word << 32 | c->word_before,
@@ -110,10 +110,16 @@ static void hash_contexts(predictor_t *p, cursor_t *c) {
         (uint64_t)c->line_word << 16 | c->field << 8 | c1,
         (uint64_t)follow << 8 | c1,
         (uint64_t)(uint32_t)(c->match.expected + 1) << 8 | (c->match.length < 15 ? c->match.length : 15),
+        (uint64_t)c->classes << 8 | c1,
     };
-    for (uint32_t i = 0; i < CONTEXTS; i++) {
-        c->hash[i] = hash32((v[i] + i + 1) * UINT64_C(0xd6e8feb86659fd93) + (uint64_t)i * UINT64_C(0x632be59bd9b4e019));
-        __builtin_prefetch(p->table + (size_t)(c->hash[i] & p->line_mask) * 64);
+    c->slot[0] = p->direct;
+    c->slot[1] = p->direct + 256 + 256 * c1;
+    for (uint32_t i = 0; i < CONTEXTS - DIRECT; i++) {
+        const uint32_t h = hash32((v[i] + i + 1) * UINT64_C(0xd6e8feb86659fd93) + i * UINT64_C(0x632be59bd9b4e019));
+        c->hash[i] = h;
+        __builtin_prefetch(p->table + (size_t)(h & p->line_mask) * 64);
+        __builtin_prefetch(p->table + (size_t)((h ^ 1) & p->line_mask) * 64);
+        __builtin_prefetch(p->table + (size_t)((h ^ 2) & p->line_mask) * 64);
     }
 }
 
@@ -123,6 +129,7 @@ void context_byte(predictor_t *p, cursor_t *c, uint32_t byte) {
     c->last = c->last << 8 | byte;
     c->token_hash = hash32(((uint64_t)c->token_hash << 8) + byte + 1);
     c->token_length++;
+    c->classes = c->classes << 3 | char_class(byte);
     read_word(c, byte);
     read_line(c, byte);
     follow_match(p, c, byte);

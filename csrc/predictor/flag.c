@@ -1,7 +1,8 @@
-/* Whether a token ends: the language model's probability and four counters. */
+/* Whether a token ends: the language model's probability and five counters. */
 #include "state.h"
 
 #define LIMIT 255u
+#define WEIGHT_MAX (1 << 20) /* 1 is 2^16 */
 
 void flag_start(flag_t *f) {
     for (uint32_t k = 0; k < FLAG_INPUTS - 2; k++)
@@ -17,14 +18,15 @@ uint32_t predictor_flag(predictor_t *p, cursor_t *c, uint32_t lm) {
         (uint64_t)c->token_before << 32 | c->token_hash,
         (c->last & 0xffffff) << 8 | (c->token_length < 255 ? c->token_length : 255),
         (uint64_t)c->word << 8 | (c->token_length < 255 ? c->token_length : 255),
+        (uint64_t)(uint32_t)(c->match.expected + 1) << 32 | c->token_hash,
     };
     int64_t sum = 0;
+    f->inputs[0] = stretch(t, lm >> 12);
     f->set = c->token_length < 15 ? c->token_length : 15;
-    f->inputs[0] = stretch22(t, lm >> 2);
     f->inputs[1] = 256;
     for (uint32_t k = 0; k < FLAG_INPUTS - 2; k++) {
         f->used[k] = hash32(v[k] + 1) >> (32 - FLAG_BITS);
-        f->inputs[2 + k] = stretch22(t, f->map[k][f->used[k]] >> 10);
+        f->inputs[2 + k] = stretch(t, f->map[k][f->used[k]] >> 20);
     }
     for (uint32_t i = 0; i < FLAG_INPUTS; i++) sum += (int64_t)f->inputs[i] * f->weights[f->set][i];
     f->p = squash(t, clamp_stretch(sum >> 16));
@@ -35,8 +37,11 @@ void predictor_update_flag(predictor_t *p, cursor_t *c, int end) {
     flag_t *f = p->flag;
     const int32_t wrong = ((end ? 1 << 24 : 0) - (int32_t)f->p) / 256;
     (void)c;
-    for (uint32_t i = 0; i < FLAG_INPUTS; i++)
-        f->weights[f->set][i] += (int32_t)(((int64_t)f->inputs[i] * wrong + (1 << 12)) >> 13);
+    for (uint32_t i = 0; i < FLAG_INPUTS; i++) {
+        int32_t *w = &f->weights[f->set][i];
+        *w += (f->inputs[i] * wrong + (1 << 14)) >> 15;
+        *w = *w > WEIGHT_MAX ? WEIGHT_MAX : *w < -WEIGHT_MAX ? -WEIGHT_MAX : *w;
+    }
     for (uint32_t k = 0; k < FLAG_INPUTS - 2; k++) adapt(&p->tables, &f->map[k][f->used[k]], end, LIMIT);
 }
 

@@ -1,26 +1,28 @@
-/* Dot product and training of one weight vector: inputs in [-2047, 2047], weights in 16 bits (1 is 2^14).
+/* The selected weight vectors' dot products with the inputs, and their training: inputs in [-2047, 2047], weights in 16
+ * bits (1 is 2^14).
  *
- * No sum overflows: a product is at most 2047 * 2^15 < 2^26 in size, and the INPUTS products of a vector are summed in
- * 64 bits, or first in lanes of INPUTS / 4 < 2^4 products, which is below 2^30. */
+ * No sum overflows 32 bits: INPUTS products of at most 2047 * 2^15 are below 2^31 in size, and so is every part of the
+ * sum. The order of summation therefore changes nothing. */
 #ifndef ZLLM_PREDICTOR_MIXER_H
 #define ZLLM_PREDICTOR_MIXER_H
 
+#include "../kernels.h"
 #include "state.h"
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
+#if defined(__SSE2__) && !defined(ZLLM_SCALAR)
+#include <immintrin.h>
 
-static inline int64_t mixer_dot(const int16_t *x, const int16_t *w) {
+static inline int32_t dot(const int16_t *x, const int16_t *w) {
     __m128i s = _mm_setzero_si128();
     for (uint32_t i = 0; i < INPUTS; i += 8)
         s = _mm_add_epi32(s, _mm_madd_epi16(_mm_loadu_si128((const __m128i *)(x + i)),
                                             _mm_loadu_si128((const __m128i *)(w + i))));
-    int32_t each[4];
-    _mm_storeu_si128((__m128i *)each, s);
-    return (int64_t)each[0] + each[1] + each[2] + each[3];
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
+    return _mm_cvtsi128_si32(s);
 }
 
-static inline void mixer_train(const int16_t *x, int16_t *w, int32_t step) {
+static inline void train(const int16_t *x, int16_t *w, int32_t step) {
     const __m128i e = _mm_set1_epi16((int16_t)step), one = _mm_set1_epi16(1);
     for (uint32_t i = 0; i < INPUTS; i += 8) {
         const __m128i v = _mm_slli_epi16(_mm_loadu_si128((const __m128i *)(x + i)), 4);
@@ -31,19 +33,81 @@ static inline void mixer_train(const int16_t *x, int16_t *w, int32_t step) {
 
 #else
 
-static inline int64_t mixer_dot(const int16_t *x, const int16_t *w) {
-    int64_t s = 0;
-    for (uint32_t i = 0; i < INPUTS; i++) s += (int32_t)x[i] * w[i];
+static inline int32_t dot(const int16_t *x, const int16_t *w) {
+    int32_t s = 0;
+    for (uint32_t i = 0; i < INPUTS; i++) s += x[i] * w[i];
     return s;
 }
 
-/* w += round(16 x * step / 2^17), halves up, after 16 x * step / 2^16 was rounded down; saturating. step in 16 bits. */
-static inline void mixer_train(const int16_t *x, int16_t *w, int32_t step) {
+/* step in 16 bits. */
+static inline void train(const int16_t *x, int16_t *w, int32_t step) {
     for (uint32_t i = 0; i < INPUTS; i++) {
-        const int32_t d = ((x[i] * 16 * step >> 16) + 1) >> 1, sum = w[i] + d;
+        const int32_t sum = w[i] + (((x[i] * 16 * step >> 16) + 1) >> 1);
         w[i] = (int16_t)(sum > 32767 ? 32767 : sum < -32768 ? -32768 : sum);
     }
 }
 
 #endif
+
+#if defined(ZLLM_X86) && !defined(ZLLM_SCALAR) && !defined(ZLLM_NARROW) /* these two are for tests */
+#define WIDE 1
+#define AVX2 __attribute__((target("avx2")))
+
+AVX2 static void dots_avx2(const predictor_t *p, int32_t sums[SETS]) {
+    const __m256i x0 = _mm256_loadu_si256((const __m256i *)p->inputs);
+    const __m256i x1 = _mm256_loadu_si256((const __m256i *)(p->inputs + 16));
+    for (uint32_t s = 0; s < SETS; s++) {
+        const int16_t *w = p->weights[p->vector[s]];
+        const __m256i a = _mm256_add_epi32(_mm256_madd_epi16(x0, _mm256_loadu_si256((const __m256i *)w)),
+                                           _mm256_madd_epi16(x1, _mm256_loadu_si256((const __m256i *)(w + 16))));
+        __m128i b = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+        b = _mm_add_epi32(b, _mm_shuffle_epi32(b, 0x4e));
+        b = _mm_add_epi32(b, _mm_shuffle_epi32(b, 0xb1));
+        sums[s] = _mm_cvtsi128_si32(b);
+    }
+}
+
+AVX2 static void train_avx2(predictor_t *p, const int32_t steps[SETS]) {
+    const __m256i one = _mm256_set1_epi16(1);
+    const __m256i x0 = _mm256_slli_epi16(_mm256_loadu_si256((const __m256i *)p->inputs), 4);
+    const __m256i x1 = _mm256_slli_epi16(_mm256_loadu_si256((const __m256i *)(p->inputs + 16)), 4);
+    for (uint32_t s = 0; s < SETS; s++) {
+        const __m256i e = _mm256_set1_epi16((int16_t)steps[s]);
+        __m256i *w = (__m256i *)p->weights[p->vector[s]];
+        const __m256i d0 = _mm256_srai_epi16(_mm256_add_epi16(_mm256_mulhi_epi16(x0, e), one), 1);
+        const __m256i d1 = _mm256_srai_epi16(_mm256_add_epi16(_mm256_mulhi_epi16(x1, e), one), 1);
+        _mm256_storeu_si256(w, _mm256_adds_epi16(_mm256_loadu_si256(w), d0));
+        _mm256_storeu_si256(w + 1, _mm256_adds_epi16(_mm256_loadu_si256(w + 1), d1));
+    }
+}
+#endif
+
+static inline void mixer_dots(const predictor_t *p, int32_t sums[SETS]) {
+#ifdef WIDE
+    if (p->wide) {
+        dots_avx2(p, sums);
+        return;
+    }
+#endif
+    for (uint32_t s = 0; s < SETS; s++) sums[s] = dot(p->inputs, p->weights[p->vector[s]]);
+}
+
+static inline void mixer_train(predictor_t *p, const int32_t steps[SETS]) {
+#ifdef WIDE
+    if (p->wide) {
+        train_avx2(p, steps);
+        return;
+    }
+#endif
+    for (uint32_t s = 0; s < SETS; s++) train(p->inputs, p->weights[p->vector[s]], steps[s]);
+}
+
+static inline int mixer_wide(void) {
+#ifdef WIDE
+    return __builtin_cpu_supports("avx2") != 0;
+#else
+    return 0;
+#endif
+}
+
 #endif

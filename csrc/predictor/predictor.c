@@ -8,13 +8,16 @@
 #include "../pages.h"
 #include "mixer.h"
 
-#define STATE_LIMIT 255u /* counts after which probabilities move at a constant rate */
+#define STATE_LIMIT 1023u /* counts after which probabilities move at a constant rate */
 #define MATCH_LIMIT 1023u
+#define APM_MAX 12u
 #define APM_LIMIT 127u
 #define APM_START 6u
 
+#define FINAL_MAX (1 << 20) /* 1 is 2^16 */
 #define TABLE_LEAST 16u /* log2 of the slots' bytes */
 #define TABLE_MOST 24u
+#define FAR 2u /* hashed contexts whose lower nibbles are spread over the table; the others' are in the line's neighbours */
 #define RECENT_LEAST 10u
 #define RECENT_MOST 18u
 
@@ -30,24 +33,23 @@ static uint32_t apm_bits(uint64_t size) { return log2_within(size / 8, 8, APM_MA
 
 size_t predictor_memory(uint64_t size, int lm) {
     return sizeof(predictor_t) + ((size_t)1 << table_bits(size)) + ((size_t)4 << recent_bits(size)) +
-           2 * (sizeof(adaptive_t) * KNOTS << apm_bits(size)) + 65536 * sizeof(uint16_t) + (size_t)size +
+           2 * (sizeof(adaptive_t) * KNOTS << apm_bits(size)) + 65536 * sizeof(uint16_t) + 65536 + 256 + (size_t)size +
            (lm ? sizeof(flag_t) : 0);
 }
 
 static void start_maps(predictor_t *p) {
     const tables_t *t = &p->tables;
     for (uint32_t i = 0; i < CONTEXTS; i++) memcpy(p->maps[i], t->prior, sizeof t->prior);
-    for (uint32_t i = 0; i < 256; i++) p->partial_map[i] = (adaptive_t)1 << 31;
     for (uint32_t i = 0; i < 64; i++) p->match_map[i] = (((1u << 22) - (1u << 20) / (1 + (i >> 2))) << 10) | 2;
     for (uint32_t a = 0; a < 2; a++)
         for (uint32_t i = 0; i < KNOTS << p->apm[a].bits; i++) {
             const int32_t x = clamp_stretch(((int32_t)(i % KNOTS) - 16) * 128);
             p->apm[a].map[i] = (squash(t, x) >> 2) << 10 | APM_START;
         }
-    for (uint32_t v = 0; v < VECTORS; v++)
-        for (uint32_t i = 0; i < 32; i++) p->weights[v][i] = i < 2 * CONTEXTS && i % 2 ? 0 : 4000;
-    if (p->lm)
-        for (uint32_t v = 0; v < VECTORS; v++) p->weights[v][32] = 10000;
+    for (uint32_t v = 0; v < VECTORS; v++) {
+        for (uint32_t i = 0; i < INPUTS; i += 2) p->weights[v][i] = (int16_t)(p->lm ? 1000 : 1500);
+        if (p->lm) p->weights[v][0] = (int16_t)11000;
+    }
     for (uint32_t v = 0; v < 256; v++)
         for (uint32_t i = 0; i < SETS; i++) p->final[v][i] = 65536 / SETS;
 }
@@ -65,6 +67,7 @@ predictor_t *predictor_new(uint64_t size, uint32_t streams, int lm) {
     p->table = pages_new(bytes);
     p->recent = calloc((size_t)1 << p->recent_bits, sizeof *p->recent);
     p->text = malloc((size_t)size + 1);
+    p->direct = calloc(257, 256);
     p->follow = calloc(65536, sizeof *p->follow);
     p->cursors = calloc(streams, sizeof *p->cursors);
     for (uint32_t a = 0; a < 2; a++) {
@@ -72,12 +75,13 @@ predictor_t *predictor_new(uint64_t size, uint32_t streams, int lm) {
         p->apm[a].map = malloc(sizeof(adaptive_t) * KNOTS << p->apm[a].bits);
     }
     if (lm) p->flag = calloc(1, sizeof *p->flag);
-    if (!p->table || !p->recent || !p->text || !p->follow || !p->cursors || !p->apm[0].map || !p->apm[1].map ||
+    if (!p->direct || !p->table || !p->recent || !p->text || !p->follow || !p->cursors || !p->apm[0].map || !p->apm[1].map ||
         (lm && !p->flag)) {
         predictor_free(p);
         return NULL;
     }
     memset(p->table, 0, bytes);
+    p->wide = mixer_wide();
     tables_fill(&p->tables);
     start_maps(p);
     if (lm) flag_start(p->flag);
@@ -86,6 +90,7 @@ predictor_t *predictor_new(uint64_t size, uint32_t streams, int lm) {
 
 void predictor_free(predictor_t *p) {
     if (p == NULL) return;
+    free(p->direct);
     free(p->table);
     free(p->recent);
     free(p->text);
@@ -120,85 +125,79 @@ static uint8_t *find_slot(predictor_t *p, uint32_t line, uint8_t check) {
 }
 
 static void find_slots(predictor_t *p, cursor_t *c) {
-    for (uint32_t i = 0; i < CONTEXTS; i++) {
-        const uint32_t h = c->bits == 0 ? c->hash[i] : hash32(((uint64_t)c->hash[i] << 8) + c->partial);
-        c->slot[i] = find_slot(p, h, (uint8_t)(h >> 24 | 1));
+    uint32_t h[CONTEXTS - DIRECT];
+    for (uint32_t i = 0; i < CONTEXTS - DIRECT; i++) {
+        h[i] = c->hash[i];
+        if (c->bits == 4)
+            h[i] = i < FAR ? hash32(((uint64_t)h[i] << 8) + c->partial)
+                           : (h[i] ^ (1 + (c->partial & 1))) + c->partial * 0x9d000000u;
+        __builtin_prefetch(p->table + (size_t)(h[i] & p->line_mask) * 64);
     }
+    for (uint32_t i = 0; i < CONTEXTS - DIRECT; i++)
+        c->slot[DIRECT + i] = find_slot(p, h[i], (uint8_t)(h[i] >> 24));
     c->found = 1;
 }
 
 /* Index of the bit in its nibble's tree, 1 to 15. */
 static uint32_t nibble_node(const cursor_t *c) {
-    return c->bits < 4 ? c->partial : (1u << (c->bits - 4)) | (c->partial & ((1u << (c->bits - 4)) - 1));
+    const uint32_t depth = c->bits & 3;
+    return 1u << depth | (c->partial & ((1u << depth) - 1));
 }
 
 static uint32_t length_class(uint32_t n) {
     return n < 8 ? n : n < 12 ? 8 : n < 16 ? 9 : n < 24 ? 10 : n < 32 ? 11 : n < 64 ? 12 : n < 128 ? 13 : n < 512 ? 14 : 15;
 }
 
-/* Inputs of an adaptive probability: stretched, and as it is. */
-static void add_inputs(const tables_t *t, int16_t *x, adaptive_t a) {
-    const uint32_t p = a >> 10;
-    x[0] = (int16_t)stretch22(t, p);
-    x[1] = (int16_t)(((int32_t)p - (1 << 21)) >> 11);
+/* Inputs of an adaptive probability: stretched, and (less) as it is. */
+static inline void add_inputs(const tables_t *t, int16_t *x, adaptive_t a) {
+    x[0] = (int16_t)stretch(t, a >> 20);
+    x[1] = (int16_t)((int32_t)(a >> 22) - 512);
 }
 
+/* Returns the length's class, plus 1, or 0 when nothing is expected. */
 static uint32_t match_inputs(predictor_t *p, cursor_t *c) {
     const match_t *m = &c->match;
     const uint32_t expected = (uint32_t)m->expected | 256;
+    int16_t *x = &p->inputs[2 * CONTEXTS];
     p->match_used = NULL;
-    p->inputs[2 * CONTEXTS] = p->inputs[2 * CONTEXTS + 1] = 0;
+    x[0] = x[1] = 0;
     if (m->expected < 0 || expected >> (8 - c->bits) != c->partial) return 0;
-    const uint32_t class = length_class(m->length), misses = (uint32_t)__builtin_popcount(m->misses);
+    const uint32_t class = length_class(m->length);
     p->expected_bit = expected >> (7 - c->bits) & 1;
-    p->match_used = &p->match_map[class * 4 + (misses < 3 ? misses : 3)];
-    add_inputs(&p->tables, &p->inputs[2 * CONTEXTS], *p->match_used);
+    p->match_used = &p->match_map[class * 4 + m->recent];
+    add_inputs(&p->tables, x, *p->match_used);
     if (!p->expected_bit) {
-        p->inputs[2 * CONTEXTS] = (int16_t)-p->inputs[2 * CONTEXTS];
-        p->inputs[2 * CONTEXTS + 1] = (int16_t)-p->inputs[2 * CONTEXTS + 1];
+        x[0] = (int16_t)-x[0];
+        x[1] = (int16_t)-x[1];
     }
     return 1 + class;
 }
 
-static uint32_t char_class(uint32_t b) {
-    if (b >= 128) return 7;
-    if (b - '0' < 10) return 1;
-    if (b - 'a' < 26) return 2;
-    if (b - 'A' < 26) return 3;
-    return b == ' ' ? 4 : b == '\n' ? 5 : b < 32 ? 6 : 0;
-}
-
-static void select_vectors(predictor_t *p, const cursor_t *c, uint32_t match, uint32_t order, int32_t lm) {
-    const uint32_t first = c->token_length == 0, c1 = c->last & 255;
-    uint32_t base = 0;
-    p->vector[0] = base + (match * 8 + c->bits);
-    base += SET_MATCH;
-    p->vector[1] = base + c->partial;
-    base += SET_PARTIAL;
-    p->vector[2] = base + c1;
-    base += SET_BYTE;
-    p->vector[3] = base + ((order * 8 + c->bits) * 2 + first);
-    base += SET_ORDER;
-    if (p->lm) {
-        const uint32_t depth = c->token_length < 3 ? c->token_length : 3;
-        p->vector[4] = base + ((uint32_t)(lm + 2048) >> 8) * 32 + depth * 8 + c->bits;
-    } else {
-        p->vector[4] = base + char_class(c1) * 64 + char_class(c->last >> 8 & 255) * 8 + char_class(c->last >> 16 & 255);
-    }
+static void select_vectors(predictor_t *p, const cursor_t *c, uint32_t match, uint32_t order, int32_t model) {
+    const uint32_t first = c->token_length == 0;
+    p->vector[0] = SET_MATCH + match * 2 + first;
+    p->vector[1] = SET_CLASS + (c->classes & 511);
+    p->vector[2] = SET_BYTE + (uint32_t)(c->last & 255);
+    p->vector[3] = SET_ORDER + (order * 8 + c->bits) * 2 + first;
+    p->vector[4] = SET_PARTIAL + c->partial;
+    if (p->lm) p->vector[4] = SET_PARTIAL + (uint32_t)(model < 0 ? -model : model) / 256 * 17 + match;
+    p->vector[5] = SET_COMMON;
 }
 
 static void mix(predictor_t *p, const cursor_t *c) {
+    int32_t sums[SETS];
     int64_t sum = 0;
     p->final_set = c->partial;
+    mixer_dots(p, sums);
     for (uint32_t s = 0; s < SETS; s++) {
-        p->outputs[s] = clamp_stretch(mixer_dot(p->inputs, p->weights[p->vector[s]]) >> 14);
+        p->outputs[s] = clamp_stretch(sums[s] >> 14);
         sum += (int64_t)p->outputs[s] * p->final[p->final_set][s];
     }
-    p->mixed = (uint32_t)(clamp_stretch(sum >> 16) + STRETCH_MAX);
+    p->mixed = clamp_stretch(sum >> 16);
 }
 
 static uint32_t refine(predictor_t *p, apm_t *a, uint32_t context) {
-    const uint32_t x = p->mixed, knot = x >> 7, part = x & 127;
+    const uint32_t x = (uint32_t)(p->mixed + STRETCH_MAX), knot = x >> 7, part = x & 127;
     adaptive_t *m = a->map + (size_t)(context & ((1u << a->bits) - 1)) * KNOTS + knot;
     a->used = m + (part >= 64);
     return ((m[0] >> 10) * (128 - part) + (m[1] >> 10) * part) >> 5;
@@ -211,21 +210,19 @@ uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
     if (!c->found) find_slots(p, c);
     const uint32_t node = nibble_node(c);
     for (uint32_t i = 0; i < CONTEXTS; i++) {
-        p->state[i] = c->slot[i] + node;
+        p->state[i] = c->slot[i] + (i < DIRECT ? c->partial : node);
         add_inputs(t, &p->inputs[2 * i], p->maps[i][*p->state[i]]);
-        if (i >= 1 && i <= 5) order += *p->state[i] != 0;
     }
+    for (uint32_t i = DIRECT; i < DIRECT + 4; i++) order += *p->state[i] != 0;
     const uint32_t match = match_inputs(p, c);
-    p->inputs[30] = (int16_t)stretch22(t, p->partial_map[c->partial] >> 10);
-    p->inputs[31] = 256;
-    if (p->lm) {
-        model = stretch22(t, lm >> 2);
-        p->inputs[32] = (int16_t)model;
-        p->inputs[33] = (int16_t)(((int32_t)lm - (1 << 23)) >> 13);
+    if (p->lm) { /* in the place of the context of no bytes */
+        model = stretch(t, lm >> 12);
+        p->inputs[0] = (int16_t)model;
+        p->inputs[1] = (int16_t)(((int32_t)lm - (1 << 23)) >> 14);
     }
     select_vectors(p, c, match, order, model);
     mix(p, c);
-    const uint32_t direct = squash(t, (int32_t)p->mixed - STRETCH_MAX);
+    const uint32_t direct = squash(t, p->mixed);
     const uint32_t a = refine(p, &p->apm[0], c->partial | (uint32_t)(c->last & 255) << 8);
     const uint32_t b = refine(p, &p->apm[1], hash32((c->last & 0xffff) << 8 | c->partial) >> 8);
     const uint32_t all = (2 * direct + a + b) >> 2;
@@ -234,25 +231,32 @@ uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
 }
 
 /* The error of a probability in 2^-24, in 2^-16. */
-static int32_t error_of(uint32_t p, int bit) { return ((bit ? 1 << 24 : 0) - (int32_t)p) / 256; }
+static int32_t error_of(uint32_t p, int bit) { return (int32_t)((bit ? 1u << 24 : 0) - p) >> 8; }
 
-static void learn(predictor_t *p, cursor_t *c, int bit) {
+static void learn_weights(predictor_t *p, int bit) {
     const tables_t *t = &p->tables;
-    const int32_t wrong = error_of(squash(t, (int32_t)p->mixed - STRETCH_MAX), bit);
+    const int32_t wrong = error_of(squash(t, p->mixed), bit);
+    int32_t steps[SETS];
     for (uint32_t s = 0; s < SETS; s++) {
-        const uint32_t v = p->vector[s];
-        const int32_t rate = 400 + 3600 / (1 + (p->uses[v] >> 4));
-        const int32_t step = error_of(squash(t, p->outputs[s]), bit) * rate / 16384;
-        mixer_train(p->inputs, p->weights[v], step);
-        if (p->uses[v] < 1023) p->uses[v]++;
-        p->final[p->final_set][s] += (p->outputs[s] * wrong + (1 << 13)) >> 14;
+        uint16_t *uses = &p->uses[p->vector[s]];
+        steps[s] = error_of(squash(t, p->outputs[s]), bit) * t->rate[*uses >> RATE_SHIFT] >> 14;
+        *uses = (uint16_t)(*uses + (*uses < 1023));
+        int32_t *w = &p->final[p->final_set][s];
+        *w += (p->outputs[s] * wrong + (1 << 15)) >> 16;
+        *w = *w > FINAL_MAX ? FINAL_MAX : *w < -FINAL_MAX ? -FINAL_MAX : *w;
     }
+    mixer_train(p, steps);
+}
+
+static void learn(predictor_t *p, int bit) {
+    const tables_t *t = &p->tables;
+    learn_weights(p, bit);
     for (uint32_t i = 0; i < CONTEXTS; i++) {
-        adapt(t, &p->maps[i][*p->state[i]], bit, STATE_LIMIT);
-        *p->state[i] = t->next[*p->state[i]][bit];
+        const uint32_t s = *p->state[i];
+        adapt(t, &p->maps[i][s], bit, STATE_LIMIT);
+        *p->state[i] = t->next[s][bit];
     }
     if (p->match_used) adapt(t, p->match_used, p->expected_bit == bit, MATCH_LIMIT);
-    adapt(t, &p->partial_map[c->partial], bit, STATE_LIMIT);
     adapt(t, p->apm[0].used, bit, APM_LIMIT);
     adapt(t, p->apm[1].used, bit, APM_LIMIT);
 }
@@ -265,7 +269,7 @@ void cursor_skip(predictor_t *p, cursor_t *c, int bit) {
 }
 
 void predictor_update(predictor_t *p, cursor_t *c, int bit) {
-    if (c->learning) learn(p, c, bit != 0);
+    if (c->learning) learn(p, bit != 0);
     c->learning = 0;
     cursor_skip(p, c, bit);
 }

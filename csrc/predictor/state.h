@@ -4,25 +4,29 @@
 
 #include "predictor.h"
 
-#define CONTEXTS 14u /* hashed contexts of a byte */
-#define INPUTS 40u   /* of the mixer; a multiple of 8 */
-#define SETS 5u      /* of weights; one vector of each is selected */
+#define CONTEXTS 15u /* of a byte: the first two index arrays, the others a hash table */
+#define DIRECT 2u
+#define INPUTS 32u /* of the mixer: two of each context, two of the match model */
+#define SETS 6u    /* of weights; one vector of each is selected */
 #define FIELDS 32u   /* of a line that are told apart */
-#define FLAG_INPUTS 6u
+#define FLAG_INPUTS 7u
 #define FLAG_BITS 14u
 
 #define STRETCH_MAX 2047 /* 12 natural log units, 512 / 3 steps each */
 #define STATES 256u
+#define RATE_SHIFT 6
 #define KNOTS 33u /* of an adaptive probability map, 128 steps apart */
-#define APM_MAX 14u
 
-/* Vectors of each set. */
-#define SET_MATCH 256u
-#define SET_PARTIAL 256u
-#define SET_BYTE 256u
-#define SET_ORDER 256u
-#define SET_LM 512u
-#define VECTORS (SET_MATCH + SET_PARTIAL + SET_BYTE + SET_ORDER + SET_LM)
+/* Where each set's vectors start. */
+enum {
+    SET_MATCH = 0,
+    SET_CLASS = SET_MATCH + 34,
+    SET_BYTE = SET_CLASS + 512,
+    SET_ORDER = SET_BYTE + 256,
+    SET_PARTIAL = SET_ORDER + 128, /* by the model's confidence, where there is a model */
+    SET_COMMON = SET_PARTIAL + 256,
+    VECTORS = SET_COMMON + 1
+};
 
 /* An adaptive probability: of a one in 2^-22, above a count of 10 bits. */
 typedef uint32_t adaptive_t;
@@ -32,6 +36,7 @@ typedef struct {
     int16_t stretch[4096];
     uint8_t next[STATES][2];
     uint16_t reciprocal[1024];
+    uint16_t rate[1024 >> RATE_SHIFT];
     adaptive_t prior[STATES];
 } tables_t;
 
@@ -41,6 +46,7 @@ typedef struct {
     uint32_t stream;   /* that wrote it */
     uint32_t length;   /* how many bytes agree */
     uint32_t misses;   /* of the last 8 bytes, the newest lowest */
+    uint32_t recent;   /* how many of them were, at most 3 */
     int32_t expected;  /* the byte, -1 without one */
 } match_t;
 
@@ -52,13 +58,13 @@ struct cursor {
     int found;        /* whether `slot` is of this nibble */
     uint64_t last;    /* the last eight bytes */
     uint32_t word, word_before, line_word;
+    uint32_t classes; /* of the last ten bytes, three bits each */
     uint32_t line, line_before; /* where this line and the one before it start */
     uint32_t field, fields_before;
     uint32_t fields[2][FIELDS]; /* where this line's fields, and the last one's, start */
-    uint32_t indent;
     uint32_t token_hash, token_length, token_before;
-    uint32_t hash[CONTEXTS];
-    uint8_t *slot[CONTEXTS];
+    uint32_t hash[CONTEXTS - DIRECT];
+    uint8_t *slot[CONTEXTS]; /* of the direct ones: where their bytes start */
     match_t match;
 };
 
@@ -79,6 +85,7 @@ typedef struct {
 
 struct predictor {
     tables_t tables;
+    uint8_t *direct; /* [257][256] histories by bits so far: after any byte, then after each byte */
     uint8_t *table; /* slots of 16 bytes in lines of 64 */
     uint32_t line_mask;
     uint32_t *recent; /* where a hash of the last bytes was seen last, plus 1 */
@@ -89,7 +96,6 @@ struct predictor {
     cursor_t *cursors;
     flag_t *flag;
     adaptive_t maps[CONTEXTS][STATES];
-    adaptive_t partial_map[256];
     adaptive_t match_map[16 * 4];
     apm_t apm[2];
     uint16_t *follow; /* [65536] the bytes that came after two bytes, the last two times */
@@ -100,10 +106,12 @@ struct predictor {
     int16_t inputs[INPUTS];
     int32_t outputs[SETS];
     uint32_t vector[SETS];
-    uint32_t final_set, mixed;
+    uint32_t final_set;
+    int32_t mixed;
     uint8_t *state[CONTEXTS];
     adaptive_t *match_used;
     int expected_bit;
+    int wide; /* whether the processor has AVX2 */
 };
 
 /* tables.c */
@@ -124,19 +132,22 @@ static inline int32_t clamp_stretch(int64_t x) {
 
 static inline uint32_t squash(const tables_t *t, int32_t x) { return t->squash[x + STRETCH_MAX]; }
 
-/* p: probability in 2^-22. */
-static inline int32_t stretch22(const tables_t *t, uint32_t p) {
-    const uint32_t p16 = p >> 6, q = p16 < 32768 ? p16 : 65535 - p16;
-    const int32_t s = t->stretch[q < 2048 ? q : 2048 + (q >> 4)];
-    return p16 < 32768 ? s : -s;
+/* p: probability in 2^-12. */
+static inline int32_t stretch(const tables_t *t, uint32_t p) { return t->stretch[p]; }
+
+static inline uint32_t char_class(uint32_t b) {
+    if (b >= 128) return 7;
+    if (b - '0' < 10) return 1;
+    if (b - 'a' < 26) return 2;
+    if (b - 'A' < 26) return 3;
+    return b == ' ' ? 4 : b == '\n' ? 5 : b < 32 ? 6 : 0;
 }
 
 /* Towards the bit by 1 / (count + 1.5) of the way, at last by 1 / (limit + 1.5). */
 static inline void adapt(const tables_t *t, adaptive_t *a, int bit, uint32_t limit) {
     const uint32_t n = *a & 1023;
-    const int32_t p = (int32_t)(*a >> 10), target = bit ? (1 << 22) - 1 : 0;
-    const int32_t moved = p + (int32_t)(((int64_t)(target - p) * t->reciprocal[n]) >> 16);
-    *a = (uint32_t)moved << 10 | (n < limit ? n + 1 : n);
+    const int32_t gap = (bit ? (1 << 22) - 1 : 0) - (int32_t)(*a >> 10);
+    *a += ((uint32_t)(((int64_t)gap * t->reciprocal[n]) >> 16) << 10) + (n < limit);
 }
 
 #endif

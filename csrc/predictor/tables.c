@@ -4,6 +4,10 @@
 /* exp(-3 / 512) in 2^-32: one step of the stretched domain. */
 #define STEP UINT64_C(4269875056)
 
+/* Learning rate of the mixer's weights: 12 * 2^14 times the usual one. */
+#define RATE_LAST 400u
+#define RATE_FIRST 2500u
+
 static void fill_squash(tables_t *t) {
     uint64_t e = (uint64_t)1 << 31; /* exp(-x) in 2^-31 */
     for (int32_t x = 0; x <= STRETCH_MAX; x++) {
@@ -14,17 +18,13 @@ static void fill_squash(tables_t *t) {
     }
 }
 
-/* The least x whose squash is at least the middle of the entry's range of probabilities. */
+/* The least x whose squash is at least the middle of the entry's range of probabilities; odd about one half. */
 static void fill_stretch(tables_t *t) {
     int32_t x = -STRETCH_MAX;
     for (uint32_t i = 0; i < 2048; i++) {
-        while (x < 0 && t->squash[x + STRETCH_MAX] < i * 256 + 128) x++;
-        t->stretch[i] = (int16_t)x;
-    }
-    x = -STRETCH_MAX;
-    for (uint32_t i = 0; i < 2048; i++) {
         while (x < 0 && t->squash[x + STRETCH_MAX] < i * 4096 + 2048) x++;
-        t->stretch[2048 + i] = (int16_t)x;
+        t->stretch[i] = (int16_t)x;
+        t->stretch[4095 - i] = (int16_t)-x;
     }
 }
 
@@ -103,4 +103,5 @@ void tables_fill(tables_t *t) {
     fill_stretch(t);
     fill_next(t);
     for (uint32_t n = 0; n < 1024; n++) t->reciprocal[n] = (uint16_t)(131072 / (2 * n + 3));
+    for (uint32_t n = 0; n < 1024 >> RATE_SHIFT; n++) t->rate[n] = (uint16_t)(RATE_LAST + RATE_FIRST / (1 + n));
 }

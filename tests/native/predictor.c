@@ -1,0 +1,97 @@
+/* The predictor where a language model and several streams come in: made-up tokens and probabilities, skipped bits,
+ * cuts. Prints a hash of every probability that it gives; compiled with each way of mixing, all must print the same.
+ * Also: probabilities are in range, two predictors agree step by step, text past a stream's end is dropped, and an
+ * output that is too small is not overrun. */
+#include <stdio.h>
+
+#include "predictor/predictor.h"
+#include "zllm.h"
+
+#define STREAMS 3u
+#define SIZE 60000u
+
+static uint64_t seed = 1, hash = 14695981039346656037u;
+
+static uint32_t draw(uint32_t below) {
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)((seed >> 33) % below);
+}
+
+static int note(uint32_t p, uint32_t q) {
+    hash = (hash ^ p) * 1099511628211u;
+    return p >= 1 && p < 1u << 24 && p == q;
+}
+
+/* A text of repeating words, lines and fields, with some noise. */
+static uint32_t text_byte(uint32_t at) {
+    static const char WORDS[] = "the quick, brown fox\tjumps 0123 over\n  {\"lazy\": dogs}\n";
+    return draw(16) ? (uint32_t)(uint8_t)WORDS[(at + at / 300) % (sizeof WORDS - 1)] : draw(256);
+}
+
+static int run_token(predictor_t *p, predictor_t *q, uint32_t s, uint32_t at, int lm) {
+    cursor_t *c = predictor_cursor(p, s), *d = predictor_cursor(q, s);
+    const uint32_t length = 1 + draw(5);
+    int right = 1;
+    for (uint32_t i = 0; i < length; i++) {
+        const uint32_t byte = text_byte(at + i), known = lm ? draw(9) : 0;
+        for (uint32_t k = 0; k < 8; k++) {
+            const int bit = byte >> (7 - k) & 1;
+            const uint32_t guess = draw(4) ? (bit ? (1u << 24) - 1 - draw(4000000) : 1 + draw(4000000)) : 1 + draw(16777215);
+            if (k >= 8 - known) {
+                cursor_skip(p, c, bit);
+                cursor_skip(q, d, bit);
+                continue;
+            }
+            right &= note(predictor_bit(p, c, guess), predictor_bit(q, d, guess));
+            predictor_update(p, c, bit);
+            predictor_update(q, d, bit);
+        }
+        if (lm && i + 1 < length && draw(2)) {
+            const uint32_t guess = 1 + draw(16777215);
+            right &= note(predictor_flag(p, c, guess), predictor_flag(q, d, guess));
+            predictor_update_flag(p, c, 0);
+            predictor_update_flag(q, d, 0);
+        }
+    }
+    cursor_token(p, c, length);
+    cursor_token(q, d, length);
+    if (draw(500) == 0) {
+        cursor_cut(p, c);
+        cursor_cut(q, d);
+    }
+    return right;
+}
+
+static int run(uint32_t streams, int lm) {
+    predictor_t *p = predictor_new(SIZE, streams, lm), *q = predictor_new(SIZE, streams, lm);
+    int right = p && q && predictor_memory(SIZE, lm) > SIZE;
+    for (uint32_t s = 0; right && s < streams; s++) {
+        cursor_start(p, s, (uint64_t)SIZE * s / streams, (uint64_t)SIZE * (s + 1) / streams);
+        cursor_start(q, s, (uint64_t)SIZE * s / streams, (uint64_t)SIZE * (s + 1) / streams);
+    }
+    /* 3 bytes a token: the streams run past their ends. */
+    for (uint32_t i = 0; right && i < SIZE / 2; i++) right &= run_token(p, q, i % streams, i, lm);
+    predictor_free(p);
+    predictor_free(q);
+    return right;
+}
+
+static int too_small(void) {
+    uint8_t text[3000], room[200];
+    for (uint32_t i = 0; i < sizeof text; i++) text[i] = (uint8_t)draw(256);
+    for (size_t n = 0; n < sizeof room; n += 33) {
+        size_t size = n;
+        room[n] = 77;
+        if (zllm_cm_encode(text, sizeof text, NULL, 0, room, &size, NULL, NULL) != ZLLM_E_SPACE) return 0;
+        if (size > n || room[n] != 77) return 0;
+    }
+    return 1;
+}
+
+int main(void) {
+    const int right = run(1, 0) & run(1, 1) & run(STREAMS, 1) & run(STREAMS, 0);
+    if (predictor_new(UINT32_MAX, 1, 0) || predictor_new(1, 0, 0)) return 2;
+    if (!too_small()) return 3;
+    printf("%016llx\n", (unsigned long long)hash);
+    return right ? 0 : 1;
+}
