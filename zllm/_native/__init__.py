@@ -462,50 +462,6 @@ def coder_rate(bits: bytes, probabilities: Sequence[int], repeats: int = 3) -> t
     return len(bits) * 1e9 / max(1, min(encode_ns)), len(bits) * 1e9 / max(1, min(decode_ns))
 
 
-def cm_encode(
-    text: bytes | memoryview, cuts: Sequence[int] = (), *, cancel: Cancel | None = None, counter: Counter | None = None
-) -> bytes:
-    """The code string of ``text`` by the adaptive predictor alone; a new document starts at each of ``cuts``.
-
-    Raises:
-        KeyboardInterrupt: ``cancel`` was set.
-        UsageError: ``cuts`` do not ascend inside the text.
-    """
-    source, offsets, size = bytes(text), ffi.new("uint64_t[]", list(cuts)), ffi.new("size_t *")
-    handles = (cancel._flag if cancel else ffi.NULL, counter._count if counter else ffi.NULL)
-    before = counter.value if counter else 0
-    room = len(source) + len(source) // 8 + 64
-    while True:  # no bit costs more than 20, so the third or fourth room is enough for anything
-        out, size[0] = ffi.new("uint8_t[]", room), room
-        rc = lib.zllm_cm_encode(source, len(source), offsets, len(cuts), out, size, *handles)
-        if rc != lib.ZLLM_E_SPACE:
-            _raise(rc)
-            return bytes(ffi.buffer(out, size[0]))
-        room *= 4
-        if counter:
-            counter._count[0] = before
-
-
-def cm_decode(
-    coded: bytes | memoryview,
-    size: int,
-    cuts: Sequence[int] = (),
-    *,
-    cancel: Cancel | None = None,
-    counter: Counter | None = None,
-) -> bytes:
-    """The ``size`` bytes that :func:`cm_encode` was given with the same ``cuts``; any code string gives some.
-
-    Raises:
-        KeyboardInterrupt: ``cancel`` was set.
-        UsageError: ``cuts`` do not ascend inside the text.
-    """
-    source, offsets, out = bytes(coded), ffi.new("uint64_t[]", list(cuts)), ffi.new("uint8_t[]", max(1, size))
-    handles = (cancel._flag if cancel else ffi.NULL, counter._count if counter else ffi.NULL)
-    _raise(lib.zllm_cm_decode(source, len(source), out, size, offsets, len(cuts), *handles))
-    return bytes(ffi.buffer(out, size))
-
-
 def rsqrt(x: int) -> tuple[int, int]:
     """(r, e) with r * 2^-e about 1 / sqrt(x)."""
     e = ffi.new("int32_t *")
