@@ -78,7 +78,7 @@ class Cursors:
             pytest.skip("there is no C compiler")
         out = folder / "predictor.so"
         sources = [*sorted((checkout / "csrc" / "predictor").glob("*.c")), checkout / "csrc" / "pages.c"]
-        flags = ["-O2", "-std=c11", "-shared", "-fPIC", f"-I{checkout / 'csrc'}"]
+        flags = ["-O2", "-std=c11", "-shared", "-fPIC", f"-I{checkout / 'csrc'}", f"-I{checkout / 'csrc' / 'include'}"]
         subprocess.run([compiler, *flags, *map(str, sources), "-o", str(out)], check=True)
         self._lib = ctypes.CDLL(str(out))
         for name, (result, arguments) in _SIGNATURES.items():

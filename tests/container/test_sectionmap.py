@@ -19,7 +19,7 @@ from zllm.errors import DamagedError
 
 def build(members: list[tuple[tarfile.TarInfo, int]], *, continues: bool = False) -> SectionMap:
     """A map with every member in one of two buckets, each third one a repetition if it can be."""
-    records: list[Record] = [Record(b"", 700, 3, bucket=0, sha256=bytes(32))]
+    records: list[Record] = [Record(b"", 700, 3, bucket=0, sha256=bytes(8))]
     sizes: dict[int, int] = {}
     for number, (info, tar_format) in enumerate(members, 1):
         unit = unit_of(info, tar_format)
@@ -30,7 +30,7 @@ def build(members: list[tuple[tarfile.TarInfo, int]], *, continues: bool = False
             record.sha256 = records[record.same].sha256
         elif size:
             record.bucket = number % 2
-            record.sha256 = hashlib.sha256(bytes([number])).digest()
+            record.sha256 = hashlib.sha256(bytes([number])).digest()[: sectionmap.hash_size(record.data_size)]
             sizes[size] = number
         records.append(record)
     records.append(Record(b"", 0, 1024))

@@ -39,6 +39,7 @@ MAX_SIZE = 64 << 20  # the container's limit for one frame: a few bytes may clai
 _TOKENISED = 256 << 10  # text that is tokenised at once: its tokens are Python objects for a moment
 # Bytes of code a byte of text, at most: a token of n bytes takes up to 9 n + 1 decisions of 24 bits; and the end.
 _ROOM_FOR_ANYTHING = 32
+_UNIT_BYTES = 256 << 10  # text of small frames in work at once in a thread: a predictor takes 100 times a small text
 _SAME = 0.8  # of the largest: frames that take threads about the same time
 _NEAR, _FAR = 6 << 20, 24 << 20
 
@@ -238,7 +239,7 @@ class _Coding:
         room = 0
         for frame in sorted(frames, key=lambda f: (-f.size, f.number)):
             streams = self.streams_of(frame)
-            if streams > room:
+            if streams > room or _size(units[-1]) + frame.size > _UNIT_BYTES:
                 units.append([])
                 room = limit
             units[-1].append(frame)

@@ -17,6 +17,10 @@ from zllm.container.wire import read_varints, varints
 from zllm.errors import DamagedError
 
 HASH_SIZE = 32
+# A small text codes to some hundred bytes: whole hashes would be a quarter of an archive of many. Eight bytes tell damage
+# from data as surely as the frames' checksums do.
+SHORT_HASH_SIZE = 8
+SHORT_HASH_UP_TO = 8 << 10
 _WHAT = "the section map"
 _HAS_HEADER, _DATA_AS_SAID, _ZEROS_AS_SAID = 1, 2, 4
 _FIXED_COLUMNS = 15
@@ -27,7 +31,8 @@ class Record:
     """Header bytes, then ``data_size`` bytes of data, then ``zeros``.
 
     ``bucket`` says where the data is (-1: no data, or the same data as record number ``same``, which comes before).
-    ``sha256`` is of the whole member's data, in the record that holds its last part; else empty.
+    ``sha256`` is of the whole member's data, in the record that holds its last part; else empty. As read from an archive,
+    it is the first :func:`hash_size` bytes.
     """
 
     header: bytes = b""
@@ -86,7 +91,7 @@ def encode(section: SectionMap, *, continues: bool) -> tuple[bytes, int]:
         varints([r.zeros for r, e in zip(records, expected, strict=True) if r.zeros != e[1]]),
         varints([r.bucket + 1 for _, r in with_data]),
         varints([number - r.same - 1 for number, r in with_data if r.bucket < 0]),
-        b"".join(r.sha256 for number, r in with_data if _hashed(records, number, continues)),
+        b"".join(r.sha256[: hash_size(r.data_size)] for n, r in with_data if _hashed(records, n, continues)),
         varints([g.category for g in section.groups]),
         varints([g.buckets for g in section.groups]),
         *_frame_columns(frames),
@@ -111,6 +116,11 @@ def _expected(record: Record) -> tuple[int, int]:
     """The sizes of data and zeros that the header speaks of."""
     data = data_size(record.header) if record.header else 0
     return data, padded(data) - data
+
+
+def hash_size(data_size: int) -> int:
+    """How much of its member's SHA-256 a record with so much data has."""
+    return SHORT_HASH_SIZE if data_size <= SHORT_HASH_UP_TO else HASH_SIZE
 
 
 def _hashed(records: list[Record], number: int, continues: bool) -> bool:
@@ -185,8 +195,8 @@ def _hashes(records: list[Record], blob: bytes, continues: bool) -> None:
         if record.same >= 0:
             record.sha256 = records[record.same].sha256
         elif _hashed(records, number, continues):
-            record.sha256 = blob[pos : pos + HASH_SIZE]
-            pos += HASH_SIZE
+            record.sha256 = blob[pos : pos + hash_size(record.data_size)]
+            pos += hash_size(record.data_size)
     if pos != len(blob):
         raise DamagedError(f"{_WHAT} is damaged: the number of hashes is wrong")
 
