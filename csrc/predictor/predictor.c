@@ -182,6 +182,9 @@ static void select_vectors(predictor_t *p, const cursor_t *c, uint32_t match, ui
     p->vector[4] = SET_PARTIAL + c->partial;
     if (p->lm) p->vector[4] = SET_PARTIAL + (uint32_t)(model < 0 ? -model : model) / 256 * 17 + match;
     p->vector[5] = SET_COMMON;
+#ifdef ZLLM_WITHOUT_SET
+    p->vector[ZLLM_WITHOUT_SET] = SET_COMMON - SETS + ZLLM_WITHOUT_SET; /* always the same one */
+#endif
 }
 
 static void mix(predictor_t *p, const cursor_t *c) {
@@ -225,7 +228,11 @@ uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
     const uint32_t direct = squash(t, p->mixed);
     const uint32_t a = refine(p, &p->apm[0], c->partial | (uint32_t)(c->last & 255) << 8);
     const uint32_t b = refine(p, &p->apm[1], hash32((c->last & 0xffff) << 8 | c->partial) >> 8);
+#ifdef ZLLM_WITHOUT_MAPS
+    const uint32_t all = direct + 0 * (a + b);
+#else
     const uint32_t all = (2 * direct + a + b) >> 2;
+#endif
     c->learning = 1;
     return all < 16 ? 16 : all > (1u << 24) - 16 ? (1u << 24) - 16 : all;
 }
