@@ -17,7 +17,7 @@
 #define FINAL_MAX (1 << 20) /* 1 is 2^16 */
 #define TABLE_LEAST 16u /* log2 of the slots' bytes */
 #define TABLE_MOST 24u
-#define FAR 2u /* hashed contexts whose lower nibbles are spread over the table; the others' are in the line's neighbours */
+#define FAR 2u /* hashed contexts whose lower nibbles are spread over the table; others' are in neighbouring lines */
 #define RECENT_LEAST 10u
 #define RECENT_MOST 18u
 
@@ -75,8 +75,8 @@ predictor_t *predictor_new(uint64_t size, uint32_t streams, int lm) {
         p->apm[a].map = malloc(sizeof(adaptive_t) * KNOTS << p->apm[a].bits);
     }
     if (lm) p->flag = calloc(1, sizeof *p->flag);
-    if (!p->direct || !p->table || !p->recent || !p->text || !p->follow || !p->cursors || !p->apm[0].map || !p->apm[1].map ||
-        (lm && !p->flag)) {
+    if (!p->direct || !p->table || !p->recent || !p->text || !p->follow || !p->cursors || !p->apm[0].map ||
+        !p->apm[1].map || (lm && !p->flag)) {
         predictor_free(p);
         return NULL;
     }
@@ -145,7 +145,8 @@ static uint32_t nibble_node(const cursor_t *c) {
 }
 
 static uint32_t length_class(uint32_t n) {
-    return n < 8 ? n : n < 12 ? 8 : n < 16 ? 9 : n < 24 ? 10 : n < 32 ? 11 : n < 64 ? 12 : n < 128 ? 13 : n < 512 ? 14 : 15;
+    if (n < 12) return n < 8 ? n : 8;
+    return n < 16 ? 9 : n < 24 ? 10 : n < 32 ? 11 : n < 64 ? 12 : n < 128 ? 13 : n < 512 ? 14 : 15;
 }
 
 /* Inputs of an adaptive probability: stretched, and (less) as it is. */
