@@ -34,7 +34,7 @@ static uint32_t apm_bits(uint64_t size) { return log2_within(size / 8, 8, APM_MA
 size_t predictor_memory(uint64_t size, int lm) {
     return sizeof(predictor_t) + ((size_t)1 << table_bits(size)) + ((size_t)4 << recent_bits(size)) +
            2 * (sizeof(adaptive_t) * KNOTS << apm_bits(size)) + 65536 * sizeof(uint16_t) + 65536 + 256 + (size_t)size +
-           (lm ? sizeof(flag_t) : 0);
+           (lm ? sizeof(flag_t) + (size_t)size + 1 : 0);
 }
 
 static void start_maps(predictor_t *p) {
@@ -74,9 +74,12 @@ predictor_t *predictor_new(uint64_t size, uint32_t streams, int lm) {
         p->apm[a].bits = apm_bits(size);
         p->apm[a].map = malloc(sizeof(adaptive_t) * KNOTS << p->apm[a].bits);
     }
-    if (lm) p->flag = calloc(1, sizeof *p->flag);
+    if (lm) {
+        p->flag = calloc(1, sizeof *p->flag);
+        p->ends = calloc((size_t)size + 1, 1);
+    }
     if (!p->direct || !p->table || !p->recent || !p->text || !p->follow || !p->cursors || !p->apm[0].map ||
-        !p->apm[1].map || (lm && !p->flag)) {
+        !p->apm[1].map || (lm && (!p->flag || !p->ends))) {
         predictor_free(p);
         return NULL;
     }
@@ -97,6 +100,7 @@ void predictor_free(predictor_t *p) {
     free(p->follow);
     free(p->cursors);
     free(p->flag);
+    free(p->ends);
     for (uint32_t a = 0; a < 2; a++) free(p->apm[a].map);
     free(p);
 }
