@@ -132,10 +132,12 @@ static void find_slots(predictor_t *p, cursor_t *c) {
     uint32_t h[CONTEXTS - DIRECT];
     for (uint32_t i = 0; i < CONTEXTS - DIRECT; i++) {
         h[i] = c->hash[i];
-        if (c->bits == 4)
-            h[i] = i < FAR ? hash32(((uint64_t)h[i] << 8) + c->partial)
-                           : (h[i] ^ (1 + (c->partial & 1))) + c->partial * 0x9d000000u;
-        __builtin_prefetch(p->table + (size_t)(h[i] & p->line_mask) * 64);
+        if (c->bits == 4 && i < FAR) {
+            h[i] = hash32(((uint64_t)h[i] << 8) + c->partial);
+            __builtin_prefetch(p->table + (size_t)(h[i] & p->line_mask) * 64); /* the others were fetched before */
+        } else if (c->bits == 4) {
+            h[i] = (h[i] ^ (1 + (c->partial & 1))) + c->partial * 0x9d000000u;
+        }
     }
     for (uint32_t i = 0; i < CONTEXTS - DIRECT; i++)
         c->slot[DIRECT + i] = find_slot(p, h[i], (uint8_t)(h[i] >> 24));
