@@ -1,7 +1,7 @@
 /* What the predictor looks at: contexts made of the bytes before the next one, and the match model's search. */
 #include "state.h"
 
-#define MATCH_LEAST 5u   /* bytes that are hashed to find a match */
+#define MATCH_LEAST 5u    /* bytes that are hashed to find a match */
 #define MATCH_VERIFY 400u /* bytes compared at most */
 
 void context_restart(cursor_t *c) {
@@ -42,6 +42,7 @@ static void read_word(cursor_t *c, uint32_t byte) {
     }
 }
 
+#ifndef ZLLM_WITHOUT_MATCH
 /* The stream that has the position; ranges ascend. */
 static uint32_t owner(const predictor_t *p, uint32_t position) {
     uint32_t low = 0, high = p->streams;
@@ -67,6 +68,7 @@ static void find_match(predictor_t *p, cursor_t *c) {
     *m = (match_t){.position = position, .stream = stream, .length = length};
     m->expected = p->text[position];
 }
+#endif
 
 static void follow_match(predictor_t *p, cursor_t *c, uint32_t byte) {
     match_t *m = &c->match;
@@ -82,7 +84,9 @@ static void follow_match(predictor_t *p, cursor_t *c, uint32_t byte) {
         if (m->position < p->cursors[m->stream].at && m->misses != 255) m->expected = p->text[m->position];
         else m->length = 0;
     }
+#ifndef ZLLM_WITHOUT_MATCH
     if (c->at - c->start >= MATCH_LEAST) find_match(p, c);
+#endif
 }
 
 /* The byte at an offset from a line's or field's start, 0 from `limit` on. */
@@ -97,7 +101,7 @@ static void hash_contexts(predictor_t *p, cursor_t *c) {
     const uint32_t up = above(p, c->line_before, column, c->line);
     const uint32_t field_up = c->field < c->fields_before ? above(p, c->fields[1][c->field], in_field, c->line) : 0;
     const uint32_t follow = p->follow[l & 0xffff];
-    const uint64_t v[CONTEXTS - DIRECT] = {
+    uint64_t v[CONTEXTS - DIRECT] = {
         l & 0xffff,
         l & 0xffffff,
         l & 0xffffffff,
@@ -112,6 +116,9 @@ static void hash_contexts(predictor_t *p, cursor_t *c) {
         (uint64_t)(uint32_t)(c->match.expected + 1) << 8 | (c->match.length < 15 ? c->match.length : 15),
         (uint64_t)c->classes << 8 | c1,
     };
+#ifdef ZLLM_WITHOUT_CONTEXT /* for tools/ablate_predictor.py */
+    v[ZLLM_WITHOUT_CONTEXT - DIRECT] = 0;
+#endif
     c->slot[0] = p->direct;
     c->slot[1] = p->direct + 256 + 256 * c1;
     for (uint32_t i = 0; i < CONTEXTS - DIRECT; i++) {

@@ -1,7 +1,7 @@
-/* Whether a token ends: the language model's probability and five counters. */
+/* Whether a token ends: the language model's probability and six counters. */
 #include "state.h"
 
-#define LIMIT 255u
+#define LIMIT 1023u
 #define WEIGHT_MAX (1 << 20) /* 1 is 2^16 */
 
 void flag_start(flag_t *f) {
@@ -13,16 +13,19 @@ void flag_start(flag_t *f) {
 uint32_t predictor_flag(predictor_t *p, cursor_t *c, uint32_t lm) {
     flag_t *f = p->flag;
     const tables_t *t = &p->tables;
+    const match_t *m = &c->match;
+    const uint32_t hint = m->expected < 0 ? 0 : 1 + p->ends[m->position];
     const uint64_t v[FLAG_INPUTS - 2] = {
         c->token_hash,
         (uint64_t)c->token_before << 32 | c->token_hash,
         (c->last & 0xffffff) << 8 | (c->token_length < 255 ? c->token_length : 255),
         (uint64_t)c->word << 8 | (c->token_length < 255 ? c->token_length : 255),
         (uint64_t)(uint32_t)(c->match.expected + 1) << 32 | c->token_hash,
+        hint << 8 | (m->length < 31 ? m->length : 31) << 2 | m->recent,
     };
     int64_t sum = 0;
     f->inputs[0] = stretch(t, lm >> 12);
-    f->set = c->token_length < 15 ? c->token_length : 15;
+    f->set = hint * 5 + (c->token_length < 4 ? c->token_length : 4);
     f->inputs[1] = 256;
     for (uint32_t k = 0; k < FLAG_INPUTS - 2; k++) {
         f->used[k] = hash32(v[k] + 1) >> (32 - FLAG_BITS);
@@ -46,7 +49,7 @@ void predictor_update_flag(predictor_t *p, cursor_t *c, int end) {
 }
 
 void cursor_token(predictor_t *p, cursor_t *c, uint32_t token) {
-    (void)p;
+    if (p->lm) p->ends[c->at] = 1;
     c->token_before = token;
     c->token_hash = 0;
     c->token_length = 0;

@@ -17,7 +17,7 @@
 #define FINAL_MAX (1 << 20) /* 1 is 2^16 */
 #define TABLE_LEAST 16u /* log2 of the slots' bytes */
 #define TABLE_MOST 24u
-#define FAR 2u /* hashed contexts whose lower nibbles are spread over the table; the others' are in the line's neighbours */
+#define FAR 2u /* hashed contexts whose lower nibbles are spread over the table; others' are in neighbouring lines */
 #define RECENT_LEAST 10u
 #define RECENT_MOST 18u
 
@@ -34,7 +34,7 @@ static uint32_t apm_bits(uint64_t size) { return log2_within(size / 8, 8, APM_MA
 size_t predictor_memory(uint64_t size, int lm) {
     return sizeof(predictor_t) + ((size_t)1 << table_bits(size)) + ((size_t)4 << recent_bits(size)) +
            2 * (sizeof(adaptive_t) * KNOTS << apm_bits(size)) + 65536 * sizeof(uint16_t) + 65536 + 256 + (size_t)size +
-           (lm ? sizeof(flag_t) : 0);
+           (lm ? sizeof(flag_t) + (size_t)size + 1 : 0);
 }
 
 static void start_maps(predictor_t *p) {
@@ -74,9 +74,12 @@ predictor_t *predictor_new(uint64_t size, uint32_t streams, int lm) {
         p->apm[a].bits = apm_bits(size);
         p->apm[a].map = malloc(sizeof(adaptive_t) * KNOTS << p->apm[a].bits);
     }
-    if (lm) p->flag = calloc(1, sizeof *p->flag);
-    if (!p->direct || !p->table || !p->recent || !p->text || !p->follow || !p->cursors || !p->apm[0].map || !p->apm[1].map ||
-        (lm && !p->flag)) {
+    if (lm) {
+        p->flag = calloc(1, sizeof *p->flag);
+        p->ends = calloc((size_t)size + 1, 1);
+    }
+    if (!p->direct || !p->table || !p->recent || !p->text || !p->follow || !p->cursors || !p->apm[0].map ||
+        !p->apm[1].map || (lm && (!p->flag || !p->ends))) {
         predictor_free(p);
         return NULL;
     }
@@ -97,6 +100,7 @@ void predictor_free(predictor_t *p) {
     free(p->follow);
     free(p->cursors);
     free(p->flag);
+    free(p->ends);
     for (uint32_t a = 0; a < 2; a++) free(p->apm[a].map);
     free(p);
 }
@@ -128,10 +132,12 @@ static void find_slots(predictor_t *p, cursor_t *c) {
     uint32_t h[CONTEXTS - DIRECT];
     for (uint32_t i = 0; i < CONTEXTS - DIRECT; i++) {
         h[i] = c->hash[i];
-        if (c->bits == 4)
-            h[i] = i < FAR ? hash32(((uint64_t)h[i] << 8) + c->partial)
-                           : (h[i] ^ (1 + (c->partial & 1))) + c->partial * 0x9d000000u;
-        __builtin_prefetch(p->table + (size_t)(h[i] & p->line_mask) * 64);
+        if (c->bits == 4 && i < FAR) {
+            h[i] = hash32(((uint64_t)h[i] << 8) + c->partial);
+            __builtin_prefetch(p->table + (size_t)(h[i] & p->line_mask) * 64); /* the others were fetched before */
+        } else if (c->bits == 4) {
+            h[i] = (h[i] ^ (1 + (c->partial & 1))) + c->partial * 0x9d000000u;
+        }
     }
     for (uint32_t i = 0; i < CONTEXTS - DIRECT; i++)
         c->slot[DIRECT + i] = find_slot(p, h[i], (uint8_t)(h[i] >> 24));
@@ -145,7 +151,8 @@ static uint32_t nibble_node(const cursor_t *c) {
 }
 
 static uint32_t length_class(uint32_t n) {
-    return n < 8 ? n : n < 12 ? 8 : n < 16 ? 9 : n < 24 ? 10 : n < 32 ? 11 : n < 64 ? 12 : n < 128 ? 13 : n < 512 ? 14 : 15;
+    if (n < 12) return n < 8 ? n : 8;
+    return n < 16 ? 9 : n < 24 ? 10 : n < 32 ? 11 : n < 64 ? 12 : n < 128 ? 13 : n < 512 ? 14 : 15;
 }
 
 /* Inputs of an adaptive probability: stretched, and (less) as it is. */
@@ -182,6 +189,9 @@ static void select_vectors(predictor_t *p, const cursor_t *c, uint32_t match, ui
     p->vector[4] = SET_PARTIAL + c->partial;
     if (p->lm) p->vector[4] = SET_PARTIAL + (uint32_t)(model < 0 ? -model : model) / 256 * 17 + match;
     p->vector[5] = SET_COMMON;
+#ifdef ZLLM_WITHOUT_SET
+    p->vector[ZLLM_WITHOUT_SET] = SET_COMMON - SETS + ZLLM_WITHOUT_SET; /* always the same one */
+#endif
 }
 
 static void mix(predictor_t *p, const cursor_t *c) {
@@ -225,7 +235,11 @@ uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
     const uint32_t direct = squash(t, p->mixed);
     const uint32_t a = refine(p, &p->apm[0], c->partial | (uint32_t)(c->last & 255) << 8);
     const uint32_t b = refine(p, &p->apm[1], hash32((c->last & 0xffff) << 8 | c->partial) >> 8);
+#ifdef ZLLM_WITHOUT_MAPS
+    const uint32_t all = direct + 0 * (a + b);
+#else
     const uint32_t all = (2 * direct + a + b) >> 2;
+#endif
     c->learning = 1;
     return all < 16 ? 16 : all > (1u << 24) - 16 ? (1u << 24) - 16 : all;
 }

@@ -1,5 +1,5 @@
 /* The adaptive predictor: the probability of the next bit of a text from the bytes before it and, where there is a
- * language model, from the model's own probability (docs/arithmetic.md, section 10; docs/predictor.md says why it is so).
+ * language model, from the model's own probability (docs/arithmetic.md, section 10; docs/predictor.md says why).
  *
  * A frame's text is one array of known size, cut into streams that take turns at token boundaries. They share what is
  * learnt (predictor_t); where each one stands is its cursor (cursor_t). All numbers are integers, the same everywhere.
@@ -26,7 +26,7 @@ void cursor_start(predictor_t *p, uint32_t stream, uint64_t start, uint64_t end)
 
 /* Decisions about the bits of a byte, the highest first. Every one is either predicted and then learnt from, or
  * skipped; the eighth ends the byte. Probabilities are of a one, in 2^-24, 1 to 2^24 - 1; `lm` is the model's, which is
- * ignored without one. A stream must not be given more bytes than its range has: what is past the end is dropped. */
+ * ignored without one. What is past the end of the stream's range is dropped. */
 uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm);
 void predictor_update(predictor_t *p, cursor_t *c, int bit);
 /* A bit that the trie makes certain: contexts move on, nothing is learnt. */

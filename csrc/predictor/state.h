@@ -9,7 +9,7 @@
 #define INPUTS 32u /* of the mixer: two of each context, two of the match model */
 #define SETS 6u    /* of weights; one vector of each is selected */
 #define FIELDS 32u   /* of a line that are told apart */
-#define FLAG_INPUTS 7u
+#define FLAG_INPUTS 8u
 #define FLAG_BITS 14u
 
 #define STRETCH_MAX 2047 /* 12 natural log units, 512 / 3 steps each */
@@ -95,6 +95,7 @@ struct predictor {
     int lm;
     cursor_t *cursors;
     flag_t *flag;
+    uint8_t *ends; /* [size + 1] with a model: whether a token ended before this byte */
     adaptive_t maps[CONTEXTS][STATES];
     adaptive_t match_map[16 * 4];
     apm_t apm[2];

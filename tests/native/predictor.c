@@ -36,7 +36,8 @@ static int run_token(predictor_t *p, predictor_t *q, uint32_t s, uint32_t at, in
         const uint32_t byte = text_byte(at + i), known = lm ? draw(9) : 0;
         for (uint32_t k = 0; k < 8; k++) {
             const int bit = byte >> (7 - k) & 1;
-            const uint32_t guess = draw(4) ? (bit ? (1u << 24) - 1 - draw(4000000) : 1 + draw(4000000)) : 1 + draw(16777215);
+            const uint32_t good = 1 + draw(4000000);
+            const uint32_t guess = draw(4) == 0 ? 1 + draw(16777215) : bit ? (1u << 24) - good : good;
             if (k >= 8 - known) {
                 cursor_skip(p, c, bit);
                 cursor_skip(q, d, bit);

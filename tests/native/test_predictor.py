@@ -88,7 +88,7 @@ def test_cancel() -> None:
 
 
 def test_all_ways_of_mixing_agree(checkout: Path, tmp_path: Path) -> None:
-    """With a model and several streams, and with too little room; AVX2 where there is any, SSE2 where there is any, and plain C."""
+    """With a model and several streams, and with too little room; AVX2, SSE2 (where there are any) and plain C."""
     if CC is None:
         pytest.skip("no C compiler")
     csrc = checkout / "csrc"
