@@ -47,12 +47,21 @@ LEVELS: dict[int, Level] = {
             6,
             "zstd",
             19,
-            "as 5, with the model where it saves 5%: 40 to 120 KB/s of text",
+            "as 5, with the model where it saves 2%: 60 to 120 KB/s of text",
             adaptive=True,
             llm=True,
-            min_gain=0.05,
+            min_gain=0.02,
         ),
-        Level(7, "zstd", 19, "as 6, but where it saves 2%: a little slower", adaptive=True, llm=True, min_gain=0.02),
+        Level(
+            7,
+            "zstd",
+            19,
+            "as 6, but where it saves 0.5%, and fewer streams: a little smaller and slower",
+            adaptive=True,
+            llm=True,
+            min_gain=0.005,
+            streams=8,
+        ),
         Level(
             8,
             "zstd",
@@ -62,6 +71,7 @@ LEVELS: dict[int, Level] = {
             llm=True,
             hope=10.0,
             text_frame=4 * _MIB,
+            streams=8,
         ),
         Level(
             9,
@@ -73,6 +83,7 @@ LEVELS: dict[int, Level] = {
             hope=10.0,
             text_frame=16 * _MIB,
             solid_frame=16 * _MIB,
+            streams=8,
         ),
     )
 }
