@@ -15,7 +15,8 @@ def test_levels():
     assert [level.fast_codec for level in LEVELS.values()] == ["lz4"] + ["zstd"] * 8
     assert [LEVELS[n].zstd_level for n in range(2, 10)] == [3, 9, 19, 19, 19, 19, 19, 19]
     assert DEFAULT_LEVEL == 6
-    assert [LEVELS[n].min_gain for n in (6, 7, 8, 9)] == [0.05, 0.02, 0, 0]
+    assert [LEVELS[n].min_gain for n in (6, 7, 8, 9)] == [0.02, 0.005, 0, 0]
+    assert [LEVELS[n].streams for n in (6, 7, 8, 9)] == [16, 8, 8, 8]
     assert LEVELS[9].text_frame == LEVELS[9].solid_frame == 16 << 20
 
 

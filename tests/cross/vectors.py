@@ -359,13 +359,13 @@ def _parse(model: store.Model, payload: memoryview, size: int, cuts: tuple[int, 
     """
     codec = llm.LlmCodec(model)
     parsed = llm._parse(0, payload, size, cuts)
-    text = memoryview(codec.decode(payload, size, cuts))
+    frame = llm._take_apart(0, codec.decode(payload, size, cuts), cuts)
     encoding = llm._Encoding(codec, Run(), None)
-    tokens = encoding._tokens(llm._Frame(0, text, size, cuts))
+    tokens = encoding._tokens(frame)
     made = list(encoding._streams(tokens, len(parsed.ends)))
     streams = []
     for (ids, length), start, end in zip(made, [0, *parsed.ends], parsed.ends, strict=False):
-        inner = [cut - start for cut in cuts if start < cut < end]
+        inner = [cut - start for cut in frame.cuts if start < cut < end]
         streams.append(Stream(list(ids), length, inner))
     if [s.size for s in streams] != [b - a for a, b in itertools.pairwise([0, *parsed.ends])]:
         raise ValueError("the archive was not made by this program: tools/make_golden.py")
