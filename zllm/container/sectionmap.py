@@ -17,8 +17,8 @@ from zllm.container.wire import read_varints, varints
 from zllm.errors import DamagedError
 
 HASH_SIZE = 32
-# A small text codes to some hundred bytes: whole hashes would be a quarter of an archive of many. Eight bytes tell damage
-# from data as surely as the frames' checksums do.
+# A small text codes to some hundred bytes: whole hashes would be a quarter of an archive of many. Eight bytes tell
+# damage from data as surely as the frames' checksums do.
 SHORT_HASH_SIZE = 8
 SHORT_HASH_UP_TO = 8 << 10
 _WHAT = "the section map"
@@ -31,8 +31,8 @@ class Record:
     """Header bytes, then ``data_size`` bytes of data, then ``zeros``.
 
     ``bucket`` says where the data is (-1: no data, or the same data as record number ``same``, which comes before).
-    ``sha256`` is of the whole member's data, in the record that holds its last part; else empty. As read from an archive,
-    it is the first :func:`hash_size` bytes.
+    ``sha256`` is of the whole member's data, in the record that holds its last part; else empty. As read from an
+    archive, it is the first :func:`hash_size` bytes.
     """
 
     header: bytes = b""

@@ -79,7 +79,7 @@ def _quality(facts: Facts) -> list[str]:
     out = [
         "## Quality",
         "",
-        "Validation text, never trained on, coded as solid frames of 1 MiB by the integer model alone:",
+        "Validation text, never trained on, coded as solid frames of 1 MiB, predictor included:",
         "",
         "| category | bytes | coded | bits per byte |",
         "|---|--:|--:|--:|",
