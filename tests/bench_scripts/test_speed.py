@@ -26,7 +26,7 @@ SENTENCES = [
 def data(tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
-    (folder / "alice29.txt").write_text("".join(SENTENCES) * 10)
+    (folder / "alice29.txt").write_text("".join(f"{n} {line}" for n, line in enumerate(SENTENCES * 10)))
     (folder / "fields.c").write_text("int main(void) { return 0; }\n" * 40)
     return folder
 
