@@ -1,4 +1,4 @@
-/* Text by the adaptive predictor alone (docs/arithmetic.md, section 10). */
+/* Text by the adaptive predictor alone (docs/arithmetic.md, section 9). */
 #include "zllm.h"
 
 #include "cancel.h"

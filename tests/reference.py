@@ -1,6 +1,7 @@
 """A second implementation of docs/arithmetic.md in plain Python integers: slow, simple, and the tests' oracle.
 
-The adaptive predictor (section 9) is plugged in: what codes a frame takes any object that has its interface.
+The adaptive predictor (section 9) is plugged in: what codes a frame takes any object that has its interface. The one
+of tests/reference_predictor.py is such a second implementation too.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 /* The adaptive predictor: the probability of the next bit of a text from the bytes before it and, where there is a
- * language model, from the model's own probability (docs/arithmetic.md, section 10; docs/predictor.md says why).
+ * language model, from the model's own probability (docs/arithmetic.md, section 9; docs/predictor.md says why).
  *
  * A frame's text is one array of known size, cut into streams that take turns at token boundaries. They share what is
  * learnt (predictor_t); where each one stands is its cursor (cursor_t). All numbers are integers, the same everywhere.

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 
-import c_predictor
 import pytest
 import reference
+import reference_predictor
 from models import tiny
 
 from zllm import _native as native
@@ -22,11 +21,6 @@ DOCUMENTS = ([[12]], [[5], [9]], [[3, 1, 4], [1], [11], [2, 2]])
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     path = tmp_path_factory.mktemp("m") / "m.zlm"
     return load(tiny.write(path, seed=3, layers=1, dim=32, heads=2, kv_heads=1, ffn=32))
-
-
-@pytest.fixture(scope="module")
-def cursors(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> c_predictor.Cursors:
-    return c_predictor.Cursors(checkout, tmp_path_factory.mktemp("predictor"))
 
 
 def frame_of(
@@ -142,29 +136,40 @@ def test_the_order_of_tokens_and_documents(model: Model) -> None:
     assert order == wanted
 
 
+def check_core(model: Model, streams: list[list[int]], known: list[tuple[int, list[int]]]) -> None:
+    """The core gives the reference's code string, and both decode it."""
+    file, predictor = zlm.read(model.path), reference_predictor.with_model
+    coded = reference.encode(file, model.tokens, streams, model.start, predictor)
+    sized = [(ids, size) for ids, (size, _) in zip(streams, known, strict=True)]
+    job = model.native.encoder(sized, model.start)
+    native.work([job], 0)
+    assert job.result() == coded
+    assert reference.decode(file, model.tokens, coded, known, model.start, predictor) == texts(model, streams)
+    job = model.native.decoder(coded, known, model.start)
+    native.work([job], 0)
+    assert job.result() == b"".join(texts(model, streams))
+
+
 @pytest.mark.parametrize("documents", DOCUMENTS)
-def test_the_core_equals_the_reference(model: Model, documents: list[list[int]], cursors: c_predictor.Cursors) -> None:
-    """With the core's own predictor plugged into the reference: all else is compared."""
-    file = zlm.read(model.path)
-    predictor = cursors.with_model
-    for seed in range(3):
-        streams, known = frame_of(model, documents, seed)
-        coded = reference.encode(file, model.tokens, streams, model.start, predictor)
-        sized = [(ids, size) for ids, (size, _) in zip(streams, known, strict=True)]
-        job = model.native.encoder(sized, model.start)
-        native.work([job], 0)
-        assert job.result() == coded
-        assert reference.decode(file, model.tokens, coded, known, model.start, predictor) == texts(model, streams)
-        job = model.native.decoder(coded, known, model.start)
-        native.work([job], 0)
-        assert job.result() == b"".join(texts(model, streams))
+@pytest.mark.parametrize("seed", range(3))
+def test_the_core_equals_the_reference(model: Model, documents: list[list[int]], seed: int) -> None:
+    check_core(model, *frame_of(model, documents, seed))
 
 
-@pytest.mark.parametrize("cuts", [[], [1], [4, 9, 10]])
-def test_text_alone_equals_the_reference(cuts: list[int], cursors: c_predictor.Cursors) -> None:
-    text = b"every bit of every byte\n\xff\x00\x80"
+def test_streams_that_say_the_same(model: Model) -> None:
+    """Matches lead from one stream to another that is ahead by a cut, to a document before, and past a stream's end."""
+    (ids,), ((size, _),) = frame_of(model, [[25]], 4)
+    cut = model.start | native.GIVEN
+    streams = [[*ids, cut, *ids], ids, [*ids[:2], cut, *ids], [*ids, *ids]]
+    first = sum(len(model.tokens[i]) for i in ids[:2])
+    check_core(model, streams, [(2 * size, [size]), (size, []), (first + size, [first]), (2 * size, [])])
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [4, 9, 10], [40, 80]], ids=str)
+@pytest.mark.parametrize("text", [b"every bit of every byte\n\xff\x00\x80" * 4, b"\0" * 90, bytes(range(256))], ids=len)
+def test_text_alone_equals_the_reference(text: bytes, cuts: list[int]) -> None:
     coder = reference.RangeCoder()
-    (cursor,) = cursors.alone([len(text)])
+    (cursor,) = reference_predictor.alone([len(text)])
     for at, byte in enumerate(text):
         if at in cuts:
             cursor.cut()
@@ -172,3 +177,4 @@ def test_text_alone_equals_the_reference(cuts: list[int], cursors: c_predictor.C
             coder.put(cursor.bit(0), byte >> k & 1)
             cursor.update(byte >> k & 1)
     assert native.cm_encode(text, cuts) == coder.finish()
+    assert native.cm_decode(coder.finish(), len(text), cuts) == text

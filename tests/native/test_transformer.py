@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import c_predictor
 import pytest
 import reference
+import reference_predictor
 from models import tiny
 
 from zllm import _native as native
@@ -40,11 +40,6 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return load(tiny.write(tmp_path_factory.mktemp("m") / "m.zlm", seed=3, **kinds[request.param]))
 
 
-@pytest.fixture(scope="module")
-def cursors(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> c_predictor.Cursors:
-    return c_predictor.Cursors(checkout, tmp_path_factory.mktemp("predictor"))
-
-
 def text_ids(model: Model, count: int, seed: int = 5) -> list[int]:
     rng = random.Random(seed)
     return [rng.randrange(model.config.vocab) for _ in range(count)]
@@ -68,11 +63,11 @@ def test_logits_equal_reference(model: Model, kernel: str) -> None:
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_code_string_equals_reference(model: Model, kernel: str, cursors: c_predictor.Cursors) -> None:
+def test_code_string_equals_reference(model: Model, kernel: str) -> None:
     file = zlm.read(model.path)
     ids = text_ids(model, 40, seed=8)
     coded = packed(file, kernel).encode([ids], model.start)[0]
-    assert coded == reference.encode(file, model.tokens, [ids], model.start, cursors.with_model)
+    assert coded == reference.encode(file, model.tokens, [ids], model.start, reference_predictor.with_model)
 
 
 def test_lanes_and_order_change_nothing(model: Model) -> None:
@@ -91,12 +86,12 @@ def test_lanes_and_order_change_nothing(model: Model) -> None:
         assert other.decode(jobs, model.start, lanes=4) == texts
 
 
-def test_long_streams_equal_reference(tmp_path: Path, cursors: c_predictor.Cursors) -> None:
+def test_long_streams_equal_reference(tmp_path: Path) -> None:
     """Longer than cache and window together, so that the cache is moved on: in bulk, step by step, in every kernel."""
     path = tiny.write(tmp_path / "m.zlm", seed=4, layers=1, dim=32, heads=2, kv_heads=1, ffn=32)
     model = load(path)
     ids = text_ids(model, 420, seed=9)
-    expected = reference.encode(zlm.read(path), model.tokens, [ids], model.start, cursors.with_model)
+    expected = reference.encode(zlm.read(path), model.tokens, [ids], model.start, reference_predictor.with_model)
     text = b"".join(model.tokens[i] for i in ids)
     for kernel in KERNELS:
         core = packed(zlm.read(path), kernel)

@@ -1,0 +1,564 @@
+"""The adaptive predictor of docs/arithmetic.md, section 9, in plain Python integers: for tests/reference.py, and to
+compare the C code's probabilities with."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from itertools import accumulate, repeat
+from operator import mul
+from typing import Generic, TypeVar
+
+from reference import Cursor, clamp
+
+ONE = 2**24
+V = TypeVar("V")
+
+
+def hashed(v: int) -> int:
+    return (v * 0x9E3779B97F4A7C15 >> 32) & 0xFFFFFFFF
+
+
+def _squash_table() -> list[int]:
+    """Index x + 2047."""
+    e, below = 2**31, []
+    for _ in range(2048):
+        below.append(ONE * e // (2**31 + e))
+        e = (e * 4269875056 + 2**31) >> 32
+    return below[:0:-1] + [2**23] + [ONE - p for p in below[1:]]
+
+
+SQUASH = _squash_table()
+
+
+def squash(x: int) -> int:
+    return SQUASH[x + 2047]
+
+
+def _stretch_table() -> list[int]:
+    low = [next(x for x in range(-2047, 1) if squash(x) >= 4096 * i + 2048) for i in range(2048)]
+    return low + [-x for x in reversed(low)]
+
+
+STRETCH = _stretch_table()
+
+
+class Adaptive:
+    """An adaptive probability of a one, in 2^-22."""
+
+    __slots__ = ("limit", "n", "p")
+
+    def __init__(self, p: int, n: int, limit: int) -> None:
+        self.p, self.n, self.limit = p, n, limit
+
+    def learn(self, bit: int) -> None:
+        t = 2**22 - 1 if bit else 0
+        self.p += ((t - self.p) * (131072 // (2 * self.n + 3))) >> 16
+        if self.n < self.limit:
+            self.n += 1
+
+
+class Lazy(dict[int, V], Generic[V]):
+    """A large table of which few entries are used: each is made when it first is."""
+
+    def __init__(self, make: Callable[[int], V]) -> None:
+        super().__init__()
+        self.make = make
+
+    def __missing__(self, key: int) -> V:
+        self[key] = value = self.make(key)
+        return value
+
+
+# Bit histories.
+
+History = tuple[int, int, int]
+"""Zeros, ones, last bit."""
+
+
+def allowed(zeros: int, ones: int) -> bool:
+    few, many = sorted((zeros, ones))
+    return few <= 5 and many <= (34, 20, 12, 8, 6, 5)[few]
+
+
+def _long_histories() -> list[History]:
+    """Those of more than four bits, in the order of their numbers."""
+    found = []
+    for total in range(5, 40):
+        for zeros in range(total + 1):
+            ones = total - zeros
+            if allowed(zeros, ones):
+                found += [(zeros, ones, last) for last in (0, 1) if (zeros, ones)[last]]
+    return found
+
+
+LONG = _long_histories()
+NUMBER = {history: 31 + i for i, history in enumerate(LONG)}
+
+
+def short(bits: str) -> int:
+    """The number of a history of at most four bits."""
+    return (1 << len(bits)) - 1 + int("0" + bits, 2)
+
+
+def bits_of(state: int) -> str:
+    n = (state + 1).bit_length() - 1
+    return f"{state + 1:b}"[1:] if n else ""
+
+
+def counts(state: int) -> list[int]:
+    if state >= 31:
+        return list(LONG[state - 31][:2])
+    bits = bits_of(state)
+    return [bits.count("0"), bits.count("1")]
+
+
+def successor(state: int, bit: int) -> int:
+    if state < 15:
+        return short(bits_of(state) + str(bit))
+    n, other = counts(state), 1 - bit
+    n[bit] += 1
+    n[other] = (0, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5)[n[other]] if n[other] < 12 else 6
+    while not allowed(*n):
+        n[other if n[other] > n[bit] else bit] -= 1
+    if sum(n) <= 4:
+        return short(str(other) * n[other] + str(bit) * n[bit])
+    return NUMBER[n[0], n[1], bit]
+
+
+STATES = 31 + len(LONG)
+NEXT = [[successor(state, bit) for bit in (0, 1)] for state in range(STATES)]
+INITIAL = [2**22 * (10 * counts(s)[1] + 4) // (10 * sum(counts(s)) + 8) for s in range(STATES)]
+
+
+class Histories:
+    """The table of slots, of the contexts that are hashed."""
+
+    def __init__(self, size: int) -> None:
+        bits = next((t for t in range(16, 24) if 2**t >= 64 * size), 24)
+        self.bytes = bytearray(2**bits)
+
+    def slot(self, key: int) -> int:
+        """Where the slot of a key is; it is taken if there is none."""
+        line = key % (len(self.bytes) // 64) * 64
+        slots, check = range(line, line + 64, 16), key >> 24
+        for at in slots:
+            if self.bytes[at] == check:
+                return at
+        at = min(slots, key=lambda slot: self.bytes[slot + 1])
+        self.bytes[at : at + 16] = bytes([check, *bytes(15)])
+        return at
+
+
+def slot_key(i: int, h: int, partial: int) -> int:
+    """Of a nibble, by the byte's bits before its first decision."""
+    if not 16 <= partial < 32:
+        return h
+    if i < 2:
+        return hashed(h * 256 + partial)
+    return ((h ^ (1 + partial % 2)) + partial * 0x9D000000) & 0xFFFFFFFF
+
+
+class Frame:
+    """All that the streams share."""
+
+    def __init__(self, sizes: list[int], model: bool) -> None:
+        size = sum(sizes)
+        self.model = model
+        self.starts = [0, *accumulate(sizes)][:-1]
+        self.written = list(self.starts)  # where each stream's next byte goes
+        self.text = bytearray(size)
+        self.ended: set[int] = set()  # where tokens have ended
+        self.follow = [0] * 2**16
+        self.histories = Histories(size)
+        self.direct = [bytearray(2**8), bytearray(2**16)]  # the histories of contexts 0 and 1
+        self.probabilities = [[Adaptive(p, 0, 1023) for p in INITIAL] for _ in range(15)]
+        self.match_bits = next((r for r in range(10, 18) if 2**r >= size), 18)
+        self.matches: dict[int, int] = {}
+        self.match_probabilities = [
+            [Adaptive(2**22 - 2**20 // (1 + length), 2, 1023) for _ in range(4)] for length in range(16)
+        ]
+        self.mixer = Mixer(model)
+        self.maps = Maps(size)
+        self.ends = Ends()
+
+    def stream(self, position: int) -> int:
+        return bisect_right(self.starts, position) - 1
+
+    def equal_before(self, a: int, b: int, own: int) -> int:
+        """How many bytes before a, of any stream, are those before b, of the stream own."""
+        first, second = self.starts[self.stream(a)], self.starts[own]
+        n = 0
+        while n < min(400, a - first, b - second) and self.text[a - n - 1] == self.text[b - n - 1]:
+            n += 1
+        return n
+
+
+class Mixer:
+    """Selected weights, and those that mix their outputs."""
+
+    def __init__(self, model: bool) -> None:
+        even = 1000 if model else 1500
+        first = [11000 if model else even, 0] + [even, 0] * 15
+        self.weights: list[Lazy[list[int]]] = [Lazy(lambda _: list(first)) for _ in range(6)]
+        self.used: list[Lazy[int]] = [Lazy(lambda _: 0) for _ in range(6)]
+        self.final = Lazy(lambda _: [10922] * 6)
+
+    def mix(self, inputs: list[int], selected: list[int], partial: int) -> int:
+        self.inputs, self.selected, self.partial = inputs, selected, partial
+        vectors = [weights[i] for weights, i in zip(self.weights, selected, strict=True)]
+        self.outputs = [clamp(sum(map(mul, inputs, vector)) >> 14, 2047) for vector in vectors]
+        self.x = clamp(sum(map(mul, self.outputs, self.final[partial])) >> 16, 2047)
+        return self.x
+
+    def learn(self, bit: int) -> None:
+        target = ONE if bit else 0
+        for s, (i, o) in enumerate(zip(self.selected, self.outputs, strict=True)):
+            used = self.used[s][i]
+            step = (((target - squash(o)) >> 8) * (400 + 2500 // (1 + used // 64))) >> 14
+            moved = [w + (((a * step >> 12) + 1) >> 1) for w, a in zip(self.weights[s][i], self.inputs, strict=True)]
+            if max(moved) >= 2**15 or min(moved) < -(2**15):
+                moved = [max(-(2**15), min(2**15 - 1, w)) for w in moved]
+            self.weights[s][i] = moved
+            self.used[s][i] = min(used + 1, 1023)
+        error = (target - squash(self.x)) >> 8
+        final = self.final[self.partial]
+        self.final[self.partial] = [
+            clamp(w + ((o * error + 2**15) >> 16), 2**20) for w, o in zip(final, self.outputs, strict=True)
+        ]
+
+
+class Maps:
+    """The two adaptive probability maps."""
+
+    def __init__(self, size: int) -> None:
+        self.contexts = 2 ** next((a for a in range(8, 12) if 2**a >= size // 8), 12)
+        steps = [squash(clamp(128 * (j - 16), 2047)) >> 2 for j in range(33)]
+        self.maps: list[Lazy[list[Adaptive]]] = [Lazy(lambda _: [Adaptive(p, 6, 127) for p in steps]) for _ in range(2)]
+
+    def refine(self, x: int, contexts: tuple[int, int]) -> int:
+        k, w = divmod(x + 2047, 128)
+        total = 2 * squash(x)
+        self.nearest = []
+        for each, context in zip(self.maps, contexts, strict=True):
+            row = each[context % self.contexts]
+            total += (row[k].p * (128 - w) + row[k + 1].p * w) >> 5
+            self.nearest.append(row[k + 1] if w >= 64 else row[k])
+        return max(16, min(ONE - 16, total >> 2))
+
+    def learn(self, bit: int) -> None:
+        for probability in self.nearest:
+            probability.learn(bit)
+
+
+class Ends:
+    """The predictor of a token's end."""
+
+    def __init__(self) -> None:
+        self.tables = [Lazy(lambda _: Adaptive(2**21, 0, 1023)) for _ in range(6)]
+        self.weights = Lazy(lambda _: [2**16] + [0] * 7)
+
+    def ask(self, lm: int, values: list[int], selected: int) -> int:
+        self.asked = [table[hashed(v + 1) >> 18] for table, v in zip(self.tables, values, strict=True)]
+        self.inputs = [STRETCH[lm >> 12], 256, *(STRETCH[a.p >> 10] for a in self.asked)]
+        self.selected = selected
+        self.p = squash(clamp(sum(map(mul, self.inputs, self.weights[selected])) >> 16, 2047))
+        return self.p
+
+    def learn(self, end: int) -> None:
+        error = (ONE - self.p) // 256 if end else -(self.p // 256)
+        self.weights[self.selected] = [
+            clamp(w + ((a * error + 2**14) >> 15), 2**20)
+            for w, a in zip(self.weights[self.selected], self.inputs, strict=True)
+        ]
+        for probability in self.asked:
+            probability.learn(end)
+
+
+class Match:
+    """What a stream's document found of itself in the frame's text."""
+
+    def __init__(self, frame: Frame, own: int) -> None:
+        self.frame, self.own = frame, own
+        self.expected: int | None = None
+        self.length = self.misses = self.position = self.stream = 0
+
+    def follow(self, byte: int) -> None:
+        if self.expected is None:
+            return
+        wrong = byte != self.expected
+        self.misses = (2 * self.misses + wrong) % 256
+        self.length = 0 if wrong else min(self.length + 1, 65535)
+        self.position += 1
+        if self.misses != 255 and self.position < self.frame.written[self.stream]:
+            self.expected = self.frame.text[self.position]
+        else:
+            self.expected, self.length = None, 0
+
+    def search(self, last_five: int) -> None:
+        frame = self.frame
+        here = frame.written[self.own]
+        if here - frame.starts[self.own] < 5:
+            return
+        k = hashed(last_five << 24) >> (32 - frame.match_bits)
+        entry = frame.matches.get(k)
+        frame.matches[k] = here
+        if entry is None or (self.expected is not None and self.length >= 16):
+            return
+        n = frame.equal_before(entry, here, self.own)
+        stream = frame.stream(entry)
+        if n >= 5 and n > self.length and entry < frame.written[stream]:
+            self.expected, self.length, self.misses = frame.text[entry], n, 0
+            self.position, self.stream = entry, stream
+
+    def length_class(self) -> int:
+        if self.length < 8:
+            return self.length
+        return 8 + bisect_right((12, 16, 24, 32, 64, 128, 512), self.length)
+
+    def wrong(self) -> int:
+        return min(3, self.misses.bit_count())
+
+    def hint(self) -> int:
+        if self.expected is None:
+            return 0
+        return 2 if self.position in self.frame.ended else 1
+
+
+SEPARATORS = b"\t, ;|"
+
+
+class Lines:
+    """The line and the field that a document is in, and the line before."""
+
+    def __init__(self) -> None:
+        self.line, self.fields = bytearray(), [0]
+        self.last, self.last_fields = bytearray(), list[int]()
+
+    def add(self, byte: int) -> None:
+        self.line.append(byte)
+        if byte == 10:
+            self.last, self.last_fields = self.line, self.fields
+            self.line, self.fields = bytearray(), [0]
+        elif byte in SEPARATORS and len(self.fields) < 32:
+            self.fields.append(len(self.line))
+
+    @property
+    def column(self) -> int:
+        return len(self.line)
+
+    @property
+    def field(self) -> int:
+        return len(self.fields) - 1
+
+    @property
+    def place(self) -> int:
+        return len(self.line) - self.fields[-1]
+
+    def up(self) -> int:
+        return self._last(self.column)
+
+    def field_up(self) -> int:
+        if self.field >= len(self.last_fields):
+            return 0
+        return self._last(self.last_fields[self.field] + self.place)
+
+    def _last(self, column: int) -> int:
+        return self.last[column] if column < len(self.last) else 0
+
+
+def class_of(byte: int) -> int:
+    if byte >= 128:
+        return 7
+    for number, (low, high) in enumerate(((b"0", b"9"), (b"a", b"z"), (b"A", b"Z")), 1):
+        if low <= bytes([byte]) <= high:
+            return number
+    return {32: 4, 10: 5}.get(byte, 6 if byte < 32 else 0)
+
+
+class Document:
+    """All that the contexts of a stream are made of: it starts anew with each document."""
+
+    def __init__(self, frame: Frame, own: int) -> None:
+        self.frame, self.own = frame, own
+        self.bytes = 0  # b(1..8)
+        self.word = self.word_before = self.line_word = 0
+        self.classes = 0
+        self.followed = frame.follow[0]
+        self.lines, self.match = Lines(), Match(frame, own)
+        self.token_hash = self.token_length = self.token_before = 0
+        self.hashes = self._hashes()
+
+    def last(self, first: int, last: int) -> int:
+        """b(first..last)."""
+        return (self.bytes >> 8 * (first - 1)) & ((1 << 8 * (last - first + 1)) - 1)
+
+    def add(self, byte: int) -> None:
+        frame = self.frame
+        frame.text[frame.written[self.own]] = byte
+        frame.written[self.own] += 1
+        self.bytes = (self.bytes << 8 | byte) & (2**64 - 1)
+        self._words(byte)
+        self.classes = (self.classes * 8 + class_of(byte)) & 0xFFFFFFFF
+        self.lines.add(byte)
+        before = self.last(2, 3)
+        frame.follow[before] = (256 * frame.follow[before] + byte) & 0xFFFF
+        self.followed = frame.follow[self.last(1, 2)]
+        self.match.follow(byte)
+        self.match.search(self.last(1, 5))
+        self.token_hash = hashed(self.token_hash * 256 + byte + 1)
+        self.token_length += 1
+        self.hashes = self._hashes()
+
+    def end_token(self, token: int) -> None:
+        self.frame.ended.add(self.frame.written[self.own])
+        self.token_hash, self.token_length, self.token_before = 0, 0, token
+
+    def _words(self, byte: int) -> None:
+        if class_of(byte) in (2, 3, 7):
+            small = byte + 32 if class_of(byte) == 3 else byte
+            self.word = hashed(self.word * 256 + small + 1)
+        elif self.word:
+            self.line_word = self.line_word or self.word
+            self.word_before, self.word = self.word, 0
+        if byte == 10:
+            self.line_word = 0
+
+    @property
+    def expected(self) -> int:
+        """The byte and 1; 0 for none."""
+        return 0 if self.match.expected is None else self.match.expected + 1
+
+    def _hashes(self) -> list[int]:
+        b1, lines = self.last(1, 1), self.lines
+        values = [
+            self.last(1, 2),
+            self.last(1, 3),
+            self.last(1, 4),
+            self.last(1, 6),
+            self.word << 8 | b1,
+            self.word << 32 | self.word_before,
+            self.last(2, 3) << 8,
+            lines.up() << 16 | min(lines.column, 255) << 8 | b1,
+            lines.field_up() << 24 | lines.field << 16 | b1 << 8 | min(lines.place, 255),
+            self.line_word << 16 | lines.field << 8 | b1,
+            self.followed << 8 | b1,
+            self.expected << 8 | min(self.match.length, 15),
+            self.classes << 8 | b1,
+        ]
+        return [hashed((v + i + 1) * 0xD6E8FEB86659FD93 + i * 0x632BE59BD9B4E019) for i, v in enumerate(values)]
+
+    def end_values(self) -> list[int]:
+        """What the end of a token is predicted from."""
+        t, length, match = self.token_hash, min(self.token_length, 255), self.match
+        return [
+            t,
+            self.token_before << 32 | t,
+            self.last(1, 3) << 8 | length,
+            self.word << 8 | length,
+            self.expected << 32 | t,
+            match.hint() << 8 | min(match.length, 31) << 2 | match.wrong(),
+        ]
+
+
+class StreamCursor:
+    """See :class:`reference.Cursor`."""
+
+    def __init__(self, frame: Frame, own: int) -> None:
+        self.frame, self.own = frame, own
+        self.document = Document(frame, own)
+        self.partial = 1
+        self.slots: list[int] | None = None  # of this nibble, if they have been looked up
+
+    def bit(self, lm: int) -> int:
+        document, partial = self.document, self.partial
+        self._histories()
+        asked = [row[state].p for row, state in zip(self.frame.probabilities, self.states, strict=True)]
+        inputs = [number for p in asked for number in (STRETCH[p >> 10], (p >> 12) - 512)]
+        if self.frame.model:
+            inputs[:2] = STRETCH[lm >> 12], (lm - 2**23) >> 14
+        inputs += self._match_inputs()
+        x = self.frame.mixer.mix(inputs, self._selected(lm), partial)
+        maps = partial + 256 * document.last(1, 1), hashed(document.last(1, 2) * 256 + partial) >> 8
+        return self.frame.maps.refine(x, maps)
+
+    def update(self, bit: int) -> None:
+        self.frame.mixer.learn(bit)
+        self.frame.maps.learn(bit)
+        if self.matched:
+            self.matched.learn(int(bit == self.matched_bit))
+        for probabilities, (table, at) in zip(self.frame.probabilities, self.places, strict=True):
+            state = table[at]  # not what it was when it was asked for, if an earlier context has the same slot
+            probabilities[state].learn(bit)
+            table[at] = NEXT[state][bit]
+        self.skip(bit)
+
+    def skip(self, bit: int) -> None:
+        self.partial = 2 * self.partial + bit
+        if self.partial >= 256:
+            self.document.add(self.partial - 256)
+            self.partial = 1
+        if self.partial == 1 or 16 <= self.partial < 32:
+            self.slots = None
+
+    def flag(self, lm: int) -> int:
+        document = self.document
+        selected = document.match.hint() * 5 + min(document.token_length, 4)
+        return self.frame.ends.ask(lm, document.end_values(), selected)
+
+    def update_flag(self, end: int) -> None:
+        self.frame.ends.learn(end)
+
+    def token(self, token: int) -> None:
+        self.document.end_token(token)
+
+    def cut(self) -> None:
+        self.document = Document(self.frame, self.own)
+        self.slots = None
+
+    def _histories(self) -> None:
+        """Finds where the histories of all contexts are, and what they are."""
+        bits = self.partial.bit_length() - 1
+        table = self.frame.histories
+        if self.slots is None:
+            self.slots = [table.slot(slot_key(i, h, self.partial)) for i, h in enumerate(self.document.hashes)]
+        index = 1 << bits % 4 | self.partial & ((1 << bits % 4) - 1)
+        b1 = self.document.last(1, 1)
+        self.places = [(self.frame.direct[0], self.partial), (self.frame.direct[1], b1 << 8 | self.partial)]
+        self.places += zip(repeat(table.bytes), (at + index for at in self.slots), strict=False)
+        self.states = [place[at] for place, at in self.places]
+
+    def _match_inputs(self) -> tuple[int, int]:
+        match, bits = self.document.match, self.partial.bit_length() - 1
+        self.matched: Adaptive | None = None
+        if match.expected is None or (match.expected | 256) >> (8 - bits) != self.partial:
+            return 0, 0
+        self.matched = self.frame.match_probabilities[match.length_class()][match.wrong()]
+        self.matched_bit = match.expected >> (7 - bits) & 1
+        sign = 1 if self.matched_bit else -1
+        return sign * STRETCH[self.matched.p >> 10], sign * ((self.matched.p >> 12) - 512)
+
+    def _selected(self, lm: int) -> list[int]:
+        """Numbers of the six weight vectors."""
+        document, bits = self.document, self.partial.bit_length() - 1
+        first = int(document.token_length == 0)
+        m = 1 + document.match.length_class() if self.matched else 0
+        known = sum(state != 0 for state in self.states[2:6])
+        confidence = (abs(STRETCH[lm >> 12]) >> 8) * 17 + m if self.frame.model else self.partial
+        order = (known * 8 + bits) * 2 + first
+        return [m * 2 + first, document.classes % 512, document.last(1, 1), order, confidence, 0]
+
+
+def _cursors(sizes: list[int], model: bool) -> list[Cursor]:
+    frame = Frame(sizes, model)
+    return [StreamCursor(frame, own) for own in range(len(sizes))]
+
+
+def with_model(sizes: list[int]) -> list[Cursor]:
+    """A :data:`reference.Predictor`."""
+    return _cursors(sizes, True)
+
+
+def alone(sizes: list[int]) -> list[Cursor]:
+    """Without a language model."""
+    return _cursors(sizes, False)
