@@ -23,7 +23,9 @@ TEXTS = {
     "long lines": b"".join(b"%s %s\n" % (bytes([c]) * 270, PROSE[c % 9 : 30]) for c in (97, 98)),
     "utf-8": "压缩算法需要模型。\r\n".encode() * 8,
     "broken repeats": b"".join(PROSE[:i] + b"#" + PROSE[i + 1 :] for i in (40, 60, 41)) + PROSE[:30].upper() + PROSE,
+    "chunks": b"".join(random.Random(0).choices([b"one two thr", b"three two o", b"two one", b"thr"], k=60)),
 }
+NOISE = random.Random(6).randbytes(540)
 CERTAIN = [1, 2**24 - 1, 2**23]
 
 
@@ -148,10 +150,45 @@ def test_streams(names: list[str], cut: float, cursors: c_predictor.Cursors) -> 
     say_streams(frame(cursors, [len(text) for text in texts], True), texts, random.Random(1), cut)
 
 
-@pytest.mark.parametrize("size", [1023, 1025, 2056, 20_000, 300_000])
+@pytest.mark.parametrize("size", [1023, 1025, 2056, 12_000, 100_000, 300_000])
 def test_sizes(size: int, cursors: c_predictor.Cursors) -> None:
     """Tables are as large as the text is to be; only its beginning is said."""
     text = TEXTS["noise"][:100] + PROSE
     say_alone(frame(cursors, [size], False)[0], text, {120})
     streams = frame(cursors, [size // 3, size - size // 3], True)
     say_streams(streams, [text[:120], text[60:]], random.Random(size), 0.02)
+
+
+def test_a_repeat_across_a_cut(cursors: c_predictor.Cursors) -> None:
+    """As much of it as is compared, and on to the longest class."""
+    (cursor,) = frame(cursors, [2 * len(NOISE)], False)
+    say_alone(cursor, NOISE * 2, {len(NOISE) + 410})
+
+
+def test_a_match_ends_with_its_stream(cursors: c_predictor.Cursors) -> None:
+    """The text of the next stream, which follows at once, is another."""
+    texts = [PROSE, b"Once more: " * 5 + PROSE + PROSE[::-1]]
+    say_streams(frame(cursors, [len(text) for text in texts], True), texts, random.Random(3), 0)
+
+
+def test_weights_reach_their_limits(cursors: c_predictor.Cursors) -> None:
+    """The model is weakly right about noise, or wrong: weights of inputs fall to -2^15."""
+    for sign in (1, -1):
+        (cursor,) = frame(cursors, [len(NOISE)], True)
+        for byte in NOISE[:400]:
+            for k in range(7, -1, -1):
+                bit = byte >> k & 1
+                cursor.bit(2**23 + sign * (2 * bit - 1) * 3 * 2**19)
+                cursor.update(bit)
+
+
+@pytest.mark.parametrize("length", [14, 15])
+def test_a_match_of_16_bytes_is_kept(length: int, cursors: c_predictor.Cursors) -> None:
+    """A stream that was behind overtakes one that has a match; it would be a longer one from the next byte on."""
+    same = NOISE[:60]
+    first, second = b"#" * 30 + same, same[20:50] + same
+    streams = frame(cursors, [len(first), len(second)], False)
+    for turn in [(0, 0, 30), (1, 0, 30), *((i, 30 + n, 31 + n) for n in range(20 + length) for i in (1, 0))]:
+        say_alone(streams[turn[0]], (first, second)[turn[0]][turn[1] : turn[2]], set())
+    say_alone(streams[0], first[50 + length : 54 + length], set())
+    say_alone(streams[1], second[50 + length :], set())
