@@ -82,6 +82,6 @@ class Decoders:
                 f"the archive was made with arithmetic version {ref.arithmetic}, this program has {model.arithmetic}"
             )
         expected = self.known_answers.get(ref.sha256)
-        if expected is not None and model.known_answer.hex() != expected:
+        if expected is not None and not (expected and model.known_answer.hex().startswith(expected)):
             raise MissingModelError(ref.name, ref.sha256.hex(), ref.size, why="here, but computes other numbers")
         return model

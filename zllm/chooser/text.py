@@ -21,7 +21,7 @@ from zllm.codecs.store import StoreCodec
 # A frame more costs a header in the file and a row in the index.
 FRAME_COST = 48
 # Naming the model costs this much once in an archive (its hash in a section header, its entry in the manifest).
-MODEL_COST = 200
+MODEL_COST = 115
 
 
 @dataclass

@@ -16,9 +16,10 @@ from zllm.errors import DamagedError
 MAGIC = b"\xb5ZLI"
 FRONT_SIZE = len(MAGIC) + 8
 _WHAT = "the index"
-_HASH_SIZE = 32
-_HASH = re.compile(rb'"([0-9a-f]{64})"')
-_HASH_MARK = b"\1"  # JSON text never has this byte
+# Bytes of a hash in the manifest, by the byte that stands for it there; JSON text never has these.
+_HASH_SIZES = {1: 32, 2: 8}
+_HASH = re.compile(rb'"([0-9a-f]{64}|[0-9a-f]{16})"')
+_MARK = re.compile(rb"[\1\2]")
 _MAX_HASHES = 255
 
 
@@ -41,9 +42,9 @@ class Index:
 
 
 def pack(index: Index) -> bytes:
-    """Magic, coded length, length of the text, number of hashes, hashes, zstd of the rows and the manifest.
+    """Magic, coded length, length of the text, size of the hashes, hashes, zstd of the rows and the manifest.
 
-    Strings of 64 hexadecimal digits in the manifest are kept as hashes: they would cost more in the text.
+    Strings of 64 or 16 hexadecimal digits in the manifest are kept as hashes: they would cost more in the text.
     """
     out = bytearray()
     numbers = {model.sha256: number for number, model in enumerate(models_of(index.manifest))}
@@ -58,8 +59,10 @@ def pack(index: Index) -> bytes:
             put_varint(out, numbers[model.sha256])
     text = json.dumps(index.manifest, sort_keys=True, separators=(",", ":")).encode()
     hashes = [bytes.fromhex(found.decode()) for found in _HASH.findall(text)[:_MAX_HASHES]]
-    out += _HASH.sub(_HASH_MARK, text, count=_MAX_HASHES)
-    coded = bytes([len(hashes)]) + b"".join(hashes) + compress(bytes(out), dictionary=True)
+    out += _HASH.sub(lambda found: b"\1" if len(found[1]) == 64 else b"\2", text, count=_MAX_HASHES)
+    coded = bytearray()
+    put_varint(coded, sum(map(len, hashes)))
+    coded += b"".join(hashes) + compress(bytes(out), dictionary=True)
     return MAGIC + len(coded).to_bytes(4, "little") + len(out).to_bytes(4, "little") + coded
 
 
@@ -84,16 +87,13 @@ def unpack(block: bytes) -> Index:
     if coded_size(block[:FRONT_SIZE]) != len(block) - FRONT_SIZE:
         raise DamagedError(f"{_WHAT} is damaged: its length is wrong")
     outer = Reader(block[FRONT_SIZE:], _WHAT)
-    hashes = [outer.take(_HASH_SIZE) for _ in range(outer.fixed(1))]
+    hashes = outer.take(outer.varint(outer.left))
     raw = decompress(outer.rest(), int.from_bytes(block[8:12], "little"), _WHAT, dictionary=True)
     reader = Reader(raw, _WHAT)
     rows, used = _rows(reader)
-    text = reader.rest().split(_HASH_MARK)
-    if len(text) != len(hashes) + 1:
-        raise DamagedError(f"{_WHAT} is damaged: the number of hashes is wrong")
-    quoted = [b'"%s"' % value.hex().encode() for value in hashes]
+    text = _with_hashes(reader.rest(), Reader(hashes, _WHAT))
     try:
-        manifest = json.loads(b"".join(part for pair in zip(text, [*quoted, b""], strict=True) for part in pair))
+        manifest = json.loads(text)
     except (ValueError, RecursionError):
         raise DamagedError(f"{_WHAT} is damaged: its manifest is not JSON") from None
     if not isinstance(manifest, dict):
@@ -106,6 +106,14 @@ def unpack(block: bytes) -> Index:
         for row, numbers in zip(rows, used, strict=True)
     ]
     return Index(complete, manifest)
+
+
+def _with_hashes(text: bytes, hashes: Reader) -> bytes:
+    """The manifest with its hashes where their marks are."""
+    out = _MARK.sub(lambda mark: b'"%s"' % hashes.take(_HASH_SIZES[mark[0][0]]).hex().encode(), text)
+    if hashes.left:
+        raise DamagedError(f"{_WHAT} is damaged: the number of hashes is wrong")
+    return out
 
 
 def _rows(reader: Reader) -> tuple[list[SectionRow], list[list[int]]]:
