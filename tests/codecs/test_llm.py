@@ -147,7 +147,7 @@ def test_batches_are_worked_on_one_after_the_other(codec: LlmCodec, monkeypatch:
 @pytest.mark.parametrize(
     ("batch", "threads", "alone", "together"),
     [("one large", 7, 0, {7}), ("few large", 2, 2, {2}), ("few large", 7, 0, {7}), ("one stream", 7, 0, {1}),
-     ("more large than threads", 3, 6, {3}), ("many small", 3, 45, set()), ("one large", 1, 1, set())],
+     ("more large than threads", 2, 8, set()), ("many small", 3, 45, set()), ("one large", 1, 1, set())],
 )  # fmt: skip
 def test_large_frames_that_are_left_over_are_shared(
     *,

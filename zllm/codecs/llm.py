@@ -85,6 +85,8 @@ class _Frame:
     """Encoding: what stands before the code string."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     job: Job | None = None
+    done: int = 0
+    """Threads of the job that have ended."""
     result: bytes = b""
 
 
@@ -190,6 +192,9 @@ class _Coding:
     together, one after the other; the small ones come last, several at a time.
     """
 
+    most_alone = 1 << 30
+    """Threads that may code a large frame each at the same time; more of them share one frame after the other."""
+
     def __init__(self, codec: LlmCodec, run: Run, rows: int) -> None:
         self.codec = codec
         self.native = codec.model.native
@@ -213,7 +218,7 @@ class _Coding:
         units = self._units(frames, threads)
         while units:
             same = [u for u in units[:threads] if _size(u) >= _SAME * _size(units[0])]
-            if len(same) == threads:
+            if len(same) == threads <= self.most_alone:
                 self._put(self.alone, same)
             elif len(units[0]) == 1 and self.streams_of(units[0][0]) > 1 and threads > 1:
                 same = units[:1]
@@ -223,8 +228,6 @@ class _Coding:
                 self._put(self.rest, units)
             units = units[len(same) :]
         in_threads(self._thread, min(threads, sum(map(self.streams_of, frames))), self.run)
-        for frame in self.shared:
-            self._finish(frame)
 
     @staticmethod
     def _put(queue: SimpleQueue[list[_Frame]], units: list[list[_Frame]]) -> None:
@@ -250,9 +253,10 @@ class _Coding:
         how: _How = {"cancel": cancel, "counter": counter, "stages": stages}
         self._take(self.alone, how)
         for frame in self.shared:
-            job = self._job(frame, min(self.run.threads, self.streams_of(frame)))
-            if number < job.threads:  # which may be fewer: long tokens make fewer streams
+            job = self._shared_job(frame)
+            if job is not None and number < job.threads:  # which may be fewer: long tokens make fewer streams
                 self._work([job], number, how)
+                self._leave(frame)
         self._take(self.rest, how)
 
     def _take(self, queue: SimpleQueue[list[_Frame]], how: _How) -> None:
@@ -262,30 +266,41 @@ class _Coding:
                 unit = queue.get_nowait()
             except Empty:
                 return
-            self._work([self._job(frame, 1) for frame in unit], 0, how)
-            for frame in unit:
-                self._finish(frame)
+            jobs = [self.make(frame, 1) for frame in unit]
+            self._work(jobs, 0, how)
+            for frame, job in zip(unit, jobs, strict=True):
+                self._finish(frame, job)
 
-    def _job(self, frame: _Frame, threads: int) -> Job:
-        with frame.lock:  # of the threads that share a frame, the first makes its job
-            if frame.job is None:
-                frame.job = self.make(frame, threads)
+    def _shared_job(self, frame: _Frame) -> Job | None:
+        """The frame's job, which the first thread makes; None when all of its threads have ended."""
+        with frame.lock:
+            if frame.job is None and not frame.done:
+                frame.job = self.make(frame, min(self.run.threads, self.streams_of(frame)))
             return frame.job
+
+    def _leave(self, frame: _Frame) -> None:
+        """The last thread of a shared frame takes its result, so that no more than two frames' memory is held."""
+        with frame.lock:
+            frame.done += 1
+            if frame.job is not None and frame.done == frame.job.threads:
+                self._finish(frame, frame.job)
+                frame.job = None
 
     def _work(self, jobs: list[Job], thread: int, how: _How) -> None:
         with self.run.stage("model"):
             work(jobs, thread, self.rows, **how)
 
-    def _finish(self, frame: _Frame) -> None:
-        if frame.job is not None:
-            frame.result = frame.job.result()
-            frame.job = None
-            if self.run.stats is not None:
-                self.run.stats.add("model", 0.0, len(frame.data), len(frame.result))
+    def _finish(self, frame: _Frame, job: Job) -> None:
+        frame.result = job.result()
+        if self.run.stats is not None:
+            self.run.stats.add("model", 0.0, len(frame.data), len(frame.result))
 
 
 class _Encoding(_Coding):
     """``room``: bytes for each code string per byte of text; None for what is enough but for extremely odd text."""
+
+    # Each frame in work takes 30 MB, and beside it zstd takes 90. Steps are as full with shared frames.
+    most_alone = 2
 
     def __init__(self, codec: LlmCodec, run: Run, room: int | None) -> None:
         super().__init__(codec, run, ROWS)
