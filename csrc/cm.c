@@ -7,83 +7,84 @@
 
 #define POLL 4096u /* bytes between two looks at the cancel flag */
 
-static int sound(size_t n, const uint64_t *cuts, size_t n_cuts) {
-    if (n >= UINT32_MAX) return 0;
-    for (size_t i = 0; i < n_cuts; i++)
-        if (cuts[i] <= (i ? cuts[i - 1] : 0) || cuts[i] >= n) return 0;
-    return 1;
+/* A text on its way: its predictor, and the next of the documents that start in it. */
+typedef struct {
+    predictor_t *p;
+    cursor_t *c;
+    const uint64_t *cuts;
+    size_t n, n_cuts, cut;
+    const volatile int32_t *cancel;
+    volatile uint64_t *progress;
+} text_t;
+
+static zllm_result text_start(text_t *t) {
+    if (t->n >= UINT32_MAX) return ZLLM_E_ARGUMENT;
+    for (size_t i = 0; i < t->n_cuts; i++)
+        if (t->cuts[i] <= (i ? t->cuts[i - 1] : 0) || t->cuts[i] >= t->n) return ZLLM_E_ARGUMENT;
+    if (cancelled(t->cancel)) return ZLLM_E_CANCELLED;
+    t->p = predictor_new(t->n, 1, 0);
+    if (!t->p) return ZLLM_E_MEMORY;
+    cursor_start(t->p, 0, 0, t->n);
+    t->c = predictor_cursor(t->p, 0);
+    return ZLLM_OK;
 }
 
-static int stop(size_t at, const volatile int32_t *cancel, volatile uint64_t *progress) {
-    if (at % POLL || at == 0) return 0;
-    if (progress) *progress += POLL;
-    return cancelled(cancel);
+/* Before byte `at`. */
+static zllm_result text_go_on(text_t *t, size_t at) {
+    if (t->cut < t->n_cuts && t->cuts[t->cut] == at) {
+        cursor_cut(t->p, t->c);
+        t->cut++;
+    }
+    if (at % POLL || at == 0) return ZLLM_OK;
+    if (t->progress) *t->progress += POLL;
+    return cancelled(t->cancel) ? ZLLM_E_CANCELLED : ZLLM_OK;
 }
 
-static predictor_t *start(size_t n) {
-    predictor_t *p = predictor_new(n, 1, 0);
-    if (p) cursor_start(p, 0, 0, n);
-    return p;
+static void text_end(text_t *t, zllm_result rc) {
+    if (rc == ZLLM_OK && t->progress && t->n) *t->progress += (t->n - 1) % POLL + 1;
+    predictor_free(t->p);
 }
 
 zllm_result zllm_cm_encode(const uint8_t *text, size_t n, const uint64_t *cuts, size_t n_cuts, uint8_t *out,
                            size_t *out_size, const volatile int32_t *cancel, volatile uint64_t *progress) {
+    text_t t = {.cuts = cuts, .n = n, .n_cuts = n_cuts, .cancel = cancel, .progress = progress};
     encoder_t e;
-    size_t cut = 0;
-    if (!sound(n, cuts, n_cuts)) return ZLLM_E_ARGUMENT;
-    if (cancelled(cancel)) return ZLLM_E_CANCELLED;
-    predictor_t *p = start(n);
-    if (!p) return ZLLM_E_MEMORY;
-    cursor_t *c = predictor_cursor(p, 0);
-    zllm_result rc = ZLLM_OK;
+    zllm_result rc = text_start(&t);
+    if (rc != ZLLM_OK) return rc;
     encoder_start(&e, out, *out_size);
     for (size_t i = 0; i < n && rc == ZLLM_OK; i++) {
-        if (cut < n_cuts && cuts[cut] == i) {
-            cursor_cut(p, c);
-            cut++;
-        }
-        for (int k = 7; k >= 0; k--) {
+        rc = text_go_on(&t, i);
+        for (int k = 7; k >= 0 && rc == ZLLM_OK; k--) {
             const int bit = text[i] >> k & 1;
-            encoder_put(&e, predictor_bit(p, c, 0), bit);
-            predictor_update(p, c, bit);
+            encoder_put(&e, predictor_bit(t.p, t.c, 0), bit);
+            predictor_update(t.p, t.c, bit);
         }
-        if (e.full) rc = ZLLM_E_SPACE;
-        else if (stop(i, cancel, progress)) rc = ZLLM_E_CANCELLED;
+        if (rc == ZLLM_OK && e.full) rc = ZLLM_E_SPACE;
     }
     if (rc == ZLLM_OK && n > 0) encoder_finish(&e);
     if (rc == ZLLM_OK && e.full) rc = ZLLM_E_SPACE;
-    if (rc == ZLLM_OK && progress) *progress += n ? (n - 1) % POLL + 1 : 0;
     *out_size = e.at;
-    predictor_free(p);
+    text_end(&t, rc);
     return rc;
 }
 
 zllm_result zllm_cm_decode(const uint8_t *coded, size_t coded_size, uint8_t *text, size_t n, const uint64_t *cuts,
                            size_t n_cuts, const volatile int32_t *cancel, volatile uint64_t *progress) {
+    text_t t = {.cuts = cuts, .n = n, .n_cuts = n_cuts, .cancel = cancel, .progress = progress};
     decoder_t d;
-    size_t cut = 0;
-    if (!sound(n, cuts, n_cuts)) return ZLLM_E_ARGUMENT;
-    if (cancelled(cancel)) return ZLLM_E_CANCELLED;
-    predictor_t *p = start(n);
-    if (!p) return ZLLM_E_MEMORY;
-    cursor_t *c = predictor_cursor(p, 0);
-    zllm_result rc = ZLLM_OK;
+    zllm_result rc = text_start(&t);
+    if (rc != ZLLM_OK) return rc;
     decoder_start(&d, coded, coded_size);
     for (size_t i = 0; i < n && rc == ZLLM_OK; i++) {
         uint32_t byte = 0;
-        if (cut < n_cuts && cuts[cut] == i) {
-            cursor_cut(p, c);
-            cut++;
-        }
-        for (int k = 0; k < 8; k++) {
-            const int bit = decoder_get(&d, predictor_bit(p, c, 0));
-            predictor_update(p, c, bit);
+        rc = text_go_on(&t, i);
+        for (int k = 0; k < 8 && rc == ZLLM_OK; k++) {
+            const int bit = decoder_get(&d, predictor_bit(t.p, t.c, 0));
+            predictor_update(t.p, t.c, bit);
             byte = byte << 1 | (uint32_t)bit;
         }
         text[i] = (uint8_t)byte;
-        if (stop(i, cancel, progress)) rc = ZLLM_E_CANCELLED;
     }
-    if (rc == ZLLM_OK && progress) *progress += n ? (n - 1) % POLL + 1 : 0;
-    predictor_free(p);
+    text_end(&t, rc);
     return rc;
 }

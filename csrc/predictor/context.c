@@ -4,7 +4,7 @@
 #define MATCH_LEAST 5u    /* bytes that are hashed to find a match */
 #define MATCH_VERIFY 400u /* bytes compared at most */
 
-void context_restart(cursor_t *c) {
+static void context_restart(cursor_t *c) {
     c->last = 0;
     c->word = c->word_before = c->line_word = 0;
     c->classes = 0;

@@ -120,7 +120,6 @@ void tables_fill(tables_t *t);
 
 /* context.c: a byte has ended. */
 void context_byte(predictor_t *p, cursor_t *c, uint32_t byte);
-void context_restart(cursor_t *c);
 
 /* flag.c */
 void flag_start(flag_t *f);
