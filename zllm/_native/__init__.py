@@ -5,6 +5,7 @@ Every call that computes releases the interpreter lock (cffi does, in API mode).
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import time
@@ -226,9 +227,7 @@ class Model:
         self.kernel: str = ffi.string(lib.zllm_model_kernel(self._model)).decode()
         self.memory: int = lib.zllm_model_memory(self._model)
         self.stream_memory: int = lib.zllm_stream_memory(self._model)
-        starts = array("I", bytes(tensors["tokens.offsets"][2]))
-        self.token_lengths = array("I", [b - a for a, b in itertools.pairwise(starts)])
-        """Bytes of each token."""
+        self._token_starts = bytes(tensors["tokens.offsets"][2])
         self._tensors = {}
 
     def _data(
@@ -282,11 +281,21 @@ class Model:
         out.scale, _ = self._tensor(name + ".scale", "I16", shape[:1], "int16_t")
         out.exponent = _int32(exponents, name)
 
+    @functools.cached_property
+    def token_lengths(self) -> array[int]:
+        """Bytes of each token: array of vocab; decoders do without it."""
+        starts = array("I", self._token_starts)
+        return array("I", (end - start for start, end in itertools.pairwise(starts)))
+
     def encoder(
         self, streams: Sequence[tuple[Sequence[int], int]], start: int, threads: int = 1, room: int | None = None
     ) -> Job:
         """Codes a frame of streams, each of them (token ids, bytes of their text); an id with :data:`GIVEN` set is
-        context only. ``room``: bytes for the code string; too little is :class:`RoomError`."""
+        context only. ``room``: bytes for the code string; too little is :class:`RoomError` when it is worked on.
+
+        Raises:
+            UsageError: the tokens do not fit the vocabulary, a stream's size or each other.
+        """
         frame, keep = _frame(len(streams), sum(size for _, size in streams))
         for item, (ids, size) in zip(keep[0], streams, strict=True):
             tokens = _uint32s(ids)
@@ -300,7 +309,11 @@ class Model:
     def decoder(
         self, coded: bytes | memoryview, streams: Sequence[tuple[int, Sequence[int]]], start: int, threads: int = 1
     ) -> Job:
-        """Decodes a frame of streams, each of them (bytes of text, cuts)."""
+        """Decodes a frame of streams, each of them (bytes of text, cuts).
+
+        Raises:
+            UsageError: no stream, too many or an empty one, or cuts that do not ascend inside one.
+        """
         frame, keep = _frame(len(streams), sum(size for size, _ in streams))
         for item, (size, cuts) in zip(keep[0], streams, strict=True):
             offsets = ffi.new("uint64_t[]", list(cuts))

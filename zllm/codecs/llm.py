@@ -311,7 +311,7 @@ class _Encoding(_Coding):
 
     def make(self, frame: _Frame, threads: int) -> Job:
         with self.run.stage("tokenizing", frame.size):
-            streams = list(self._streams(self._tokens(frame), stream_count(frame.size, self.codec.streams)))
+            streams = list(self._streams(self._tokens(frame), self.streams_of(frame)))
         frame.header = (
             frame.repeats.to_bytes() + varint(len(streams) - 1) + b"".join(varint(size) for _, size in streams[:-1])
         )
