@@ -51,30 +51,29 @@ def tar() -> bytes:
     return info.tobuf(tarfile.GNU_FORMAT) + DATA + bytes(-len(DATA) % 512) + bytes(1024)
 
 
-def meaning(archive: bytes) -> tuple[section.SectionHeader, sectionmap.SectionMap, bytes, index.Index, ends.Footer]:
+def meaning(archive: bytes) -> tuple[section.SectionHeader, sectionmap.SectionMap, bytes, index.Index]:
     """Every structure of an archive with one section, by the byte tables alone."""
-    ends.check_file_header(archive[:16])
-    size = section.size_of(archive[16:22])
-    header = section.unpack(archive[16 : 16 + size])
-    blob = archive[16 + size : 16 + size + header.map_size]
-    assert checksum64(blob) == header.map_check
-    chart = sectionmap.decode(blob, header.map_raw_size, header.stream_size, continues=header.continues)
-    body = archive[16 + size + header.map_size :][: header.frames_size]
-    footer = ends.unpack_footer(archive[-44:])
-    block = archive[footer.index_offset : footer.index_offset + footer.index_size]
-    assert checksum64(block) == footer.index_check
-    assert footer.index_offset + footer.index_size + 44 == len(archive)
-    return header, chart, body, index.unpack(block), footer
+    ends.check_file_header(archive[:12])
+    size = section.size_of(archive[12:18])
+    header = section.unpack(archive[12 : 12 + size])
+    blob = archive[12 + size : 12 + size + header.map_size]
+    assert checksum64(blob) & 0xFFFFFFFF == header.map_check
+    chart = sectionmap.decode(blob, header)
+    body = archive[12 + size + header.map_size :][: header.frames_size]
+    footer = archive[-18:]
+    block = archive[-18 - int.from_bytes(footer[4:8], "little") : -18]
+    assert checksum64(block, footer[:10]) == int.from_bytes(footer[10:], "little")
+    return header, chart, body, index.unpack(block)
 
 
 def test_the_example_is_what_the_table_says() -> None:
     archive = example()
-    header, chart, body, found, footer = meaning(archive)
+    header, chart, body, found = meaning(archive)
     (record,) = chart.records
     (frame,) = chart.groups[0].frames
     assert member_name(record.header) == "hello.txt"
     assert (len(record.header), record.data_size, record.zeros, record.bucket) == (512, 156, 1380, 0)
-    assert record.sha256 == hashlib.sha256(DATA).digest()[:8]
+    assert record.sha256 == b"" and frame.sha256 == hashlib.sha256(DATA).digest()[:8]
     payload = frames.payload_of(memoryview(body), frame)
     assert registry.get(frame.codec).decode(payload, frame.raw_size) == DATA
     table = [row for row in rows("Example") if row[0].isdigit()]
@@ -85,9 +84,9 @@ def test_the_example_is_what_the_table_says() -> None:
     assert end == len(archive)
     assert f"stream 0 to {header.stream_size}, map {header.map_size} (columns {header.map_raw_size})" in table[1][3]
     assert table[3][3] == f"codec {frame.codec}, slot 0, data {frame.raw_size}, payload {frame.payload_size}"
-    assert table[6][3] == f"index at {footer.index_offset}, length {footer.index_size}, {footer.members} member"
-    assert found.rows[0].offset == 16 and found.rows[0].header == header
-    assert found.manifest["format"] == 1 and found.manifest["models"] == []
+    assert table[6][3] == f"index of {table[5][1]} bytes"
+    assert found.entries == [index.Entry(12, 1)]
+    assert found.manifest["format"] == 2 and "models" not in found.manifest
 
 
 def test_writing_the_same_means_the_same() -> None:
@@ -98,7 +97,7 @@ def test_writing_the_same_means_the_same() -> None:
     ours, documented = meaning(out.getvalue()), meaning(example())
     assert ours[1].records == documented[1].records
     assert [group.category for group in ours[1].groups] == [group.category for group in documented[1].groups]
-    assert ours[0].stream_size == documented[0].stream_size and ours[4].members == documented[4].members
+    assert ours[0].stream_size == documented[0].stream_size and ours[3].entries[0].members == 1
 
 
 def test_the_example_is_read_by_the_program() -> None:
@@ -112,7 +111,7 @@ def test_the_example_is_read_by_the_program() -> None:
 
 @pytest.mark.parametrize(
     ("title", "size"),
-    [("File header", ends.FILE_HEADER_SIZE), ("Footer", ends.FOOTER_SIZE), ("Frame", frames.HEADER_SIZE)],
+    [("File header", ends.FILE_HEADER_SIZE), ("Footer", ends.FOOTER_SIZE)],
 )
 def test_byte_tables_add_up(title: str, size: int) -> None:
     end = 0
@@ -193,12 +192,12 @@ def test_dictionary() -> None:
 
 def test_columns() -> None:
     first = [row[0] for row in rows("Map") if row[0][0].isdigit()]
-    assert first == [str(number) for number in range(15)] + [f"15 to {14 + headers.COLUMNS}"]
+    assert first == [str(number) for number in range(16)] + [f"16 to {15 + headers.COLUMNS}"]
     numbers: list[int] = []
     for row in rows("Header columns")[1:]:
         ends_of = [int(number) for number in re.findall(r"\d+", row[0])]
         numbers += range(ends_of[0], ends_of[-1] + 1)
-    assert numbers == list(range(15, 15 + headers.COLUMNS))
+    assert numbers == list(range(16, 16 + headers.COLUMNS))
     assert f"{headerunits.PROFILE_SIZE} bytes each" in part("Header columns")
 
 
@@ -207,4 +206,4 @@ def test_flags_and_codecs() -> None:
     for number, name in enumerate(("store", "lz4", "zstd", "llm", "cm")):
         assert registry.name_of(number) == name
         assert f"{number} {name}" in part("Frame")
-    assert frozenset({ends.FORMAT_VERSION}) == ends.ACCEPTED_VERSIONS == {1}
+    assert frozenset({ends.FORMAT_VERSION}) == ends.ACCEPTED_VERSIONS == {2}

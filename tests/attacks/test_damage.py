@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import zllm
-from zllm.container import ends, index, section
+from zllm.archive import layout
+from zllm.container import ends, frames, section
 
 TEXT = b"All happy families are alike; every unhappy family is unhappy in its own way. "
 
@@ -43,18 +44,18 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.fixture(scope="module")
 def places(good: bytes) -> dict[str, tuple[int, int]]:
     """(start, end) of every part."""
-    footer = ends.unpack_footer(good[-ends.FOOTER_SIZE :])
-    rows = index.unpack(good[footer.index_offset : footer.index_offset + footer.index_size]).rows
-    start = rows[0].offset + rows[0].header_size
-    frames = start + rows[0].header.map_size
+    (row,) = layout.find(io.BytesIO(good)).rows
+    start = row.offset + row.header_size
+    frames = start + row.header.map_size
+    footer = len(good) - ends.FOOTER_SIZE
     return {
         "file header": (0, ends.FILE_HEADER_SIZE),
-        "section header": (rows[0].offset, start),
+        "section header": (row.offset, start),
         "map": (start, frames),
-        "frame header": (frames, frames + 12),
-        "frame payload": (frames + 24, frames + 60),
-        "index": (footer.index_offset, footer.index_offset + footer.index_size),
-        "footer": (len(good) - ends.FOOTER_SIZE, len(good)),
+        "frame header": (frames, frames + 8),
+        "frame payload": (frames + 16, frames + 60),
+        "index": (footer - ends.index_size(good[footer:]), footer),
+        "footer": (footer, len(good)),
     }
 
 
@@ -107,6 +108,26 @@ def test_one_bit_flipped(good: bytes, places: dict[str, tuple[int, int]], tmp_pa
             assert "noise.bin" in found  # a flip costs one frame
 
 
+def test_the_header_of_a_small_section_is_not_repeated(tmp_path: Path) -> None:
+    """A flip in it costs the section, and is noticed."""
+    good = build(tmp_path / "small.zllm", {"doc.txt": TEXT})
+    (row,) = layout.find(io.BytesIO(good)).rows
+    for at in range(row.offset, row.offset + row.header_size):
+        bad = good[:at] + bytes([good[at] ^ 8]) + good[at + 1 :]
+        found, error, _ = extract(bad, tmp_path / str(at), "r")
+        assert not found and isinstance(error, zllm.DamagedError), at
+
+
+def test_small_members_that_decode_to_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have no SHA-256 of their own: that of their frame's data tells."""
+    files = {"a.txt": TEXT, "b.txt": TEXT * 2, "large.txt": TEXT * 400}
+    with monkeypatch.context() as patch:
+        patch.setattr(frames, "hash_of", lambda data: bytes(frames.HASH_SIZE))
+        data = build(tmp_path / "bad.zllm", files)
+    with zllm.open(fileobj=io.BytesIO(data)) as archive, pytest.raises(zllm.DamagedError, match="another SHA-256"):
+        archive.extractall(tmp_path / "out")
+
+
 def test_no_bit_of_the_index_costs_a_file(good: bytes, places: dict[str, tuple[int, int]]) -> None:
     for at in range(places["index"][0], len(good)):
         for bit in range(8):
@@ -123,12 +144,12 @@ def test_no_bit_of_the_index_costs_a_file(good: bytes, places: dict[str, tuple[i
 @pytest.mark.parametrize("mode", ["r", "r|"])
 def test_truncated_anywhere(good: bytes, tmp_path: Path, mode: str) -> None:
     rng = random.Random(3)
-    cuts = [0, 1, 8, 15, 16, 17, 60, *(rng.randrange(len(good)) for _ in range(25)), len(good) - 1]
+    cuts = [0, 1, 8, 11, 12, 13, 60, *(rng.randrange(len(good)) for _ in range(25)), len(good) - 1]
     for turn, cut in enumerate(cuts):
         _, error, _ = check(good[:cut], tmp_path / str(turn), mode)
         assert isinstance(error, zllm.ZllmError), cut
         assert error.exit_code in (2, 3)
-        if cut > 16:
+        if cut > 12:
             assert isinstance(error, zllm.DamagedError)
 
 
@@ -157,8 +178,7 @@ def test_junk_never_crashes(good: bytes, tmp_path: Path) -> None:
 
 def _resealed(good: bytes, change: str) -> bytes:
     """The section header with another number in it and a checksum that holds."""
-    footer = ends.unpack_footer(good[-ends.FOOTER_SIZE :])
-    row = index.unpack(good[footer.index_offset : footer.index_offset + footer.index_size]).rows[0]
+    (row,) = layout.find(io.BytesIO(good)).rows
     from dataclasses import replace
 
     values = {
@@ -198,12 +218,12 @@ def test_unknown_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unsupported_version_and_feature(good: bytes) -> None:
     from zllm.container.wire import checksum64
 
-    for at, value in ((8, 99), (10, 1)):
-        head = bytearray(good[:12])
+    for at, value in ((8, 99), (9, 0x10)):
+        head = bytearray(good[:10])
         head[at] = value
-        head += (checksum64(bytes(head)) & 0xFFFFFFFF).to_bytes(4, "little")
+        head += (checksum64(bytes(head)) & 0xFFFF).to_bytes(2, "little")
         with pytest.raises(zllm.UnsupportedVersionError):
-            zllm.open(fileobj=io.BytesIO(bytes(head) + good[16:]))
+            zllm.open(fileobj=io.BytesIO(bytes(head) + good[12:]))
 
 
 def test_command_line_on_damage(good: bytes, places: dict[str, tuple[int, int]], tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def infos(draw: st.DrawFn) -> tarfile.TarInfo:
     info = tarfile.TarInfo(draw(names))
     info.type = draw(st.sampled_from([tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE]))
     info.linkname = draw(names) if info.type in (tarfile.SYMTYPE, tarfile.LNKTYPE) else ""
-    info.size = draw(st.integers(0, 3000)) if info.type == tarfile.REGTYPE else 0
+    info.size = draw(st.integers(0, 10_000)) if info.type == tarfile.REGTYPE else 0
     info.mtime = draw(st.one_of(st.integers(0, 1 << 33), st.floats(0, 1e10), st.integers(-9, 0)))
     info.mode = draw(st.sampled_from([0o644, 0o755, 0o4755, 0]))
     info.uid = draw(st.sampled_from([0, 1000, 2097152]))

@@ -9,8 +9,9 @@ import pytest
 from container.strategies import damaged, formats, given, infos, survives, unit_of
 from hypothesis import strategies as st
 
-from zllm.container import columns, limits, sectionmap
+from zllm.container import columns, limits, section, sectionmap
 from zllm.container.frames import FrameRow
+from zllm.container.section import SectionHeader
 from zllm.container.sectionmap import Group, Record, SectionMap
 from zllm.container.tarscan import data_size, padded
 from zllm.container.wire import varints
@@ -19,7 +20,7 @@ from zllm.errors import DamagedError
 
 def build(members: list[tuple[tarfile.TarInfo, int]], *, continues: bool = False) -> SectionMap:
     """A map with every member in one of two buckets, each third one a repetition if it can be."""
-    records: list[Record] = [Record(b"", 700, 3, bucket=0, sha256=bytes(8))]
+    records: list[Record] = [Record(b"", 700, 3, bucket=0)]
     sizes: dict[int, int] = {}
     for number, (info, tar_format) in enumerate(members, 1):
         unit = unit_of(info, tar_format)
@@ -30,7 +31,8 @@ def build(members: list[tuple[tarfile.TarInfo, int]], *, continues: bool = False
             record.sha256 = records[record.same].sha256
         elif size:
             record.bucket = number % 2
-            record.sha256 = hashlib.sha256(bytes([number])).digest()[: sectionmap.hash_size(record.data_size)]
+            if record.data_size > sectionmap.SMALL_UP_TO:
+                record.sha256 = hashlib.sha256(bytes([number])).digest()
             sizes[size] = number
         records.append(record)
     records.append(Record(b"", 0, 1024))
@@ -39,10 +41,18 @@ def build(members: list[tuple[tarfile.TarInfo, int]], *, continues: bool = False
     groups = []
     for bucket in (0, 1):
         total = sum(record.data_size for record in records if record.bucket == bucket)
-        frames = [FrameRow(total - total // 2, 40, 2, 0, 3, 4000)] if total else []
-        frames += [FrameRow(total // 2, 30, 3, 1, 1, 0)] if total // 2 else []
+        hashed = any(record.bucket == bucket and record.data_size <= sectionmap.SMALL_UP_TO for record in records)
+        mark = b"8 bytes." if hashed else b""
+        frames = [FrameRow(total - total // 2, 40, 2, 0, 3, 4000, mark)] if total else []
+        frames += [FrameRow(total // 2, 30, 3, 1, 1, 0, mark[::-1])] if total // 2 else []
         groups.append(Group(bucket, 1, frames))
     return SectionMap(records, groups)
+
+
+def header_of(size: int, raw: int, *, continues: bool = False, continued: bool = False) -> SectionHeader:
+    """Of a section with such a map."""
+    flags = section.CONTINUES * continues + section.CONTINUED * continued
+    return SectionHeader(0, 0, size, 0, raw, 0, 0, flags)
 
 
 def sample(*, continues: bool = False) -> SectionMap:
@@ -56,38 +66,49 @@ def sample(*, continues: bool = False) -> SectionMap:
 
 @given(st.lists(st.tuples(infos(), formats), max_size=8), st.booleans())
 def test_there_and_back(members: list[tuple[tarfile.TarInfo, int]], continues: bool) -> None:
-    members = [(info, form) for info, form in members if 0 <= info.size < 4000]
-    section = build(members, continues=continues)
-    if any(data_size(record.header) >= limits.WINDOW for record in section.records if record.header):
+    members = [(info, form) for info, form in members if 0 <= info.size < 12000]
+    chart = build(members, continues=continues)
+    if any(data_size(record.header) >= limits.WINDOW for record in chart.records if record.header):
         return
-    blob, raw = sectionmap.encode(section, continues=continues)
-    assert sectionmap.decode(blob, raw, section.size(), continues=continues) == section
+    blob, raw = sectionmap.encode(chart, continued=False, continues=continues)
+    assert sectionmap.decode(blob, header_of(chart.size(), raw, continues=continues)) == chart
+
+
+def test_the_end_of_a_large_member_has_its_hash() -> None:
+    """However short it is: the member's other parts are in sections before."""
+    chart = SectionMap([Record(b"", 10, 2, bucket=0, sha256=bytes(range(32)))], [Group(0, 1, [FrameRow(10, 5, 0)])])
+    chart.groups[0].frames[0] = FrameRow(10, 5, 0, sha256=b"12345678")
+    blob, raw = sectionmap.encode(chart, continued=True, continues=False)
+    assert sectionmap.decode(blob, header_of(12, raw, continued=True)) == chart
+    with pytest.raises(DamagedError):
+        sectionmap.decode(blob, header_of(12, raw))
 
 
 @given(st.data())
 def test_damaged_columns(data: st.DataObject) -> None:
-    section = sample()
-    blob, raw = sectionmap.encode(section, continues=False)
+    chart = sample()
+    blob, raw = sectionmap.encode(chart, continued=False, continues=False)
     cols = columns.unpack(blob, raw, "x")
     number = data.draw(st.integers(0, len(cols) - 1))
     cols[number] = data.draw(st.one_of(damaged(cols[number]), st.binary(max_size=40)))
-    survives(lambda: sectionmap.decode(columns.pack(cols), raw + 100, section.size(), continues=False))
+    survives(lambda: sectionmap.decode(columns.pack(cols), header_of(chart.size(), raw + 100)))
 
 
 @given(st.data())
 def test_damaged_maps(data: st.DataObject) -> None:
-    section = sample(continues=True)
-    blob, raw = sectionmap.encode(section, continues=True)
+    chart = sample(continues=True)
+    blob, raw = sectionmap.encode(chart, continued=False, continues=True)
     bad = data.draw(damaged(blob))
-    survives(lambda: sectionmap.decode(bad, raw, section.size(), continues=data.draw(st.booleans())))
+    header = header_of(chart.size(), raw, continues=data.draw(st.booleans()), continued=data.draw(st.booleans()))
+    survives(lambda: sectionmap.decode(bad, header))
 
 
 def with_column(number: int, column: bytes) -> None:
-    section = sample()
-    blob, raw = sectionmap.encode(section, continues=False)
+    chart = sample()
+    blob, raw = sectionmap.encode(chart, continued=False, continues=False)
     cols = columns.unpack(blob, raw, "x")
     cols[number] = column
-    sectionmap.decode(columns.pack(cols), limits.MAX_MAP, section.size(), continues=False)
+    sectionmap.decode(columns.pack(cols), header_of(chart.size(), limits.MAX_MAP))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +118,7 @@ def with_column(number: int, column: bytes) -> None:
         (1, b"\x08" * 11), (1, b"\0" * 11), (1, b"\7"),  # shapes
         (2, varints([1 << 60])), (3, b"\0"),  # sizes of data, zeros
         (4, b"\x7f" * 10), (4, b"\0" * 10), (5, b"\x7f" * 9), (5, b"\0" * 9),  # buckets, repetitions
-        (6, b"x" * 31), (6, b""),  # hashes
+        (6, b"x" * 32), (15, b"x" * 31), (15, b""), (15, b"x" * 40),  # hashes
         (7, b"\0"), (8, b"\x7f\x7f"), (8, b"\0\0"),  # groups
         (9, b"\0" * 4), (9, b"\1" * 4), (10, varints([1 << 40] * 4)), (11, b""), (12, b"\0"), (14, b"\x80"),  # frames
     ],
@@ -116,12 +137,12 @@ def test_columns_that_would_take_too_much_memory(number: int) -> None:
 
 def test_empty_records_have_a_limit() -> None:
     """64 million records that cover nothing would be gigabytes of memory."""
-    cols = [b""] * (15 + sectionmap.headers.COLUMNS)
+    cols = [b""] * (16 + sectionmap.headers.COLUMNS)
     cols[0], cols[1] = varints([10_000_000]), bytes(10_000_000)
     with pytest.raises(DamagedError, match="records in"):
-        sectionmap.decode(columns.pack(cols), limits.MAX_MAP, limits.WINDOW, continues=False)
+        sectionmap.decode(columns.pack(cols), header_of(limits.WINDOW, limits.MAX_MAP))
 
 
 def test_another_number_of_columns() -> None:
     with pytest.raises(DamagedError, match="3 columns"):
-        sectionmap.decode(columns.pack([b"", b"", b""]), 10, 5, continues=False)
+        sectionmap.decode(columns.pack([b"", b"", b""]), header_of(5, 10))

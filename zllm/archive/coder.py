@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from zllm.archive.layout import BUILT_IN
 from zllm.archive.options import WriteOptions, thread_count
 from zllm.chooser.group import GroupCoder
 from zllm.chooser.levels import get_level
 from zllm.codecs.base import Codec, Run
-from zllm.container.section import ModelRef
+from zllm.container.section import KNOWN_ANSWER_SIZE, ModelRef
 from zllm.errors import UsageError, ZllmError
 
 if TYPE_CHECKING:
@@ -57,20 +58,7 @@ class Coder:
         """The model as section headers name it."""
         if self.model is None:
             return None
-        return ModelRef(self.model.sha256, self.model.name, self.model.size, self.model.arithmetic)
-
-    def manifest_entry(self) -> dict[str, Any]:
-        """The model as the manifest names it."""
-        if self.model is None:
-            return {}
-        return {
-            "name": self.model.name,
-            "sha256": self.model.sha256.hex(),
-            # Eight bytes of these say what is wrong with a model whose whole hash is beside them.
-            "tokenizer_sha256": self.model.tokenizer_sha256[:8].hex(),
-            "origin": self.model.origin,
-            "size": self.model.size,
-            "arithmetic": self.model.arithmetic,
-            "embedded": False,
-            "known_answer": self.model.known_answer[:8].hex(),
-        }
+        model = self.model
+        answer = model.known_answer[:KNOWN_ANSWER_SIZE]
+        origin = "" if model.origin == BUILT_IN else model.origin
+        return ModelRef(model.sha256, model.name, model.size, model.arithmetic, answer, origin)

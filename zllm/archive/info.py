@@ -67,7 +67,7 @@ class ZllmInfo(tarfile.TarInfo):
 
     @property
     def sha256(self) -> str | None:
-        """SHA-256 of the data as it is in the tar stream, hexadecimal; None if there is no data, or it is not known."""
+        """SHA-256 of the data as it is in the tar stream, hexadecimal; None if it is not stored: of small members."""
         return self.storage.sha256
 
 

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from zllm.container import ends, index, section
-from zllm.container.wire import checksum64
+from zllm.container import ends, index, limits, section
 from zllm.errors import DamagedError, NotZllmError, TruncatedError, ZllmError
 
 _STEP = 1 << 20
+BUILT_IN = "built in"
+"""The origin of models that zllm brings along; in archives it is left out."""
 TRUNCATED = "the archive is truncated: it ends before its footer. Whole members can be extracted, the rest is lost"
 
 
@@ -22,13 +23,12 @@ class Layout:
 
     rows: list[index.SectionRow]
     manifest: dict[str, Any] = field(default_factory=dict)
-    members: int | None = None
     warnings: list[str] = field(default_factory=list)
     problem: DamagedError | None = None
 
 
 def find(file: BinaryIO) -> Layout:
-    """The layout of a seekable file, from its start at offset 0.
+    """The layout of a seekable file, from its start at offset 0. Its manifest names the models of all sections.
 
     Raises:
         NotZllmError: not an archive.
@@ -50,6 +50,7 @@ def find(file: BinaryIO) -> Layout:
         layout = Scan(file, size).run()
         if layout.problem is None:
             layout.warnings.append(f"{exc}: the sections were found without it, nothing is lost")
+    layout.manifest["models"] = [entry for row in layout.rows for entry in map(_facts, row.header.models)]
     if head_problem is not None:
         layout.warnings.append(f"{head_problem}: the rest of the archive says what is needed, nothing is lost")
     return layout
@@ -59,18 +60,46 @@ def _by_index(file: BinaryIO, size: int) -> Layout:
     if size < ends.FILE_HEADER_SIZE + ends.FOOTER_SIZE:
         raise DamagedError("the footer is missing")
     file.seek(size - ends.FOOTER_SIZE)
-    footer = ends.unpack_footer(file.read(ends.FOOTER_SIZE))
-    if footer.index_offset + footer.index_size + ends.FOOTER_SIZE > size:
+    footer = file.read(ends.FOOTER_SIZE)
+    end = size - ends.FOOTER_SIZE - ends.index_size(footer)
+    if end < ends.FILE_HEADER_SIZE:
         raise DamagedError("the footer is damaged: the index is not where it says")
-    file.seek(footer.index_offset)
-    block = file.read(footer.index_size)
-    if checksum64(block) != footer.index_check:
-        raise DamagedError("the index is damaged: its checksum does not hold")
+    file.seek(end)
+    block = file.read(size - ends.FOOTER_SIZE - end)
+    ends.check_footer(footer, block)
     found = index.unpack(block)
-    for row in found.rows:
-        if row.offset + row.header_size + row.header.body_size > footer.index_offset:
+    rows = []
+    stream = 0
+    for entry in found.entries:
+        row = _row(file, entry)
+        if row.offset + row.header_size + row.header.body_size > end or row.header.stream_offset != stream:
             raise DamagedError("the index is damaged: a section is not where it says")
-    return Layout(found.rows, found.manifest, footer.members)
+        stream += row.header.stream_size
+        rows.append(row)
+    return Layout(rows, found.manifest)
+
+
+def _row(file: BinaryIO, entry: index.Entry) -> index.SectionRow:
+    """The row of an entry: its section's header is read where the index does not repeat it."""
+    if entry.header is not None:
+        return index.SectionRow(entry.offset, entry.header_size, entry.members, entry.header)
+    file.seek(entry.offset)
+    front = file.read(limits.MAX_SECTION_HEADER)
+    size = section.size_of(front[: section.FRONT_SIZE])
+    return index.SectionRow(entry.offset, size, entry.members, section.unpack(front[:size]))
+
+
+def _facts(model: section.ModelRef) -> dict[str, Any]:
+    """A model as the manifest names it."""
+    return {
+        "name": model.name,
+        "sha256": model.sha256.hex(),
+        "size": model.size,
+        "arithmetic": model.arithmetic,
+        "known_answer": model.known_answer.hex(),
+        "origin": model.origin or BUILT_IN,
+        "embedded": model.embedded,
+    }
 
 
 class Scan:
@@ -103,7 +132,7 @@ class Scan:
         if front[:4] == section.MAGIC:
             return self._section(position, self._read(position, section.size_of(front)))
         if front[:4] == index.MAGIC:
-            return self._index(position, index.FRONT_SIZE + index.coded_size(front))
+            return self._index(position, index.size_of(front))
         if front[:4] == ends.FOOTER_MAGIC or (self._after_index and self.size - position <= ends.FOOTER_SIZE):
             self._complete = position + ends.FOOTER_SIZE <= self.size  # damaged or not, it is there
             return position + ends.FOOTER_SIZE
@@ -138,7 +167,7 @@ class Scan:
                     if front[:4] == section.MAGIC:
                         section.unpack(self._read(position + place, section.size_of(front)))
                     else:
-                        index.unpack(self._read(position + place, index.FRONT_SIZE + index.coded_size(front)))
+                        index.unpack(self._read(position + place, index.size_of(front)))
                 except ZllmError:
                     continue
                 yield position + place

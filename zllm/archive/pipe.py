@@ -11,7 +11,6 @@ from zllm.archive.sections import Section
 from zllm.archive.view import TarView
 from zllm.container import ends, index, section
 from zllm.container.section import OPAQUE, SectionHeader
-from zllm.container.wire import checksum64
 from zllm.errors import DamagedError, TruncatedError
 
 _STEP = 1 << 16
@@ -151,7 +150,7 @@ class PipeView(TarView):
             self._section(header)
             return True
         if front[:4] == index.MAGIC:
-            self._last_index = self._feed.take(index.FRONT_SIZE + index.coded_size(front))
+            self._last_index = self._feed.take(index.size_of(front))
         elif self._last_index is not None and front:
             self._footer(self._feed.take(ends.FOOTER_SIZE))
         elif front:
@@ -184,9 +183,7 @@ class PipeView(TarView):
         block, self._last_index = self._last_index or b"", None
         self._complete = len(data) == ends.FOOTER_SIZE
         try:
-            footer = ends.unpack_footer(data)
-            if footer.index_size != len(block) or footer.index_check != checksum64(block):
-                raise DamagedError("the index is damaged: its checksum does not hold")
+            ends.check_footer(data, block)
         except DamagedError as exc:
             if self._complete:
                 self.warnings.append(f"{exc}: it was not needed, nothing is lost")

@@ -10,7 +10,7 @@ from zllm.archive.coding import Decoders
 from zllm.codecs.base import Codec
 from zllm.container import frames, sectionmap
 from zllm.container.section import ModelRef, SectionHeader
-from zllm.container.wire import checksum64
+from zllm.container.wire import checksum32
 from zllm.errors import DamagedError, ZllmError
 
 CACHE_BYTES = 36 << 20
@@ -59,11 +59,11 @@ class Section:
     ) -> None:
         if len(blob) != header.map_size:
             raise DamagedError("the archive ends inside a section map")
-        if checksum64(blob) != header.map_check:
+        if checksum32(blob) != header.map_check:
             raise DamagedError("a section map is damaged: its checksum does not hold")
         self.key = key
         self.header = header
-        self.chart = Chart(sectionmap.decode(blob, header.map_raw_size, header.stream_size, continues=header.continues))
+        self.chart = Chart(sectionmap.decode(blob, header))
         if self.chart.frame_offsets[-1] != header.frames_size:
             raise DamagedError("a section map is damaged: its frames have another length than the section")
         self._fetch = fetch
@@ -147,6 +147,8 @@ class Section:
         for frame, data in zip(payloads, results, strict=True):
             if isinstance(data, bytes) and len(data) != rows[frame].raw_size:
                 data = DamagedError("a frame is damaged: it decodes to another size")  # noqa: PLW2901
+            elif isinstance(data, bytes) and rows[frame].sha256 not in {b"", frames.hash_of(data)}:
+                data = DamagedError("a frame is damaged: its data has another SHA-256")  # noqa: PLW2901
             if run.stats is not None and isinstance(data, bytes):
                 run.stats.stored(decoder.name, len(data), rows[frame].coded_size)
             self._cache.put((self.key, frame), data)

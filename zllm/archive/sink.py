@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from zllm.chooser.group import CodedFrame
 from zllm.codecs import registry
 from zllm.container import ends, frames, index, section, sectionmap
 from zllm.container.tarscan import Kind, Piece, TarScanner, member_name, padded
-from zllm.container.wire import checksum64
+from zllm.container.wire import checksum32
 from zllm.errors import UsageError
 from zllm.stats import HEADERS, Stats
 from zllm.version import VERSION
@@ -35,7 +36,6 @@ class Writer:
         self.coder = coder
         self.offset = 0
         self.rows: list[index.SectionRow] = []
-        self.uses_model = False
 
     def put(self, data: bytes | memoryview) -> None:
         """Write all of ``data``, however little the output takes at a time."""
@@ -52,16 +52,18 @@ class Writer:
         with run.stage("sorting", draft.size):
             groups, work = draft.groups()
         coded = self.coder.groups.encode(work)
-        for group, results in zip(groups, coded, strict=True):
+        small = sectionmap.with_small(groups, draft.records)
+        for group, one, results, hashed in zip(groups, work, coded, small, strict=True):
             group.frames = [_row(frame) for frame in results]
+            if hashed:
+                _hash_frames(group, one.data)
         payloads = [frame.payload for results in coded for frame in results]
         rows = [row for group in groups for row in group.frames]
         with run.stage("headers") as stage:
             chart = sectionmap.SectionMap(draft.records, groups)
-            blob, raw_size = sectionmap.encode(chart, continues=draft.continues)
+            blob, raw_size = sectionmap.encode(chart, continued=draft.continued, continues=draft.continues)
             stage.bytes_in, stage.bytes_out = raw_size, len(blob)
         ref = self.coder.model_ref() if any(row.slot for row in rows) else None
-        self.uses_model |= ref is not None
         header = section.SectionHeader(
             number=len(self.rows),
             stream_offset=draft.stream_offset,
@@ -69,7 +71,7 @@ class Writer:
             map_size=len(blob),
             map_raw_size=raw_size,
             frames_size=sum(row.coded_size for row in rows),
-            map_check=checksum64(blob),
+            map_check=checksum32(blob),
             flags=_flags(draft),
             models=() if ref is None else (ref,),
         )
@@ -87,11 +89,9 @@ class Writer:
 
     def finish(self) -> None:
         """Write index and footer."""
-        block = index.pack(index.Index(self.rows, self._manifest()))
-        members = sum(row.members for row in self.rows)
-        footer = ends.Footer(self.offset, len(block), checksum64(block), members)
+        block = index.pack(self.rows, self._manifest())
         self.put(block)
-        self.put(ends.pack_footer(footer))
+        self.put(ends.pack_footer(block))
         if self.coder.run.stats is not None:
             self.coder.run.stats.stored(HEADERS, 0, ends.FILE_HEADER_SIZE + len(block) + ends.FOOTER_SIZE)
 
@@ -101,7 +101,6 @@ class Writer:
             "features": [],
             "format": ends.FORMAT_VERSION,
             "level": self.coder.level.number,
-            "models": [self.coder.manifest_entry()] if self.uses_model else [],
         }
 
 
@@ -114,6 +113,15 @@ def _count(stats: Stats, header: section.SectionHeader, rows: list[frames.FrameR
     for row in rows:
         stats.stored(registry.name_of(row.codec), row.raw_size, row.coded_size)
     stats.stored(HEADERS, 0, len(section.pack(header)) + header.map_size)
+
+
+def _hash_frames(group: sectionmap.Group, data: memoryview) -> None:
+    """Give each frame of a group with members that have no hash of their own one of its data."""
+    start = 0
+    for number, row in enumerate(group.frames):
+        part = data[start : start + row.raw_size]
+        group.frames[number] = dataclasses.replace(row, sha256=frames.hash_of(part))
+        start += row.raw_size
 
 
 def _row(frame: CodedFrame) -> frames.FrameRow:

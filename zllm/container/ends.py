@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from zllm.container import limits
 from zllm.container.wire import checksum64
 from zllm.errors import DamagedError, NotZllmError, UnsupportedVersionError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """The version that is written. Readers accept :data:`ACCEPTED_VERSIONS`."""
 
-ACCEPTED_VERSIONS = frozenset({1})
+ACCEPTED_VERSIONS = frozenset({2})
+_FRONT_OF_1 = b"\1\0\0\0"  # what stood after the magic bytes in format 1, whose checksum was elsewhere
 
 FILE_MAGIC = b"\x8dZLM\r\n\x1a\n"
-_FILE = struct.Struct("<8sBBBB")
-_CHECK32 = struct.Struct("<I")
-FILE_HEADER_SIZE = _FILE.size + _CHECK32.size
+_FILE = struct.Struct("<8sBB")
+_CHECK16 = struct.Struct("<H")
+FILE_HEADER_SIZE = _FILE.size + _CHECK16.size
 
 FOOTER_MAGIC = b"\xb5ZLF"
-_FOOTER = struct.Struct("<4sQIQQBBBB")
+_FOOTER = struct.Struct("<4sIBB")
 _CHECK64 = struct.Struct("<Q")
 FOOTER_SIZE = _FOOTER.size + _CHECK64.size
 
+_REJECT = 0xF0
+"""Flags that a reader must know; the others may be ignored."""
+
 
 def pack_file_header() -> bytes:
-    """Magic, version, ignore-me flags, reject-me flags, 0, checksum."""
-    fields = _FILE.pack(FILE_MAGIC, FORMAT_VERSION, 0, 0, 0)
-    return fields + _CHECK32.pack(checksum64(fields) & 0xFFFFFFFF)
+    """Magic, version, flags, checksum."""
+    fields = _FILE.pack(FILE_MAGIC, FORMAT_VERSION, 0)
+    return fields + _CHECK16.pack(checksum64(fields) & 0xFFFF)
 
 
 def check_file_header(data: bytes) -> None:
@@ -43,14 +46,16 @@ def check_file_header(data: bytes) -> None:
         raise NotZllmError("not a zllm archive (wrong magic bytes)")
     if len(data) < FILE_HEADER_SIZE:
         raise DamagedError("the file header is damaged: it is not whole")
+    if data[len(FILE_MAGIC) : FILE_HEADER_SIZE] == _FRONT_OF_1:
+        check_version(1, 0)
     fields = data[: _FILE.size]
-    if _CHECK32.unpack(data[_FILE.size : FILE_HEADER_SIZE])[0] != checksum64(fields) & 0xFFFFFFFF:
+    if _CHECK16.unpack(data[_FILE.size : FILE_HEADER_SIZE])[0] != checksum64(fields) & 0xFFFF:
         raise DamagedError("the file header is damaged: its checksum does not hold")
-    _, version, _, reject, _ = _FILE.unpack(fields)
-    check_version(version, reject)
+    _, version, flags = _FILE.unpack(fields)
+    check_version(version, flags)
 
 
-def check_version(version: int, reject: int) -> None:
+def check_version(version: int, flags: int) -> None:
     """Refuse what cannot be read.
 
     Raises:
@@ -58,48 +63,39 @@ def check_version(version: int, reject: int) -> None:
     """
     if version not in ACCEPTED_VERSIONS:
         raise UnsupportedVersionError(f"format version {version} is not one of those that this program reads")
-    if reject:
-        raise UnsupportedVersionError(f"the archive needs features (bits {reject:#x}) that this version does not have")
+    if flags & _REJECT:
+        raise UnsupportedVersionError(f"the archive needs features (bits {flags:#x}) that this version does not have")
 
 
-@dataclass(frozen=True)
-class Footer:
-    """``index_offset`` from the file's start, sizes in bytes, ``index_check`` is xxh3-64 of the whole index block."""
-
-    index_offset: int
-    index_size: int
-    index_check: int
-    members: int
+def pack_footer(block: bytes) -> bytes:
+    """The last bytes of a file, for the index block that stands right before them."""
+    fields = _FOOTER.pack(FOOTER_MAGIC, len(block), FORMAT_VERSION, 0)
+    return fields + _CHECK64.pack(checksum64(block, fields))
 
 
-def pack_footer(footer: Footer) -> bytes:
-    """The last bytes of a file."""
-    fields = _FOOTER.pack(
-        FOOTER_MAGIC,
-        footer.index_offset,
-        footer.index_size,
-        footer.index_check,
-        footer.members,
-        FORMAT_VERSION,
-        0,
-        0,
-        0,
-    )
-    return fields + _CHECK64.pack(checksum64(fields))
-
-
-def unpack_footer(data: bytes) -> Footer:
-    """A footer.
+def index_size(data: bytes) -> int:
+    """Bytes of the index before a footer, as it says; :func:`check_footer` proves it.
 
     Raises:
         DamagedError: it is none.
+    """
+    if len(data) != FOOTER_SIZE or data[:4] != FOOTER_MAGIC:
+        raise DamagedError("the footer is damaged: it is not where it should be")
+    size: int = _FOOTER.unpack(data[: _FOOTER.size])[1]
+    if size > limits.MAX_INDEX:
+        raise DamagedError("the footer is damaged: the index cannot be that long")
+    return size
+
+
+def check_footer(data: bytes, block: bytes) -> None:
+    """Compare a footer with the index block before it.
+
+    Raises:
+        DamagedError: one of them is damaged.
         UnsupportedVersionError: a version or a feature that this program does not read.
     """
     fields, check = data[: _FOOTER.size], data[_FOOTER.size :]
-    if len(data) != FOOTER_SIZE or fields[:4] != FOOTER_MAGIC or check != _CHECK64.pack(checksum64(fields)):
-        raise DamagedError("the footer is damaged: its checksum does not hold")
-    _, offset, size, digest, members, version, _, reject, _ = _FOOTER.unpack(fields)
-    check_version(version, reject)
-    if size > limits.MAX_INDEX:
-        raise DamagedError("the footer is damaged: the index cannot be that long")
-    return Footer(offset, size, digest, members)
+    if index_size(data) != len(block) or check != _CHECK64.pack(checksum64(block, fields)):
+        raise DamagedError("the index is damaged: its checksum does not hold")
+    _, _, version, flags = _FOOTER.unpack(fields)
+    check_version(version, flags)

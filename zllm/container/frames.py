@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import struct
+import hashlib
 from dataclasses import dataclass
 
 from zllm.container import limits
-from zllm.container.wire import checksum64
+from zllm.container.wire import checksum32, put_varint
 from zllm.errors import DamagedError
 
 MAGIC = b"\x9aZ"
-_FIELDS = struct.Struct("<2sBBII")
-_CHECK = struct.Struct("<Q")
-HEADER_SIZE = _FIELDS.size + _CHECK.size
+_CHECK_SIZE = 4
+HASH_SIZE = 8
+"""Bytes of a SHA-256 that a frame of small members keeps of its data."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class FrameRow:
     """What the section map says of a frame. Sizes in bytes, ``rival`` in thousandths of a bit per byte (0: none).
 
     ``slot`` is 0 or the number of the model in the section header, from 1. ``reason`` is the chooser's code.
+    ``sha256`` is the first :data:`HASH_SIZE` bytes of the SHA-256 of the frame's data, if it has members without a hash
+    of their own; else empty.
     """
 
     raw_size: int
@@ -28,17 +30,36 @@ class FrameRow:
     slot: int = 0
     reason: int = 0
     rival: int = 0
+    sha256: bytes = b""
+
+    @property
+    def header_size(self) -> int:
+        """Bytes of the frame header."""
+        return len(_fields(self)) + _CHECK_SIZE
 
     @property
     def coded_size(self) -> int:
         """Bytes in the file, frame header included."""
-        return HEADER_SIZE + self.payload_size
+        return self.header_size + self.payload_size
+
+
+def _fields(row: FrameRow) -> bytes:
+    out = bytearray(MAGIC)
+    out += bytes((row.codec, row.slot))
+    put_varint(out, row.raw_size)
+    put_varint(out, row.payload_size)
+    return bytes(out)
 
 
 def pack(row: FrameRow, payload: bytes | memoryview) -> bytes:
     """The frame's header; the payload follows it."""
-    fields = _FIELDS.pack(MAGIC, row.codec, row.slot, row.raw_size, row.payload_size)
-    return fields + _CHECK.pack(checksum64(fields, payload))
+    fields = _fields(row)
+    return fields + checksum32(fields, payload).to_bytes(_CHECK_SIZE, "little")
+
+
+def hash_of(data: bytes | memoryview) -> bytes:
+    """What a frame of small members keeps of its data's SHA-256."""
+    return hashlib.sha256(data).digest()[:HASH_SIZE]
 
 
 def payload_of(frame: memoryview, row: FrameRow) -> memoryview:
@@ -47,12 +68,13 @@ def payload_of(frame: memoryview, row: FrameRow) -> memoryview:
     Raises:
         DamagedError: they do not agree.
     """
-    if len(frame) != row.coded_size or row.payload_size > limits.MAX_PAYLOAD:
+    fields = _fields(row)
+    start = len(fields) + _CHECK_SIZE
+    if len(frame) != start + row.payload_size or row.payload_size > limits.MAX_PAYLOAD:
         raise DamagedError("a frame is damaged: its length is wrong")
-    fields, check = frame[: _FIELDS.size], frame[_FIELDS.size : HEADER_SIZE]
-    payload = frame[HEADER_SIZE:]
-    if _CHECK.unpack(check)[0] != checksum64(fields, payload):
-        raise DamagedError("a frame is damaged: its checksum does not hold")
-    if _FIELDS.unpack(fields) != (MAGIC, row.codec, row.slot, row.raw_size, row.payload_size):
+    payload = frame[start:]
+    if frame[: len(fields)] != fields:
         raise DamagedError("a frame is damaged: its header and the section map disagree")
+    if checksum32(fields, payload).to_bytes(_CHECK_SIZE, "little") != frame[len(fields) : start]:
+        raise DamagedError("a frame is damaged: its checksum does not hold")
     return payload

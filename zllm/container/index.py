@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zllm.container import limits, section
-from zllm.container.columns import compress, decompress
+from zllm.container.columns import deflate, inflate
 from zllm.container.section import ModelRef, SectionHeader
 from zllm.container.wire import Reader, put_varint
 from zllm.errors import DamagedError
 
 MAGIC = b"\xb5ZLI"
-FRONT_SIZE = len(MAGIC) + 8
+FRONT_SIZE = len(MAGIC) + 5
+"""Bytes that tell the length of an index block (:func:`size_of`)."""
+REPEATED_FROM = 64 << 10
+"""Sections with so many bytes of frames have their header in the index once more: if the first one is damaged, nothing
+is lost. For a smaller section it would be a tenth of a percent and more."""
 _WHAT = "the index"
-# Bytes of a hash in the manifest, by the byte that stands for it there; JSON text never has these.
-_HASH_SIZES = {1: 32, 2: 8}
-_HASH = re.compile(rb'"([0-9a-f]{64}|[0-9a-f]{16})"')
-_MARK = re.compile(rb"[\1\2]")
-_MAX_HASHES = 255
 
 
 @dataclass(frozen=True)
@@ -33,115 +31,94 @@ class SectionRow:
     header: SectionHeader
 
 
+@dataclass(frozen=True)
+class Entry:
+    """What the index has of a row; without a header, that stands at ``offset`` only, and ``header_size`` is 0."""
+
+    offset: int
+    members: int
+    header_size: int = 0
+    header: SectionHeader | None = None
+
+
 @dataclass
 class Index:
     """``manifest`` is what the JSON says (see ``docs/zllm-format.md``)."""
 
-    rows: list[SectionRow]
+    entries: list[Entry]
     manifest: dict[str, Any] = field(default_factory=dict)
 
 
-def pack(index: Index) -> bytes:
-    """Magic, coded length, length of the text, size of the hashes, hashes, zstd of the rows and the manifest.
+def pack(rows: list[SectionRow], manifest: dict[str, Any]) -> bytes:
+    """Magic, length, models, the deflated rows and manifest."""
+    models: dict[ModelRef, int] = {}
+    text = bytearray()
+    put_varint(text, len(rows))
+    for row in rows:
+        repeated = row.header.frames_size >= REPEATED_FROM
+        put_varint(text, row.offset)
+        put_varint(text, row.members)
+        put_varint(text, row.header_size if repeated else 0)
+        if repeated:
+            text += section.pack_fields(row.header)
+            put_varint(text, len(row.header.models))
+            for model in row.header.models:
+                put_varint(text, models.setdefault(model, len(models)))
+    text += json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
+    body = bytearray()
+    put_varint(body, len(models))
+    for model in models:
+        section.pack_model(body, model)
+    put_varint(body, len(text))
+    body += deflate(bytes(text))
+    front = bytearray(MAGIC)
+    put_varint(front, len(body))
+    return bytes(front + body)
 
-    Strings of 64 or 16 hexadecimal digits in the manifest are kept as hashes: they would cost more in the text.
-    """
-    out = bytearray()
-    numbers = {model.sha256: number for number, model in enumerate(models_of(index.manifest))}
-    put_varint(out, len(index.rows))
-    for row in index.rows:
-        put_varint(out, row.offset)
-        put_varint(out, row.header_size)
-        put_varint(out, row.members)
-        out += section.pack_fields(row.header)
-        put_varint(out, len(row.header.models))
-        for model in row.header.models:
-            put_varint(out, numbers[model.sha256])
-    text = json.dumps(index.manifest, sort_keys=True, separators=(",", ":")).encode()
-    hashes = [bytes.fromhex(found.decode()) for found in _HASH.findall(text)[:_MAX_HASHES]]
-    out += _HASH.sub(lambda found: b"\1" if len(found[1]) == 64 else b"\2", text, count=_MAX_HASHES)
-    coded = bytearray()
-    put_varint(coded, sum(map(len, hashes)))
-    coded += b"".join(hashes) + compress(bytes(out), dictionary=True)
-    return MAGIC + len(coded).to_bytes(4, "little") + len(out).to_bytes(4, "little") + coded
 
-
-def coded_size(front: bytes) -> int:
-    """Bytes that follow the first :data:`FRONT_SIZE` of the index block.
+def size_of(front: bytes) -> int:
+    """Length of the whole block, from its first :data:`FRONT_SIZE` bytes.
 
     Raises:
         DamagedError: not an index, or beyond the limit.
     """
-    size, raw = int.from_bytes(front[4:8], "little"), int.from_bytes(front[8:12], "little")
-    if front[:4] != MAGIC or len(front) < FRONT_SIZE or size > limits.MAX_INDEX or raw > limits.MAX_INDEX:
-        raise DamagedError(f"{_WHAT} is damaged: impossible length")
-    return size
+    if front[: len(MAGIC)] != MAGIC:
+        raise DamagedError(f"{_WHAT} is damaged: it is not where it should be")
+    reader = Reader(front[len(MAGIC) :], _WHAT)
+    size = reader.varint(limits.MAX_INDEX)
+    return len(MAGIC) + reader.pos + size
 
 
 def unpack(block: bytes) -> Index:
-    """The whole block, whose hash in the footer holds.
+    """The whole block, whose checksum in the footer holds.
 
     Raises:
         DamagedError: it contradicts itself or a limit.
     """
-    if coded_size(block[:FRONT_SIZE]) != len(block) - FRONT_SIZE:
+    if size_of(block[:FRONT_SIZE]) != len(block):
         raise DamagedError(f"{_WHAT} is damaged: its length is wrong")
-    outer = Reader(block[FRONT_SIZE:], _WHAT)
-    hashes = outer.take(outer.varint(outer.left))
-    raw = decompress(outer.rest(), int.from_bytes(block[8:12], "little"), _WHAT, dictionary=True)
-    reader = Reader(raw, _WHAT)
-    rows, used = _rows(reader)
-    text = _with_hashes(reader.rest(), Reader(hashes, _WHAT))
+    outer = Reader(block[len(MAGIC) :], _WHAT)
+    outer.varint()
+    models = [section.read_model(outer) for _ in range(outer.varint(outer.left))]
+    size = outer.varint(limits.MAX_INDEX)
+    reader = Reader(inflate(outer.rest(), size, _WHAT), _WHAT)
+    entries = [_entry(reader, models) for _ in range(reader.varint(reader.left))]
     try:
-        manifest = json.loads(text)
+        manifest = json.loads(reader.rest())
     except (ValueError, RecursionError):
         raise DamagedError(f"{_WHAT} is damaged: its manifest is not JSON") from None
     if not isinstance(manifest, dict):
         raise DamagedError(f"{_WHAT} is damaged: its manifest is not an object")
-    models = models_of(manifest)
-    if any(number >= len(models) for numbers in used for number in numbers):
-        raise DamagedError(f"{_WHAT} is damaged: a section needs a model that the manifest does not name")
-    complete = [
-        replace(row, header=replace(row.header, models=tuple(models[number] for number in numbers)))
-        for row, numbers in zip(rows, used, strict=True)
-    ]
-    return Index(complete, manifest)
+    return Index(entries, manifest)
 
 
-def _with_hashes(text: bytes, hashes: Reader) -> bytes:
-    """The manifest with its hashes where their marks are."""
-    out = _MARK.sub(lambda mark: b'"%s"' % hashes.take(_HASH_SIZES[mark[0][0]]).hex().encode(), text)
-    if hashes.left:
-        raise DamagedError(f"{_WHAT} is damaged: the number of hashes is wrong")
-    return out
-
-
-def _rows(reader: Reader) -> tuple[list[SectionRow], list[list[int]]]:
-    """The rows, and for each the numbers of its models in the manifest."""
-    rows, used = [], []
-    stream = 0
-    for _ in range(reader.varint(reader.left)):
-        offset, size, members = reader.varint(1 << 63), reader.varint(limits.MAX_SECTION_HEADER), reader.varint()
-        row = SectionRow(offset, size, members, section.read_fields(reader))
-        if row.header.stream_offset != stream:
-            raise DamagedError(f"{_WHAT} is damaged: its sections do not follow each other")
-        stream += row.header.stream_size
-        rows.append(row)
-        used.append([reader.varint(limits.MAX_MODELS) for _ in range(reader.varint(limits.MAX_MODELS))])
-    return rows, used
-
-
-def models_of(manifest: dict[str, Any]) -> list[ModelRef]:
-    """The models that a manifest names, in order.
-
-    Raises:
-        DamagedError: an entry makes no sense.
-    """
-    entries = manifest.get("models", [])
-    try:
-        return [
-            ModelRef(bytes.fromhex(entry["sha256"]), str(entry["name"]), int(entry["size"]), int(entry["arithmetic"]))
-            for entry in entries
-        ]
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise DamagedError(f"{_WHAT} is damaged: its list of models makes no sense") from None
+def _entry(reader: Reader, models: list[ModelRef]) -> Entry:
+    offset, members = reader.varint(1 << 63), reader.varint()
+    size = reader.varint(limits.MAX_SECTION_HEADER)
+    if not size:
+        return Entry(offset, members)
+    fields = section.read_fields(reader)
+    numbers = [reader.varint() for _ in range(reader.varint(limits.MAX_MODELS))]
+    if any(number >= len(models) for number in numbers):
+        raise DamagedError(f"{_WHAT} is damaged: a section needs a model that it does not name")
+    return Entry(offset, members, size, replace(fields, models=tuple(models[number] for number in numbers)))

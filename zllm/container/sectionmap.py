@@ -8,22 +8,24 @@ are its pieces in the order of buckets, then of the stream, so places need no st
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 from zllm.container import columns, headers, limits
+from zllm.container.frames import HASH_SIZE as FRAME_HASH_SIZE
 from zllm.container.frames import FrameRow
+from zllm.container.section import SectionHeader
 from zllm.container.tarscan import data_size, padded
-from zllm.container.wire import read_varints, varints
+from zllm.container.wire import Reader, read_varints, varints
 from zllm.errors import DamagedError
 
 HASH_SIZE = 32
-# A small text codes to some hundred bytes: whole hashes would be a quarter of an archive of many. Eight bytes tell
-# damage from data as surely as the frames' checksums do.
-SHORT_HASH_SIZE = 8
-SHORT_HASH_UP_TO = 8 << 10
+# A small text codes to some hundred bytes: hashes, even short ones, would be a tenth of an archive of many. Such a
+# member shares a frame with others or has one of its own, and that frame has a hash of its data.
+SMALL_UP_TO = 8 << 10
 _WHAT = "the section map"
 _HAS_HEADER, _DATA_AS_SAID, _ZEROS_AS_SAID = 1, 2, 4
-_FIXED_COLUMNS = 15
+_FIXED_COLUMNS = 16
 
 
 @dataclass(slots=True)
@@ -31,8 +33,8 @@ class Record:
     """Header bytes, then ``data_size`` bytes of data, then ``zeros``.
 
     ``bucket`` says where the data is (-1: no data, or the same data as record number ``same``, which comes before).
-    ``sha256`` is of the whole member's data, in the record that holds its last part; else empty. As read from an
-    archive, it is the first :func:`hash_size` bytes.
+    ``sha256`` is of the whole member's data, in the record that holds its last part; else empty. Archives have none of
+    small members, whose frames have hashes.
     """
 
     header: bytes = b""
@@ -69,10 +71,23 @@ class SectionMap:
         return sum(record.size for record in self.records)
 
 
-def encode(section: SectionMap, *, continues: bool) -> tuple[bytes, int]:
+def is_small(record: Record) -> bool:
+    """Whether a whole member with this record's data has no SHA-256 in an archive."""
+    return record.data_size <= SMALL_UP_TO
+
+
+def with_small(groups: list[Group], records: list[Record]) -> list[bool]:
+    """Of each group, whether it has data of small records: then its frames have hashes."""
+    small = {record.bucket for record in records if is_small(record)}
+    ends = accumulate(group.buckets for group in groups)
+    return [not small.isdisjoint(range(end - group.buckets, end)) for group, end in zip(groups, ends, strict=True)]
+
+
+def encode(section: SectionMap, *, continued: bool, continues: bool) -> tuple[bytes, int]:
     """The map's bytes, and how many its columns take unpacked.
 
-    ``continues``: the last record's data goes on in the next section, where its SHA-256 is stored then.
+    ``continued``: the first record's data continues that of the section before. ``continues``: the last record's goes
+    on in the next section, where its SHA-256 is stored then.
     """
     records = section.records
     expected = [_expected(record) for record in records]
@@ -91,7 +106,7 @@ def encode(section: SectionMap, *, continues: bool) -> tuple[bytes, int]:
         varints([r.zeros for r, e in zip(records, expected, strict=True) if r.zeros != e[1]]),
         varints([r.bucket + 1 for _, r in with_data]),
         varints([number - r.same - 1 for number, r in with_data if r.bucket < 0]),
-        b"".join(r.sha256[: hash_size(r.data_size)] for n, r in with_data if _hashed(records, n, continues)),
+        b"".join(r.sha256 for n, r in with_data if _hashed(records, n, continued, continues)),
         varints([g.category for g in section.groups]),
         varints([g.buckets for g in section.groups]),
         *_frame_columns(frames),
@@ -109,6 +124,7 @@ def _frame_columns(frames: list[FrameRow]) -> list[bytes]:
         bytes(f.slot for f in frames),
         bytes(f.reason for f in frames),
         varints([f.rival for f in frames]),
+        b"".join(f.sha256 for f in frames),
     ]
 
 
@@ -118,30 +134,30 @@ def _expected(record: Record) -> tuple[int, int]:
     return data, padded(data) - data
 
 
-def hash_size(data_size: int) -> int:
-    """How much of its member's SHA-256 a record with so much data has."""
-    return SHORT_HASH_SIZE if data_size <= SHORT_HASH_UP_TO else HASH_SIZE
+def _hashed(records: list[Record], number: int, continued: bool, continues: bool) -> bool:
+    """Whether the SHA-256 of this record's member is stored with it. A large member may end with a small record."""
+    whole = not (continues and number == len(records) - 1)
+    large = (continued and number == 0) or not is_small(records[number])
+    return records[number].same < 0 and whole and large
 
 
-def _hashed(records: list[Record], number: int, continues: bool) -> bool:
-    """Whether the SHA-256 of this record's member is stored with it."""
-    return records[number].same < 0 and not (continues and number == len(records) - 1)
-
-
-def decode(blob: bytes, raw_limit: int, stream_size: int, *, continues: bool) -> SectionMap:
-    """The map of a section of ``stream_size`` bytes, from bytes whose checksum holds.
+def decode(blob: bytes, header: SectionHeader) -> SectionMap:
+    """The map of a section, from bytes whose checksum holds.
 
     Raises:
         DamagedError: it contradicts itself or a limit.
     """
-    cols = columns.unpack(blob, raw_limit, _WHAT)
+    stream_size = header.stream_size
+    cols = columns.unpack(blob, header.map_raw_size, _WHAT)
     if len(cols) != _FIXED_COLUMNS + headers.COLUMNS:
         raise DamagedError(f"{_WHAT} is damaged: {len(cols)} columns")
     fixed = cols[:_FIXED_COLUMNS]
     records = _records(fixed, cols[_FIXED_COLUMNS:], stream_size)
     _place(records, fixed[4], fixed[5])
-    _hashes(records, fixed[6], continues)
-    return SectionMap(records, _groups(fixed[7], fixed[8], _rows(fixed[9:]), records))
+    _hashes(records, fixed[6], header)
+    groups = _groups(fixed[7], fixed[8], _rows(fixed[9:15]), records)
+    _frame_hashes(groups, records, fixed[15])
+    return SectionMap(records, groups)
 
 
 def _records(fixed: list[bytes], header_columns: list[bytes], stream_size: int) -> list[Record]:
@@ -186,19 +202,26 @@ def _place(records: list[Record], buckets: bytes, sames: bytes) -> None:
         raise DamagedError(f"{_WHAT} is damaged: more pieces than records with data")
 
 
-def _hashes(records: list[Record], blob: bytes, continues: bool) -> None:
-    """Set ``sha256``."""
-    pos = 0
+def _hashes(records: list[Record], blob: bytes, header: SectionHeader) -> None:
+    """Set ``sha256`` of records."""
+    hashes = Reader(blob, _WHAT)
     for number, record in enumerate(records):
         if not record.data_size:
             continue
         if record.same >= 0:
             record.sha256 = records[record.same].sha256
-        elif _hashed(records, number, continues):
-            record.sha256 = blob[pos : pos + hash_size(record.data_size)]
-            pos += hash_size(record.data_size)
-    if pos != len(blob):
-        raise DamagedError(f"{_WHAT} is damaged: the number of hashes is wrong")
+        elif _hashed(records, number, header.continued, header.continues):
+            record.sha256 = hashes.take(HASH_SIZE)
+    hashes.end()
+
+
+def _frame_hashes(groups: list[Group], records: list[Record], blob: bytes) -> None:
+    """Set ``sha256`` of frames."""
+    hashes = Reader(blob, _WHAT)
+    for group, small in zip(groups, with_small(groups, records), strict=True):
+        if small:
+            group.frames = [replace(frame, sha256=hashes.take(FRAME_HASH_SIZE)) for frame in group.frames]
+    hashes.end()
 
 
 def _rows(frame_columns: list[bytes]) -> list[FrameRow]:

@@ -19,6 +19,11 @@ def checksum64(*parts: bytes | bytearray | memoryview) -> int:
     return state.intdigest()
 
 
+def checksum32(*parts: bytes | bytearray | memoryview) -> int:
+    """The low half of :func:`checksum64`."""
+    return checksum64(*parts) & 0xFFFFFFFF
+
+
 def put_varint(out: bytearray, value: int) -> None:
     """Append ``value`` in LEB128: 7 bits a byte, low bits first, the top bit says that more follow."""
     if value < 0 or value >> 64:
