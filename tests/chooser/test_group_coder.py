@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from zllm.chooser.categories import Category
 from zllm.chooser.group import CodedFrame, Group, GroupCoder
 from zllm.chooser.levels import LEVELS, Level, get_level
-from zllm.chooser.pieces import Piece
 from zllm.chooser.reasons import Reason, millibits
-from zllm.chooser.text import FRAME_COST, MODEL_COST, _Candidate, _Unit
+from zllm.chooser.text import FRAME_COST, MODEL_COST
 from zllm.codecs import registry
 from zllm.codecs.cm import CmCodec
 from zllm.codecs.zstd import ZstdCodec
@@ -110,12 +109,11 @@ def test_the_predictor_gets_text_and_structured_text_only():
 
 def test_all_text_goes_through_one_batch_after_one_of_samples():
     llm = share(0.1)
-    big = prose(250_000)
-    GroupCoder(small_frames(100_000), llm).encode([group(big), group(prose(9000)), group(prose(100), Category(1))])
+    big = prose(600_000)
+    GroupCoder(small_frames(200_000), llm).encode([group(big), group(prose(9000)), group(prose(100), Category(1))])
     samples, work = llm.batches
-    assert max(size for size, _ in samples) == 4096
-    assert sum(size for size, _ in samples) <= 6 * 5120
-    assert [size for size, _ in work] == [100_000, 100_000, 50_000, 9000, 100]
+    assert [size for size, _ in samples] == [16 << 10, 32 << 10]
+    assert [size for size, _ in work] == [200_000, 200_000, 200_000, 9000, 100]
 
 
 def test_text_that_is_too_short_for_samples_is_tried():
@@ -129,34 +127,25 @@ def test_text_that_is_too_short_for_samples_is_tried():
 
 def test_bad_samples_save_the_work():
     """They decide about each unit for itself."""
-    good, bad = prose(80_000), prose(80_000).upper()
+    good, bad = prose(530_000), prose(530_000).upper()
     llm = FakeLlm(lambda data: (0.9 if data.isupper() else 0.1) * len(data))
     helped, alone = GroupCoder(get_level(6), llm).encode([group(good), group(bad)])
-    assert llm.batches[1:] == [[(80_000, ())]]
+    assert llm.batches[1:] == [[(530_000, ())]]
     assert [(frame.codec_id, frame.reason) for frame in helped] == [(3, Reason.LLM_SMALLER)]
     assert [(frame.codec_id, frame.reason) for frame in alone] == [(CmCodec.id, Reason.CM_PROBE)]
     assert alone[0].rival == millibits(len(ZstdCodec(19).encode(bad)), len(bad))
     assert decode(alone) == bad
 
 
-def test_the_model_gains_only_on_what_the_predictor_still_finds_new():
-    unit = _Unit(Piece(memoryview(bytes(1000))), cold=(0.5, 0.4))
-    unit.candidates = [_Candidate(unit.piece, bytes(250))]  # half of what it takes of samples
-    assert unit.gain_expected() == pytest.approx(0.1)
-    unit.candidates = [_Candidate(unit.piece, bytes(900))]
-    assert unit.gain_expected() == pytest.approx(0.2)
-    unit.cold = None
-    assert unit.gain_expected() == 1.0
-    unit.cold = (0.0, 0.0)
-    assert unit.gain_expected() == 1.0
-
-
 @pytest.mark.parametrize(
     ("number", "expected", "asked"),
-    [(6, 0.014, True), (6, 0.013, False), (7, 0.004, True), (7, 0.003, False), (8, 0.0001, True), (9, -0.1, False)],
-)
+    [
+        (6, 0.039, True), (6, 0.037, False), (7, 0.01, True), (7, 0.009, False),
+        (8, 0.0001, True), (9, -0.1, False), (8, None, True), (6, None, True),
+    ],
+)  # fmt: skip
 def test_how_much_the_samples_must_promise(number, expected, asked, monkeypatch):
-    monkeypatch.setattr(_Unit, "gain_expected", lambda _: expected)
+    monkeypatch.setattr("zllm.chooser.text.gains", lambda pieces, *_: [expected] * len(pieces))
     llm = share(0.1)
     GroupCoder(get_level(number), llm).encode([group(prose(9000))])
     assert bool(llm.batches) == asked
@@ -212,8 +201,8 @@ def cheaper(share: float) -> FakeLlm:
 
 
 def test_the_model_is_named_in_an_archive_only_if_that_pays():
-    """Naming it costs some 120 bytes, once."""
-    small, large = prose(3000), prose(60_000)
+    """Naming it costs some 50 bytes, once."""
+    small, large = prose(1500), prose(60_000)
     coder = GroupCoder(get_level(6), cheaper(0.95))
     ((first,),) = coder.encode([group(small)])
     assert 0 < len(CmCodec().encode(small)) * 0.05 < MODEL_COST
@@ -224,7 +213,7 @@ def test_the_model_is_named_in_an_archive_only_if_that_pays():
 
 
 def test_the_model_does_not_earn_its_name_where_zstd_wins_anyway():
-    small, again = prose(3000), prose(20_000) * 8
+    small, again = prose(1500), prose(20_000) * 8
     ((first,), (second,)) = GroupCoder(small_frames(20_000), cheaper(0.95)).encode([group(small), group(again)])
     assert (first.uses_model, second.reason) == (False, Reason.ZSTD_SMALLER)
 

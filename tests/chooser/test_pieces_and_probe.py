@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zllm.chooser.pieces import Piece, cut_pieces
-from zllm.chooser.probe import MIN_PROBED, estimate
+from zllm.chooser.probe import MIN_PROBED, gains
 from zllm.codecs.base import Run
+from zllm.codecs.cm import CmCodec
+from zllm.stats import Stats
 
 
 def piece(data: bytes, *cuts: int) -> Piece:
@@ -51,26 +53,27 @@ def test_where_pieces_end(cuts, sizes):
 
 def test_small_pieces_are_not_probed():
     llm = share(0.1)
-    assert estimate([piece(bytes(MIN_PROBED - 1)), piece(b"")], llm, Run()) == [[], []]
+    assert gains([piece(bytes(MIN_PROBED - 1)), piece(b"")], share(0.2), llm, Run()) == [None, None]
     assert llm.batches == []
 
 
 def test_probe_is_small_and_one_batch():
-    llm = share(0.3)
-    guesses = estimate([piece(bytes(MIN_PROBED)), piece(bytes(5 << 20))], llm, Run())
-    assert [len(costs) for costs in guesses] == [2, 6]
-    assert [cost for costs in guesses for cost in costs] == pytest.approx([0.3] * 8, abs=0.001)
-    assert len(llm.batches) == 1
-    assert sum(size for size, _ in llm.batches[0]) == (2 + 6) * 5120
+    alone, llm = share(0.4), share(0.3)
+    found = gains([piece(bytes(MIN_PROBED)), piece(b"x"), piece(bytes(9 << 20))], alone, llm, Run())
+    assert found == [pytest.approx(0.25, abs=0.001), None, pytest.approx(0.25, abs=0.001)]
+    assert len(llm.batches) == len(alone.batches) == 1
+    assert sum(size for size, _ in llm.batches[0]) == (1 + 4) * (48 << 10)
 
 
-def test_what_a_cold_start_costs_is_taken_off():
-    llm = FakeLlm(lambda data: 0.2 * len(data) + 600)
-    assert estimate([piece(bytes(MIN_PROBED))], llm, Run()) == [pytest.approx([0.2, 0.2], abs=0.001)]
+def test_samples_are_a_stage_of_their_own():
+    stats = Stats()
+    gains([piece(bytes(MIN_PROBED))], CmCodec(), share(0.3), Run(stats=stats))
+    assert list(stats.stages) == ["probe"]
 
 
-def test_fewer_windows_on_demand():
-    assert [len(costs) for costs in estimate([piece(bytes(1 << 20))], share(0.1), Run(), 3)] == [3]
+def test_what_is_saved_at_the_start_does_not_count():
+    alone, llm = FakeLlm(lambda data: 0.2 * len(data) + 6000), FakeLlm(lambda data: 0.21 * len(data))
+    assert gains([piece(bytes(MIN_PROBED))], alone, llm, Run()) == [pytest.approx(-0.05, abs=0.001)]
 
 
 def test_parts_of_parts():
@@ -82,24 +85,24 @@ def test_parts_of_parts():
 
 
 def test_windows_are_spread_and_carry_their_cuts():
-    data = bytearray(1 << 20)
+    data = bytearray(4 << 20)
     seen = []
     llm = FakeLlm(lambda part: seen.append(bytes(part)) or len(part))
-    for offset in range(0, len(data), 4096):
-        data[offset : offset + 2] = (offset >> 12).to_bytes(2, "little")
+    for offset in range(0, len(data), 1 << 15):
+        data[offset : offset + (1 << 15)] = bytes([offset >> 15]) * (1 << 15)
     cuts = tuple(range(1000, len(data), 1000))
-    estimate([piece(bytes(data), *cuts)], llm, Run())
-    windows = [part for part in seen if len(part) == 4096]
+    gains([piece(bytes(data), *cuts)], share(1), llm, Run())
+    windows = [part for part in seen if len(part) == 32 << 10]
     marks = sorted(max(part) for part in windows)
-    assert len(windows) == 6
-    assert marks[0] < 32 and marks[-1] >= 224
+    assert len(windows) == 4
+    assert marks[0] < 32 and marks[-1] >= 96
     for (size, inner), part in zip(llm.batches[0], seen, strict=True):
         assert size == len(part)
         assert all(0 < cut < size for cut in inner)
         assert len(inner) in (size // 1000, size // 1000 + 1)
 
 
-@given(st.integers(0, 1 << 22))
+@given(st.integers(0, 1 << 24))
 def test_windows_stay_inside(size):
     from zllm.chooser.probe import _WINDOW, _starts
 
