@@ -11,9 +11,9 @@ from zllm.stats import Stats
 
 # Below this, coding all of it costs little more than samples would.
 MIN_PROBED = 512 << 10
-# At a text's start all is new, and the model knows it better by some share. The predictor learns; so what counts is what
-# the model saves of a window once both have read as much before it. In 32 KiB, logs and tables have got there: models
-# that save 15% of their first kilobytes lose on the rest.
+# At a text's start all is new, and the model knows it better by some share. The predictor learns; so what counts is
+# what the model saves of a window once both have read as much before it. In 32 KiB, logs and tables have got there:
+# models that save 15% of their first kilobytes lose on the rest.
 _WINDOW = 32 << 10
 _HEAD = 16 << 10
 _MAX_WINDOWS = 4

@@ -20,8 +20,8 @@ from zllm.codecs.store import StoreCodec
 
 # A frame more costs a header in the file and a row in the index.
 FRAME_COST = 24
-# Of what the model saves in samples of 32 KiB, this much it saves in a whole text of half a megabyte: verse that stood at
-# 14% there came out at 5%, prose at 22% and 12%.
+# Of what the model saves in samples of 32 KiB, this much it saves in a whole text of half a megabyte: verse that stood
+# at 14% there came out at 5%.
 _OF_SAMPLES = 0.35
 # Naming the model costs this much once in an archive (its hash, name and size in a section header).
 MODEL_COST = 51
