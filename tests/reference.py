@@ -78,6 +78,12 @@ def sigmoid(x: int) -> int:
     return 32768 - w if x < 0 else w
 
 
+def gelu(g: int) -> int:
+    c = g * g >> 10
+    f = 1673285 + (c * 74821 >> 10)
+    return g * sigmoid(g * f >> 20)
+
+
 def half_up(product: int) -> int:
     return (product + 2**14) >> 15
 
@@ -88,20 +94,33 @@ def sine(phase: int) -> int:
     return (SINE[i] * (1024 - f) + SINE[i + 1] * f + 512) >> 10
 
 
-def quantise(x: list[int], frac: int | None) -> tuple[list[int], Scale]:
+def norm_of(squares: int, n: int) -> Scale:
+    if squares == 0:
+        return 2**15, 40
+    r, e = rsqrt((squares << 20) // n)
+    return min(r >> 15, 65535), e - 25
+
+
+def quantise(x: list[int], frac: int | None, wide: int = 0) -> tuple[list[int], Scale]:
     """frac None: normalised."""
     a = max(abs(v) for v in x)
     if a == 0:
         return [0] * len(x), ((2**15, 40) if frac is None else (2**15, 62))
     s = 31 - a.bit_length()
     c = (127 << 54) // (a << s)
-    q = [((v << s) * c + 2**53) >> 54 for v in x]
+    drop = 47 if wide else 54
+    q = [((v << s) * c + 2 ** (drop - 1)) >> drop for v in x]
     if frac is None:
-        r, e = rsqrt((sum(v * v for v in q) << 20) // len(q))
-        return q, (min(r >> 15, 65535), e - 25)
+        return q, norm_of(sum(v * v for v in q), len(q))
     t = (a << s) // 127
     drop = 9 if t >= 2**24 else 8
-    return q, (t >> drop, s + frac - drop)
+    return q, (t >> drop, s + frac - drop + (7 if wide else 0))
+
+
+def fourteen_bits(h: list[int]) -> tuple[list[int], int]:
+    """A head that is brought to 14 bits, and k."""
+    k = max(map(abs, h)).bit_length() - 14
+    return [v >> k if k > 0 else v << -k for v in h], k
 
 
 def multiply(a: Scale, b: Scale) -> Scale:
@@ -110,10 +129,10 @@ def multiply(a: Scale, b: Scale) -> Scale:
 
 
 def linear(  # noqa: PLR0917
-    rows: list[list[int]], scales: list[int], exponent: int, q: list[int], scale: Scale, frac: int
+    rows: list[list[int]], scales: list[int], exponent: int, q: list[int], scale: Scale, frac: int, wide: int = 0
 ) -> list[int]:
     s = max(1, min(62, exponent + scale[1] - 15 - frac))
-    unclamped = s + 14 >= (len(q) * 127 * 127).bit_length()
+    unclamped = not wide and s + 14 >= (len(q) * 127 * 127).bit_length()
     out = []
     for row, w in zip(rows, scales, strict=True):
         acc = sum(a * b for a, b in zip(row, q, strict=True))
@@ -127,9 +146,18 @@ class Matrix:
     rows: list[list[int]]
     scales: list[int]
     exponent: int
+    bias: list[int] | None
+    wide: int  # whether its input is
 
-    def __call__(self, q: list[int], scale: Scale, frac: int) -> list[int]:
-        return linear(self.rows, self.scales, self.exponent, q, scale, frac)
+    def __call__(self, x: list[int], x_frac: int | None, frac: int) -> list[int]:
+        """x is quantised, normalised if it has no fractional bits, and mapped."""
+        q, scale = quantise(x, x_frac, self.wide)
+        out = linear(self.rows, self.scales, self.exponent, q, scale, frac, self.wide)
+        return out if self.bias is None else [clamp(v + b, 2**30 - 1) for v, b in zip(out, self.bias, strict=True)]
+
+    def part(self, start: int, end: int | None = None) -> Matrix:
+        bias = None if self.bias is None else self.bias[start:end]
+        return Matrix(self.rows[start:end], self.scales[start:end], self.exponent, bias, self.wide)
 
 
 @dataclass
@@ -143,52 +171,80 @@ def _ints(code: str, data: memoryview) -> list[int]:
     return list(struct.unpack(f"<{len(data) // size}{code}", data))
 
 
+MATRICES = ("qkv", "o", "gate_up", "down")
+VARIANTS = ("qk", "mlp", "parallel", "positions", "embed_rows", "wide_head")
+
+
 class Reference:
     """Feeds one stream; ``file`` is a parsed ``.zlm``."""
 
     def __init__(self, file: Any) -> None:
-        self.c = file.description["config"]
-        self.exponents = file.description["exponents"]
-        self.layers = file.description["layers"]
+        self.c = dict.fromkeys(VARIANTS, 0) | file.description["config"]
+        self.exponents = {"embed": 16, **file.description["exponents"]}
+        self.layers = [{"wide": 0, "k_frac": 18, **layer} for layer in file.description["layers"]]
         self.t = file.tensors
-        self.head = self._matrix("head")
+        self.head = self._matrix("head", self.c["wide_head"])
+        self.embedding = self._rows("embed.q") if self.c["embed_rows"] else self.head.rows
         self.embed_scale = _ints("h", self.t["embed.scale"][2])
+        self.learned = self._rows("positions") if self.c["positions"] else []
         self.step = _ints("I", self.t["rope.step"][2])
-        names = ("qkv", "o", "gate_up", "down")
-        self.maps = [{n: self._matrix(f"layers.{i}.{n}") for n in names} for i in range(len(self.layers))]
+        self.maps = [
+            {name: self._matrix(f"layers.{i}.{name}", layer["wide"] >> bit & 1) for bit, name in enumerate(MATRICES)}
+            for i, layer in enumerate(self.layers)
+        ]
+        self._empty()
+
+    def _empty(self) -> None:
         self.caches = [[Cache() for _ in range(self.c["kv_heads"])] for _ in self.layers]
         self.position = 0
 
     def fresh(self) -> Reference:
         """The same model for another stream."""
         other = copy.copy(self)
-        other.caches = [[Cache() for _ in range(self.c["kv_heads"])] for _ in self.layers]
-        other.position = 0
+        other._empty()
         return other
 
-    def _matrix(self, name: str) -> Matrix:
-        _, (rows, cols), data = self.t[name + ".q"]
-        flat = _ints("b", data)
-        scales = _ints("h", self.t[name + ".scale"][2])
-        return Matrix([flat[r * cols : (r + 1) * cols] for r in range(rows)], scales, self.exponents[name])
+    def _rows(self, name: str) -> list[list[int]]:
+        dtype, (rows, cols), data = self.t[name]
+        flat = _ints({"I8": "b", "I32": "i"}[dtype], data)
+        return [flat[r * cols : (r + 1) * cols] for r in range(rows)]
 
-    def _rotate(self, h: list[int]) -> list[int]:
+    def _matrix(self, name: str, wide: int) -> Matrix:
+        scales = _ints("h", self.t[name + ".scale"][2])
+        bias = _ints("i", self.t[name + ".bias"][2]) if name + ".bias" in self.t else None
+        return Matrix(self._rows(name + ".q"), scales, self.exponents[name], bias, wide)
+
+    def _rotate(self, h: list[int]) -> tuple[list[int], int]:
+        """The rotated head, and k."""
         n = len(h) // 2
-        k = max(abs(v) for v in h).bit_length() - 14
-        h = [v >> k if k > 0 else v << -k for v in h]
+        h, k = fourteen_bits(h)
         out = [0] * (2 * n)
         for i in range(n):
             phase = self.position * self.step[i]
             s, c, a, b = sine(phase), sine(phase + 2**30), h[i], h[n + i]
             out[i] = (a * c - b * s + 2**14) >> 15
             out[n + i] = (b * c + a * s + 2**14) >> 15
-        return out
+        return out, k
 
-    def _attend(self, query: list[int], layer: dict[str, int], cache: Cache) -> list[int]:
-        q, scale = quantise(self._rotate(query), None)
+    def _head(self, h: list[int], gain: str) -> tuple[list[int], Scale]:
+        """A query or key head as it is compared; gain: the name of its tensor."""
+        if self.c["qk"] == 0:
+            return quantise(self._rotate(h)[0], None)
+        if self.c["qk"] == 1:
+            rotated, k = self._rotate(h)
+            return quantise(rotated, 12 - k)
+        t, _ = fourteen_bits(h)
+        norm = norm_of(sum(v * v for v in t), len(t))
+        rotated, k = self._rotate([v * g for v, g in zip(t, _ints("h", self.t[gain][2]), strict=True)])
+        q, scale = quantise(rotated, self.exponents[gain] - k)
+        return q, multiply(scale, norm)
+
+    def _attend(self, query: list[int], i: int, cache: Cache) -> list[int]:
+        layer = self.layers[i]
+        q, scale = self._head(query, f"layers.{i}.q_gain")
         scale = multiply(scale, (layer["temperature"], layer["temperature_exponent"]))
         keys, values = cache.keys[-self.c["window"] :], cache.values[-self.c["window"] :]
-        score = linear([k for k, _ in keys], [s for _, s in keys], 18, q, scale, 16)
+        score = linear([k for k, _ in keys], [s for _, s in keys], layer["k_frac"], q, scale, 16)
         e = [exp2(max(score) - s) for s in score]
         c = 2**38 // sum(e)
         w = [(a * v + 2**14) >> 15 for a, (_, v) in zip(e, values, strict=True)]
@@ -197,39 +253,48 @@ class Reference:
 
     def _attention(self, i: int, x: list[int]) -> list[int]:
         c, layer = self.c, self.layers[i]
-        n = c["head_dim"]
-        qkv = self.maps[i]["qkv"](*quantise(x, None), 12)
+        n, k_frac = c["head_dim"], layer["k_frac"]
+        qkv = self.maps[i]["qkv"](x, None, 12)
         heads = [qkv[j : j + n] for j in range(0, len(qkv), n)]
         queries, keys = heads[: c["heads"]], heads[c["heads"] : c["heads"] + c["kv_heads"]]
         for key, value, cache in zip(keys, heads[c["heads"] + c["kv_heads"] :], self.caches[i], strict=True):
-            q, (m, e) = quantise(self._rotate(key), None)
-            cache.keys.append((q, min(m >> (e - 18), 32767)))
+            q, (m, e) = self._head(key, f"layers.{i}.k_gain")
+            cache.keys.append((q, 32767 if e < k_frac else min(m >> min(e - k_frac, 31), 32767)))
             scale = min(max(map(abs, value)) * 66052 >> layer["v_shift"], 32767)
             cache.values.append((quantise(value, 0)[0], scale))
         group = c["heads"] // c["kv_heads"]
-        o = [v for h, q in enumerate(queries) for v in self._attend(q, layer, self.caches[i][h // group])]
-        return self.maps[i]["o"](*quantise(o, 39 - layer["v_shift"]), 12)
+        o = [v for h, q in enumerate(queries) for v in self._attend(q, i, self.caches[i][h // group])]
+        return self.maps[i]["o"](o, 39 - layer["v_shift"], 12)
 
     def _feed_forward(self, i: int, x: list[int]) -> list[int]:
-        q, scale = quantise(x, None)
-        both, up_frac = self.maps[i]["gate_up"], self.layers[i]["up_frac"]
-        ffn = self.c["ffn"]
-        g = Matrix(both.rows[:ffn], both.scales[:ffn], both.exponent)(q, scale, 10)
-        u = Matrix(both.rows[ffn:], both.scales[ffn:], both.exponent)(q, scale, up_frac)
-        h = []
-        for raw, b in zip(g, u, strict=True):
-            a = clamp(raw, 32767)
-            h.append(((a * sigmoid(a) + 2**14) >> 15) * clamp(b, 32767))
-        return self.maps[i]["down"](*quantise(h, 10 + up_frac), 12)
+        both, up_frac, ffn = self.maps[i]["gate_up"], self.layers[i]["up_frac"], self.c["ffn"]
+        g = [clamp(v, 32767) for v in both.part(0, ffn)(x, None, 10)]
+        if self.c["mlp"] == 1:
+            return self.maps[i]["down"]([gelu(v) for v in g], 25, 12)
+        u = [clamp(v, 32767) for v in both.part(ffn)(x, None, up_frac)]
+        h = [((a * sigmoid(a) + 2**14) >> 15) * b for a, b in zip(g, u, strict=True)]
+        return self.maps[i]["down"](h, 10 + up_frac, 12)
+
+    def _embed(self, token: int) -> list[int]:
+        e = self.exponents["embed"]
+        x = [(v * self.embed_scale[token] + (1 << (e - 13))) >> (e - 12) for v in self.embedding[token]]
+        return _add(x, self.learned[self.position]) if self.learned else x
 
     def feed(self, token: int) -> list[int]:
         """Logits after ``token``."""
-        x = [(v * self.embed_scale[token] + 8) >> 4 for v in self.head.rows[token]]
+        if self.learned and self.position == len(self.learned):
+            self._empty()
+        x = self._embed(token)
         for i in range(len(self.layers)):
-            x = [clamp(a + b, 2**30 - 1) for a, b in zip(x, self._attention(i, x), strict=True)]
-            x = [clamp(a + b, 2**30 - 1) for a, b in zip(x, self._feed_forward(i, x), strict=True)]
+            before = x
+            x = _add(x, self._attention(i, x))
+            x = _add(x, self._feed_forward(i, before if self.c["parallel"] else x))
         self.position += 1
-        return self.head(*quantise(x, None), 16)
+        return self.head(x, None, 16)
+
+
+def _add(a: list[int], b: list[int]) -> list[int]:
+    return [clamp(v + w, 2**30 - 1) for v, w in zip(a, b, strict=True)]
 
 
 def probability(weights: list[int], low: int, split: int, high: int) -> int:
