@@ -8,6 +8,7 @@ import pytest
 from container.strategies import damaged, given, survives
 from hypothesis import strategies as st
 
+from zllm import _native as native
 from zllm.container import columns, ends, frames, index, limits, section, wire
 from zllm.container.section import ModelRef, SectionHeader
 from zllm.errors import DamagedError, NotZllmError, UnsupportedVersionError
@@ -223,7 +224,25 @@ def test_each_kind_of_column() -> None:
     noise = b"".join(hashlib.sha256(bytes([n])).digest() for n in range(40))
     text = b"".join(b"line %d of a longer text\n" % n for n in range(4000))
     cols = [b"", b"short", noise, text]
-    assert columns.unpack(columns.pack(cols), 1 << 20, "x") == cols
+    for mixed in (False, True):
+        assert columns.unpack(columns.pack(cols, mixed=mixed), 1 << 20, "x") == cols
+    assert len(columns.pack(cols, mixed=True)) < len(columns.pack(cols)) - 100
+
+
+def test_mixed_columns_have_a_limit_and_a_version() -> None:
+    long = b"some name, again and again\n" * 11_000
+    assert len(long) > columns.MAX_MIXED
+    assert columns.pack([long], mixed=True) == columns.pack([long])
+    good = columns.pack([long[:5000]], mixed=True)
+    at = good.index(bytes([native.ARITHMETIC_VERSION]), 2 + good[1])
+    with pytest.raises(UnsupportedVersionError, match="arithmetic version 99"):
+        columns.unpack(good[:at] + b"\x63" + good[at + 1 :], 5000, "x")
+
+
+@given(st.data())
+def test_damaged_mixed_columns(data: st.DataObject) -> None:
+    good = columns.pack([b"some text " * 30, bytes(range(200)), b"", b"x"], mixed=True)
+    survives(lambda: columns.unpack(data.draw(damaged(good)), 1000, "x"))
 
 
 @given(st.data())

@@ -61,7 +61,9 @@ class Writer:
         rows = [row for group in groups for row in group.frames]
         with run.stage("headers") as stage:
             chart = sectionmap.SectionMap(draft.records, groups)
-            blob, raw_size = sectionmap.encode(chart, continued=draft.continued, continues=draft.continues)
+            blob, raw_size = sectionmap.encode(
+                chart, continued=draft.continued, continues=draft.continues, mixed=self.coder.level.adaptive
+            )
             stage.bytes_in, stage.bytes_out = raw_size, len(blob)
         ref = self.coder.model_ref() if any(row.slot for row in rows) else None
         header = section.SectionHeader(

@@ -7,8 +7,8 @@ Layout::
     joint   deflated with the dictionary: directory, then the joint columns one after the other
     ...     the other columns, coded, in order
 
-    directory := varint number of columns, per column: varint (length << 2 | kind), for zstd also varint coded length
-    kind      := 0 joint, 1 raw, 2 zstd
+    directory := varint number of columns, per column: varint (length << 2 | kind), for 2 and 3 also varint coded length
+    kind      := 0 joint, 1 raw, 2 zstd, 3 adaptive context mixing (as codec cm: u8 arithmetic version, code string)
 
 All zstd data is magicless, without checksum, content size and dictionary id.
 """
@@ -22,10 +22,12 @@ import zstandard
 from zllm.container import limits
 from zllm.container.dictionary import DICTIONARY
 from zllm.container.wire import Reader, put_varint
-from zllm.errors import DamagedError
+from zllm.errors import DamagedError, UnsupportedVersionError
 
-JOINT, RAW, ZSTD = range(3)
+JOINT, RAW, ZSTD, MIXED = range(4)
 
+MAX_MIXED = 256 << 10
+"""Most bytes of a column of kind 3: a listing waits for it, a third of a second."""
 _LEVEL = 19
 _SMALL = 64  # a column below this is always cheaper in the joint part: a zstd frame of its own costs about 10 bytes
 
@@ -88,15 +90,35 @@ def inflate(payload: bytes, size: int, what: str) -> bytes:
     return data
 
 
-def pack(columns: list[bytes]) -> bytes:
-    """A column set as one blob."""
+def _mix(column: bytes) -> bytes:
+    from zllm import _native  # readers of archives without such columns do without it
+
+    return bytes([_native.ARITHMETIC_VERSION]) + _native.cm_encode(column)
+
+
+def _unmix(payload: bytes, size: int, what: str) -> bytes:
+    from zllm import _native
+
+    if size > MAX_MIXED or not payload:
+        raise DamagedError(f"{what} is damaged: impossible length of a column")
+    if payload[0] != _native.ARITHMETIC_VERSION:
+        raise UnsupportedVersionError(
+            f"{what} was coded with arithmetic version {payload[0]}, this program has {_native.ARITHMETIC_VERSION}"
+        )
+    return _native.cm_decode(payload[1:], size)
+
+
+def pack(columns: list[bytes], *, mixed: bool = False) -> bytes:
+    """A column set as one blob. ``mixed``: whether columns may be coded as text is by codec ``cm``."""
     kinds = [JOINT] * len(columns)
     coded = [b""] * len(columns)
     for number, column in enumerate(columns):
         if len(column) < _SMALL:
             continue
-        own = compress(column)
-        kinds[number], coded[number] = (ZSTD, own) if len(own) < len(column) else (RAW, column)
+        ways = [(RAW, column), (ZSTD, compress(column))]
+        if mixed and len(column) <= MAX_MIXED:
+            ways.append((MIXED, _mix(column)))
+        kinds[number], coded[number] = min(ways, key=lambda way: len(way[1]))
     together = _assemble(columns, [RAW if kind == RAW else JOINT for kind in kinds], coded)
     apart = _assemble(columns, kinds, coded)
     return min(together, apart, key=len)
@@ -107,7 +129,7 @@ def _assemble(columns: list[bytes], kinds: list[int], coded: list[bytes]) -> byt
     put_varint(head, len(columns))
     for column, kind, own in zip(columns, kinds, coded, strict=True):
         put_varint(head, len(column) << 2 | kind)
-        if kind == ZSTD:
+        if kind in (ZSTD, MIXED):
             put_varint(head, len(own))
     joint = bytes(head) + b"".join(c for c, kind in zip(columns, kinds, strict=True) if kind == JOINT)
     packed = deflate(joint)
@@ -122,6 +144,7 @@ def unpack(blob: bytes, limit: int, what: str) -> list[bytes]:
 
     Raises:
         DamagedError: the blob is malformed or too large.
+        UnsupportedVersionError: a column needs another version of the arithmetic.
     """
     outer = Reader(blob, what)
     joint_size = outer.varint(limit + 20 * limits.MAX_COLUMNS)
@@ -131,7 +154,7 @@ def unpack(blob: bytes, limit: int, what: str) -> list[bytes]:
     total = 0
     for _ in range(inner.varint(limits.MAX_COLUMNS)):
         size, kind = divmod(inner.varint(limit << 2 | 3), 4)
-        rows.append((size, kind, inner.varint(limits.MAX_MAP) if kind == ZSTD else size))
+        rows.append((size, kind, inner.varint(limits.MAX_MAP) if kind in (ZSTD, MIXED) else size))
         total += size
     if total > limit:
         raise DamagedError(f"{what} is damaged: it unpacks to more than {limit} bytes")
@@ -144,7 +167,7 @@ def unpack(blob: bytes, limit: int, what: str) -> list[bytes]:
         elif kind == ZSTD:
             columns.append(decompress(outer.take(coded), size, what))
         else:
-            raise DamagedError(f"{what} is damaged: unknown kind of column")
+            columns.append(_unmix(outer.take(coded), size, what))
     inner.end()
     outer.end()
     return columns

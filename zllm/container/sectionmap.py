@@ -83,11 +83,11 @@ def with_small(groups: list[Group], records: list[Record]) -> list[bool]:
     return [not small.isdisjoint(range(end - group.buckets, end)) for group, end in zip(groups, ends, strict=True)]
 
 
-def encode(section: SectionMap, *, continued: bool, continues: bool) -> tuple[bytes, int]:
+def encode(section: SectionMap, *, continued: bool, continues: bool, mixed: bool = False) -> tuple[bytes, int]:
     """The map's bytes, and how many its columns take unpacked.
 
     ``continued``: the first record's data continues that of the section before. ``continues``: the last record's goes
-    on in the next section, where its SHA-256 is stored then.
+    on in the next section, where its SHA-256 is stored then. ``mixed``: see :func:`columns.pack`.
     """
     records = section.records
     expected = [_expected(record) for record in records]
@@ -113,7 +113,7 @@ def encode(section: SectionMap, *, continued: bool, continues: bool) -> tuple[by
     ]
     units = [record.header for record in records if record.header]
     every = fixed + headers.encode(units)
-    return columns.pack(every), sum(map(len, every))
+    return columns.pack(every, mixed=mixed), sum(map(len, every))
 
 
 def _frame_columns(frames: list[FrameRow]) -> list[bytes]:
