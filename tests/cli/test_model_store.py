@@ -72,9 +72,9 @@ def test_names_are_taken_once(model: Path, zllm: Run, tmp_path: Path) -> None:
         (["frobnicate"], 2, b"frobnicate"),
     ],
 )
-def test_what_cannot_be_done(words: list[str], code: int, text: bytes, model: Path, zllm: Run, tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "junk.zlm").write_bytes(b"junk" * 100)
+def test_what_cannot_be_done(words: list[str], code: int, text: bytes, model: Path, zllm: Run) -> None:
+    (model.parent / "folder").mkdir()
+    (model.parent / "junk.zlm").write_bytes(b"junk" * 100)
     result = zllm("model", *words, code=code)
     assert text in result.stderr and result.stderr.count(b"\n") == 1
 

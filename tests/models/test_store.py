@@ -151,7 +151,7 @@ def damage(path: Path, at: int = -100) -> None:
 def test_a_damaged_file_is_not_used_and_adding_it_again_heals_it(one: Path) -> None:
     entry = store.add(one, "mine")
     damage(entry.path)
-    with pytest.raises(ModelError, match="damaged.*zllm model remove"):
+    with pytest.raises(ModelError, match=r"damaged.*zllm model remove"):
         store.resolve("mine")
     with pytest.raises(MissingModelError, match="damaged"):
         store.find(bytes.fromhex(entry.sha256))

@@ -85,6 +85,7 @@ class ZllmFile(tarfile.TarFile):
         frame_size: int | None = None,
         progress: Callable[[int], None] | None = None,
         stats: Stats | None = None,
+        embed_model: bool = False,
         **kwargs: Any,
     ) -> ZllmFile:
         """Open an archive. ``bufsize`` is there for tarfile's sake and ignored.
@@ -94,8 +95,8 @@ class ZllmFile(tarfile.TarFile):
             mode: ``r`` reads a seekable file, ``r|`` a pipe; ``w`` and ``w|`` write (neither ever seeks), replacing a
                 file of that name once the archive is whole; ``x`` refuses to replace.
             fileobj: a binary file to use; it stays open.
-            level, model, llm, threads, frame_size, progress, stats: see :class:`WriteOptions`. For reading, ``model``
-                is the name or file of a model to look at before those that are installed.
+            level, model, llm, threads, frame_size, progress, stats, embed_model: see :class:`WriteOptions`. For
+                reading, ``model`` is the name or file of a model to look at before those that are installed.
             kwargs: as :class:`tarfile.TarFile` has them (``format``, ``dereference``, ``encoding``, ...).
 
         Raises:
@@ -113,7 +114,7 @@ class ZllmFile(tarfile.TarFile):
         kind = _MODES[mode]
         if kind in ("r", "r|"):
             return cls._open_read(path, kind, fileobj, Decoders(model, threads, progress, stats), kwargs)
-        options = WriteOptions(level, model, llm, threads, frame_size, progress, stats)
+        options = WriteOptions(level, model, llm, threads, frame_size, progress, stats, embed_model)
         return cls._open_write(path, kind, fileobj, options, kwargs)
 
     @classmethod
@@ -167,8 +168,8 @@ class ZllmFile(tarfile.TarFile):
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """The manifest (``docs/zllm-format.md``); empty from a pipe or where the index is lost."""
-        return self._view.layout.manifest if isinstance(self._view, FileView) else {}
+        """The manifest (``docs/zllm-format.md``); empty where the index is lost, and from a pipe until its end."""
+        return self._view.manifest if self._view is not None else {}
 
     @property
     def layout(self) -> layout.Layout | None:

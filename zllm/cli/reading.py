@@ -45,8 +45,12 @@ class OneStream:
         self.view = cast(TarView, error.view)
         size = self.view.size if isinstance(self.view, FileView) else 0
         self.layout: Layout | None = self.view.layout if isinstance(self.view, FileView) else None
-        self.manifest: dict[str, Any] = self.layout.manifest if self.layout is not None else {}
         self.info = zllm.ZllmInfo.of_stream(self.view, "-", size)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """As :class:`zllm.ZllmFile` has it."""
+        return self.view.manifest
 
     @property
     def warnings(self) -> list[str]:

@@ -209,6 +209,15 @@ def load(path: Path) -> Model:
     return model
 
 
+def parse(data: bytes | memoryview, label: Path) -> Model:
+    """A model that is no file, or not yet; errors call it ``label``.
+
+    Raises:
+        ModelError: it is no proper model.
+    """
+    return Model(label, zlm.parse(data))
+
+
 def installed() -> Iterator[Entry]:
     """Every model file at hand, the built-in ones first. Only headers are read."""
     by_hash: dict[str, list[str]] = {}
@@ -323,7 +332,7 @@ def add(source: Path | bytes | memoryview, name: str | None = None, *, replace: 
         UsageError: the name is no proper one, or taken by another model and ``replace`` is false.
         OSError: it cannot be read or written.
     """
-    model = Model(source, zlm.read(source)) if isinstance(source, Path) else Model(Path("model"), zlm.parse(source))
+    model = Model(source, zlm.read(source)) if isinstance(source, Path) else parse(source, Path("model"))
     name = model.name if name is None else name
     if name in BUILT_IN:
         raise UsageError(f"{name!r} is the name of a built-in model: choose another one with --name")
