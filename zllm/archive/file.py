@@ -22,6 +22,7 @@ from zllm.stats import Stats
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from zllm.archive.needs import Needs
     from zllm.archive.sink import Sink
     from zllm.archive.target import Target
 
@@ -180,6 +181,25 @@ class ZllmFile(tarfile.TarFile):
     def problem(self) -> DamagedError | None:
         """What is wrong with the archive as a whole, found so far. Everything that can be read is read all the same."""
         return self._view.problem if self._view is not None else None
+
+    @property
+    def decoders(self) -> Decoders:
+        """Codecs and models for reading; :class:`UsageError` for an archive that is being written."""
+        if self._view is None:
+            raise UsageError("the archive is being written")
+        return self._view.decoders
+
+    def needs(self) -> Needs:
+        """What is needed to read all of it; nothing is decoded, and a pipe is read to its end.
+
+        Raises:
+            UsageError: the archive is being written.
+        """
+        from zllm.archive import needs
+
+        if self._view is None:
+            raise UsageError("the archive is being written")
+        return needs.of(self._view)
 
     def tally(self, stats: Stats) -> None:
         """Add up what is stored by each codec; nothing is decoded. From a pipe, nothing is known."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from zllm.archive.coding import Decoders
@@ -114,6 +115,13 @@ class PipeView(TarView):
         if isinstance(self._current, DamagedError):
             raise self._current
         return self._current
+
+    def sections(self) -> Iterator[Section | DamagedError]:
+        """See :meth:`TarView.sections`."""
+        while self._current is not None:
+            yield self._current
+            if not self._advance():
+                return
 
     def next_header(self, position: int) -> int | None:
         """See :meth:`TarView.next_header`."""

@@ -93,6 +93,10 @@ class TarView(io.RawIOBase):
         """
 
     @abstractmethod
+    def sections(self) -> Iterator[Section | DamagedError]:
+        """All sections, or why one cannot be read; of a pipe, those that are left."""
+
+    @abstractmethod
     def next_header(self, position: int) -> int | None:
         """The first place after a damaged section at ``position`` where a header begins; None: there is none."""
 
@@ -228,6 +232,14 @@ class FileView(TarView):
         if isinstance(found, DamagedError):
             raise found
         return found
+
+    def sections(self) -> Iterator[Section | DamagedError]:
+        """See :meth:`TarView.sections`."""
+        for number in range(len(self.layout.rows)):
+            try:
+                yield self.section(number)
+            except DamagedError as exc:
+                yield exc
 
     def _load(self, number: int) -> Section:
         row = self.layout.rows[number]
