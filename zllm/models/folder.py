@@ -3,6 +3,7 @@
 ::
 
     models/SHA256.zlm     a model file, under the hash of its content; never changed once it has that name
+    models/SHA256.md      its card, if it has one
     models/names/NAME     JSON: the hash that NAME stands for, and the known answer that the model gave when it came
     models/NAME.zlm       a file that somebody copied here; used like the others
     models/.lock          held while names and files are added or removed
@@ -174,7 +175,7 @@ def remove_name(name: str) -> tuple[str, bool]:
         shared = any(other and other.sha256 == sha256 for other in names().values())
         if not sha256 or shared:
             return sha256, False
-        path_of(sha256).unlink(missing_ok=True)
+        _remove(path_of(sha256))
         return sha256, True
 
 
@@ -189,8 +190,14 @@ def remove_file(path: Path) -> list[str]:
         gone = [name for name, what in names().items() if what and what.sha256 == sha256]
         for name in gone:
             (models() / "names" / name).unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+        _remove(path)
         return gone
+
+
+def _remove(path: Path) -> None:
+    """A model, and the card beside it, if it has one."""
+    path.unlink(missing_ok=True)
+    path.with_suffix(".md").unlink(missing_ok=True)
 
 
 def _is_whole(path: Path, sha256: str) -> bool:

@@ -334,7 +334,25 @@ def add(source: Path | bytes | memoryview, name: str | None = None, *, replace: 
     """
     model = Model(source, zlm.read(source)) if isinstance(source, Path) else parse(source, Path("model"))
     name = model.name if name is None else name
-    if name in BUILT_IN:
-        raise UsageError(f"{name!r} is the name of a built-in model: choose another one with --name")
+    _refuse_builtin(name)
     sha256 = folder.put(model.data, name, model.known_answer.hex(), replace=replace)
     return Entry(folder.path_of(sha256), (name,), model.size, model.description)
+
+
+def check_free(name: str, *, replace: bool = False) -> None:
+    """Refuse early what :func:`add` would refuse: a name that is no proper one, or that stands for a model already.
+
+    Raises:
+        UsageError: that is so.
+    """
+    _refuse_builtin(name)
+    folder.check_name(name)
+    if folder.read_name(name) is not None and not replace:
+        raise UsageError(
+            f"the name {name!r} stands for a model already: choose another one with --name, or pass --force"
+        )
+
+
+def _refuse_builtin(name: str) -> None:
+    if name in BUILT_IN:
+        raise UsageError(f"{name!r} is the name of a built-in model: choose another one with --name")
