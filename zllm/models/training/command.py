@@ -36,6 +36,7 @@ PRESETS = {
 BYTES_A_TOKEN = 3  # roughly, of any text, for budgets
 EPOCHS, EPOCHS_FROM = 16, 8  # passes over a small text at most; early stopping ends them sooner
 GENTLE = 0.3  # of the preset's rates, for weights that are good already
+SPEED = 1_000  # tokens a second that are trained on, at least, for what is planned by the clock
 SMALL = 4_000_000  # tokens in all below which steps are smaller and compiling does not pay: it takes a minute
 
 
@@ -87,6 +88,9 @@ def recipe_of(options: TrainOptions, size: int, shape: ModelConfig | None = None
         recipe = replace(recipe, tokens=options.tokens or budget)
     if budget < SMALL:
         recipe = replace(recipe, rows=min(recipe.rows, 4), compile=False)
+    # Measuring takes a third of training's time for a token, so this is a sixth of the time at most.
+    tokens = min(recipe.tokens, int(60 * recipe.minutes * SPEED) if options.minutes is not None else recipe.tokens)
+    recipe = replace(recipe, held_out_tokens=tokens // recipe.evaluations // 2)
     if options.patience is not None:
         recipe = replace(recipe, patience=options.patience)
     return shape or config, recipe
