@@ -25,7 +25,7 @@ ACTIONS = {
 }
 _HELP = """list              the models at hand
 show NAME|FILE    all about one
-import SOURCE     install a model: a .zlm file (add is the same), or a folder of Hugging Face's
+import FILE.zlm   install a model file (add is the same), or the models in an archive
 train             make one from your own text
 export NAME FILE  write an installed model to a file
 remove NAME       remove an installed model
@@ -57,8 +57,8 @@ def run(argv: Sequence[str], console: output.Console) -> None:
 
 
 def _module(action: str, rest: Sequence[str]) -> str:
-    """The module of an action. What is imported and is no .zlm file is for the module that converts other formats."""
-    files = any(word == "-" or word.endswith(".zlm") for word in rest)
+    """The module of an action. What is imported and is none of our files is for the module that converts others."""
+    files = any(word == "-" or word.endswith((".zlm", ".zllm")) for word in rest)
     if action == "import" and not files and importlib.util.find_spec("zllm.cli.model_import"):
         return "model_import"
     return ACTIONS[action]
