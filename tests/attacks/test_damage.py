@@ -218,7 +218,7 @@ def test_unknown_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unsupported_version_and_feature(good: bytes) -> None:
     from zllm.container.wire import checksum64
 
-    for at, value in ((8, 99), (9, 0x10)):
+    for at, value in ((8, 99), (9, 0x20)):
         head = bytearray(good[:10])
         head[at] = value
         head += (checksum64(bytes(head)) & 0xFFFF).to_bytes(2, "little")

@@ -49,7 +49,7 @@ def changed_header(place: int, value: int) -> bytes:
 
 def test_features_of_the_file() -> None:
     ends.check_file_header(changed_header(9, 0x0F))  # ignore-me
-    for place, value in ((8, 3), (8, 0), (9, 0x10)):
+    for place, value in ((8, 3), (8, 0), (9, 0x20)):
         with pytest.raises(UnsupportedVersionError):
             ends.check_file_header(changed_header(place, value))
 

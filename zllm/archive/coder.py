@@ -32,10 +32,13 @@ class Coder:
             if not MIN_FRAME <= options.frame_size <= MAX_FRAME:
                 raise UsageError(f"frames have {MIN_FRAME} to {MAX_FRAME} bytes, not {options.frame_size}")
             level = dataclasses.replace(level, text_frame=options.frame_size, solid_frame=options.frame_size)
+        if options.embed_model and not (options.llm and level.llm):
+            raise UsageError(f"level {level.number} uses no model that could be embedded: choose one from 6 on")
         self.level = level
         self.model: Model | None = None
         self.run = Run(thread_count(options.threads), options.progress, stats=options.stats)
         llm = self._llm(options, warnings) if options.llm and level.llm else None
+        self.embed = options.embed_model and self.model is not None
         self.groups = GroupCoder(
             level, llm, self.run.threads, options.progress, self.run.cancelled, stats=options.stats
         )
@@ -61,4 +64,4 @@ class Coder:
         model = self.model
         answer = model.known_answer[:KNOWN_ANSWER_SIZE]
         origin = "" if model.origin == BUILT_IN else model.origin
-        return ModelRef(model.sha256, model.name, model.size, model.arithmetic, answer, origin)
+        return ModelRef(model.sha256, model.name, model.size, model.arithmetic, answer, origin, self.embed)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from zllm.container import ends, index, limits, section
+from zllm.container import ends, index, limits, modelblock, section
 from zllm.errors import DamagedError, NotZllmError, TruncatedError, ZllmError
 
 _STEP = 1 << 20
@@ -23,6 +23,8 @@ class Layout:
 
     rows: list[index.SectionRow]
     manifest: dict[str, Any] = field(default_factory=dict)
+    models: dict[bytes, int] = field(default_factory=dict)
+    """Where the blocks of embedded models are, by the models' SHA-256."""
     warnings: list[str] = field(default_factory=list)
     problem: DamagedError | None = None
 
@@ -50,7 +52,7 @@ def find(file: BinaryIO) -> Layout:
         layout = Scan(file, size).run()
         if layout.problem is None:
             layout.warnings.append(f"{exc}: the sections were found without it, nothing is lost")
-    layout.manifest["models"] = [entry for row in layout.rows for entry in map(_facts, row.header.models)]
+    layout.manifest["models"] = [facts(model) for model in models_of(row.header for row in layout.rows)]
     if head_problem is not None:
         layout.warnings.append(f"{head_problem}: the rest of the archive says what is needed, nothing is lost")
     return layout
@@ -76,7 +78,16 @@ def _by_index(file: BinaryIO, size: int) -> Layout:
             raise DamagedError("the index is damaged: a section is not where it says")
         stream += row.header.stream_size
         rows.append(row)
-    return Layout(rows, found.manifest)
+    return Layout(rows, found.manifest, _blocks(rows, found.manifest))
+
+
+def _blocks(rows: list[index.SectionRow], manifest: dict[str, Any]) -> dict[bytes, int]:
+    """Where the models' blocks are: they come in the order in which sections need them."""
+    wanted = [model.sha256 for model in models_of(row.header for row in rows) if model.embedded]
+    places = manifest.get("blocks", [])
+    if not isinstance(places, list) or not all(isinstance(place, int) and 0 <= place < 1 << 63 for place in places):
+        raise DamagedError("the index is damaged: its list of models makes no sense")
+    return dict(zip(wanted, places, strict=False))
 
 
 def _row(file: BinaryIO, entry: index.Entry) -> index.SectionRow:
@@ -89,7 +100,12 @@ def _row(file: BinaryIO, entry: index.Entry) -> index.SectionRow:
     return index.SectionRow(entry.offset, size, entry.members, section.unpack(front[:size]))
 
 
-def _facts(model: section.ModelRef) -> dict[str, Any]:
+def models_of(headers: Iterable[section.SectionHeader]) -> list[section.ModelRef]:
+    """The models that sections need, each once."""
+    return list(dict.fromkeys(model for header in headers for model in header.models))
+
+
+def facts(model: section.ModelRef) -> dict[str, Any]:
     """A model as the manifest names it."""
     return {
         "name": model.name,
@@ -131,6 +147,11 @@ class Scan:
         front = self._read(position, index.FRONT_SIZE)
         if front[:4] == section.MAGIC:
             return self._section(position, self._read(position, section.size_of(front)))
+        if front[:4] == modelblock.MAGIC:
+            block = modelblock.unpack_header(self._read(position, modelblock.HEADER_SIZE))
+            self._complete = self._after_index = False
+            self.layout.models.setdefault(block.sha256, position)
+            return position + modelblock.HEADER_SIZE + block.coded_size
         if front[:4] == index.MAGIC:
             return self._index(position, index.size_of(front))
         if front[:4] == ends.FOOTER_MAGIC or (self._after_index and self.size - position <= ends.FOOTER_SIZE):
@@ -157,21 +178,27 @@ class Scan:
         return self.file.read(size)
 
     def _candidates(self, position: int) -> Iterator[int]:
-        """Places from ``position`` on where a section or an index seems to start."""
+        """Places from ``position`` on where a section, a model or an index starts."""
         while position < self.size:
             block = self._read(position, _STEP + 3)
-            hits = [place for magic in (section.MAGIC, index.MAGIC) for place in _hits(block, magic)]
-            for place in sorted(hits):
+            magics = (section.MAGIC, modelblock.MAGIC, index.MAGIC)
+            for place in sorted(place for magic in magics for place in _hits(block, magic)):
                 try:
-                    front = self._read(position + place, index.FRONT_SIZE)
-                    if front[:4] == section.MAGIC:
-                        section.unpack(self._read(position + place, section.size_of(front)))
-                    else:
-                        index.unpack(self._read(position + place, index.size_of(front)))
+                    self._check(position + place)
                 except ZllmError:
                     continue
                 yield position + place
             position += _STEP
+
+    def _check(self, position: int) -> None:
+        """Raise what is wrong with what seems to start at ``position``."""
+        front = self._read(position, index.FRONT_SIZE)
+        if front[:4] == section.MAGIC:
+            section.unpack(self._read(position, section.size_of(front)))
+        elif front[:4] == modelblock.MAGIC:
+            modelblock.unpack_header(self._read(position, modelblock.HEADER_SIZE))
+        else:
+            index.unpack(self._read(position, index.size_of(front)))
 
     def _gaps(self) -> None:
         """Sections that repeat or go back in the stream are not used; gaps show that some are lost."""

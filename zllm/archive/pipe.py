@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from zllm.archive.coding import Decoders
-from zllm.archive.layout import TRUNCATED
+from zllm.archive.embedded import in_memory
+from zllm.archive.layout import TRUNCATED, facts
 from zllm.archive.sections import Section
 from zllm.archive.view import TarView
-from zllm.container import ends, index, section
-from zllm.container.section import OPAQUE, SectionHeader
+from zllm.container import ends, index, modelblock, section
+from zllm.container.section import OPAQUE, ModelRef, SectionHeader
 from zllm.errors import DamagedError, TruncatedError
 
 _STEP = 1 << 16
-_MAGICS = (section.MAGIC, index.MAGIC, ends.FOOTER_MAGIC)
+_MAGICS = (section.MAGIC, modelblock.MAGIC, index.MAGIC, ends.FOOTER_MAGIC)
 
 
 class Feed:
@@ -68,12 +70,14 @@ class PipeView(TarView):
 
     def __init__(self, file: BinaryIO, decoders: Decoders) -> None:
         super().__init__(decoders)
+        decoders.warn = self.warnings.append
         self._feed = Feed(file)
         ends.check_file_header(self._feed.take(ends.FILE_HEADER_SIZE))
         self._current: Section | DamagedError | None = None
         self._header: SectionHeader | None = None
         self._end = 0
         self._last_index: bytes | None = None
+        self._models: dict[ModelRef, None] = {}
         self._count = 0
         self._finished = False
         self._complete = False
@@ -112,6 +116,13 @@ class PipeView(TarView):
             raise self._current
         return self._current
 
+    def sections(self) -> Iterator[Section | DamagedError]:
+        """See :meth:`TarView.sections`."""
+        while self._current is not None:
+            yield self._current
+            if not self._advance():
+                return
+
     def next_header(self, position: int) -> int | None:
         """See :meth:`TarView.next_header`."""
         while True:
@@ -149,7 +160,9 @@ class PipeView(TarView):
             self._feed.take(section.size_of(front))
             self._section(header)
             return True
-        if front[:4] == index.MAGIC:
+        if front[:4] == modelblock.MAGIC:
+            self._model(modelblock.unpack_header(self._feed.peek(modelblock.HEADER_SIZE)))
+        elif front[:4] == index.MAGIC:
             self._last_index = self._feed.take(index.size_of(front))
         elif self._last_index is not None and front:
             self._footer(self._feed.take(ends.FOOTER_SIZE))
@@ -169,6 +182,7 @@ class PipeView(TarView):
         self._current = None  # let go of the last one before the next comes
         blob = self._feed.take(header.map_size)
         body = memoryview(self._feed.take(header.frames_size))
+        self._models.update(dict.fromkeys(header.models))
         self._header, self._end = header, header.stream_offset + header.stream_size
         try:
             self._current = Section(
@@ -178,12 +192,20 @@ class PipeView(TarView):
             self._current = exc
         self._count += 1
 
+    def _model(self, block: modelblock.ModelBlock) -> None:
+        """Keep a model, coded, for the sections that follow."""
+        self._complete, self._last_index = False, None
+        self._feed.take(modelblock.HEADER_SIZE)
+        self.decoders.embedded[block.sha256] = in_memory(block, self._feed.take(block.coded_size))
+
     def _footer(self, data: bytes) -> None:
         """Compare the footer with what came before. Nothing is lost if it is damaged."""
         block, self._last_index = self._last_index or b"", None
         self._complete = len(data) == ends.FOOTER_SIZE
         try:
             ends.check_footer(data, block)
+            manifest = index.unpack(block).manifest
+            self.manifest = {**manifest, "models": [facts(model) for model in self._models]}
         except DamagedError as exc:
             if self._complete:
                 self.warnings.append(f"{exc}: it was not needed, nothing is lost")

@@ -13,11 +13,11 @@ from zllm.archive.coder import Coder
 from zllm.archive.options import WriteOptions
 from zllm.chooser.group import CodedFrame
 from zllm.codecs import registry
-from zllm.container import ends, frames, index, section, sectionmap
+from zllm.container import ends, frames, index, modelblock, section, sectionmap
 from zllm.container.tarscan import Kind, Piece, TarScanner, member_name, padded
 from zllm.container.wire import checksum32
 from zllm.errors import UsageError
-from zllm.stats import HEADERS, Stats
+from zllm.stats import EMBEDDED, HEADERS, Stats
 from zllm.version import VERSION
 
 
@@ -36,6 +36,8 @@ class Writer:
         self.coder = coder
         self.offset = 0
         self.rows: list[index.SectionRow] = []
+        self.uses_model = False
+        self._blocks: list[int] = []
 
     def put(self, data: bytes | memoryview) -> None:
         """Write all of ``data``, however little the output takes at a time."""
@@ -66,6 +68,9 @@ class Writer:
             )
             stage.bytes_in, stage.bytes_out = raw_size, len(blob)
         ref = self.coder.model_ref() if any(row.slot for row in rows) else None
+        if ref is not None and self.coder.embed and not self.uses_model:
+            self._embed()
+        self.uses_model |= ref is not None
         header = section.SectionHeader(
             number=len(self.rows),
             stream_offset=draft.stream_offset,
@@ -89,20 +94,38 @@ class Writer:
                 self.put(frames.pack(row, payload))
                 self.put(payload)
 
+    def _embed(self) -> None:
+        """Write the model, of which a reader of a pipe has to know before it comes to a frame that needs it."""
+        data = self.coder.model.data if self.coder.model is not None else b""
+        with self.coder.run.stage("model block", len(data)) as stage:
+            block, coded = modelblock.pack(data)
+            stage.bytes_out = modelblock.HEADER_SIZE + len(coded)
+        self._blocks.append(self.offset)
+        self.put(modelblock.pack_header(block))
+        self.put(coded)
+        if self.coder.run.stats is not None:
+            self.coder.run.stats.stored(EMBEDDED, 0, modelblock.HEADER_SIZE + len(coded))
+
+    @property
+    def flags(self) -> int:
+        """Reject-me flags of the archive. When they are written, nobody knows yet whether the model will be used."""
+        return ends.EMBEDDED if self.coder.embed else 0
+
     def finish(self) -> None:
         """Write index and footer."""
         block = index.pack(self.rows, self._manifest())
         self.put(block)
-        self.put(ends.pack_footer(block))
+        self.put(ends.pack_footer(block, self.flags))
         if self.coder.run.stats is not None:
             self.coder.run.stats.stored(HEADERS, 0, ends.FILE_HEADER_SIZE + len(block) + ends.FOOTER_SIZE)
 
     def _manifest(self) -> dict[str, Any]:
         return {
             "created_by": f"zllm {VERSION}",
-            "features": [],
+            "features": ["embedded-model"] if self._blocks else [],
             "format": ends.FORMAT_VERSION,
             "level": self.coder.level.number,
+            **({"blocks": self._blocks} if self._blocks else {}),
         }
 
 
@@ -310,4 +333,4 @@ class Sink:
     def _start(self) -> None:
         if not self._started:
             self._started = True
-            self._writer.put(ends.pack_file_header())
+            self._writer.put(ends.pack_file_header(self._writer.flags))

@@ -14,6 +14,9 @@ FORMAT_VERSION = 2
 ACCEPTED_VERSIONS = frozenset({2})
 _FRONT_OF_1 = b"\1\0\0\0"  # what stood after the magic bytes in format 1, whose checksum was elsewhere
 
+EMBEDDED = 0x10
+"""Reject-me flag of file header and footer: there may be model blocks between the sections."""
+
 FILE_MAGIC = b"\x8dZLM\r\n\x1a\n"
 _FILE = struct.Struct("<8sBB")
 _CHECK16 = struct.Struct("<H")
@@ -28,9 +31,9 @@ _REJECT = 0xF0
 """Flags that a reader must know; the others may be ignored."""
 
 
-def pack_file_header() -> bytes:
+def pack_file_header(flags: int = 0) -> bytes:
     """Magic, version, flags, checksum."""
-    fields = _FILE.pack(FILE_MAGIC, FORMAT_VERSION, 0)
+    fields = _FILE.pack(FILE_MAGIC, FORMAT_VERSION, flags)
     return fields + _CHECK16.pack(checksum64(fields) & 0xFFFF)
 
 
@@ -63,13 +66,13 @@ def check_version(version: int, flags: int) -> None:
     """
     if version not in ACCEPTED_VERSIONS:
         raise UnsupportedVersionError(f"format version {version} is not one of those that this program reads")
-    if flags & _REJECT:
+    if flags & _REJECT & ~EMBEDDED:
         raise UnsupportedVersionError(f"the archive needs features (bits {flags:#x}) that this version does not have")
 
 
-def pack_footer(block: bytes) -> bytes:
+def pack_footer(block: bytes, flags: int = 0) -> bytes:
     """The last bytes of a file, for the index block that stands right before them."""
-    fields = _FOOTER.pack(FOOTER_MAGIC, len(block), FORMAT_VERSION, 0)
+    fields = _FOOTER.pack(FOOTER_MAGIC, len(block), FORMAT_VERSION, flags)
     return fields + _CHECK64.pack(checksum64(block, fields))
 
 
