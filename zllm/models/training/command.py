@@ -38,9 +38,8 @@ EPOCHS, EPOCHS_FROM = 16, 8  # passes over a small text at most; early stopping 
 GENTLE = 0.3  # of the preset's rates, for weights that are good already
 SPEED = 1_000  # tokens a second that are trained on, at least, for what is planned by the clock
 SMALL = 4_000_000  # tokens in all below which compiling does not pay, which takes a minute
-STEPS = (
-    100  # that a small budget is cut into, if rows of MIN_ROWS allow: the optimiser's own work is that of 800 tokens
-)
+# That a small budget is cut into, if MIN_ROWS allows: the optimiser itself takes the time of 800 tokens a step.
+STEPS = 100
 MIN_ROWS = 2
 
 
