@@ -96,7 +96,8 @@ def test_reading_commands_load_nothing_heavy(words: list[str], zllm: object, tre
 # What takes milliseconds and only writers, other packages' codecs or threads need.
 NOT_FOR_READING = {
     "importlib.metadata", "email", "secrets", "random", "tempfile", "traceback", "concurrent.futures", "logging",
-    "zllm.chooser", "zllm.archive.sink", "zllm.archive.builder", "zllm.archive.coder", "zllm.models.tokenizer",
+    "zllm.chooser", "zllm.archive.sink", "zllm.archive.builder", "zllm.archive.coder", "zllm.archive.needs",
+    "zllm.models.tokenizer", "zllm.models.verify", "zllm.models.training",
 }  # fmt: skip
 
 

@@ -185,12 +185,14 @@ def test_budgets_of_small_texts(options: command.TrainOptions) -> None:
     preset = command.PRESETS["default"]
     assert large == replace(preset[1], held_out_tokens=preset[1].tokens // 40) and config == preset[0]
     _, small = command.recipe_of(plain, 100_000)
-    assert small.tokens == command.EPOCHS * (100_000 // 3) and not small.compile and small.rows == 4
+    assert small.tokens == command.EPOCHS * (100_000 // 3) and not small.compile and small.rows == 5
     shape = replace(config, window=96)
     kept, on = command.recipe_of(plain, 100_000, shape)
     assert kept is shape and on.length % 96 == 0 and on.matrix_lr < small.matrix_lr and on.tokens < small.tokens
     _, asked = command.recipe_of(replace(plain, tokens=5000, patience=0), 100_000)
-    assert (asked.tokens, asked.patience) == (5000, 0)
+    assert (asked.tokens, asked.patience, asked.rows) == (5000, 0, 2)
+    _, timed = command.recipe_of(replace(plain, minutes=2.0), 1 << 30)
+    assert timed.minutes == 2.0 and not timed.compile and timed.held_out_tokens == 3000
 
 
 def test_batches_depend_on_seed_and_number_alone(options: command.TrainOptions, folder: Path) -> None:
