@@ -14,7 +14,7 @@ from zllm.archive import layout
 from zllm.archive.coding import Decoders
 from zllm.archive.info import ZllmInfo
 from zllm.archive.inputs import Padded
-from zllm.archive.options import WriteOptions
+from zllm.archive.options import Cluster, WriteOptions
 from zllm.archive.view import FileView, TarView
 from zllm.errors import DamagedError, NotTarError, UsageError, ZllmError
 from zllm.stats import Stats
@@ -85,6 +85,7 @@ class ZllmFile(tarfile.TarFile):
         frame_size: int | None = None,
         progress: Callable[[int], None] | None = None,
         stats: Stats | None = None,
+        cluster: Cluster | None = None,
         **kwargs: Any,
     ) -> ZllmFile:
         """Open an archive. ``bufsize`` is there for tarfile's sake and ignored.
@@ -94,8 +95,8 @@ class ZllmFile(tarfile.TarFile):
             mode: ``r`` reads a seekable file, ``r|`` a pipe; ``w`` and ``w|`` write (neither ever seeks), replacing a
                 file of that name once the archive is whole; ``x`` refuses to replace.
             fileobj: a binary file to use; it stays open.
-            level, model, llm, threads, frame_size, progress, stats: see :class:`WriteOptions`. For reading, ``model``
-                is the name or file of a model to look at before those that are installed.
+            level, model, llm, threads, frame_size, progress, stats, cluster: see :class:`WriteOptions`. For reading,
+                ``model`` is the name or file of a model to look at before those that are installed.
             kwargs: as :class:`tarfile.TarFile` has them (``format``, ``dereference``, ``encoding``, ...).
 
         Raises:
@@ -113,7 +114,7 @@ class ZllmFile(tarfile.TarFile):
         kind = _MODES[mode]
         if kind in ("r", "r|"):
             return cls._open_read(path, kind, fileobj, Decoders(model, threads, progress, stats), kwargs)
-        options = WriteOptions(level, model, llm, threads, frame_size, progress, stats)
+        options = WriteOptions(level, model, llm, threads, frame_size, progress, stats, cluster)
         return cls._open_write(path, kind, fileobj, options, kwargs)
 
     @classmethod

@@ -64,6 +64,14 @@ class _Unit:
         return (1 - with_model / alone) * min(1.0, still_new)
 
 
+@dataclass(frozen=True)
+class Choice:
+    """The frames of each unit, with and without the model: either all of one or all of the other."""
+
+    helped: list[list[CodedFrame]]
+    without: list[list[CodedFrame]]
+
+
 class TextCoder:
     """Decides for each unit: its zstd frame as it is, or frames of ``level.text_frame`` by the predictor, of which some
     use the model (``llm``, if there is one).
@@ -71,17 +79,17 @@ class TextCoder:
     Each unit comes out no larger than its zstd frame, frame headers included; so the promise of the group holds.
     """
 
-    def __init__(self, level: Level, llm: Codec | None, zstd: Codec, run: Run) -> None:
+    def __init__(self, level: Level, llm: Codec | None, cm: Codec, zstd: Codec, run: Run) -> None:
         self.level = level
         self.llm = llm
-        self.cm: Codec = CmCodec()
+        self.cm = cm
         self.zstd = zstd
         self.run = run
         self._model_is_named = False
         # Work on bytes that count as done only later, or have been counted.
         self.quiet = run.quiet()
 
-    def encode(self, pieces: Sequence[Piece], payloads: Callable[[], Sequence[bytes]]) -> list[list[CodedFrame]]:
+    def code(self, pieces: Sequence[Piece], payloads: Callable[[], Sequence[bytes]]) -> Choice:
         """The frames of each unit, a piece with its zstd payload. Progress: every unit's bytes, once."""
         units = [_Unit(piece) for piece in pieces]
         with ThreadPoolExecutor(1) as beside:  # zstd has work for one thread, the others for all
@@ -94,11 +102,17 @@ class TextCoder:
                 raise
             for unit, payload in zip(units, fast.result(), strict=True):
                 unit.payload = payload
-        without = [self._settle(unit, use_model=False) for unit in units]
-        helped = [self._settle(unit, use_model=True) for unit in units]
+        return Choice(
+            helped=[self._settle(unit, use_model=True) for unit in units],
+            without=[self._settle(unit, use_model=False) for unit in units],
+        )
+
+    def choose(self, choice: Choice) -> list[list[CodedFrame]]:
+        """Whether the model pays what naming it costs the archive, which is to be asked in the archive's order."""
         if not self._model_is_named:
-            self._model_is_named = sum(map(_cost, without)) - sum(map(_cost, helped)) > MODEL_COST
-        return helped if self._model_is_named else without
+            saved = sum(map(_cost, choice.without)) - sum(map(_cost, choice.helped))
+            self._model_is_named = saved > MODEL_COST
+        return choice.helped if self._model_is_named else choice.without
 
     def _alone(self, units: Sequence[_Unit]) -> None:
         """Every piece by the predictor alone: it takes a tenth of the model's time."""
