@@ -92,8 +92,8 @@ def cluster(args: argparse.Namespace) -> Iterator[Cluster | None]:
 
     from zllm.integrations.dask_ import Cluster
 
-    # What goes wrong is said once, by the error that ends the program.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
+    if os.environ.get("ZLLM_DEBUG", "") in ("", "0"):
+        logging.disable()  # what goes wrong is said once, by the error that ends the program
     with Cluster(args.dask) as cluster:
         yield cluster
 

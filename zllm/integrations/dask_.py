@@ -29,6 +29,7 @@ try:
     import dask.config
     import dask.utils
     import distributed
+    import distributed.comm
 except ImportError as exc:
     raise MissingDependencyError("distributed", "pip install 'zllm[dask]'", "coding on a dask cluster") from exc
 
@@ -51,6 +52,42 @@ _LOST = (OSError, TimeoutError, distributed.TimeoutError, distributed.CancelledE
 Item: TypeAlias = tuple[Buffer, Sequence[int]]
 
 
+def _check_address(address: str) -> None:
+    """A client that is given a wrong one does not end well."""
+    try:
+        distributed.comm.resolve_address(address)
+    except (OSError, ValueError) as exc:
+        raise ClusterError(f"{address!r} is no address of a dask scheduler: {_line(exc)}") from exc
+    tls = distributed.Security().get_connection_args("client")
+    if address.startswith("tls://") and not tls["ssl_context"]:
+        raise ClusterError(f"{address} needs certificates: name them in dask's distributed.comm.tls")
+
+
+def _connect(address: str, patience: float) -> distributed.Client:
+    _check_address(address)
+    made: SimpleQueue[distributed.Client | Exception] = SimpleQueue()
+
+    def make() -> None:
+        try:
+            made.put(distributed.Client(address, timeout=patience, set_as_default=False))
+        except Exception as exc:  # of the other side's making; raised below
+            made.put(exc)
+
+    # For a server that is no scheduler some versions of dask wait for ever.
+    threading.Thread(target=make, name="zllm-dask", daemon=True).start()
+    try:
+        client = made.get(timeout=patience + _CLOSE_SECONDS)
+    except Empty:
+        client = TimeoutError()
+    if isinstance(client, _LOST):
+        raise ClusterError(
+            f"no dask scheduler answers at {address} within {patience:g} s: start one with dask scheduler"
+        ) from client
+    if isinstance(client, Exception):
+        raise ClusterError(f"the dask scheduler at {address} does not work: {_line(client)}") from client
+    return client
+
+
 class Cluster:
     """A dask cluster that codes frames, for :class:`zllm.archive.options.WriteOptions`.
 
@@ -70,22 +107,14 @@ class Cluster:
         self._alone_since: float | None = None
         self._looked = time.monotonic()
         self._software = dask_worker.software()
+        self._client = _connect(address, self._patience)
         # dask warns of tasks with much data in them; but such data survives the workers.
         self._config = dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"})
-        self._client = self._connect()
         try:
             self._threads = self._meet()
         except BaseException:
             self.close()
             raise
-
-    def _connect(self) -> distributed.Client:
-        try:
-            return distributed.Client(self.address, timeout=self._patience, set_as_default=False)
-        except (*_LOST, ValueError, TypeError) as exc:
-            raise ClusterError(
-                f"no dask scheduler answers at {self.address} within {self._patience:g} s: {_line(exc)}"
-            ) from exc
 
     def _meet(self) -> dict[str, int]:
         """The workers and their threads, when all are known to be alike."""
@@ -96,10 +125,22 @@ class Cluster:
                 raise ClusterError(
                     f"the dask scheduler at {self.address} has no workers: start some with dask worker {self.address}"
                 ) from None
+            self._look_at_scheduler()
             for worker, answer in self._ask(dask_worker.software).items():
                 if problem := dask_worker.difference(answer, self._software):
                     raise ClusterError(f"dask worker {worker}: {problem}")
             return dict(self._client.nthreads())
+
+    def _look_at_scheduler(self) -> None:
+        # It unpacks tasks on their way. Which version it has does not matter.
+        try:
+            self._client.run_on_scheduler(dask_worker.software)
+        except _LOST:
+            raise
+        except Exception as exc:  # whatever importing raises over there
+            raise ClusterError(
+                f"the dask scheduler at {self.address} has no zllm that works, which it needs: {_line(exc)}"
+            ) from exc
 
     def _ask(self, function: Any, *args: Any) -> dict[str, Any]:
         """What all workers answer. One that is lost meanwhile gives none, and needs to give none."""
@@ -115,7 +156,10 @@ class Cluster:
         try:
             yield
         except _LOST as exc:
-            raise ClusterError(f"the dask scheduler at {self.address} is lost: {_line(exc)}") from exc
+            raise self._lost() from exc
+
+    def _lost(self) -> ClusterError:
+        return ClusterError(f"the connection to the dask scheduler at {self.address} is lost: try again")
 
     @property
     def sections(self) -> int:
@@ -127,8 +171,9 @@ class Cluster:
         if isinstance(codec, LlmCodec):
             model: Model = codec.model  # type: ignore[assignment]
             with self._speaking():
-                if not all(self._ask(dask_worker.has_model, model.sha256).values()):
-                    self.send_model(model)
+                answers = self._ask(dask_worker.has_model, model.sha256)
+            if not all(answers.values()):
+                self.send_model(model)
             order = Order(codec.name, codec.streams, self._software, model.sha256, model.known_answer)
             return _Remote(self, codec, order, model)
         if isinstance(codec, CmCodec):
@@ -177,7 +222,7 @@ class Cluster:
             ClusterError: there is none, for too long.
         """
         if self._client.status != "running":
-            raise ClusterError(f"the dask scheduler at {self.address} is lost: the archive was not finished")
+            raise self._lost()
         with self._lock:
             now = time.monotonic()
             if now - self._looked < _LOOK_SECONDS:
