@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 # A worker that dies is noticed by its closed connection; these are for machines with much else to do.
-_PATIENCE = 60
+_PATIENCE = 120
 
 
 def wait_for(what: Callable[[], Any], seconds: float = _PATIENCE) -> Any:
@@ -39,7 +39,7 @@ class Farm:
         self.address = wait_for(lambda: self._address(place))
 
     def _start(self, *words: str) -> subprocess.Popen[bytes]:
-        log = self._files.enter_context(open(self.folder / f"{words[0]}{len(self.workers)}.log", "wb"))
+        log = self._files.enter_context((self.folder / f"{words[0]}{len(self.workers)}.log").open("wb"))
         # Other ports than its own are of no use; two farms must not want the same one.
         command = [sys.executable, "-m", "dask", *words, "--dashboard-address", "127.0.0.1:0"]
         return subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)

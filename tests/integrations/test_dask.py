@@ -45,9 +45,9 @@ def alone(tmp_path: Path) -> Iterator[Farm]:
         yield made
 
 
-@pytest.fixture(autouse=True)
-def _short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of clients; the workers that are there answer at once."""
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that wait for 3 s, where there is nothing to wait for."""
     monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "3s")
 
 
@@ -87,7 +87,7 @@ def names(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize(("level", "codecs"), [("4", {"zstd"}), ("5", {"zstd", "cm"}), ("6", {"zstd", "cm", "llm"})])
 def test_the_same_bytes_as_one_machine(
-    level: str, codecs: set[str], zllm: Run, pair: Farm, files: Path, tmp_path: Path
+    zllm: Run, pair: Farm, files: Path, tmp_path: Path, *, level: str, codecs: set[str]
 ) -> None:
     words = ["create", "--level", level, "--model", "fast", "--stats"]
     before = pair.tasks_done()
@@ -134,14 +134,15 @@ def test_a_worker_that_comes_later_is_sent_the_model(alone: Farm, text: Path, tm
     file = zlm.read(store.resolve("fast").path)
     zlm.write(path, {**file.description, "name": "mine"}, file.tensors)
     alone.add(
-        preload=f"from pathlib import Path\nfrom zllm.models import store\nstore.DATA_FOLDER = Path({str(tmp_path)!r})\n"
+        preload=f"import pathlib\nfrom zllm.models import store\nstore.DATA_FOLDER = pathlib.Path({str(tmp_path)!r})"
     )
     command = [sys.executable, "-m", "zllm", "create", "--model", path, "--dask", alone.address, "there.zllm", text]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
     wait_for(lambda: alone.busy_with("llm"))
     alone.workers[0].kill()
+    alone.workers[0].wait()
     alone.add()
-    assert process.wait(60) == 0
+    assert process.wait(120) == 0
     with package.open(tmp_path / "here.zllm", "w", model=path) as archive:
         archive.add(text)
     assert (tmp_path / "there.zllm").read_bytes() == (tmp_path / "here.zllm").read_bytes()
@@ -172,6 +173,7 @@ def test_a_worker_that_is_killed_half_way(alone: Farm, text: Path, tmp_path: Pat
     assert (tmp_path / "there.zllm").read_bytes() == (tmp_path / "here.zllm").read_bytes()
 
 
+@pytest.mark.usefixtures("impatient")
 def test_nobody_answers(zllm: Run, files: Path, tmp_path: Path) -> None:
     pytest.importorskip("distributed")
     before = names(tmp_path)
@@ -190,6 +192,7 @@ def test_an_address_that_is_none(address: str) -> None:
     assert "\n" not in str(caught.value) and caught.value.exit_code == 2
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_scheduler_without_workers_then_with_odd_ones(zllm: Run, alone: Farm, files: Path, tmp_path: Path) -> None:
     before = names(tmp_path)
 
@@ -234,18 +237,19 @@ def start(farm: Farm, text: Path, tmp_path: Path) -> subprocess.Popen[bytes]:
 def test_ctrl_c_calls_everything_off(pair: Farm, text: Path, tmp_path: Path) -> None:
     process = start(pair, text, tmp_path)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == -signal.SIGINT and errors == b""
     assert not names(tmp_path)
     wait_for(lambda: not pair.client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)))
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("lost", ["workers", "scheduler"])
 def test_a_cluster_that_dies(lost: str, alone: Farm, text: Path, tmp_path: Path) -> None:
     alone.add()
     process = start(alone, text, tmp_path)
     (alone.scheduler if lost == "scheduler" else alone.workers[0]).kill()
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 2 and errors.count(b"\n") == 1, errors
     assert (b"scheduler" if lost == "scheduler" else b"all dask workers") in errors
     assert not names(tmp_path)
