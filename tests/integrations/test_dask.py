@@ -75,9 +75,9 @@ def files(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory, files: Path) -> Path:
-    """A file of 300 KB that takes the model some seconds."""
+    """A file of 200 KB that takes the model some seconds."""
     path = tmp_path_factory.mktemp("in") / "text"
-    path.write_text(long_text(files, 300_000), encoding="utf-8")
+    path.write_text(long_text(files, 200_000), encoding="utf-8")
     return path
 
 
