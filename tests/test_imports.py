@@ -95,7 +95,7 @@ def test_reading_commands_load_nothing_heavy(words: list[str], zllm: object, tre
 
 def test_packing_loads_a_cluster_only_when_asked(tree: Path, tmp_path: Path) -> None:
     code = "from zllm.cli.main import main\nassert main(['create', '--level', '5', 'a.zllm', 'tree']) == 0"
-    assert not {"dask", "distributed", "logging"} & loaded(code, tmp_path)
+    assert not {"dask", "distributed"} & loaded(code, tmp_path)
 
 
 # What takes milliseconds and only writers, other packages' codecs or threads need.
