@@ -47,8 +47,8 @@ def alone(tmp_path: Path) -> Iterator[Farm]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients that wait for 3 s, where there is nothing to wait for."""
-    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "3s")
+    """Clients that wait for 5 s, where there is nothing to wait for."""
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "5s")
 
 
 def long_text(texts: Path, size: int) -> str:
@@ -178,7 +178,7 @@ def test_nobody_answers(zllm: Run, files: Path, tmp_path: Path) -> None:
     pytest.importorskip("distributed")
     before = names(tmp_path)
     result = zllm("create", "--dask", "tcp://127.0.0.1:1", "a.zllm", "-C", files, "code.txt", code=2)
-    assert result.stderr.startswith(b"zllm: no dask scheduler answers at tcp://127.0.0.1:1 within 3 s")
+    assert result.stderr.startswith(b"zllm: no dask scheduler answers at tcp://127.0.0.1:1 within 5 s")
     assert result.stderr.count(b"\n") == 1 and names(tmp_path) == before
 
 
@@ -230,7 +230,8 @@ def start(farm: Farm, text: Path, tmp_path: Path) -> subprocess.Popen[bytes]:
     words = ["create", "--model", "fast", "--dask", farm.address, "a.zllm", "-C", text.parent, "text"]
     command = [sys.executable, "-m", "zllm", *map(str, words)]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
-    wait_for(lambda: farm.busy_with("llm"))
+    wait_for(lambda: farm.busy_with("llm") or process.poll() is not None)
+    assert process.poll() is None, process.communicate()
     return process
 
 
