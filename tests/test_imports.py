@@ -14,7 +14,7 @@ import pytest
 # A layer may import those before it and itself. Modules at the top of the package come first, by their names.
 LAYERS = ("version", "errors", "partial", "stats", "_native", "container", "codecs", "models", "chooser", "archive", "")
 TOP = ("cli", "benchmark", "integrations", "executors", "__main__")
-HEAVY = {"torch", "transformers", "tokenizers", "numpy", "tqdm", "fsspec", "dask"}
+HEAVY = {"torch", "transformers", "tokenizers", "numpy", "tqdm", "fsspec", "dask", "distributed"}
 
 
 def package() -> Path:
@@ -91,6 +91,11 @@ def test_reading_commands_load_nothing_heavy(words: list[str], zllm: object, tre
     zllm("create", "a.zllm", "tree")  # type: ignore[operator]
     code = f"from zllm.cli.main import main\nassert main({words!r}) == 0"
     assert not HEAVY & loaded(code, tmp_path)
+
+
+def test_packing_loads_a_cluster_only_when_asked(tree: Path, tmp_path: Path) -> None:
+    code = "from zllm.cli.main import main\nassert main(['create', '--level', '5', 'a.zllm', 'tree']) == 0"
+    assert not {"dask", "distributed"} & loaded(code, tmp_path)
 
 
 # What takes milliseconds and only writers, other packages' codecs or threads need.

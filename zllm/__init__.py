@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zllm.errors import (
+    ClusterError,
     DamagedError,
     KernelError,
     MissingCodecError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     open = ZllmFile.open
 
 __all__ = [
+    "ClusterError",
     "DamagedError",
     "KernelError",
     "MissingCodecError",

@@ -92,5 +92,9 @@ class MissingModelError(ZllmError):
         self.size = size
 
 
+class ClusterError(ZllmError):
+    """Other machines that were to help cannot be reached, would not make the same bytes, or one of them failed."""
+
+
 class KernelError(ZllmError):
     """A kernel demanded by name is unknown, was not built, or this processor cannot run it."""

@@ -212,6 +212,15 @@ def test_the_model_is_named_in_an_archive_only_if_that_pays():
     assert second.uses_model and third.uses_model
 
 
+def test_what_is_coded_out_of_order_is_chosen_in_order():
+    parts = [[group(prose(1500))], [group(prose(60_000)), group(NOISE, Category.BINARY)], [group(prose(1500))]]
+    one, other = (GroupCoder(get_level(6), cheaper(0.95)) for _ in range(2))
+    expected = [one.encode(part) for part in parts]
+    coded = [other.code(part) for part in reversed(parts)][::-1]
+    assert [other.choose(part) for part in coded] == expected
+    assert [frames[0].uses_model for (frames, *_) in expected] == [False, True, True]
+
+
 def test_the_model_does_not_earn_its_name_where_zstd_wins_anyway():
     small, again = prose(1500), prose(20_000) * 8
     ((first,), (second,)) = GroupCoder(small_frames(20_000), cheaper(0.95)).encode([group(small), group(again)])

@@ -39,8 +39,17 @@ class Coder:
         self.run = Run(thread_count(options.threads), options.progress, stats=options.stats)
         llm = self._llm(options, warnings) if options.llm and level.llm else None
         self.embed = options.embed_model and self.model is not None
+        cluster = options.cluster
+        self.sections = cluster.sections if cluster is not None else 1
+        """That are coded at the same time."""
         self.groups = GroupCoder(
-            level, llm, self.run.threads, options.progress, self.run.cancelled, stats=options.stats
+            level,
+            llm,
+            self.run.threads,
+            options.progress,
+            self.run.cancelled,
+            stats=options.stats,
+            wrap=cluster.wrap if cluster is not None else lambda codec: codec,
         )
 
     def _llm(self, options: WriteOptions, warnings: list[str]) -> Codec | None:

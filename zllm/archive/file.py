@@ -14,7 +14,7 @@ from zllm.archive import layout
 from zllm.archive.coding import Decoders
 from zllm.archive.info import ZllmInfo
 from zllm.archive.inputs import Padded
-from zllm.archive.options import WriteOptions
+from zllm.archive.options import Cluster, WriteOptions
 from zllm.archive.view import FileView, TarView
 from zllm.errors import DamagedError, NotTarError, UsageError, ZllmError
 from zllm.stats import Stats
@@ -87,6 +87,7 @@ class ZllmFile(tarfile.TarFile):
         progress: Callable[[int], None] | None = None,
         stats: Stats | None = None,
         embed_model: bool = False,
+        cluster: Cluster | None = None,
         **kwargs: Any,
     ) -> ZllmFile:
         """Open an archive. ``bufsize`` is there for tarfile's sake and ignored.
@@ -96,8 +97,8 @@ class ZllmFile(tarfile.TarFile):
             mode: ``r`` reads a seekable file, ``r|`` a pipe; ``w`` and ``w|`` write (neither ever seeks), replacing a
                 file of that name once the archive is whole; ``x`` refuses to replace.
             fileobj: a binary file to use; it stays open.
-            level, model, llm, threads, frame_size, progress, stats, embed_model: see :class:`WriteOptions`. For
-                reading, ``model`` is the name or file of a model to look at before those that are installed.
+            level, model, llm, threads, frame_size, progress, stats, embed_model, cluster: see :class:`WriteOptions`.
+                For reading, ``model`` is the name or file of a model to look at before those that are installed.
             kwargs: as :class:`tarfile.TarFile` has them (``format``, ``dereference``, ``encoding``, ...).
 
         Raises:
@@ -115,7 +116,7 @@ class ZllmFile(tarfile.TarFile):
         kind = _MODES[mode]
         if kind in ("r", "r|"):
             return cls._open_read(path, kind, fileobj, Decoders(model, threads, progress, stats), kwargs)
-        options = WriteOptions(level, model, llm, threads, frame_size, progress, stats, embed_model)
+        options = WriteOptions(level, model, llm, threads, frame_size, progress, stats, embed_model, cluster)
         return cls._open_write(path, kind, fileobj, options, kwargs)
 
     @classmethod

@@ -5,12 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from zllm.codecs.base import Codec
     from zllm.stats import Stats
+
+
+class Cluster(Protocol):
+    """Other machines that code frames (:class:`zllm.integrations.dask_.Cluster`)."""
+
+    @property
+    def sections(self) -> int:
+        """To have in work at the same time, so that every machine is busy."""
+
+    def wrap(self, codec: Codec) -> Codec:
+        """``codec`` with its batches coded over there, to the same bytes; or itself, where that is faster."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +38,7 @@ class WriteOptions:
         progress: called with the number of bytes done since the last call, from any thread.
         stats: collects seconds by stage and bytes by codec.
         embed_model: put the model into the archive, if anything is coded with it: then reading needs nothing else.
+        cluster: other machines that code frames. They never change a byte of the result.
     """
 
     level: int = 6
@@ -36,6 +49,7 @@ class WriteOptions:
     progress: Callable[[int], None] | None = None
     stats: Stats | None = None
     embed_model: bool = False
+    cluster: Cluster | None = None
 
 
 def thread_count(threads: int | None) -> int:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from zllm.archive.builder import Draft
 from zllm.archive.coder import Coder
 from zllm.archive.options import WriteOptions
-from zllm.chooser.group import CodedFrame
+from zllm.chooser.group import Coded, CodedFrame
 from zllm.codecs import registry
 from zllm.container import ends, frames, index, modelblock, section, sectionmap
 from zllm.container.tarscan import Kind, Piece, TarScanner, member_name, padded
@@ -26,6 +29,16 @@ class Output(Protocol):
 
     def write(self, data: bytes, /) -> int | None:
         """As files have it."""
+
+
+@dataclass
+class _Work:
+    """A section that is coded, but not written."""
+
+    draft: Draft
+    groups: list[sectionmap.Group]
+    data: list[memoryview]  # of each group
+    coded: Coded
 
 
 class Writer:
@@ -48,17 +61,21 @@ class Writer:
             view = view[count:]
             self.offset += count
 
-    def section(self, draft: Draft) -> None:
-        """Code and write one section."""
-        run = self.coder.run
-        with run.stage("sorting", draft.size):
-            groups, work = draft.groups()
-        coded = self.coder.groups.encode(work)
+    def code(self, draft: Draft) -> _Work:
+        """Code one section. Several may be in work at the same time."""
+        with self.coder.run.stage("sorting", draft.size):
+            groups, pieces = draft.groups()
+        return _Work(draft, groups, [piece.data for piece in pieces], self.coder.groups.code(pieces))
+
+    def section(self, work: _Work) -> None:
+        """Write one section: in their order."""
+        run, draft, groups = self.coder.run, work.draft, work.groups
+        coded = self.coder.groups.choose(work.coded)
         small = sectionmap.with_small(groups, draft.records)
-        for group, one, results, hashed in zip(groups, work, coded, small, strict=True):
+        for group, data, results, hashed in zip(groups, work.data, coded, small, strict=True):
             group.frames = [_row(frame) for frame in results]
             if hashed:
-                _hash_frames(group, one.data)
+                _hash_frames(group, data)
         payloads = [frame.payload for results in coded for frame in results]
         rows = [row for group in groups for row in group.frames]
         with run.stage("headers") as stage:
@@ -156,32 +173,47 @@ def _row(frame: CodedFrame) -> frames.FrameRow:
 
 
 class _Worker:
-    """Codes a section in the background while the next is read: at most one waits, so two are in memory.
+    """Codes sections in the background while the next is read: ``coder.sections`` of them, and no more are in memory.
 
-    A daemon thread: a codec in the middle of a large frame does not keep an interrupted program alive.
+    Daemon threads: a codec in the middle of a large frame does not keep an interrupted program alive.
     """
 
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
-        self._thread: threading.Thread | None = None
+        self._threads: deque[threading.Thread] = deque()
         self._error: BaseException | None = None
 
     def submit(self, draft: Draft) -> None:
-        self.wait()
-        self._thread = threading.Thread(target=self._work, args=(draft,), daemon=True, name="zllm-section")
-        self._thread.start()
+        """Start coding; waits until there is room for one more."""
+        while len(self._threads) >= self.writer.coder.sections:
+            self._threads.popleft().join()
+            self._raise()
+        before = self._threads[-1] if self._threads else None
+        thread = threading.Thread(target=self._work, args=(draft, before), daemon=True, name="zllm-section")
+        self._threads.append(thread)
+        thread.start()
 
-    def _work(self, draft: Draft) -> None:
+    def _work(self, draft: Draft, before: threading.Thread | None) -> None:
+        """Code the section, and write it as soon as the one before it is written."""
         try:
-            self.writer.section(draft)
+            work = self.writer.code(draft)
+            if before is not None:
+                before.join()
+            if self._error is None:
+                self.writer.section(work)
         except BaseException as exc:
-            self._error = exc
+            if self._error is None:  # the others end because of it
+                self._error = exc
+            self.writer.coder.run.cancelled.set()
 
     def wait(self, timeout: float | None = None) -> None:
-        """Until the section is written. Raises what went wrong, again and again."""
-        if self._thread is not None:
-            self._thread.join(timeout)
-            self._thread = None
+        """Until all sections are written. Raises what went wrong, again and again."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while self._threads:
+            self._threads.popleft().join(None if until is None else max(0.0, until - time.monotonic()))
+        self._raise()
+
+    def _raise(self) -> None:
         if self._error is not None:
             raise self._error
 
@@ -326,7 +358,6 @@ class Sink:
         draft = self._draft
         draft.opaque = not self._scanner.is_tar and self._scanner.opaque
         self._draft = Draft(draft.stream_offset + draft.size)
-        self._worker.wait()
         self._start()
         self._worker.submit(draft)
 

@@ -59,6 +59,14 @@ class _Unit:
         return self.expected is None or self.expected * _OF_SAMPLES * level.hope >= level.min_gain
 
 
+@dataclass(frozen=True)
+class Choice:
+    """The frames of each unit, with and without the model: either all of one or all of the other."""
+
+    helped: list[list[CodedFrame]]
+    without: list[list[CodedFrame]]
+
+
 class TextCoder:
     """Decides for each unit: its zstd frame as it is, or frames of ``level.text_frame`` by the predictor, of which some
     use the model (``llm``, if there is one).
@@ -66,17 +74,17 @@ class TextCoder:
     Each unit comes out no larger than its zstd frame, frame headers included; so the promise of the group holds.
     """
 
-    def __init__(self, level: Level, llm: Codec | None, zstd: Codec, run: Run) -> None:
+    def __init__(self, level: Level, llm: Codec | None, cm: Codec, zstd: Codec, run: Run) -> None:
         self.level = level
         self.llm = llm
-        self.cm: Codec = CmCodec()
+        self.cm = cm
         self.zstd = zstd
         self.run = run
         self._model_is_named = False
         # Work on bytes that count as done only later, or have been counted.
         self.quiet = run.quiet()
 
-    def encode(self, pieces: Sequence[Piece], payloads: Callable[[], Sequence[bytes]]) -> list[list[CodedFrame]]:
+    def code(self, pieces: Sequence[Piece], payloads: Callable[[], Sequence[bytes]]) -> Choice:
         """The frames of each unit, a piece with its zstd payload. Progress: every unit's bytes, once."""
         units = [_Unit(one, [_Candidate(part) for part in cut_pieces(one, self.level.text_frame)]) for one in pieces]
         with ThreadPoolExecutor(2) as beside:  # zstd has work for one thread, the others for all
@@ -93,11 +101,17 @@ class TextCoder:
                 raise
             for unit, payload in zip(units, fast.result(), strict=True):
                 unit.payload = payload
-        without = [self._settle(unit, use_model=False) for unit in units]
-        helped = [self._settle(unit, use_model=True) for unit in units]
+        return Choice(
+            helped=[self._settle(unit, use_model=True) for unit in units],
+            without=[self._settle(unit, use_model=False) for unit in units],
+        )
+
+    def choose(self, choice: Choice) -> list[list[CodedFrame]]:
+        """Whether the model pays what naming it costs the archive, which is to be asked in the archive's order."""
         if not self._model_is_named:
-            self._model_is_named = sum(map(_cost, without)) - sum(map(_cost, helped)) > MODEL_COST
-        return helped if self._model_is_named else without
+            saved = sum(map(_cost, choice.without)) - sum(map(_cost, choice.helped))
+            self._model_is_named = saved > MODEL_COST
+        return choice.helped if self._model_is_named else choice.without
 
     def _promising(self, units: Sequence[_Unit]) -> list[_Unit]:
         """Those that the model is asked about."""

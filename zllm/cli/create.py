@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import zllm
 from zllm.archive.inputs import Padded
+from zllm.archive.options import Cluster
 from zllm.cli import options, output, progress, statistics
 from zllm.cli.walk import Found, Rules, Walk, names_from
 from zllm.errors import UsageError
@@ -30,6 +31,7 @@ def parser() -> options.Parser:
         "--reproducible", action="store_true", help="owner and group 0, no user names: the same tree, the same bytes"
     )
     options.coding(result)
+    options.helpers(result)
     options.statistics(result)
     options.verbosity(result)
     return result
@@ -58,11 +60,11 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         command.error("name the files and folders to pack")
     rules = _rules(args)
     started = time.monotonic()
-    with output.target(target, force=args.force) as file:
+    with options.cluster(args) as cluster, output.target(target, force=args.force) as file:
         rules.ours = _identities(target, file)
         total = _total(operands, rules) if progress.wanted(console) else None
         with progress.Progress(console, "packing", total) as bar:
-            packer = _pack(file, args, operands, Walk(rules, console), bar)
+            packer = _pack(file, args, operands, Walk(rules, console), bar, cluster=cluster)
     statistics.show(args.stats, console)
     console.detail(_summary(target, packer, time.monotonic() - started))
 
@@ -93,12 +95,20 @@ def _total(operands: Iterable[str], rules: Rules) -> int:
     return sum(entry.stat.st_size for entry in found if stat.S_ISREG(entry.stat.st_mode))
 
 
-def _pack(file: BinaryIO, args: argparse.Namespace, operands: list[str], walk: Walk, bar: progress.Progress) -> Packer:
+def _pack(
+    file: BinaryIO,
+    args: argparse.Namespace,
+    operands: list[str],
+    walk: Walk,
+    bar: progress.Progress,
+    *,
+    cluster: Cluster | None,
+) -> Packer:
     console = walk.console
     with zllm.open(
         fileobj=file, mode="w", level=args.level, model=args.model, llm=args.llm,
         threads=options.thread_count(args), progress=bar, stats=args.stats, dereference=args.dereference,
-        embed_model=args.embed_model,
+        embed_model=args.embed_model, cluster=cluster,
     ) as archive:  # fmt: skip
         packer = Packer(archive, console, reproducible=args.reproducible, stats=args.stats)
         for found in walk.operands(operands):

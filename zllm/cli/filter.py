@@ -29,6 +29,7 @@ def parser() -> options.Parser:
     result.add_argument("-o", "--output", default="-", metavar="FILE", help="write this instead of stdout")
     result.add_argument("-f", "--force", action="store_true", help="replace the file of -o if it exists")
     options.coding(result)
+    options.helpers(result)
     options.statistics(result)
     options.verbosity(result)
     return result
@@ -60,8 +61,9 @@ def _decode(file: BinaryIO, out: BinaryIO, args: argparse.Namespace, console: ou
 
 def _encode(file: BinaryIO, out: BinaryIO, args: argparse.Namespace, console: output.Console) -> None:
     with (
+        options.cluster(args) as cluster,
         progress.Progress(console, "compressing") as bar,
-        streams.encoder(out, options.write_options(args, bar)) as sink,
+        streams.encoder(out, options.write_options(args, bar, cluster)) as sink,
     ):
         shutil.copyfileobj(file, sink, _PIECE)
     for warning in sink.warnings:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from zllm.errors import UsageError
 from zllm.stats import Stats
 
 if TYPE_CHECKING:
-    from zllm.archive.options import WriteOptions
+    from zllm.archive.options import Cluster, WriteOptions
 
 EPILOG = "exit codes: 0 done, 1 with warnings, 2 usage or failure, 3 damaged archive, 4 model or codec missing"
 
@@ -78,6 +79,29 @@ def coding(parser: argparse.ArgumentParser) -> None:
     threads(parser)
 
 
+def helpers(parser: argparse.ArgumentParser) -> None:
+    """``--dask``."""
+    parser.add_argument(
+        "--dask", metavar="ADDRESS", help="have the workers of this dask scheduler code, e.g. tcp://host:8786"
+    )
+
+
+@contextlib.contextmanager
+def cluster(args: argparse.Namespace) -> Iterator[Cluster | None]:
+    """What ``--dask`` names, until the block ends."""
+    if args.dask is None:
+        yield None
+        return
+    import logging
+
+    from zllm.integrations.dask_ import Cluster
+
+    if os.environ.get("ZLLM_DEBUG", "") in ("", "0"):
+        logging.disable()  # what goes wrong is said once, by the error that ends the program
+    with Cluster(args.dask) as cluster:
+        yield cluster
+
+
 def archive_name(parser: argparse.ArgumentParser) -> None:
     """The archive, as the first operand or by tar's ``-f``."""
     parser.add_argument("-f", "--file", metavar="ARCHIVE", help="the archive, instead of the first operand")
@@ -124,13 +148,15 @@ def thread_count(args: argparse.Namespace) -> int | None:
         raise UsageError(f"ZLLM_THREADS={text}: not a number from 1 to {MAX_THREADS}") from None
 
 
-def write_options(args: argparse.Namespace, progress: Callable[[int], None]) -> WriteOptions:
+def write_options(
+    args: argparse.Namespace, progress: Callable[[int], None], cluster: Cluster | None = None
+) -> WriteOptions:
     """What the options of :func:`coding` ask for."""
     from zllm.archive.options import WriteOptions
 
     return WriteOptions(
         level=args.level, model=args.model, llm=args.llm, threads=thread_count(args), progress=progress,
-        stats=args.stats, embed_model=args.embed_model,
+        stats=args.stats, embed_model=args.embed_model, cluster=cluster,
     )  # fmt: skip
 
 
