@@ -148,7 +148,10 @@ class RoomError(Exception):
 
 
 class Job:
-    """A frame that one or several threads code together: each calls :func:`work` with its number."""
+    """A frame that one or several threads code together: each calls :func:`work` with its number.
+
+    Made for 0 threads, it is worked on by :mod:`zllm._native.steps`.
+    """
 
     def __init__(self, model: Any, frame: Any, keep: list[Any], start: int, threads: int, *, decoding: bool) -> None:
         self._frame, self._keep, self._decoding, self.threads = frame, keep, decoding, threads
@@ -157,6 +160,7 @@ class Job:
         memory = lib.zllm_job_memory(model, frame.size, frame.n_streams, int(decoding))
         self._job = ffi.gc(out[0], lib.zllm_job_free, size=memory)
         self._model = model  # must outlive the job
+        self.streams: int = frame.n_streams
 
     def result(self) -> bytes:
         """The code string, or the text. The job's memory is given back."""
