@@ -1,7 +1,7 @@
 """Coding with a model that is computed elsewhere: predictor and range coder are C's, and so is the order of all turns.
 
-Jobs are those of :meth:`zllm._native.Model.encoder` and ``decoder``, made for 0 threads. One thread at a time may work at
-a job.
+Jobs are those of :meth:`zllm._native.Model.encoder` and ``decoder``, made for 0 threads. One thread at a time may work
+at a job.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ SUM_BLOCK = 64
 
 
 class Memory(NamedTuple):
-    """``count`` numbers that C reads where they are; ``owner`` keeps them there."""
+    """``length`` numbers that C reads where they are; ``owner`` keeps them there."""
 
     address: int
-    count: int
+    length: int
     owner: object
 
 
@@ -67,7 +67,7 @@ def encode_turns(job: Job, probabilities: Memory, cancel: Cancel | None = None, 
         KeyboardInterrupt: ``cancel`` was set.
     """
     lm = ffi.cast("uint32_t *", probabilities.address)
-    _raise(lib.zllm_steps_encode(job._job, lm, probabilities.count, _run(cancel, counter)))
+    _raise(lib.zllm_steps_encode(job._job, lm, probabilities.length, _run(cancel, counter)))
 
 
 def decode_turns(
@@ -76,6 +76,7 @@ def decode_turns(
     lanes: array[int],
     tokens: array[int],
     answers: Answers | None = None,
+    *,
     cancel: Cancel | None = None,
     counter: Counter | None = None,
 ) -> None:
@@ -100,7 +101,7 @@ def decode_turns(
     said = ffi.NULL
     if answers is not None:
         blocks = model.vocab // SUM_BLOCK + 1
-        if answers.weights.count < len(tokens) * model.vocab or answers.base.count < len(tokens) * blocks:
+        if answers.weights.length < len(tokens) * model.vocab or answers.base.length < len(tokens) * blocks:
             raise UsageError("each lane needs an answer")
         said = ffi.new("zllm_answers *")
         said.weights = ffi.cast("uint32_t *", answers.weights.address)

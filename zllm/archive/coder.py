@@ -11,6 +11,7 @@ from zllm.chooser.levels import get_level
 from zllm.codecs.base import Codec, Run
 from zllm.container.section import ModelRef
 from zllm.errors import UsageError, ZllmError
+from zllm.executors import Choice
 
 if TYPE_CHECKING:
     from zllm.models.store import Model
@@ -22,7 +23,8 @@ class Coder:
     """A :class:`GroupCoder` and the model that it uses, if any.
 
     Raises:
-        UsageError: level or frame size do not exist.
+        UsageError: level, frame size, device or executor do not exist.
+        MissingDependencyError, KernelError: the executor cannot be had.
     """
 
     def __init__(self, options: WriteOptions, warnings: list[str]) -> None:
@@ -33,6 +35,7 @@ class Coder:
             level = dataclasses.replace(level, text_frame=options.frame_size, solid_frame=options.frame_size)
         self.level = level
         self.model: Model | None = None
+        self._choice = Choice(options.device, options.executor)
         self.run = Run(thread_count(options.threads), options.progress, stats=options.stats)
         llm = self._llm(options, warnings) if options.llm and level.llm else None
         self.groups = GroupCoder(
@@ -47,11 +50,13 @@ class Coder:
             self.model = store.resolve(options.model)
             # A model that does not fit this program, or cannot encode, is noticed here.
             self.model.native, self.model.tokenizer  # noqa: B018
-            return LlmCodec(self.model, self.level.streams)
+            codec = LlmCodec(self.model, self.level.streams)
         except (ZllmError, ImportError) as exc:
             self.model = None
             warnings.append(f"no language model, text is coded without one: {exc}")
             return None
+        codec.executor = self._choice.executor_for(self.model)
+        return codec
 
     def model_ref(self) -> ModelRef | None:
         """The model as section headers name it."""

@@ -25,6 +25,8 @@ class WriteOptions:
         frame_size: bytes of text in one frame; None leaves it to the level.
         progress: called with the number of bytes done since the last call, from any thread.
         stats: collects seconds by stage and bytes by codec.
+        device: what computes the model: cpu, cuda, cuda:N or auto. Never changes a byte of the result.
+        executor: how: native, torch or auto (:class:`zllm.executors.Choice`).
     """
 
     level: int = 6
@@ -34,6 +36,8 @@ class WriteOptions:
     frame_size: int | None = None
     progress: Callable[[int], None] | None = None
     stats: Stats | None = None
+    device: str = "auto"
+    executor: str = "auto"
 
 
 def thread_count(threads: int | None) -> int:

@@ -12,6 +12,7 @@ from zllm.errors import UsageError
 from zllm.stats import Stats
 
 if TYPE_CHECKING:
+    from zllm.archive.coding import Decoders
     from zllm.archive.options import WriteOptions
 
 EPILOG = "exit codes: 0 done, 1 with warnings, 2 usage or failure, 3 damaged archive, 4 model or codec missing"
@@ -49,6 +50,18 @@ def threads(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def device(parser: argparse.ArgumentParser) -> None:
+    """``--device`` and ``--executor``."""
+    parser.add_argument(
+        "--device", default="auto", metavar="cpu|cuda[:N]|auto",
+        help="what computes the model (default: auto, a CUDA device for large models); never changes a byte",
+    )  # fmt: skip
+    parser.add_argument(
+        "--executor", default="auto", metavar="native|torch|auto",
+        help="how it is computed: by the C core on processors, by torch on CUDA devices, unless demanded",
+    )  # fmt: skip
+
+
 def statistics(parser: argparse.ArgumentParser) -> None:
     """``--stats``: ``args.stats`` is a collector, or None."""
     parser.add_argument(
@@ -72,6 +85,7 @@ def coding(parser: argparse.ArgumentParser) -> None:
     model(group, "language model for text (default: the built-in one)")  # type: ignore[arg-type]
     group.add_argument("--no-llm", dest="llm", action="store_false", help="no language model, at any level")
     threads(parser)
+    device(parser)
 
 
 def archive_name(parser: argparse.ArgumentParser) -> None:
@@ -126,8 +140,17 @@ def write_options(args: argparse.Namespace, progress: Callable[[int], None]) -> 
 
     return WriteOptions(
         level=args.level, model=args.model, llm=args.llm, threads=thread_count(args), progress=progress,
-        stats=args.stats,
+        stats=args.stats, device=args.device, executor=args.executor,
     )  # fmt: skip
+
+
+def decoders(args: argparse.Namespace) -> Decoders:
+    """What the options of commands that decode whole streams ask for."""
+    from zllm.archive.coding import Decoders
+    from zllm.executors import Choice
+
+    choice = Choice(args.device, args.executor)
+    return Decoders(args.model, thread_count(args), stats=args.stats, choice=choice)
 
 
 # An operand that starts with NUL, which no argument can contain, is a change of folder.

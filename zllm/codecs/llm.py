@@ -29,6 +29,7 @@ from zllm.codecs.repeats import Repeats, find, read
 from zllm.codecs.threads import in_threads
 from zllm.codecs.varint import read_varint, varint
 from zllm.errors import DamagedError
+from zllm.executors.base import Executor
 
 LANES = 32  # streams that one thread decodes at once, at most
 ROWS = 64  # tokens of one stream that one thread encodes at once
@@ -114,7 +115,10 @@ class Model(Protocol):
 
 
 class LlmCodec(Codec):
-    """Codes text with ``model``, in frames of at most ``streams`` streams (which matters to the encoder only)."""
+    """Codes text with ``model``, in frames of at most ``streams`` streams (which matters to the encoder only).
+
+    ``executor`` computes the model; None: the C core. It changes no byte.
+    """
 
     name: ClassVar[str] = "llm"
     id: ClassVar[int] = 3
@@ -123,6 +127,7 @@ class LlmCodec(Codec):
     def __init__(self, model: Model, streams: int = STREAMS) -> None:
         self.model = model
         self.streams = streams
+        self.executor: Executor | None = None
 
     def encode(self, data: Buffer, cuts: Sequence[int] = ()) -> bytes:
         """See :meth:`Codec.encode`."""
@@ -146,7 +151,7 @@ class LlmCodec(Codec):
 
     def _encode(self, part: Sequence[tuple[Buffer, Sequence[int]]], run: Run, room: int | None) -> list[bytes]:
         frames = [_take_apart(i, data, cuts) for i, (data, cuts) in enumerate(part)]
-        _Encoding(self, run, room).code([frame for frame in frames if frame.size])
+        self._encoding(run, room).code([frame for frame in frames if frame.size])
         run.done(sum(frame.repeats.size for frame in frames))
         return [frame.header + frame.result for frame in frames]
 
@@ -159,10 +164,24 @@ class LlmCodec(Codec):
         out: list[bytes] = []
         for part in _batches(items, lambda item: item[1]):
             frames = [_parse(i, payload, size, cuts) for i, (payload, size, cuts) in enumerate(part)]
-            _Decoding(self, run).code([frame for frame in frames if frame.size])
+            self._decoding(run).code([frame for frame in frames if frame.size])
             run.done(sum(frame.repeats.size for frame in frames))
             out += [frame.repeats.put_back(frame.result) for frame in frames]
         return out
+
+    def _encoding(self, run: Run, room: int | None) -> _Coding:
+        if self.executor is None:
+            return _Encoding(self, run, room)
+        from zllm.codecs.llm_steps import SteppedEncoding
+
+        return SteppedEncoding(self, run, room, self.executor)
+
+    def _decoding(self, run: Run) -> _Coding:
+        if self.executor is None:
+            return _Decoding(self, run)
+        from zllm.codecs.llm_steps import SteppedDecoding
+
+        return SteppedDecoding(self, run, self.executor)
 
 
 class _Counted:
@@ -310,12 +329,20 @@ class _Encoding(_Coding):
         return stream_count(frame.size, self.codec.streams)
 
     def make(self, frame: _Frame, threads: int) -> Job:
+        streams = self.take_streams(frame)
+        return self.job(frame, streams, min(threads, len(streams)))
+
+    def take_streams(self, frame: _Frame) -> list[tuple[array[int], int]]:
+        """The frame's streams, each of them its tokens and the bytes of their text; its header is made of them."""
         with self.run.stage("tokenizing", frame.size):
             streams = list(self._streams(self._tokens(frame), self.streams_of(frame)))
         frame.header = (
             frame.repeats.to_bytes() + varint(len(streams) - 1) + b"".join(varint(size) for _, size in streams[:-1])
         )
-        threads = min(threads, len(streams))
+        return streams
+
+    def job(self, frame: _Frame, streams: list[tuple[array[int], int]], threads: int) -> Job:
+        """The job that codes these streams of the frame."""
         room = None if self.room is None else self.room * frame.size
         return self.native.encoder(streams, self.codec.model.start, threads, room)
 

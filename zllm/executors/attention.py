@@ -1,11 +1,12 @@
 """Keys, values and attention of many streams (``docs/arithmetic.md``, section 4, steps 2 to 6).
 
-Each lane is a stream. Its keys and values lie in rings of ``capacity`` slots, the one of position p in slot p mod capacity:
-enough for a window and the tokens of one step, so that no token's key is written over before the step's first token has
-seen it. What a slot holds follows from the lane's position alone, so that a lane is started anew by setting it to 0.
+Each lane is a stream. Its keys and values lie in rings of ``capacity`` slots, the one of position p in slot p mod
+capacity: enough for a window and the tokens of one step, so that no token's key is written over before the step's first
+token has seen it. What a slot holds follows from the lane's position alone, so that a lane is started anew by setting
+it to 0.
 
-Scores are products of float32 whose sums stay below 256 * 127 * 127 < 2^24. Weights of values have 15 bits, so that sums
-over a window would not: they are cut into an upper part of at most 255 and a lower one of at most 127, and
+Scores are products of float32 whose sums stay below 256 * 127 * 127 < 2^24. Weights of values have 15 bits, so that
+sums over a window would not: they are cut into an upper part of at most 255 and a lower one of at most 127, and
 512 * 255 * 127 is below 2^24 as well.
 """
 
@@ -103,27 +104,28 @@ def compared(
     return row.high, nm.multiply(row.scale, norm)
 
 
-def _remember(cache: Cache, i: int, layer: Layer, step: Step, key: Tensor, scale: nm.Scale, value: Tensor) -> None:
+def _remember(cache: Cache, i: int, layer: Layer, step: Step, new: tuple[Tensor, nm.Scale, Tensor]) -> None:
     """Put keys, quantised, and values [lanes][count][kv_heads][head_dim] into their slots."""
+    key, scale, value = new
     over = scale.exponent - layer.k_frac
     kept = (scale.mantissa >> over.clamp(0, 31)).clamp(max=32767).masked_fill(over < 0, 32767)
     largest = value.abs().amax(-1, keepdim=True).to(torch.int64)
     weight = ((largest * 66052) >> layer.v_shift).clamp(max=32767)
     q, _, _ = nm.divided(value, largest, 54)
-    for part, new in ((cache.keys, key), (cache.values, q.to(torch.int8))):
-        part[i].index_put_(step.slot, new.transpose(1, 2))
-    for part, new in ((cache.key_scale, kept), (cache.value_scale, weight)):
-        part[i].index_put_(step.slot, new.squeeze(-1).transpose(1, 2).to(torch.int16))
+    for part, rows in ((cache.keys, key), (cache.values, q.to(torch.int8))):
+        part[i].index_put_(step.slot, rows.transpose(1, 2))
+    for part, rows in ((cache.key_scale, kept), (cache.value_scale, weight)):
+        part[i].index_put_(step.slot, rows.squeeze(-1).transpose(1, 2).to(torch.int16))
 
 
-def attention(w: Weights, cache: Cache, i: int, step: Step, qkv: Tensor, t: nm.Tables) -> Tensor:
+def attention(w: Weights, cache: Cache, i: int, qkv: Tensor, *, step: Step, tables: nm.Tables) -> Tensor:
     """All heads' outputs of layer i, int32 [rows][heads * head_dim], with 39 - v_shift fractional bits."""
     layer, group, dim = w.layers[i], w.heads // w.kv_heads, w.head_dim
     h = qkv.view(step.lanes, step.count, -1, dim)
-    query, key, value = h.split((w.heads, w.kv_heads, w.kv_heads), 2)
-    k, k_scale = compared(key, w, layer.k_gain, step, t)
-    _remember(cache, i, layer, step, k, k_scale, value)
-    q, q_scale = compared(query, w, layer.q_gain, step, t)
+    query, key, value = torch.split(h, [w.heads, w.kv_heads, w.kv_heads], 2)
+    k, k_scale = compared(key, w, layer.k_gain, step, tables)
+    _remember(cache, i, layer, step, (k, k_scale, value))
+    q, q_scale = compared(query, w, layer.q_gain, step, tables)
     factor = nm.multiply(q_scale, layer.temperature)
 
     def by_key_head(x: Tensor) -> Tensor:
@@ -136,7 +138,7 @@ def attention(w: Weights, cache: Cache, i: int, step: Step, qkv: Tensor, t: nm.T
     shift = by_key_head(factor.exponent) + (layer.k_frac - 15 - nm.SCORE_FRAC)
     scales = cache.key_scale[i][:, :, None, None].to(torch.int64)
     score = nm.descale(acc, scales, by_key_head(factor.mantissa), shift).masked_fill_(step.unseen, _NEVER)
-    return _mix(cache, i, step, score, t).reshape(step.lanes * step.count, -1)
+    return _mix(cache, i, step, score, tables).reshape(step.lanes * step.count, -1)
 
 
 def _mix(cache: Cache, i: int, step: Step, score: Tensor, t: nm.Tables) -> Tensor:

@@ -35,5 +35,5 @@ class Executor(Protocol):
 
     def encoding(self, frames: Sequence[Sequence[array[int]]], start: int) -> Iterator[list[Memory]]:
         """Frames of streams of known tokens (with :data:`zllm._native.GIVEN` set on those that are not coded), side by
-        side: piece by piece, for each frame the probabilities (uint32) of the decisions on its next tokens' ways, in the
-        frame's order. What is given holds until the next but one."""
+        side: piece by piece, for each frame the probabilities (uint32) of the decisions on its next tokens' ways, in
+        the frame's order."""

@@ -22,8 +22,8 @@ class Network:
         self.tables = nm.Tables(weights.device)
 
     def feed(self, cache: Cache, tokens: Tensor) -> Tensor:
-        """Feed tokens int64 [lanes][count]: what the last layer leaves, int32 [lanes * count][dim]. Where positions have
-        an end, no step goes across it."""
+        """Feed tokens int64 [lanes][count]: what the last layer leaves, int32 [lanes * count][dim]. Where positions
+        have an end, no step goes across it."""
         w = self.w
         if w.period:
             cache.position %= w.period
@@ -31,7 +31,7 @@ class Network:
         x = self._embed(cache, tokens)
         for i, layer in enumerate(w.layers):
             row = self._quantise(x, None, layer.qkv)
-            heads = attention(w, cache, i, step, self._map(layer.qkv, row, 12), self.tables)
+            heads = attention(w, cache, i, self._map(layer.qkv, row, 12), step=step, tables=self.tables)
             attended = self._project(x, layer.o, heads, 39 - layer.v_shift)
             x = self._feed_forward(attended, x if w.parallel else attended, layer)
         cache.position += tokens.shape[1]
@@ -60,7 +60,7 @@ class Network:
         return nm.quantise(x, frac, self.tables, of.wide)
 
     def _map(self, m: Map, row: nm.Row, frac: int) -> Tensor:
-        return _scaled(m, _sums(m, row), row.scale, frac, 0, m.matrix.rows)
+        return _scaled(m, _sums(m, row), row.scale, frac, slice(None))
 
     def _project(self, x: Tensor, m: Map, inner: Tensor, frac: int) -> Tensor:
         """x + the map of ``inner``."""
@@ -70,10 +70,10 @@ class Network:
         m, ffn = layer.gate_up, self.w.ffn
         row = self._quantise(read, None, m)
         sums = _sums(m, row)
-        gate = _scaled(m, sums, row.scale, nm.GATE_FRAC, 0, ffn).clamp(-32767, 32767) + 32767
+        gate = _scaled(m, sums, row.scale, nm.GATE_FRAC, slice(ffn)).clamp(-32767, 32767) + 32767
         if self.w.mlp:
             return self._project(x, layer.down, self.tables.gelu[gate], nm.GELU_FRAC)
-        up = _scaled(m, sums, row.scale, layer.up_frac, ffn, 2 * ffn).clamp(-32767, 32767)
+        up = _scaled(m, sums, row.scale, layer.up_frac, slice(ffn, None)).clamp(-32767, 32767)
         inner = self.tables.swish[gate] * up  # below 2^30
         return self._project(x, layer.down, inner, nm.GATE_FRAC + layer.up_frac)
 
@@ -86,7 +86,7 @@ def _sums(m: Map, row: nm.Row) -> Tensor:
     return (acc.to(torch.int64) << 7) + m.matrix(row.low)
 
 
-def _scaled(m: Map, sums: Tensor, scale: nm.Scale, frac: int, start: int, end: int) -> Tensor:
-    """Rows ``start`` to ``end`` of a map's result, with ``frac`` fractional bits."""
-    out = nm.descale(sums[:, start:end], m.scale[start:end], scale.mantissa, scale.exponent + (m.exponent - 15 - frac))
-    return out if m.bias is None else nm.add(out, m.bias[start:end])
+def _scaled(m: Map, sums: Tensor, scale: nm.Scale, frac: int, part: slice) -> Tensor:
+    """A part of a map's result, with ``frac`` fractional bits."""
+    out = nm.descale(sums[:, part], m.scale[part], scale.mantissa, scale.exponent + (m.exponent - 15 - frac))
+    return out if m.bias is None else nm.add(out, m.bias[part])

@@ -2,8 +2,8 @@
 
 Why they are exact: torch adds, multiplies, shifts and compares integers in 32 or 64 bits as C does, on every device, as
 long as nothing overflows, which is argued where it is not plain. ``>>`` of a negative number rounds down, and ``//`` is
-only used with a positive divisor and no negative dividend. The one floating-point function, ``frexp`` in 64 bits, takes an
-exponent apart and rounds nothing below 2^53. ``tests/executors`` compares each with C's.
+only used with a positive divisor and no negative dividend. The one floating-point function, ``frexp`` in 64 bits, takes
+an exponent apart and rounds nothing below 2^53. ``tests/executors`` compares each with C's.
 
 Rows are the last dimension. What there is one of for each row keeps that dimension, of size 1.
 """
@@ -32,14 +32,14 @@ class Scale(NamedTuple):
 
 
 def bits(x: Tensor) -> Tensor:
-    """The length in binary of numbers from 0 to 2^53 - 1, int64: of a double, which holds them exactly, the exponent that
-    makes its mantissa at least a half; 0 for 0."""
+    """The length in binary of numbers from 0 to 2^53 - 1, int64: of a double, which holds them exactly, the exponent
+    that makes its mantissa at least a half; 0 for 0."""
     return torch.frexp(x.to(torch.float64)).exponent.to(torch.int64)
 
 
 def shifted(x: Tensor, by: Tensor) -> Tensor:
-    """x * 2^by, rounded down if ``by`` is negative; the product has to fit. No shift is by less than 0 or more than 63."""
-    return (x << by.clamp(min=0)) >> (-by).clamp(min=0, max=63)
+    """x * 2^by, rounded down if ``by`` is negative; the product has to fit."""
+    return (x << by.clamp(min=0)) >> (-by).clamp(min=0)
 
 
 class Tables:
@@ -149,7 +149,7 @@ def quantise(x: Tensor, frac: int | Tensor | None, tables: Tables, wide: bool = 
 
 
 def divided(x: Tensor, largest: Tensor, drop: int) -> tuple[Tensor, Tensor, Tensor]:
-    """127 * 2^(54 - drop) * x / largest, rounded, int64; beside it the shift s that gives a = largest 31 bits, and a * 2^s.
+    """127 * 2^(54 - drop) * x / a, rounded, int64, a being ``largest``; the shift s that gives a 31 bits, and a * 2^s.
 
     As c <= 127 * 2^54 / (a * 2^s), c * 2^s * |x| <= 127 * 2^54 for every x of the row.
     """
@@ -161,8 +161,8 @@ def divided(x: Tensor, largest: Tensor, drop: int) -> tuple[Tensor, Tensor, Tens
 
 
 def norm_scale(squares: Tensor, n: int, tables: Tables) -> Scale:
-    """1 over the root mean square of n numbers with that sum of squares. 2^20 times a mean of at most 2^28 is below 2^53,
-    and 2^20 times a sum of at most 2^42 below 2^63."""
+    """1 over the root mean square of n numbers with that sum of squares. 2^20 times a mean of at most 2^28 is below
+    2^53, and 2^20 times a sum of at most 2^42 below 2^63."""
     r, e = rsqrt(((squares << 20) // n).clamp(min=1), tables)
     none = squares == 0
     mantissa = (r >> 15).clamp(max=65535)
@@ -188,8 +188,8 @@ def descale(acc: Tensor, factors: Tensor, mantissa: Tensor, shift: Tensor) -> Te
     """Sums of products to fixed point, int32: (acc * (factors * mantissa >> 15) + 2^(s - 1)) >> s, s being ``shift``
     within [1, 62], limited to 2^30 - 1. |acc| < 2^36, so no product passes 2^52.
 
-    The specification does not limit where s + 14 >= bits(cols * 127^2): there |acc| < 2^(s + 14), its multiplier is at most
-    32767 * 65535 >> 15 = 65532, and the result at most 65532 * 2^14, so that the limit changes nothing.
+    The specification does not limit where s + 14 >= bits(cols * 127^2): there |acc| < 2^(s + 14), its multiplier is at
+    most 32767 * 65535 >> 15 = 65532, and the result at most 65532 * 2^14, so that the limit changes nothing.
     """
     s = shift.clamp(1, 62)
     half = torch.ones_like(s) << (s - 1)

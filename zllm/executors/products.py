@@ -7,7 +7,8 @@ products passes that, no sum of some of them does, in whatever order and fused o
 127 * 127 * 1040 is below 2^24, so that longer rows are cut into blocks of columns.
 
 Library settings that multiply float32 with fewer bits (TF32, bfloat16, autocast) are switched off while the executor
-computes (:func:`exactly`), and every executor multiplies the largest numbers there are before it is used (:func:`check`).
+computes (:func:`exactly`), and every executor multiplies the largest numbers there are before it is used
+(:func:`check`).
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Matrix:
             padded[: self.rows] = q.to(device)
             self._whole = padded.t()
         else:
-            self._blocks = [part.to(torch.float32).t().to(device) for part in q.split(BLOCK, 1)]
+            self._blocks = [part.to(torch.float32).t().to(device) for part in torch.split(q, BLOCK, 1)]
 
     def __call__(self, x: Tensor) -> Tensor:
         """x [n][cols] int8 times the matrix: int32 [n][rows]."""
@@ -63,7 +64,7 @@ class Matrix:
         if len(self._blocks) == 1:
             return (x.to(torch.float32) @ self._blocks[0]).to(torch.int32)
         acc = torch.zeros(x.shape[0], self.rows, dtype=torch.int32, device=x.device)
-        for part, block in zip(x.split(BLOCK, 1), self._blocks, strict=True):
+        for part, block in zip(torch.split(x, BLOCK, 1), self._blocks, strict=True):
             acc += (part.to(torch.float32) @ block).to(torch.int32)
         return acc
 

@@ -14,6 +14,7 @@ from zllm._native import GIVEN, Model
 from zllm._native.steps import SUM_BLOCK, Answers, Memory, ways
 from zllm.executors.attention import Cache
 from zllm.executors.network import Network
+from zllm.executors.numerics import bits
 from zllm.executors.products import check, exactly
 from zllm.executors.weights import ModelFile, Weights
 
@@ -206,7 +207,7 @@ class _Encoding:
         wanted = self.ways.counts[order[some]]
         found = self._probabilities(x, row[some], order[some], wanted)
         per_frame = torch.zeros(self.frames, dtype=torch.int64).index_add_(0, owner[some], wanted)
-        return [_memory(part) for part in found.split(per_frame.tolist())]
+        return [_memory(part) for part in torch.split(found, per_frame.tolist())]
 
     def _probabilities(self, x: Tensor, rows: Tensor, tokens: Tensor, wanted: Tensor) -> Tensor:
         """Of all decisions on the tokens' ways, int32, here; token i follows on row ``rows[i]``."""
@@ -234,10 +235,10 @@ class _Encoding:
 def probability(part: Tensor, whole: Tensor) -> Tensor:
     """part / whole in 2^-24, within [1, 2^24 - 1], as section 5 of ``docs/arithmetic.md`` has it: int32.
 
-    A total is below 2^44. 40 bits of part times 2^24 would pass 63, so the quotient is taken in two steps of 12 bits: with
-    part * 2^12 = a * whole + rest, it is a * 2^12 + rest * 2^12 / whole, rounded down once.
+    A total is below 2^44. 40 bits of part times 2^24 would pass 63, so the quotient is taken in two steps of 12 bits:
+    with part * 2^12 = a * whole + rest, it is a * 2^12 + rest * 2^12 / whole, rounded down once.
     """
-    k = (torch.frexp(whole.to(torch.float64)).exponent.to(torch.int64) - 40).clamp(min=0)
+    k = (bits(whole) - 40).clamp(min=0)
     part, whole = (part >> k) << 12, whole >> k
     upper = part // whole
     rest = part - upper * whole
