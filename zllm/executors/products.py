@@ -29,12 +29,18 @@ _ALIGN = 32
 
 @contextlib.contextmanager
 def exactly(device: torch.device) -> Iterator[None]:
-    """Without gradients, without autocast, and with whole float32 products."""
+    """Without gradients, without autocast, and with whole float32 products.
+
+    Raises:
+        MemoryError: the device has too little memory.
+    """
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
         with torch.inference_mode(), torch.autocast(device.type, enabled=False):
             yield
+    except torch.cuda.OutOfMemoryError as exc:
+        raise MemoryError(f"out of memory on {device}: free some, or use --device cpu") from exc
     finally:
         torch.set_float32_matmul_precision(precision)
 

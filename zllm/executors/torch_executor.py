@@ -32,6 +32,7 @@ class Sizes:
     """How much is computed at once. Nothing in it changes an integer."""
 
     lanes: int
+    """Streams, as far as their keys and values fit."""
     rows: int
     """Tokens of an encoding step."""
     bulk: int
@@ -63,6 +64,9 @@ class TorchExecutor:
         with exactly(device):
             self.network = Network(Weights(file, device))
         self._native = native
+        if device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            self.lanes = min(self.lanes, max(1, free // 2 // native.stream_memory))  # the other half: steps
 
     @functools.cached_property
     def ways(self) -> _Ways:
