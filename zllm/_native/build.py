@@ -30,6 +30,7 @@ SOURCES = [
     "csrc/steps.c",
     "csrc/transformer.c",
     "csrc/trie.c",
+    "csrc/variants.c",
     "csrc/workspace.c",
     "csrc/predictor/context.c",
     "csrc/predictor/flag.c",

@@ -15,16 +15,26 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from zllm.errors import KernelError
+from zllm.errors import KernelError, UsageError
 
 BLOCK = 1024
 """Columns whose products are added up in float32."""
 _ALIGN = 32
 """Rows and columns that _int_mm gets are multiples of it (it wants 8, and more than 16 rows)."""
+
+# Since torch 2.9 each library has a setting of its own; before, there are two older ones.
+_PRECISIONS: list[tuple[Any, str]]
+if hasattr(torch.backends.mkldnn, "matmul"):
+    _PRECISIONS = [(torch.backends.cuda.matmul, "fp32_precision"), (torch.backends.mkldnn.matmul, "fp32_precision")]
+    _WHOLE: Any = "ieee"
+else:
+    _PRECISIONS = [(torch.backends.cuda.matmul, "allow_tf32"), (torch.backends.mkldnn, "allow_tf32")]
+    _WHOLE = False
 
 
 @contextlib.contextmanager
@@ -32,17 +42,19 @@ def exactly(device: torch.device) -> Iterator[None]:
     """Without gradients, without autocast, and with whole float32 products.
 
     Raises:
-        MemoryError: the device has too little memory.
+        UsageError: the device has too little memory.
     """
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    before = [getattr(owner, name) for owner, name in _PRECISIONS]
+    for owner, name in _PRECISIONS:
+        setattr(owner, name, _WHOLE)
     try:
         with torch.inference_mode(), torch.autocast(device.type, enabled=False):
             yield
     except torch.cuda.OutOfMemoryError as exc:
-        raise MemoryError(f"out of memory on {device}: free some, or use --device cpu") from exc
+        raise UsageError(f"{device} has too little memory for this model: use --device cpu") from exc
     finally:
-        torch.set_float32_matmul_precision(precision)
+        for (owner, name), value in zip(_PRECISIONS, before, strict=True):
+            setattr(owner, name, value)
 
 
 class Matrix:
