@@ -59,6 +59,11 @@ def ways(model: Model) -> Ways:
     return Ways(*parts)
 
 
+def job_memory(model: Model, size: int, streams: int) -> int:
+    """Bytes that a job of a text of that size holds."""
+    return int(lib.zllm_job_memory(model._model, size, streams, 1))
+
+
 def encode_turns(job: Job, probabilities: Memory, cancel: Cancel | None = None, counter: Counter | None = None) -> None:
     """Code a job's next tokens. ``probabilities``: the model's (uint32) of the decisions on these tokens' ways.
 

@@ -36,6 +36,7 @@ ROWS = 64  # tokens of one stream that one thread encodes at once
 STREAMS = 16  # of a frame, at most, unless the level says otherwise
 MAX_STREAMS = 256  # that a frame may have: each takes memory for its context
 BATCH_BYTES = 8 << 20  # text in work at once, which bounds memory
+STEPPED_BYTES = 64 << 20  # the same where an executor has lanes to fill
 MAX_SIZE = 64 << 20  # the container's limit for one frame: a few bytes may claim, and be, any amount of text
 _TOKENISED = 256 << 10  # text that is tokenised at once: its tokens are Python objects for a moment
 # Bytes of code a byte of text, at most: a token of n bytes takes up to 9 n + 1 decisions of 24 bits; and the end.
@@ -140,7 +141,7 @@ class LlmCodec(Codec):
     def encode_batch(self, items: Sequence[tuple[Buffer, Sequence[int]]], run: Run) -> list[bytes]:
         """All frames, by all threads."""
         out: list[bytes] = []
-        for part in _batches(items, lambda item: len(item[0])):
+        for part in _batches(items, lambda item: len(item[0]), self._most):
             counted = _Counted(run)
             try:
                 out += self._encode(part, counted.run, None)
@@ -162,12 +163,16 @@ class LlmCodec(Codec):
             DamagedError: a payload is not one that :meth:`encode` makes.
         """
         out: list[bytes] = []
-        for part in _batches(items, lambda item: item[1]):
+        for part in _batches(items, lambda item: item[1], self._most):
             frames = [_parse(i, payload, size, cuts) for i, (payload, size, cuts) in enumerate(part)]
             self._decoding(run).code([frame for frame in frames if frame.size])
             run.done(sum(frame.repeats.size for frame in frames))
             out += [frame.repeats.put_back(frame.result) for frame in frames]
         return out
+
+    @property
+    def _most(self) -> int:
+        return BATCH_BYTES if self.executor is None else STEPPED_BYTES
 
     def _encoding(self, run: Run, room: int | None) -> _Coding:
         if self.executor is None:
@@ -389,12 +394,12 @@ def _size(unit: list[_Frame]) -> int:
     return sum(frame.size for frame in unit)
 
 
-def _batches(items: Sequence[_T], size: Callable[[_T], int]) -> Iterator[list[_T]]:
-    """Neighbours of at most :data:`BATCH_BYTES` together, or one that has more alone."""
+def _batches(items: Sequence[_T], size: Callable[[_T], int], most: int) -> Iterator[list[_T]]:
+    """Neighbours of at most ``most`` bytes together, or one that has more alone."""
     part: list[_T] = []
     total = 0
     for item in items:
-        if part and total + size(item) > BATCH_BYTES:
+        if part and total + size(item) > most:
             yield part
             part, total = [], 0
         part.append(item)

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from zllm._native import Cancel, Counter, Job
-from zllm._native.steps import ENDED, Answers, Memory, decode_turns, encode_turns
+from zllm._native.steps import ENDED, Answers, Memory, decode_turns, encode_turns, job_memory
 from zllm.codecs.base import Run
 from zllm.codecs.llm import LlmCodec, _Decoding, _Encoding, _Frame
 from zllm.executors.base import Decoding, Executor
 
-MOST_TEXT = 64 << 20  # in work at once: a frame's predictor takes 64 bytes and more for each of its text
+MOST_MEMORY = 1 << 30  # of predictors in work at once: a frame's takes 64 bytes for each of its text, and 2 MB
 
 
 class _Pool:
@@ -60,21 +60,6 @@ class _Pool:
         self._told = total
 
 
-def _groups(frames: list[_Frame], streams_of: Callable[[_Frame], int], lanes: int) -> Iterator[list[_Frame]]:
-    """Frames that are coded side by side, the largest first, so that neighbours end at about the same time."""
-    group: list[_Frame] = []
-    streams = size = 0
-    for frame in sorted(frames, key=lambda f: (-f.size / streams_of(f), f.number)):
-        if group and (streams + streams_of(frame) > lanes or size + frame.size > MOST_TEXT):
-            yield group
-            group, streams, size = [], 0, 0
-        group.append(frame)
-        streams += streams_of(frame)
-        size += frame.size
-    if group:
-        yield group
-
-
 class SteppedEncoding(_Encoding):
     """Encodes frames side by side: while threads code what the executor said, it computes what comes next."""
 
@@ -84,9 +69,25 @@ class SteppedEncoding(_Encoding):
 
     def code(self, frames: list[_Frame]) -> None:
         """Code all of them."""
-        for group in _groups(frames, self.streams_of, self.executor.lanes):
+        for group in self._groups(frames):
             with _Pool(self.run).open() as pool:
                 self._code(group, pool)
+
+    def _groups(self, frames: list[_Frame]) -> Iterator[list[_Frame]]:
+        """Frames that are coded side by side, the longest streams first: neighbours end at about the same time."""
+        group: list[_Frame] = []
+        streams = memory = 0
+        for frame in sorted(frames, key=lambda f: (-f.size / self.streams_of(f), f.number)):
+            own = self.streams_of(frame)
+            more = job_memory(self.native, frame.size, own)
+            if group and (streams + own > self.executor.lanes or memory + more > MOST_MEMORY):
+                yield group
+                group, streams, memory = [], 0, 0
+            group.append(frame)
+            streams += own
+            memory += more
+        if group:
+            yield group
 
     def _code(self, group: list[_Frame], pool: _Pool) -> None:
         streams = [self.take_streams(frame) for frame in group]
@@ -119,8 +120,10 @@ class _Seated:
     job: Job
     lanes: array[int]
     """By stream; ENDED at its end."""
-    own: list[int] = field(default_factory=list)
+    own: list[int]
     """All that it has, until it ends."""
+    memory: int
+    """Bytes of its job."""
 
 
 @dataclass
@@ -162,6 +165,7 @@ class _Steps:
         self.tokens = array("I", bytes(4 * lanes))
         self.free = list(range(lanes))
         self.tables = [_Table(pool.counter()) for _ in range(max(1, coding.run.threads))]
+        self.room = MOST_MEMORY
         self.lanes: Decoding = coding.executor.decoding(lanes)
 
     def run(self) -> None:
@@ -194,10 +198,15 @@ class _Steps:
         """Frames for free lanes, each where the fewest streams are."""
         new: list[int] = []
         while self.waiting and self.coding.streams_of(self.waiting[-1]) <= len(self.free):
-            frame = self.waiting.pop()
+            frame = self.waiting[-1]
+            memory = job_memory(self.coding.native, frame.size, self.coding.streams_of(frame))
+            if memory > self.room and self.room < MOST_MEMORY:
+                break
+            self.waiting.pop()
+            self.room -= memory
             job = self.coding.make(frame, 0)
             own = [self.free.pop() for _ in range(job.streams)]
-            one = _Seated(frame, job, array("I", own), own)
+            one = _Seated(frame, job, array("I", own), own, memory)
             # They have no answers yet: only what their streams start with.
             decode_turns(self.coding.native, [job], one.lanes, self.tokens)
             min(self.tables, key=lambda table: table.streams).seated.append(one)
@@ -212,6 +221,7 @@ class _Steps:
             for one in done:
                 table.seated.remove(one)
                 self.free += one.own
+                self.room += one.memory
                 self.coding._finish(one.frame, one.job)
 
     def _close_ranks(self) -> None:
