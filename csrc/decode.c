@@ -12,12 +12,8 @@ typedef struct part part_t;
 /* What a lane decodes. */
 typedef struct {
     part_t *part;
-    const zllm_stream *stream;
-    uint32_t number, lane;  /* the stream's in its frame; in the workspace */
-    uint64_t at;            /* where its next byte goes in the frame's text */
-    size_t cut, done;       /* next of the stream's cuts; bytes of text decoded */
-    uint32_t next;          /* the token to feed */
-    int coded;              /* whether what follows `next` is in the code string */
+    uint32_t number, lane; /* the stream's in its frame; in the workspace */
+    place_t place;
     distribution_t distribution;
 } lane_job_t;
 
@@ -37,33 +33,6 @@ typedef struct {
     size_t n, taken;
     const zllm_run *run;
 } decode_t;
-
-/* The stream's following token. 1 if there is more, 0 at the end, -1 for data that no encoder makes. */
-static int advance(decode_t *s, lane_job_t *l) {
-    zllm_job *j = l->part->j;
-    const zllm_model *m = j->m;
-    const zllm_stream *t = l->stream;
-    cursor_t *cursor = predictor_cursor(j->predictor, l->number);
-    if (!l->coded) { /* a document's first token comes now */
-        cursor_cut(j->predictor, cursor);
-        l->next = j->start;
-        l->coded = 1;
-        return 1;
-    }
-    const uint32_t token = token_decode(m, &l->distribution, j->predictor, cursor, &j->decoder);
-    const size_t length = m->token_offsets[token + 1] - m->token_offsets[token];
-    const size_t end = l->cut < t->n_cuts ? (size_t)t->cuts[l->cut] : t->size;
-    if (length > end - l->done) return -1;
-    for (size_t i = 0; i < length; i++) j->frame->data[l->at + i] = m->token_bytes[m->token_offsets[token] + i];
-    l->at += length;
-    l->done += length;
-    job_report(s->run, length);
-    l->next = token;
-    if (l->done < end) return 1;
-    l->cut++;
-    l->coded = 0;
-    return l->done < t->size;
-}
 
 /* Wait for this thread's turn; 0 when the job has stopped. */
 static int take_turn(const decode_t *s, zllm_job *j) {
@@ -98,7 +67,9 @@ static uint32_t decode_part(decode_t *s, uint32_t from, uint32_t *kept) {
     lap(workspace_laps(s->w), ZLLM_STAGE_WAIT);
     for (; i < s->count && s->lanes[s->busy[i]].part == p; i++) {
         const uint32_t lane = s->busy[i];
-        const int more = going ? advance(s, &s->lanes[lane]) : 0;
+        lane_job_t *l = &s->lanes[lane];
+        const answer_t answer = distribution_answer(&l->distribution);
+        const int more = going ? job_decode_turn(p->j, l->number, &l->place, &answer, s->run) : 0;
         if (more < 0) job_fail(p->j, ZLLM_E_DATA);
         if (more <= 0) {
             p->streams--;
@@ -124,8 +95,8 @@ static void refill(decode_t *s) {
             lane_job_t *l = &s->lanes[lane];
             const distribution_t distribution = l->distribution;
             workspace_restart(s->w, lane);
-            *l = (lane_job_t){.part = p, .stream = &p->j->frame->streams[i], .number = i, .at = p->j->starts[i],
-                              .next = p->j->start, .coded = 1, .distribution = distribution, .lane = lane};
+            *l = (lane_job_t){.part = p, .number = i, .lane = lane, .place = job_place(p->j, i),
+                              .distribution = distribution};
         }
     }
 }
@@ -136,13 +107,13 @@ static void ask(decode_t *s) {
         const uint32_t n = s->count - from < s->rows ? s->count - from : s->rows;
         for (uint32_t i = 0; i < n; i++) {
             s->ids[i] = s->busy[from + i];
-            s->tokens[i] = s->lanes[s->ids[i]].next;
+            s->tokens[i] = s->lanes[s->ids[i]].place.next;
         }
         transformer_step(s->w, s->ids, s->tokens, n);
         for (uint32_t i = 0; i < n; i++) {
             lane_job_t *l = &s->lanes[s->ids[i]];
             if (i % ZLLM_HEAD_ROWS == 0) transformer_head(s->w, i, n - i < ZLLM_HEAD_ROWS ? n - i : ZLLM_HEAD_ROWS);
-            if (!l->coded) continue;
+            if (!l->place.coded) continue;
             distribution_set(&l->distribution, l->part->j->m->kernel, transformer_logits(s->w, i % ZLLM_HEAD_ROWS));
             lap(workspace_laps(s->w), ZLLM_STAGE_WEIGHTS);
         }

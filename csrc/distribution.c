@@ -42,7 +42,13 @@ static inline uint32_t probability(uint64_t low, uint64_t split, uint64_t high) 
     return p < 1 ? 1u : p > (1u << PROBABILITY_BITS) - 1 ? (1u << PROBABILITY_BITS) - 1 : (uint32_t)p;
 }
 
-void token_probabilities(const zllm_model *m, const distribution_t *d, uint32_t token, uint32_t *p) {
+uint32_t token_decisions(const zllm_model *m, uint32_t token) {
+    uint32_t count = 0;
+    for (int32_t at = 0; at >= 0; count++) at = token >= m->decisions[at].split ? m->decisions[at].high : m->decisions[at].low;
+    return count;
+}
+
+void token_probabilities(const zllm_model *m, const answer_t *d, uint32_t token, uint32_t *p) {
     uint64_t low = 0, high = sum_below(d, d->vocab);
     int32_t at = 0;
     while (at >= 0) {
@@ -104,7 +110,7 @@ void token_encode(const zllm_model *m, const uint32_t *lm, predictor_t *p, curso
     path_end(&w, token);
 }
 
-uint32_t token_decode(const zllm_model *m, const distribution_t *d, predictor_t *p, cursor_t *cursor, decoder_t *r) {
+uint32_t token_decode(const zllm_model *m, const answer_t *d, predictor_t *p, cursor_t *cursor, decoder_t *r) {
     path_t w = {m, p, cursor, 0};
     uint64_t low = 0, high = sum_below(d, d->vocab);
     int32_t at = 0;

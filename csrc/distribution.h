@@ -8,7 +8,14 @@
 #include "rangecoder.h"
 
 typedef struct {
-    uint64_t *base;   /* [vocab / ZLLM_SUM_BLOCK + 1]: sum of the weights before a block */
+    const uint64_t *base;   /* [vocab / ZLLM_SUM_BLOCK + 1]: sum of the weights before a block */
+    const uint32_t *weight; /* [vocab] */
+    uint32_t vocab;
+} answer_t;
+
+/* Makes an answer of logits. */
+typedef struct {
+    uint64_t *base;
     uint32_t *weight; /* [vocab], and zeros to a whole block */
     uint32_t *sums;   /* [vocab / ZLLM_SUM_BLOCK + 1]: of each block */
     uint32_t vocab;
@@ -19,20 +26,26 @@ int distribution_new(distribution_t *d, uint32_t vocab);
 void distribution_free(distribution_t *d);
 void distribution_set(distribution_t *d, const zllm_kernel *k, const int32_t *logits);
 
+static inline answer_t distribution_answer(const distribution_t *d) {
+    return (answer_t){.base = d->base, .weight = d->weight, .vocab = d->vocab};
+}
+
 /* Sum of the weights of all tokens before `token`, which may be `vocab`. A walk asks for a dozen of them, most in one
  * block: adding them up on the way is cheaper than keeping every one. */
-static inline uint64_t sum_below(const distribution_t *d, uint32_t token) {
+static inline uint64_t sum_below(const answer_t *d, uint32_t token) {
     const uint32_t *weight = d->weight + token / ZLLM_SUM_BLOCK * ZLLM_SUM_BLOCK;
     uint32_t sum = 0;
     for (uint32_t i = 0; i < token % ZLLM_SUM_BLOCK; i++) sum += weight[i];
     return d->base[token / ZLLM_SUM_BLOCK] + sum;
 }
 
+/* Decisions on the token's way. */
+uint32_t token_decisions(const zllm_model *m, uint32_t token);
 /* The model's probability of a one for each decision on the token's way, at most m->deepest. */
-void token_probabilities(const zllm_model *m, const distribution_t *d, uint32_t token, uint32_t *p);
+void token_probabilities(const zllm_model *m, const answer_t *d, uint32_t token, uint32_t *p);
 /* Code a token: the predictor makes its own probabilities of the model's. */
 void token_encode(const zllm_model *m, const uint32_t *lm, predictor_t *p, cursor_t *cursor, encoder_t *e,
                   uint32_t token);
-uint32_t token_decode(const zllm_model *m, const distribution_t *d, predictor_t *p, cursor_t *cursor, decoder_t *r);
+uint32_t token_decode(const zllm_model *m, const answer_t *d, predictor_t *p, cursor_t *cursor, decoder_t *r);
 
 #endif

@@ -26,7 +26,8 @@ static void ask(encode_t *s, const uint32_t *tokens, uint32_t n, uint32_t *lm) {
             if (tokens[i] & ZLLM_GIVEN) continue;
             distribution_set(&s->distribution, m->kernel, transformer_logits(s->w, i - from));
             lap(workspace_laps(s->w), ZLLM_STAGE_WEIGHTS);
-            token_probabilities(m, &s->distribution, tokens[i], lm + (size_t)i * m->deepest);
+            const answer_t answer = distribution_answer(&s->distribution);
+            token_probabilities(m, &answer, tokens[i], lm + (size_t)i * m->deepest);
             lap(workspace_laps(s->w), ZLLM_STAGE_WALK);
         }
     }
@@ -50,18 +51,6 @@ static void fill_stream(encode_t *s, uint32_t i, uint32_t b) {
     }
 }
 
-static void mix_token(encode_t *s, uint32_t i, size_t at, const uint32_t *lm) {
-    zllm_job *j = s->j;
-    cursor_t *cursor = predictor_cursor(j->predictor, i);
-    const uint32_t token = j->frame->streams[i].tokens[at];
-    if (token & ZLLM_GIVEN) {
-        cursor_cut(j->predictor, cursor);
-        return;
-    }
-    token_encode(j->m, lm, j->predictor, cursor, &j->encoder, token);
-    job_report(s->run, j->m->token_offsets[token + 1] - j->m->token_offsets[token]);
-}
-
 static void mix_block(encode_t *s, uint32_t b) {
     zllm_job *j = s->j;
     const uint32_t *lm = j->block[b % ZLLM_AHEAD].lm;
@@ -69,7 +58,7 @@ static void mix_block(encode_t *s, uint32_t b) {
         for (uint32_t i = 0; i < j->streams; i++) {
             const size_t at = (size_t)b * ZLLM_BULK + k;
             if (at < j->frame->streams[i].n_tokens)
-                mix_token(s, i, at, lm + ((size_t)i * ZLLM_BULK + k) * j->m->deepest);
+                job_encode_turn(j, i, at, lm + ((size_t)i * ZLLM_BULK + k) * j->m->deepest, s->run);
         }
     if (j->encoder.full) job_fail(j, ZLLM_E_SPACE);
 }

@@ -19,7 +19,8 @@ zllm_result zllm_evaluate(const zllm_model *m, const uint32_t *tokens, size_t n,
         for (uint32_t v = 0; logits != NULL && v < vocab; v++) logits[i * vocab + v] = row[v];
         if (sums == NULL) continue;
         distribution_set(&d, m->kernel, row);
-        for (uint32_t v = 0; v <= vocab; v++) sums[i * (vocab + 1) + v] = sum_below(&d, v);
+        const answer_t answer = distribution_answer(&d);
+        for (uint32_t v = 0; v <= vocab; v++) sums[i * (vocab + 1) + v] = sum_below(&answer, v);
     }
     distribution_free(&d);
     workspace_free(w);

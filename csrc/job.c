@@ -25,6 +25,42 @@ void job_pause(uint32_t *turns) {
     else if (*turns > 100) sched_yield();
 }
 
+int job_decode_turn(zllm_job *j, uint32_t stream, place_t *p, const answer_t *d, const zllm_run *run) {
+    const zllm_model *m = j->m;
+    const zllm_stream *t = &j->frame->streams[stream];
+    cursor_t *cursor = predictor_cursor(j->predictor, stream);
+    if (!p->coded) { /* a document's first token comes now */
+        cursor_cut(j->predictor, cursor);
+        p->next = j->start;
+        p->coded = 1;
+        return 1;
+    }
+    const uint32_t token = token_decode(m, d, j->predictor, cursor, &j->decoder);
+    const size_t length = m->token_offsets[token + 1] - m->token_offsets[token];
+    const size_t end = p->cut < t->n_cuts ? (size_t)t->cuts[p->cut] : t->size;
+    if (length > end - p->done) return -1;
+    for (size_t i = 0; i < length; i++) j->frame->data[p->at + i] = m->token_bytes[m->token_offsets[token] + i];
+    p->at += length;
+    p->done += length;
+    job_report(run, length);
+    p->next = token;
+    if (p->done < end) return 1;
+    p->cut++;
+    p->coded = 0;
+    return p->done < t->size;
+}
+
+void job_encode_turn(zllm_job *j, uint32_t stream, size_t at, const uint32_t *lm, const zllm_run *run) {
+    cursor_t *cursor = predictor_cursor(j->predictor, stream);
+    const uint32_t token = j->frame->streams[stream].tokens[at];
+    if (token & ZLLM_GIVEN) {
+        cursor_cut(j->predictor, cursor);
+        return;
+    }
+    token_encode(j->m, lm, j->predictor, cursor, &j->encoder, token);
+    job_report(run, j->m->token_offsets[token + 1] - j->m->token_offsets[token]);
+}
+
 static int cuts_fit(const zllm_stream *t) {
     uint64_t last = 0;
     for (size_t i = 0; i < t->n_cuts; i++) {
@@ -62,22 +98,30 @@ static int streams_fit(zllm_job *j) {
     return j->starts[j->streams] == j->frame->size;
 }
 
+/* The first turn is of the first thread that has a stream. Without threads, every stream has its place here. */
+static int start_decoder(zllm_job *j) {
+    decoder_start(&j->decoder, j->frame->coded, j->frame->coded_size);
+    if (j->threads == 0) {
+        j->places = calloc(j->streams, sizeof *j->places);
+        for (uint32_t i = 0; j->places != NULL && i < j->streams; i++) j->places[i] = job_place(j, i);
+        return j->places != NULL;
+    }
+    j->ended = calloc(j->threads, 1);
+    if (j->ended == NULL) return 0;
+    for (uint32_t k = j->threads; k-- > 0;) {
+        j->ended[k] = job_first(j, k) == job_first(j, k + 1);
+        if (!j->ended[k]) atomic_store(&j->turn, k);
+    }
+    return 1;
+}
+
 static int start_coder(zllm_job *j) {
     j->predictor = predictor_new(j->frame->size, j->streams, 1);
     if (j->predictor == NULL) return 0;
     for (uint32_t i = 0; i < j->streams; i++) cursor_start(j->predictor, i, j->starts[i], j->starts[i + 1]);
-    if (j->decoding) {
-        j->ended = calloc(j->threads, 1);
-        if (j->ended == NULL) return 0;
-        for (uint32_t k = j->threads; k-- > 0;) { /* the first turn is of the first thread that has a stream */
-            j->ended[k] = job_first(j, k) == job_first(j, k + 1);
-            if (!j->ended[k]) atomic_store(&j->turn, k);
-        }
-        decoder_start(&j->decoder, j->frame->coded, j->frame->coded_size);
-        return 1;
-    }
+    if (j->decoding) return start_decoder(j);
     encoder_start(&j->encoder, j->frame->coded, j->frame->coded_size);
-    for (uint32_t i = 0; i < ZLLM_AHEAD; i++) {
+    for (uint32_t i = 0; i < ZLLM_AHEAD && j->threads > 0; i++) {
         j->block[i].lm = calloc((size_t)j->streams * ZLLM_BULK * j->m->deepest, sizeof *j->block[i].lm);
         if (j->block[i].lm == NULL) return 0;
     }
@@ -87,7 +131,7 @@ static int start_coder(zllm_job *j) {
 zllm_result zllm_job_new(const zllm_model *m, zllm_frame *frame, uint32_t start, uint32_t threads, int decoding,
                          zllm_job **out) {
     *out = NULL;
-    if (start >= m->inputs || threads < 1 || threads > MOST_THREADS || frame->n_streams > MOST_STREAMS ||
+    if (start >= m->inputs || threads > MOST_THREADS || frame->n_streams > MOST_STREAMS ||
         frame->n_streams < 1 || frame->size >= UINT32_MAX)
         return ZLLM_E_ARGUMENT;
     zllm_job *j = calloc(1, sizeof *j);
@@ -112,6 +156,7 @@ void zllm_job_free(zllm_job *j) {
     predictor_free(j->predictor);
     free(j->starts);
     free(j->ended);
+    free(j->places);
     free(j);
 }
 

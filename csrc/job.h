@@ -19,12 +19,20 @@ typedef struct {
     _Atomic uint32_t threads; /* that have put theirs in */
 } block_t;
 
+/* Where a stream that is decoded stands. */
+typedef struct {
+    uint64_t at;      /* where its next byte goes in the frame's text */
+    size_t cut, done; /* next of the stream's cuts; bytes of text decoded */
+    uint32_t next;    /* the token to feed */
+    int coded;        /* whether what follows `next` is in the code string */
+} place_t;
+
 struct zllm_job {
     const zllm_model *m;
     zllm_frame *frame;
     predictor_t *predictor;
     uint64_t *starts; /* [streams + 1]: where a stream's text starts */
-    uint32_t start, threads, streams;
+    uint32_t start, threads, streams; /* no threads: the model is elsewhere (steps.c) */
     int decoding;
     _Atomic int failure; /* a zllm_result that stops every thread */
 
@@ -37,6 +45,11 @@ struct zllm_job {
     block_t block[ZLLM_AHEAD];
     _Atomic uint32_t mixed; /* blocks done */
     _Atomic int mixing;     /* whether a thread is at it */
+
+    place_t *places;   /* steps.c, decoding: [streams] */
+    size_t step;       /* steps.c, encoding: turns that all streams have had, */
+    uint32_t stream;   /* and the stream whose turn is next */
+    int finished;      /* whether the code string is whole */
 };
 
 /* The streams of a thread: [first, end). */
@@ -47,6 +60,16 @@ static inline uint32_t job_first(const zllm_job *j, uint32_t thread) {
 /* Whether to give up: somebody failed, or the caller was cancelled, which is a failure from now on. */
 int job_stopped(zllm_job *j, const zllm_run *run);
 void job_fail(zllm_job *j, zllm_result rc);
+
+static inline place_t job_place(const zllm_job *j, uint32_t stream) {
+    return (place_t){.at = j->starts[stream], .next = j->start, .coded = 1};
+}
+/* A turn of a stream that is decoded, when the model has said `d` of what follows. 1 if there is more, 0 at the stream's
+ * end, -1 for data that no encoder makes. */
+int job_decode_turn(zllm_job *j, uint32_t stream, place_t *p, const answer_t *d, const zllm_run *run);
+/* A turn of a stream that is encoded, its token number `at`; lm: of the decisions on the token's way. */
+void job_encode_turn(zllm_job *j, uint32_t stream, size_t at, const uint32_t *lm, const zllm_run *run);
+
 /* Let other threads run: `turns` counts how long one has waited, from 0. */
 void job_pause(uint32_t *turns);
 

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 # A layer may import those before it and itself. Modules at the top of the package come first, by their names.
-LAYERS = ("version", "errors", "partial", "stats", "_native", "container", "codecs", "models", "chooser", "archive", "")
-TOP = ("cli", "benchmark", "integrations", "executors", "__main__")
+LAYERS = (
+    "version", "errors", "partial", "stats", "_native", "executors", "container", "codecs", "models", "chooser",
+    "archive", "",
+)  # fmt: skip
+TOP = ("cli", "benchmark", "integrations", "__main__")
 HEAVY = {"torch", "transformers", "tokenizers", "numpy", "tqdm", "fsspec", "dask", "distributed"}
 
 

@@ -181,10 +181,12 @@ def test_sizes_that_do_not_fit_are_refused(model: Model, sizes: list[int], total
         native.Job(model.native._model, frame, keep, model.start, 1, decoding=True)
 
 
-@pytest.mark.parametrize("threads", [0, 257])
-def test_numbers_of_threads(model: Model, threads: int) -> None:
+def test_numbers_of_threads(model: Model) -> None:
+    """One for 0 threads is for a model that is computed elsewhere: no thread may work at it."""
     with pytest.raises(UsageError):
-        encoder(model, [stream(model, [3])], threads)
+        encoder(model, [stream(model, [3])], 257)
+    with pytest.raises(UsageError):
+        native.work([encoder(model, [stream(model, [3])], 0)], 0)
 
 
 def test_thread_numbers(model: Model) -> None:

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zllm.errors import DamagedError, KernelError, ModelError, UsageError
-from zllm.models.config import VARIANTS
 
 try:
     from zllm._native._core import ffi, lib
@@ -26,6 +25,8 @@ except ImportError as exc:  # a checkout without its compiled extension
 ARITHMETIC_VERSION: int = lib.ZLLM_ARITHMETIC_VERSION
 GIVEN: int = lib.ZLLM_GIVEN
 CONFIG_FIELDS = ("vocab", "dim", "layers", "heads", "kv_heads", "head_dim", "ffn", "window")
+VARIANTS = ("qk", "mlp", "parallel", "positions", "embed_rows", "wide_head")
+"""Fields that are 0 where a model file has none."""
 LAYER_DEFAULTS = {"k_frac": 18, "wide": 0}
 EMBED_EXPONENT = 16
 """What a model file need not say."""
@@ -152,7 +153,10 @@ class RoomError(Exception):
 
 
 class Job:
-    """A frame that one or several threads code together: each calls :func:`work` with its number."""
+    """A frame that one or several threads code together: each calls :func:`work` with its number.
+
+    Made for 0 threads, it is worked on by :mod:`zllm._native.steps`.
+    """
 
     def __init__(self, model: Any, frame: Any, keep: list[Any], start: int, threads: int, *, decoding: bool) -> None:
         self._frame, self._keep, self._decoding, self.threads = frame, keep, decoding, threads
@@ -161,6 +165,7 @@ class Job:
         memory = lib.zllm_job_memory(model, frame.size, frame.n_streams, int(decoding))
         self._job = ffi.gc(out[0], lib.zllm_job_free, size=memory)
         self._model = model  # must outlive the job
+        self.streams: int = frame.n_streams
 
     def result(self) -> bytes:
         """The code string, or the text. The job's memory is given back."""

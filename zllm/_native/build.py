@@ -27,6 +27,7 @@ SOURCES = [
     "csrc/repeats.c",
     "csrc/selfcheck.c",
     "csrc/stages.c",
+    "csrc/steps.c",
     "csrc/transformer.c",
     "csrc/trie.c",
     "csrc/variants.c",
@@ -53,7 +54,7 @@ def declarations() -> str:
 
 
 ffi = FFI()
-ffi.cdef("#define ZLLM_ARITHMETIC_VERSION ...\n#define ZLLM_GIVEN ...\n" + declarations())
+ffi.cdef("#define ZLLM_ARITHMETIC_VERSION ...\n#define ZLLM_GIVEN ...\n#define ZLLM_ENDED ...\n" + declarations())
 ffi.set_source(
     "zllm._native._core",
     '#include "zllm.h"',

@@ -12,6 +12,7 @@ from zllm.chooser.levels import get_level
 from zllm.codecs.base import Codec, Run
 from zllm.container.section import KNOWN_ANSWER_SIZE, ModelRef
 from zllm.errors import UsageError, ZllmError
+from zllm.executors import Choice
 
 if TYPE_CHECKING:
     from zllm.models.store import Model
@@ -23,7 +24,8 @@ class Coder:
     """A :class:`GroupCoder` and the model that it uses, if any.
 
     Raises:
-        UsageError: level or frame size do not exist.
+        UsageError: level, frame size, device or executor do not exist.
+        MissingDependencyError, KernelError: the executor cannot be had.
     """
 
     def __init__(self, options: WriteOptions, warnings: list[str]) -> None:
@@ -36,6 +38,7 @@ class Coder:
             raise UsageError(f"level {level.number} uses no model that could be embedded: choose one from 6 on")
         self.level = level
         self.model: Model | None = None
+        self._choice = Choice(options.device, options.executor)
         self.run = Run(thread_count(options.threads), options.progress, stats=options.stats)
         llm = self._llm(options, warnings) if options.llm and level.llm else None
         self.embed = options.embed_model and self.model is not None
@@ -60,11 +63,13 @@ class Coder:
             self.model = store.resolve(options.model)
             # A model that does not fit this program, or cannot encode, is noticed here.
             self.model.native, self.model.tokenizer  # noqa: B018
-            return LlmCodec(self.model, self.level.streams)
+            codec = LlmCodec(self.model, self.level.streams)
         except (ZllmError, ImportError) as exc:
             self.model = None
             warnings.append(f"no language model, text is coded without one: {exc}")
             return None
+        codec.executor = self._choice.executor_for(self.model)
+        return codec
 
     def model_ref(self) -> ModelRef | None:
         """The model as section headers name it."""

@@ -10,6 +10,7 @@ from zllm.codecs import registry
 from zllm.codecs.base import Codec, Run
 from zllm.container.section import ModelRef
 from zllm.errors import DamagedError, MissingCodecError, MissingModelError, UnsupportedVersionError, ZllmError
+from zllm.executors import Choice
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +24,7 @@ class Decoders:
     """Decoders by codec id and model, each made once.
 
     ``model`` is a name or file that the user gave; ``progress`` is called with bytes decoded since the last call, from
-    any thread.
+    any thread. ``choice`` says what computes models.
     """
 
     def __init__(
@@ -32,8 +33,10 @@ class Decoders:
         threads: int | None = None,
         progress: Callable[[int], None] | None = None,
         stats: Stats | None = None,
+        choice: Choice | None = None,
     ) -> None:
         self.model = model
+        self._choice = choice or Choice()
         self.run = Run(thread_count(threads), progress, stats=stats)
         self.embedded: dict[bytes, Embedded] = {}
         """Models that are inside the archive, by their SHA-256."""
@@ -69,7 +72,13 @@ class Decoders:
             return registry.get(codec_id)
         if ref is None:
             raise UnsupportedVersionError(f"frames of the codec {codec.name!r} do not say which model they need")
-        return registry.get(codec_id, self._find(ref))
+        from zllm.codecs.llm import LlmCodec
+
+        model = self._find(ref)
+        made = registry.get(codec_id, model)
+        if isinstance(made, LlmCodec):
+            made.executor = self._choice.executor_for(model)
+        return made
 
     def _find(self, ref: ModelRef) -> Model:
         from zllm.models import store

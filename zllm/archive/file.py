@@ -17,6 +17,7 @@ from zllm.archive.inputs import Padded
 from zllm.archive.options import Cluster, WriteOptions
 from zllm.archive.view import FileView, TarView
 from zllm.errors import DamagedError, NotTarError, UsageError, ZllmError
+from zllm.executors import Choice
 from zllm.stats import Stats
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ class ZllmFile(tarfile.TarFile):
         stats: Stats | None = None,
         embed_model: bool = False,
         cluster: Cluster | None = None,
+        device: str = "auto",
+        executor: str = "auto",
         **kwargs: Any,
     ) -> ZllmFile:
         """Open an archive. ``bufsize`` is there for tarfile's sake and ignored.
@@ -97,15 +100,17 @@ class ZllmFile(tarfile.TarFile):
             mode: ``r`` reads a seekable file, ``r|`` a pipe; ``w`` and ``w|`` write (neither ever seeks), replacing a
                 file of that name once the archive is whole; ``x`` refuses to replace.
             fileobj: a binary file to use; it stays open.
-            level, model, llm, threads, frame_size, progress, stats, embed_model, cluster: see :class:`WriteOptions`.
-                For reading, ``model`` is the name or file of a model to look at before those that are installed.
+            level, model, llm, threads, frame_size, progress, stats, embed_model, cluster, device, executor: see
+                :class:`WriteOptions`. For reading, ``model`` is the name or file of a model to look at before those
+                that are installed.
             kwargs: as :class:`tarfile.TarFile` has them (``format``, ``dereference``, ``encoding``, ...).
 
         Raises:
             NotZllmError: no archive.
             DamagedError: it is damaged so that nothing can be read.
             NotTarError: it holds one stream that is no tar.
-            UsageError: an unknown mode, level or frame size.
+            UsageError: an unknown mode, level, frame size, device or executor.
+            MissingDependencyError: the executor needs a package that is not installed.
             OSError: it cannot be opened.
         """
         if mode not in _MODES:
@@ -115,8 +120,11 @@ class ZllmFile(tarfile.TarFile):
         path = None if name is None else os.fspath(name)
         kind = _MODES[mode]
         if kind in ("r", "r|"):
-            return cls._open_read(path, kind, fileobj, Decoders(model, threads, progress, stats), kwargs)
-        options = WriteOptions(level, model, llm, threads, frame_size, progress, stats, embed_model, cluster)
+            decoders = Decoders(model, threads, progress, stats, Choice(device, executor))
+            return cls._open_read(path, kind, fileobj, decoders, kwargs)
+        options = WriteOptions(
+            level, model, llm, threads, frame_size, progress, stats, embed_model, cluster, device, executor
+        )
         return cls._open_write(path, kind, fileobj, options, kwargs)
 
     @classmethod

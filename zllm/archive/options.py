@@ -39,6 +39,8 @@ class WriteOptions:
         stats: collects seconds by stage and bytes by codec.
         embed_model: put the model into the archive, if anything is coded with it: then reading needs nothing else.
         cluster: other machines that code frames. They never change a byte of the result.
+        device: what computes the model: cpu, cuda, cuda:N or auto. Never changes a byte of the result.
+        executor: how: native, torch or auto (:class:`zllm.executors.Choice`).
     """
 
     level: int = 6
@@ -50,6 +52,8 @@ class WriteOptions:
     stats: Stats | None = None
     embed_model: bool = False
     cluster: Cluster | None = None
+    device: str = "auto"
+    executor: str = "auto"
 
 
 def thread_count(threads: int | None) -> int:

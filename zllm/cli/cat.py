@@ -67,12 +67,10 @@ def _write(archive: reading.Archive, member: tarfile.TarInfo, console: output.Co
 
 
 def _tar(args: argparse.Namespace, console: output.Console) -> None:
-    from zllm.archive.coding import Decoders
     from zllm.cli import statistics, streams
 
     with output.source(args.archive) as file:
         out = output.stdout()
-        decoders = Decoders(args.model, options.thread_count(args), stats=args.stats)
-        with streams.decoder(file, decoders, console.warn) as stream:
+        with streams.decoder(file, options.decoders(args), console.warn) as stream:
             shutil.copyfileobj(stream, out, _PIECE)
     statistics.show(args.stats, console)

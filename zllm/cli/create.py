@@ -109,6 +109,7 @@ def _pack(
         fileobj=file, mode="w", level=args.level, model=args.model, llm=args.llm,
         threads=options.thread_count(args), progress=bar, stats=args.stats, dereference=args.dereference,
         embed_model=args.embed_model, cluster=cluster,
+        device=args.device, executor=args.executor,
     ) as archive:  # fmt: skip
         packer = Packer(archive, console, reproducible=args.reproducible, stats=args.stats)
         for found in walk.operands(operands):

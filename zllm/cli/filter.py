@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Sequence
 from typing import BinaryIO, cast
 
-from zllm.archive.coding import Decoders
 from zllm.cli import options, output, progress, statistics, streams
 
 _PIECE = 1 << 20
@@ -49,7 +48,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
 
 
 def _decode(file: BinaryIO, out: BinaryIO, args: argparse.Namespace, console: output.Console) -> None:
-    decoders = Decoders(args.model, options.thread_count(args), stats=args.stats)
+    decoders = options.decoders(args)
     with (
         progress.Progress(console, "decompressing") as bar,
         streams.decoder(file, decoders, console.warn) as stream,

@@ -17,7 +17,7 @@ from zllm.version import VERSION
 def parser() -> options.Parser:
     """The command's parser."""
     result = options.Parser("info", "Facts about ARCHIVE: format, sizes, codecs, the models that it needs.")
-    reading.arguments(result)
+    reading.arguments(result, decodes=False)
     result.add_argument("--json", action="store_true", help="as one JSON object")
     result.add_argument(
         "--requires", action="store_true",

@@ -18,7 +18,9 @@ from zllm.cli import options, output, reading
 def parser() -> options.Parser:
     """The command's parser."""
     result = options.Parser("list", "Shows what is inside ARCHIVE (- reads from stdin). Nothing is decoded.")
-    reading.arguments(result, members="what to show: names, folders, shell patterns (default: everything)")
+    reading.arguments(
+        result, members="what to show: names, folders, shell patterns (default: everything)", decodes=False
+    )
     result.add_argument("--json", action="store_true", help="one JSON object, for scripts (docs/cli.md)")
     result.add_argument("--null", action="store_true", help="names as they are, each ended by a NUL")
     return result

@@ -13,6 +13,7 @@ from zllm.errors import UsageError
 from zllm.stats import Stats
 
 if TYPE_CHECKING:
+    from zllm.archive.coding import Decoders
     from zllm.archive.options import Cluster, WriteOptions
 
 EPILOG = "exit codes: 0 done, 1 with warnings, 2 usage or failure, 3 damaged archive, 4 model or codec missing"
@@ -50,6 +51,18 @@ def threads(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def device(parser: argparse.ArgumentParser) -> None:
+    """``--device`` and ``--executor``."""
+    parser.add_argument(
+        "--device", default="auto", metavar="cpu|cuda[:N]|auto",
+        help="what computes the model (default: auto, a CUDA device for large models); never changes a byte",
+    )  # fmt: skip
+    parser.add_argument(
+        "--executor", default="auto", metavar="native|torch|auto",
+        help="how it is computed: by the C core on processors, by torch on CUDA devices, unless demanded",
+    )  # fmt: skip
+
+
 def statistics(parser: argparse.ArgumentParser) -> None:
     """``--stats``: ``args.stats`` is a collector, or None."""
     parser.add_argument(
@@ -77,6 +90,7 @@ def coding(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument("--no-llm", dest="llm", action="store_false", help="no language model, at any level")
     threads(parser)
+    device(parser)
 
 
 def helpers(parser: argparse.ArgumentParser) -> None:
@@ -156,8 +170,17 @@ def write_options(
 
     return WriteOptions(
         level=args.level, model=args.model, llm=args.llm, threads=thread_count(args), progress=progress,
-        stats=args.stats, embed_model=args.embed_model, cluster=cluster,
+        stats=args.stats, embed_model=args.embed_model, cluster=cluster, device=args.device, executor=args.executor,
     )  # fmt: skip
+
+
+def decoders(args: argparse.Namespace) -> Decoders:
+    """What the options of commands that decode whole streams ask for."""
+    from zllm.archive.coding import Decoders
+    from zllm.executors import Choice
+
+    choice = Choice(args.device, args.executor)
+    return Decoders(args.model, thread_count(args), stats=args.stats, choice=choice)
 
 
 # An operand that starts with NUL, which no argument can contain, is a change of folder.

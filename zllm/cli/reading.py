@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from zllm.archive.needs import Needs
 
 
-def arguments(parser: argparse.ArgumentParser, *, members: str | None = None) -> None:
-    """The options of all of them. ``members`` is the help of the operands after the archive; None if there are none."""
+def arguments(parser: argparse.ArgumentParser, *, members: str | None = None, decodes: bool = True) -> None:
+    """The options of all of them. ``members`` is the help of the operands after the archive; None if there are none.
+    ``decodes``: whether the command may need a model.
+    """
     if members is None:
         parser.add_argument("operands", nargs="*", metavar="ARCHIVE|-", help="the archive; - reads from stdin")
     else:
@@ -29,6 +31,10 @@ def arguments(parser: argparse.ArgumentParser, *, members: str | None = None) ->
     options.archive_name(parser)
     options.model(parser, "the model, if the archive needs one that is not installed")
     options.threads(parser)
+    if decodes:
+        options.device(parser)
+    else:
+        parser.set_defaults(device="auto", executor="auto")
     options.statistics(parser)
     options.verbosity(parser)
 
@@ -104,8 +110,9 @@ def opened(
         archive: Archive
         try:
             archive = zllm.open(
-                fileobj=file, mode=mode, model=args.model, threads=threads, progress=done, stats=args.stats
-            )
+                fileobj=file, mode=mode, model=args.model, threads=threads, progress=done, stats=args.stats,
+                device=args.device, executor=args.executor,
+            )  # fmt: skip
         except NotTarError as error:
             archive = OneStream(error)
         except NotZllmError as error:

@@ -29,12 +29,14 @@ from zllm.codecs.repeats import Repeats, find, read
 from zllm.codecs.threads import in_threads
 from zllm.codecs.varint import read_varint, varint
 from zllm.errors import DamagedError
+from zllm.executors.base import Executor
 
 LANES = 32  # streams that one thread decodes at once, at most
 ROWS = 64  # tokens of one stream that one thread encodes at once
 STREAMS = 16  # of a frame, at most, unless the level says otherwise
 MAX_STREAMS = 256  # that a frame may have: each takes memory for its context
 BATCH_BYTES = 8 << 20  # text in work at once, which bounds memory
+STEPPED_BYTES = 64 << 20  # the same where an executor has lanes to fill
 MAX_SIZE = 64 << 20  # the container's limit for one frame: a few bytes may claim, and be, any amount of text
 _TOKENISED = 256 << 10  # text that is tokenised at once: its tokens are Python objects for a moment
 # Bytes of code a byte of text, at most: a token of n bytes takes up to 9 n + 1 decisions of 24 bits; and the end.
@@ -114,7 +116,10 @@ class Model(Protocol):
 
 
 class LlmCodec(Codec):
-    """Codes text with ``model``, in frames of at most ``streams`` streams (which matters to the encoder only)."""
+    """Codes text with ``model``, in frames of at most ``streams`` streams (which matters to the encoder only).
+
+    ``executor`` computes the model; None: the C core. It changes no byte.
+    """
 
     name: ClassVar[str] = "llm"
     id: ClassVar[int] = 3
@@ -123,6 +128,7 @@ class LlmCodec(Codec):
     def __init__(self, model: Model, streams: int = STREAMS) -> None:
         self.model = model
         self.streams = streams
+        self.executor: Executor | None = None
 
     def encode(self, data: Buffer, cuts: Sequence[int] = ()) -> bytes:
         """See :meth:`Codec.encode`."""
@@ -135,7 +141,7 @@ class LlmCodec(Codec):
     def encode_batch(self, items: Sequence[tuple[Buffer, Sequence[int]]], run: Run) -> list[bytes]:
         """All frames, by all threads."""
         out: list[bytes] = []
-        for part in _batches(items, lambda item: len(item[0])):
+        for part in _batches(items, lambda item: len(item[0]), self._most):
             counted = _Counted(run)
             try:
                 out += self._encode(part, counted.run, None)
@@ -146,7 +152,7 @@ class LlmCodec(Codec):
 
     def _encode(self, part: Sequence[tuple[Buffer, Sequence[int]]], run: Run, room: int | None) -> list[bytes]:
         frames = [_take_apart(i, data, cuts) for i, (data, cuts) in enumerate(part)]
-        _Encoding(self, run, room).code([frame for frame in frames if frame.size])
+        self._encoding(run, room).code([frame for frame in frames if frame.size])
         run.done(sum(frame.repeats.size for frame in frames))
         return [frame.header + frame.result for frame in frames]
 
@@ -157,12 +163,30 @@ class LlmCodec(Codec):
             DamagedError: a payload is not one that :meth:`encode` makes.
         """
         out: list[bytes] = []
-        for part in _batches(items, lambda item: item[1]):
+        for part in _batches(items, lambda item: item[1], self._most):
             frames = [_parse(i, payload, size, cuts) for i, (payload, size, cuts) in enumerate(part)]
-            _Decoding(self, run).code([frame for frame in frames if frame.size])
+            self._decoding(run).code([frame for frame in frames if frame.size])
             run.done(sum(frame.repeats.size for frame in frames))
             out += [frame.repeats.put_back(frame.result) for frame in frames]
         return out
+
+    @property
+    def _most(self) -> int:
+        return BATCH_BYTES if self.executor is None else STEPPED_BYTES
+
+    def _encoding(self, run: Run, room: int | None) -> _Coding:
+        if self.executor is None:
+            return _Encoding(self, run, room)
+        from zllm.codecs.llm_steps import SteppedEncoding
+
+        return SteppedEncoding(self, run, room, self.executor)
+
+    def _decoding(self, run: Run) -> _Coding:
+        if self.executor is None:
+            return _Decoding(self, run)
+        from zllm.codecs.llm_steps import SteppedDecoding
+
+        return SteppedDecoding(self, run, self.executor)
 
 
 class _Counted:
@@ -310,12 +334,20 @@ class _Encoding(_Coding):
         return stream_count(frame.size, self.codec.streams)
 
     def make(self, frame: _Frame, threads: int) -> Job:
+        streams = self.take_streams(frame)
+        return self.job(frame, streams, min(threads, len(streams)))
+
+    def take_streams(self, frame: _Frame) -> list[tuple[array[int], int]]:
+        """The frame's streams, each of them its tokens and the bytes of their text; its header is made of them."""
         with self.run.stage("tokenizing", frame.size):
             streams = list(self._streams(self._tokens(frame), self.streams_of(frame)))
         frame.header = (
             frame.repeats.to_bytes() + varint(len(streams) - 1) + b"".join(varint(size) for _, size in streams[:-1])
         )
-        threads = min(threads, len(streams))
+        return streams
+
+    def job(self, frame: _Frame, streams: list[tuple[array[int], int]], threads: int) -> Job:
+        """The job that codes these streams of the frame."""
         room = None if self.room is None else self.room * frame.size
         return self.native.encoder(streams, self.codec.model.start, threads, room)
 
@@ -362,12 +394,12 @@ def _size(unit: list[_Frame]) -> int:
     return sum(frame.size for frame in unit)
 
 
-def _batches(items: Sequence[_T], size: Callable[[_T], int]) -> Iterator[list[_T]]:
-    """Neighbours of at most :data:`BATCH_BYTES` together, or one that has more alone."""
+def _batches(items: Sequence[_T], size: Callable[[_T], int], most: int) -> Iterator[list[_T]]:
+    """Neighbours of at most ``most`` bytes together, or one that has more alone."""
     part: list[_T] = []
     total = 0
     for item in items:
-        if part and total + size(item) > BATCH_BYTES:
+        if part and total + size(item) > most:
             yield part
             part, total = [], 0
         part.append(item)

@@ -6,10 +6,8 @@ import operator
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from zllm._native import VARIANTS
 from zllm.errors import ModelError
-
-VARIANTS = ("qk", "mlp", "parallel", "positions", "embed_rows", "wide_head")
-"""Fields that a model file need not have: each is 0 then."""
 
 
 @dataclass(frozen=True)

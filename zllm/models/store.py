@@ -82,6 +82,11 @@ class Model:
         return at
 
     @property
+    def file(self) -> zlm.ModelFile:
+        """What the file has."""
+        return self._file
+
+    @property
     def config(self) -> ModelConfig:
         """The model's shape."""
         return self._file.config

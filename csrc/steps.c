@@ -1,0 +1,96 @@
+/* Coding frames whose model is computed elsewhere (docs/arithmetic.md, section 8): the predictor and the range coder, in
+ * the order that all executors share. */
+#include "job.h"
+
+void zllm_model_ways(const zllm_model *m, uint32_t *first, uint32_t *low, uint32_t *split, uint32_t *high) {
+    uint32_t count = 0;
+    for (uint32_t token = 0; token < m->config.vocab; token++) {
+        uint32_t from = 0, end = m->config.vocab;
+        first[token] = count;
+        for (int32_t at = 0; at >= 0; count++) {
+            const decision_t *c = &m->decisions[at];
+            if (low != NULL) low[count] = from;
+            if (split != NULL) split[count] = c->split;
+            if (high != NULL) high[count] = end;
+            if (token >= c->split) from = c->split;
+            else end = c->split;
+            at = token >= c->split ? c->high : c->low;
+        }
+    }
+    first[m->config.vocab] = count;
+}
+
+/* The next turn's stream, or none: then all is coded. */
+static int next_turn(zllm_job *j) {
+    uint32_t passed = 0; /* streams in a row that have no such turn */
+    while (passed < j->streams) {
+        if (j->stream == j->streams) {
+            j->stream = 0;
+            j->step++;
+        }
+        if (j->step < j->frame->streams[j->stream].n_tokens) return 1;
+        j->stream++;
+        passed++;
+    }
+    return 0;
+}
+
+static void finish(zllm_job *j) {
+    encoder_finish(&j->encoder);
+    if (j->encoder.full) job_fail(j, ZLLM_E_SPACE);
+    j->frame->coded_size = j->encoder.at;
+    j->finished = 1;
+}
+
+zllm_result zllm_steps_encode(zllm_job *j, const uint32_t *lm, size_t n, const zllm_run *run) {
+    if (j->threads > 0 || j->decoding || j->finished) return ZLLM_E_ARGUMENT;
+    while (!job_stopped(j, run) && next_turn(j)) {
+        const uint32_t token = j->frame->streams[j->stream].tokens[j->step];
+        const uint32_t count = token & ZLLM_GIVEN ? 0 : token_decisions(j->m, token);
+        if (count > 0 && n == 0) return ZLLM_OK;
+        if (count > n) return ZLLM_E_ARGUMENT;
+        job_encode_turn(j, j->stream, j->step, lm, run);
+        lm += count;
+        n -= count;
+        j->stream++;
+        if (j->encoder.full) job_fail(j, ZLLM_E_SPACE);
+    }
+    if (n > 0 && !job_stopped(j, run)) return ZLLM_E_ARGUMENT;
+    if (!job_stopped(j, run)) finish(j);
+    return (zllm_result)atomic_load(&j->failure);
+}
+
+static answer_t answer_of(const zllm_answers *a, uint32_t lane, uint32_t vocab) {
+    return (answer_t){.base = a->base + (size_t)lane * (vocab / ZLLM_SUM_BLOCK + 1),
+                      .weight = a->weights + (size_t)lane * vocab, .vocab = vocab};
+}
+
+/* The turns of one job. `lane` is [streams]. */
+static zllm_result decode_turns(zllm_job *j, uint32_t *lane, size_t lanes, const zllm_answers *answers, uint32_t *tokens,
+                                const zllm_run *run) {
+    if (j->threads > 0 || !j->decoding) return ZLLM_E_ARGUMENT;
+    for (uint32_t i = 0; i < j->streams && !job_stopped(j, run); i++) {
+        if (lane[i] == ZLLM_ENDED) continue;
+        if (lane[i] >= lanes || j->places[i].done == j->frame->streams[i].size) return ZLLM_E_ARGUMENT;
+        if (answers != NULL) {
+            const answer_t answer = answer_of(answers, lane[i], j->m->config.vocab);
+            const int more = job_decode_turn(j, i, &j->places[i], &answer, run);
+            if (more < 0) job_fail(j, ZLLM_E_DATA);
+            if (more <= 0) {
+                lane[i] = ZLLM_ENDED;
+                continue;
+            }
+        }
+        tokens[lane[i]] = j->places[i].next;
+    }
+    return (zllm_result)atomic_load(&j->failure);
+}
+
+zllm_result zllm_steps_decode(zllm_job **jobs, size_t n, uint32_t *lane, size_t lanes, const zllm_answers *answers,
+                              uint32_t *tokens, const zllm_run *run) {
+    for (size_t k = 0; k < n; lane += jobs[k]->streams, k++) {
+        const zllm_result rc = decode_turns(jobs[k], lane, lanes, answers, tokens, run);
+        if (rc != ZLLM_OK) return rc;
+    }
+    return ZLLM_OK;
+}
