@@ -152,11 +152,14 @@ class Histories:
 
 def slot_key(i: int, h: int, partial: int) -> int:
     """Of a nibble, by the byte's bits before its first decision."""
-    if not 16 <= partial < 32:
+    if partial < 16:
         return h
+    upper = partial
+    while upper >= 32:
+        upper //= 2
     if i < 2:
-        return hashed(h * 256 + partial)
-    return ((h ^ (1 + partial % 2)) + partial * 0x9D000000) & 0xFFFFFFFF
+        return hashed(h * 256 + upper)
+    return ((h ^ (1 + upper % 2)) + upper * 0x9D000000) & 0xFFFFFFFF
 
 
 class Frame:
@@ -180,7 +183,7 @@ class Frame:
         ]
         self.mixer = Mixer(model)
         self.maps = Maps(size)
-        self.ends = Ends()
+        self.ends = Ends(size)
 
     def stream(self, position: int) -> int:
         return bisect_right(self.starts, position) - 1
@@ -254,23 +257,31 @@ class Maps:
 class Ends:
     """The predictor of a token's end."""
 
-    def __init__(self) -> None:
-        self.tables = [Lazy(lambda _: Adaptive(2**21, 0, 1023)) for _ in range(6)]
-        self.weights = Lazy(lambda _: [2**16] + [0] * 7)
+    def __init__(self, size: int) -> None:
+        self.bits = next((b for b in range(10, 16) if 2**b >= size // 4), 16)
+        self.tables = [Lazy(lambda _: Adaptive(2**21, 0, 1023)) for _ in range(10)]
+        self.weights = [Lazy(lambda _: [50000, 0] + [5000] * 10) for _ in range(3)]
+        self.used: list[Lazy[int]] = [Lazy(lambda _: 0) for _ in range(3)]
 
-    def ask(self, lm: int, values: list[int], selected: int) -> int:
-        self.asked = [table[hashed(v + 1) >> 18] for table, v in zip(self.tables, values, strict=True)]
+    def ask(self, lm: int, values: list[int], selected: list[int]) -> int:
+        shift = 32 - self.bits
+        self.asked = [table[hashed(v + 1) >> shift] for table, v in zip(self.tables, values, strict=True)]
         self.inputs = [STRETCH[lm >> 12], 256, *(STRETCH[a.p >> 10] for a in self.asked)]
         self.selected = selected
-        self.p = squash(clamp(sum(map(mul, self.inputs, self.weights[selected])) >> 16, 2047))
-        return self.p
+        vectors = [weights[i] for weights, i in zip(self.weights, selected, strict=True)]
+        self.outputs = [clamp(sum(map(mul, self.inputs, vector)) >> 16, 2047) for vector in vectors]
+        return squash(sum(self.outputs) * 21845 >> 16)
 
     def learn(self, end: int) -> None:
-        error = (ONE - self.p) // 256 if end else -(self.p // 256)
-        self.weights[self.selected] = [
-            clamp(w + ((a * error + 2**14) >> 15), 2**20)
-            for w, a in zip(self.weights[self.selected], self.inputs, strict=True)
-        ]
+        target = ONE if end else 0
+        for s, (i, o) in enumerate(zip(self.selected, self.outputs, strict=True)):
+            used = self.used[s][i]
+            step = (((target - squash(o)) >> 8) * (24 + 128 // (1 + used // 32))) >> 8
+            vector = self.weights[s][i]
+            self.weights[s][i] = [
+                clamp(w + ((a * step + 2**11) >> 12), 2**20) for w, a in zip(vector, self.inputs, strict=True)
+            ]
+            self.used[s][i] = min(used + 1, 1023)
         for probability in self.asked:
             probability.learn(end)
 
@@ -386,7 +397,8 @@ class Document:
         self.classes = 0
         self.followed = frame.follow[0]
         self.lines, self.match = Lines(), Match(frame, own)
-        self.token_hash = self.token_length = self.token_before = 0
+        self.token_hash = self.token_length = 0
+        self.tokens_before = 0, 0  # the newest first
         self.hashes = self._hashes()
 
     def last(self, first: int, last: int) -> int:
@@ -412,7 +424,7 @@ class Document:
 
     def end_token(self, token: int) -> None:
         self.frame.ended.add(self.frame.written[self.own])
-        self.token_hash, self.token_length, self.token_before = 0, 0, token
+        self.token_hash, self.token_length, self.tokens_before = 0, 0, (token, self.tokens_before[0])
 
     def _words(self, byte: int) -> None:
         if class_of(byte) in (2, 3, 7):
@@ -453,11 +465,15 @@ class Document:
         t, length, match = self.token_hash, min(self.token_length, 255), self.match
         return [
             t,
-            self.token_before << 32 | t,
+            self.tokens_before[0] << 32 | t,
             self.last(1, 3) << 8 | length,
             self.word << 8 | length,
             self.expected << 32 | t,
             match.hint() << 8 | min(match.length, 31) << 2 | match.wrong(),
+            self.classes << 8 | length,
+            self.lines.column << 32 | t,
+            hashed(self.tokens_before[1] << 32 | self.tokens_before[0]) << 32 | t,
+            self.word_before << 32 | hashed(self.word << 8 | length),
         ]
 
 
@@ -503,7 +519,8 @@ class StreamCursor:
 
     def flag(self, lm: int) -> int:
         document = self.document
-        selected = document.match.hint() * 5 + min(document.token_length, 4)
+        matched = document.match.hint() * 5 + min(document.token_length, 4)
+        selected = [matched, document.classes % 512, document.last(1, 1)]
         return self.frame.ends.ask(lm, document.end_values(), selected)
 
     def update_flag(self, end: int) -> None:

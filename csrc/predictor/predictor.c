@@ -21,12 +21,6 @@
 #define RECENT_LEAST 10u
 #define RECENT_MOST 18u
 
-static uint32_t log2_within(uint64_t x, uint32_t least, uint32_t most) {
-    uint32_t n = least;
-    while (n < most && (uint64_t)1 << n < x) n++;
-    return n;
-}
-
 static uint32_t table_bits(uint64_t size) { return log2_within(size * 64, TABLE_LEAST, TABLE_MOST); }
 static uint32_t recent_bits(uint64_t size) { return log2_within(size, RECENT_LEAST, RECENT_MOST); }
 static uint32_t apm_bits(uint64_t size) { return log2_within(size / 8, 8, APM_MAX); }
@@ -34,7 +28,7 @@ static uint32_t apm_bits(uint64_t size) { return log2_within(size / 8, 8, APM_MA
 size_t predictor_memory(uint64_t size, int lm) {
     return sizeof(predictor_t) + ((size_t)1 << table_bits(size)) + ((size_t)4 << recent_bits(size)) +
            2 * (sizeof(adaptive_t) * KNOTS << apm_bits(size)) + 65536 * sizeof(uint16_t) + 65536 + 256 + (size_t)size +
-           (lm ? sizeof(flag_t) + (size_t)size + 1 : 0);
+           (lm ? flag_memory(size) + (size_t)size + 1 : 0);
 }
 
 static void start_maps(predictor_t *p) {
@@ -75,7 +69,7 @@ predictor_t *predictor_new(uint64_t size, uint32_t streams, int lm) {
         p->apm[a].map = malloc(sizeof(adaptive_t) * KNOTS << p->apm[a].bits);
     }
     if (lm) {
-        p->flag = calloc(1, sizeof *p->flag);
+        p->flag = flag_new(size);
         p->ends = calloc((size_t)size + 1, 1);
     }
     if (!p->direct || !p->table || !p->recent || !p->text || !p->follow || !p->cursors || !p->apm[0].map ||
@@ -87,7 +81,6 @@ predictor_t *predictor_new(uint64_t size, uint32_t streams, int lm) {
     p->wide = mixer_wide();
     tables_fill(&p->tables);
     start_maps(p);
-    if (lm) flag_start(p->flag);
     return p;
 }
 
@@ -99,7 +92,7 @@ void predictor_free(predictor_t *p) {
     free(p->text);
     free(p->follow);
     free(p->cursors);
-    free(p->flag);
+    flag_free(p->flag);
     free(p->ends);
     for (uint32_t a = 0; a < 2; a++) free(p->apm[a].map);
     free(p);
@@ -130,13 +123,14 @@ static uint8_t *find_slot(predictor_t *p, uint32_t line, uint8_t check) {
 
 static void find_slots(predictor_t *p, cursor_t *c) {
     uint32_t h[CONTEXTS - DIRECT];
+    const uint32_t upper = c->bits < 4 ? 0 : c->partial >> (c->bits - 4); /* nibble, after a one */
     for (uint32_t i = 0; i < CONTEXTS - DIRECT; i++) {
         h[i] = c->hash[i];
-        if (c->bits == 4 && i < FAR) {
-            h[i] = hash32(((uint64_t)h[i] << 8) + c->partial);
+        if (upper && i < FAR) {
+            h[i] = hash32(((uint64_t)h[i] << 8) + upper);
             __builtin_prefetch(p->table + (size_t)(h[i] & p->line_mask) * 64); /* the others were fetched before */
-        } else if (c->bits == 4) {
-            h[i] = (h[i] ^ (1 + (c->partial & 1))) + c->partial * 0x9d000000u;
+        } else if (upper) {
+            h[i] = (h[i] ^ (1 + (upper & 1))) + upper * 0x9d000000u;
         }
     }
     for (uint32_t i = 0; i < CONTEXTS - DIRECT; i++)
@@ -243,9 +237,6 @@ uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
     c->learning = 1;
     return all < 16 ? 16 : all > (1u << 24) - 16 ? (1u << 24) - 16 : all;
 }
-
-/* The error of a probability in 2^-24, in 2^-16. */
-static int32_t error_of(uint32_t p, int bit) { return (int32_t)((bit ? 1u << 24 : 0) - p) >> 8; }
 
 static void learn_weights(predictor_t *p, int bit) {
     const tables_t *t = &p->tables;

@@ -9,8 +9,10 @@
 #define INPUTS 32u /* of the mixer: two of each context, two of the match model */
 #define SETS 6u    /* of weights; one vector of each is selected */
 #define FIELDS 32u   /* of a line that are told apart */
-#define FLAG_INPUTS 8u
-#define FLAG_BITS 14u
+#define FLAG_CONTEXTS 10u
+#define FLAG_INPUTS (FLAG_CONTEXTS + 2) /* the model's, and a constant */
+#define FLAG_SETS 3u
+#define FLAG_BITS_MOST 16u
 
 #define STRETCH_MAX 2047 /* 12 natural log units, 512 / 3 steps each */
 #define STATES 256u
@@ -62,19 +64,26 @@ struct cursor {
     uint32_t line, line_before; /* where this line and the one before it start */
     uint32_t field, fields_before;
     uint32_t fields[2][FIELDS]; /* where this line's fields, and the last one's, start */
-    uint32_t token_hash, token_length, token_before;
+    uint32_t token_hash, token_length;
+    uint32_t tokens_before[2]; /* the newest first */
     uint32_t hash[CONTEXTS - DIRECT];
     uint8_t *slot[CONTEXTS]; /* of the direct ones: where their bytes start */
     match_t match;
 };
 
+/* Where the sets of a flag's weight vectors start. */
+enum { FLAG_MATCH = 0, FLAG_CLASS = FLAG_MATCH + 15, FLAG_BYTE = FLAG_CLASS + 512, FLAG_VECTORS = FLAG_BYTE + 256 };
+
 /* The end-of-token decision has a small predictor of its own. */
 typedef struct {
-    adaptive_t map[FLAG_INPUTS - 2][1u << FLAG_BITS];
-    int32_t weights[16][FLAG_INPUTS];
-    int32_t inputs[FLAG_INPUTS];
-    uint32_t used[FLAG_INPUTS - 2];
-    uint32_t set, p;
+    adaptive_t *map; /* [FLAG_CONTEXTS][2^bits] */
+    uint32_t bits;
+    int32_t weights[FLAG_VECTORS][FLAG_INPUTS];
+    uint16_t uses[FLAG_VECTORS];
+    /* of the decision that waits for its answer */
+    int32_t inputs[FLAG_INPUTS], outputs[FLAG_SETS];
+    adaptive_t *used[FLAG_CONTEXTS];
+    uint32_t vector[FLAG_SETS];
 } flag_t;
 
 typedef struct {
@@ -121,8 +130,17 @@ void tables_fill(tables_t *t);
 /* context.c: a byte has ended. */
 void context_byte(predictor_t *p, cursor_t *c, uint32_t byte);
 
-/* flag.c */
-void flag_start(flag_t *f);
+/* flag.c. Memory is in bytes; flag_new gives NULL without it. */
+size_t flag_memory(uint64_t size);
+flag_t *flag_new(uint64_t size);
+void flag_free(flag_t *f);
+
+/* The least n from `least` on with 2^n >= x, but at most `most`. */
+static inline uint32_t log2_within(uint64_t x, uint32_t least, uint32_t most) {
+    uint32_t n = least;
+    while (n < most && (uint64_t)1 << n < x) n++;
+    return n;
+}
 
 static inline uint32_t hash32(uint64_t v) { return (uint32_t)((v * UINT64_C(0x9e3779b97f4a7c15)) >> 32); }
 
@@ -134,6 +152,9 @@ static inline uint32_t squash(const tables_t *t, int32_t x) { return t->squash[x
 
 /* p: probability in 2^-12. */
 static inline int32_t stretch(const tables_t *t, uint32_t p) { return t->stretch[p]; }
+
+/* The error of a probability in 2^-24, in 2^-16. */
+static inline int32_t error_of(uint32_t p, int bit) { return (int32_t)((bit ? 1u << 24 : 0) - p) >> 8; }
 
 static inline uint32_t char_class(uint32_t b) {
     if (b >= 128) return 7;
