@@ -205,14 +205,15 @@ class Mixer:
         first = [11000 if model else even, 0] + [even, 0] * 15
         self.weights: list[Lazy[list[int]]] = [Lazy(lambda _: list(first)) for _ in range(6)]
         self.used: list[Lazy[int]] = [Lazy(lambda _: 0) for _ in range(6)]
-        self.final = Lazy(lambda _: [10922] * 6)
+        self.final = [Lazy(lambda _: [10922] * 6) for _ in range(3)]
 
-    def mix(self, inputs: list[int], selected: list[int], partial: int) -> int:
-        self.inputs, self.selected, self.partial = inputs, selected, partial
+    def mix(self, inputs: list[int], selected: list[int], finally_selected: list[int]) -> int:
+        self.inputs, self.selected, self.finally_selected = inputs, selected, finally_selected
         vectors = [weights[i] for weights, i in zip(self.weights, selected, strict=True)]
         self.outputs = [clamp(sum(map(mul, inputs, vector)) >> 14, 2047) for vector in vectors]
-        self.x = clamp(sum(map(mul, self.outputs, self.final[partial])) >> 16, 2047)
-        return self.x
+        last = [weights[i] for weights, i in zip(self.final, finally_selected, strict=True)]
+        self.mixed = [clamp(sum(map(mul, self.outputs, vector)) >> 16, 2047) for vector in last]
+        return sum(self.mixed) * 21845 >> 16
 
     def learn(self, bit: int) -> None:
         target = ONE if bit else 0
@@ -224,11 +225,11 @@ class Mixer:
                 moved = [max(-(2**15), min(2**15 - 1, w)) for w in moved]
             self.weights[s][i] = moved
             self.used[s][i] = min(used + 1, 1023)
-        error = (target - squash(self.x)) >> 8
-        final = self.final[self.partial]
-        self.final[self.partial] = [
-            clamp(w + ((o * error + 2**15) >> 16), 2**20) for w, o in zip(final, self.outputs, strict=True)
-        ]
+        for weights, i, x in zip(self.final, self.finally_selected, self.mixed, strict=True):
+            error = (target - squash(x)) >> 8
+            weights[i] = [
+                clamp(w + ((o * error + 2**15) >> 16), 2**20) for w, o in zip(weights[i], self.outputs, strict=True)
+            ]
 
 
 class Maps:
@@ -494,7 +495,8 @@ class StreamCursor:
         if self.frame.model:
             inputs[:2] = STRETCH[lm >> 12], (lm - 2**23) >> 14
         inputs += self._match_inputs()
-        x = self.frame.mixer.mix(inputs, self._selected(lm), partial)
+        selected = self._selected(lm)
+        x = self.frame.mixer.mix(inputs, selected, [partial, selected[0], document.classes % 64])
         maps = partial + 256 * document.last(1, 1), hashed(document.last(1, 2) * 256 + partial) >> 8
         return self.frame.maps.refine(x, maps)
 

@@ -44,7 +44,7 @@ static void start_maps(predictor_t *p) {
         for (uint32_t i = 0; i < INPUTS; i += 2) p->weights[v][i] = (int16_t)(p->lm ? 1000 : 1500);
         if (p->lm) p->weights[v][0] = (int16_t)11000;
     }
-    for (uint32_t v = 0; v < 256; v++)
+    for (uint32_t v = 0; v < FINAL_VECTORS; v++)
         for (uint32_t i = 0; i < SETS; i++) p->final[v][i] = 65536 / SETS;
 }
 
@@ -189,15 +189,20 @@ static void select_vectors(predictor_t *p, const cursor_t *c, uint32_t match, ui
 }
 
 static void mix(predictor_t *p, const cursor_t *c) {
-    int32_t sums[SETS];
-    int64_t sum = 0;
-    p->final_set = c->partial;
+    int32_t sums[SETS], total = 0;
     mixer_dots(p, sums);
-    for (uint32_t s = 0; s < SETS; s++) {
-        p->outputs[s] = clamp_stretch(sums[s] >> 14);
-        sum += (int64_t)p->outputs[s] * p->final[p->final_set][s];
+    for (uint32_t s = 0; s < SETS; s++) p->outputs[s] = clamp_stretch(sums[s] >> 14);
+    p->final_vector[0] = FINAL_PARTIAL + c->partial;
+    p->final_vector[1] = FINAL_MATCH + (p->vector[0] - SET_MATCH);
+    p->final_vector[2] = FINAL_CLASS + (c->classes & 63);
+    for (uint32_t f = 0; f < FINALS; f++) {
+        const int32_t *w = p->final[p->final_vector[f]];
+        int64_t sum = 0;
+        for (uint32_t s = 0; s < SETS; s++) sum += (int64_t)p->outputs[s] * w[s];
+        p->finals[f] = clamp_stretch(sum >> 16);
+        total += p->finals[f];
     }
-    p->mixed = clamp_stretch(sum >> 16);
+    p->mixed = total * 21845 >> 16; /* a third */
 }
 
 static uint32_t refine(predictor_t *p, apm_t *a, uint32_t context) {
@@ -240,15 +245,19 @@ uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
 
 static void learn_weights(predictor_t *p, int bit) {
     const tables_t *t = &p->tables;
-    const int32_t wrong = error_of(squash(t, p->mixed), bit);
     int32_t steps[SETS];
     for (uint32_t s = 0; s < SETS; s++) {
         uint16_t *uses = &p->uses[p->vector[s]];
         steps[s] = error_of(squash(t, p->outputs[s]), bit) * t->rate[*uses >> RATE_SHIFT] >> 14;
         *uses = (uint16_t)(*uses + (*uses < 1023));
-        int32_t *w = &p->final[p->final_set][s];
-        *w += (p->outputs[s] * wrong + (1 << 15)) >> 16;
-        *w = *w > FINAL_MAX ? FINAL_MAX : *w < -FINAL_MAX ? -FINAL_MAX : *w;
+    }
+    for (uint32_t f = 0; f < FINALS; f++) {
+        const int32_t wrong = error_of(squash(t, p->finals[f]), bit);
+        int32_t *w = p->final[p->final_vector[f]];
+        for (uint32_t s = 0; s < SETS; s++) {
+            w[s] += (p->outputs[s] * wrong + (1 << 15)) >> 16;
+            w[s] = w[s] > FINAL_MAX ? FINAL_MAX : w[s] < -FINAL_MAX ? -FINAL_MAX : w[s];
+        }
     }
     mixer_train(p, steps);
 }

@@ -30,6 +30,10 @@ enum {
     VECTORS = SET_COMMON + 1
 };
 
+/* Where the sets of vectors that mix the sets' outputs start. */
+#define FINALS 3u
+enum { FINAL_PARTIAL = 0, FINAL_MATCH = 256, FINAL_CLASS = FINAL_MATCH + 34, FINAL_VECTORS = FINAL_CLASS + 64 };
+
 /* An adaptive probability: of a one in 2^-22, above a count of 10 bits. */
 typedef uint32_t adaptive_t;
 
@@ -111,12 +115,13 @@ struct predictor {
     uint16_t *follow; /* [65536] the bytes that came after two bytes, the last two times */
     int16_t weights[VECTORS][INPUTS];
     uint16_t uses[VECTORS];
-    int32_t final[256][SETS];
+    int32_t final[FINAL_VECTORS][SETS];
     /* of the decision that waits for its bit */
     int16_t inputs[INPUTS];
     int32_t outputs[SETS];
     uint32_t vector[SETS];
-    uint32_t final_set;
+    uint32_t final_vector[FINALS];
+    int32_t finals[FINALS];
     int32_t mixed;
     uint8_t *state[CONTEXTS];
     adaptive_t *match_used;
