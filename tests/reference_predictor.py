@@ -182,7 +182,7 @@ class Frame:
             [Adaptive(2**22 - 2**20 // (1 + length), 2, 1023) for _ in range(4)] for length in range(16)
         ]
         self.mixer = Mixer(model)
-        self.maps = Maps(size)
+        self.maps = Maps(size, model)
         self.ends = Ends(size)
 
     def stream(self, position: int) -> int:
@@ -202,7 +202,7 @@ class Mixer:
 
     def __init__(self, model: bool) -> None:
         even = 1000 if model else 1500
-        first = [11000 if model else even, 0] + [even, 0] * 15
+        first = [11000 if model else even, 0] + [even, 0] * (18 if model else 15)
         self.weights: list[Lazy[list[int]]] = [Lazy(lambda _: list(first)) for _ in range(6)]
         self.used: list[Lazy[int]] = [Lazy(lambda _: 0) for _ in range(6)]
         self.final = [Lazy(lambda _: [10922] * 6) for _ in range(3)]
@@ -232,27 +232,46 @@ class Mixer:
             ]
 
 
-class Maps:
-    """The two adaptive probability maps."""
+class Map:
+    """An adaptive probability map."""
 
-    def __init__(self, size: int) -> None:
-        self.contexts = 2 ** next((a for a in range(8, 12) if 2**a >= size // 8), 12)
+    def __init__(self, bits: int, n: int, limit: int) -> None:
+        self.bits = bits
         steps = [squash(clamp(128 * (j - 16), 2047)) >> 2 for j in range(33)]
-        self.maps: list[Lazy[list[Adaptive]]] = [Lazy(lambda _: [Adaptive(p, 6, 127) for p in steps]) for _ in range(2)]
+        self.rows: Lazy[list[Adaptive]] = Lazy(lambda _: [Adaptive(p, n, limit) for p in steps])
+
+    def refine(self, x: int, context: int) -> int:
+        """A probability in 2^-29."""
+        k, w = divmod(x + 2047, 128)
+        row = self.rows[context]
+        self.nearest = row[k + 1] if w >= 64 else row[k]
+        return row[k].p * (128 - w) + row[k + 1].p * w
+
+
+class Maps:
+    """Those of what was mixed, and of the model's probability."""
+
+    def __init__(self, size: int, model: bool) -> None:
+        self.bits = next((a for a in range(8, 12) if 2**a >= size // 8), 12)
+        self.mixed = [Map(self.bits, 6, 127) for _ in range(2)]
+        self.model = [Map(self.bits, 2, 255) for _ in range(3 if model else 0)]
+
+    def inputs(self, x: int, values: list[int]) -> list[int]:
+        found = []
+        for each, v in zip(self.model, values, strict=True):
+            p = each.refine(x, hashed(v) >> (32 - self.bits)) >> 7
+            found += [STRETCH[p >> 10], (p >> 12) - 512]
+        return found
 
     def refine(self, x: int, contexts: tuple[int, int]) -> int:
-        k, w = divmod(x + 2047, 128)
         total = 2 * squash(x)
-        self.nearest = []
-        for each, context in zip(self.maps, contexts, strict=True):
-            row = each[context % self.contexts]
-            total += (row[k].p * (128 - w) + row[k + 1].p * w) >> 5
-            self.nearest.append(row[k + 1] if w >= 64 else row[k])
+        for each, context in zip(self.mixed, contexts, strict=True):
+            total += each.refine(x, context % 2**self.bits) >> 5
         return max(16, min(ONE - 16, total >> 2))
 
     def learn(self, bit: int) -> None:
-        for probability in self.nearest:
-            probability.learn(bit)
+        for each in self.mixed + self.model:
+            each.nearest.learn(bit)
 
 
 class Ends:
@@ -495,6 +514,8 @@ class StreamCursor:
         if self.frame.model:
             inputs[:2] = STRETCH[lm >> 12], (lm - 2**23) >> 14
         inputs += self._match_inputs()
+        if self.frame.model:
+            inputs += self.frame.maps.inputs(STRETCH[lm >> 12], self._model_values())
         selected = self._selected(lm)
         x = self.frame.mixer.mix(inputs, selected, [partial, selected[0], document.classes % 64])
         maps = partial + 256 * document.last(1, 1), hashed(document.last(1, 2) * 256 + partial) >> 8
@@ -546,6 +567,12 @@ class StreamCursor:
         self.places = [(self.frame.direct[0], self.partial), (self.frame.direct[1], b1 << 8 | self.partial)]
         self.places += zip(repeat(table.bytes), (at + index for at in self.slots), strict=False)
         self.states = [place[at] for place, at in self.places]
+
+    def _model_values(self) -> list[int]:
+        """What the model's maps are selected by."""
+        document = self.document
+        token = document.tokens_before[0] * 256 + document.token_length
+        return [v * 256 + self.partial for v in (document.classes % 4096, token, document.token_hash)]
 
     def _match_inputs(self) -> tuple[int, int]:
         match, bits = self.document.match, self.partial.bit_length() - 1

@@ -6,7 +6,11 @@
 
 #define CONTEXTS 15u /* of a byte: the first two index arrays, the others a hash table */
 #define DIRECT 2u
-#define INPUTS 32u /* of the mixer: two of each context, two of the match model */
+#define PLAIN_INPUTS 32u /* of the mixer: two of each context, two of the match model */
+#define INPUTS 38u       /* with a model: two of each of its maps */
+#define ROW 48u          /* of inputs and weights: padded with zeros */
+#define PLAIN_MAPS 2u    /* adaptive probability maps of what was mixed */
+#define MAPS 5u          /* with a model: of its probability, before mixing */
 #define SETS 6u    /* of weights; one vector of each is selected */
 #define FIELDS 32u   /* of a line that are told apart */
 #define FLAG_CONTEXTS 10u
@@ -111,13 +115,13 @@ struct predictor {
     uint8_t *ends; /* [size + 1] with a model: whether a token ended before this byte */
     adaptive_t maps[CONTEXTS][STATES];
     adaptive_t match_map[16 * 4];
-    apm_t apm[2];
+    apm_t apm[MAPS];
     uint16_t *follow; /* [65536] the bytes that came after two bytes, the last two times */
-    int16_t weights[VECTORS][INPUTS];
+    int16_t weights[VECTORS][ROW];
     uint16_t uses[VECTORS];
     int32_t final[FINAL_VECTORS][SETS];
     /* of the decision that waits for its bit */
-    int16_t inputs[INPUTS];
+    int16_t inputs[ROW];
     int32_t outputs[SETS];
     uint32_t vector[SETS];
     uint32_t final_vector[FINALS];
