@@ -152,11 +152,14 @@ class Histories:
 
 def slot_key(i: int, h: int, partial: int) -> int:
     """Of a nibble, by the byte's bits before its first decision."""
-    if not 16 <= partial < 32:
+    if partial < 16:
         return h
+    upper = partial
+    while upper >= 32:
+        upper //= 2
     if i < 2:
-        return hashed(h * 256 + partial)
-    return ((h ^ (1 + partial % 2)) + partial * 0x9D000000) & 0xFFFFFFFF
+        return hashed(h * 256 + upper)
+    return ((h ^ (1 + upper % 2)) + upper * 0x9D000000) & 0xFFFFFFFF
 
 
 class Frame:
@@ -179,8 +182,8 @@ class Frame:
             [Adaptive(2**22 - 2**20 // (1 + length), 2, 1023) for _ in range(4)] for length in range(16)
         ]
         self.mixer = Mixer(model)
-        self.maps = Maps(size)
-        self.ends = Ends()
+        self.maps = Maps(size, model)
+        self.ends = Ends(size)
 
     def stream(self, position: int) -> int:
         return bisect_right(self.starts, position) - 1
@@ -199,17 +202,18 @@ class Mixer:
 
     def __init__(self, model: bool) -> None:
         even = 1000 if model else 1500
-        first = [11000 if model else even, 0] + [even, 0] * 15
+        first = [11000 if model else even, 0] + [even, 0] * (18 if model else 15)
         self.weights: list[Lazy[list[int]]] = [Lazy(lambda _: list(first)) for _ in range(6)]
         self.used: list[Lazy[int]] = [Lazy(lambda _: 0) for _ in range(6)]
-        self.final = Lazy(lambda _: [10922] * 6)
+        self.final = [Lazy(lambda _: [10922] * 6) for _ in range(3)]
 
-    def mix(self, inputs: list[int], selected: list[int], partial: int) -> int:
-        self.inputs, self.selected, self.partial = inputs, selected, partial
+    def mix(self, inputs: list[int], selected: list[int], finally_selected: list[int]) -> int:
+        self.inputs, self.selected, self.finally_selected = inputs, selected, finally_selected
         vectors = [weights[i] for weights, i in zip(self.weights, selected, strict=True)]
         self.outputs = [clamp(sum(map(mul, inputs, vector)) >> 14, 2047) for vector in vectors]
-        self.x = clamp(sum(map(mul, self.outputs, self.final[partial])) >> 16, 2047)
-        return self.x
+        last = [weights[i] for weights, i in zip(self.final, finally_selected, strict=True)]
+        self.mixed = [clamp(sum(map(mul, self.outputs, vector)) >> 16, 2047) for vector in last]
+        return sum(self.mixed) * 21845 >> 16
 
     def learn(self, bit: int) -> None:
         target = ONE if bit else 0
@@ -221,56 +225,83 @@ class Mixer:
                 moved = [max(-(2**15), min(2**15 - 1, w)) for w in moved]
             self.weights[s][i] = moved
             self.used[s][i] = min(used + 1, 1023)
-        error = (target - squash(self.x)) >> 8
-        final = self.final[self.partial]
-        self.final[self.partial] = [
-            clamp(w + ((o * error + 2**15) >> 16), 2**20) for w, o in zip(final, self.outputs, strict=True)
-        ]
+        for weights, i, x in zip(self.final, self.finally_selected, self.mixed, strict=True):
+            error = (target - squash(x)) >> 8
+            weights[i] = [
+                clamp(w + ((o * error + 2**15) >> 16), 2**20) for w, o in zip(weights[i], self.outputs, strict=True)
+            ]
+
+
+class Map:
+    """An adaptive probability map."""
+
+    def __init__(self, bits: int, n: int, limit: int) -> None:
+        self.bits = bits
+        steps = [squash(clamp(128 * (j - 16), 2047)) >> 2 for j in range(33)]
+        self.rows: Lazy[list[Adaptive]] = Lazy(lambda _: [Adaptive(p, n, limit) for p in steps])
+
+    def refine(self, x: int, context: int) -> int:
+        """A probability in 2^-29."""
+        k, w = divmod(x + 2047, 128)
+        row = self.rows[context]
+        self.nearest = row[k + 1] if w >= 64 else row[k]
+        return row[k].p * (128 - w) + row[k + 1].p * w
 
 
 class Maps:
-    """The two adaptive probability maps."""
+    """Those of what was mixed, and of the model's probability."""
 
-    def __init__(self, size: int) -> None:
-        self.contexts = 2 ** next((a for a in range(8, 12) if 2**a >= size // 8), 12)
-        steps = [squash(clamp(128 * (j - 16), 2047)) >> 2 for j in range(33)]
-        self.maps: list[Lazy[list[Adaptive]]] = [Lazy(lambda _: [Adaptive(p, 6, 127) for p in steps]) for _ in range(2)]
+    def __init__(self, size: int, model: bool) -> None:
+        self.bits = next((a for a in range(8, 12) if 2**a >= size // 8), 12)
+        self.mixed = [Map(self.bits, 6, 127) for _ in range(2)]
+        self.model = [Map(self.bits, 2, 255) for _ in range(3 if model else 0)]
+
+    def inputs(self, x: int, values: list[int]) -> list[int]:
+        found = []
+        for each, v in zip(self.model, values, strict=True):
+            p = each.refine(x, hashed(v) >> (32 - self.bits)) >> 7
+            found += [STRETCH[p >> 10], (p >> 12) - 512]
+        return found
 
     def refine(self, x: int, contexts: tuple[int, int]) -> int:
-        k, w = divmod(x + 2047, 128)
         total = 2 * squash(x)
-        self.nearest = []
-        for each, context in zip(self.maps, contexts, strict=True):
-            row = each[context % self.contexts]
-            total += (row[k].p * (128 - w) + row[k + 1].p * w) >> 5
-            self.nearest.append(row[k + 1] if w >= 64 else row[k])
+        for each, context in zip(self.mixed, contexts, strict=True):
+            total += each.refine(x, context % 2**self.bits) >> 5
         return max(16, min(ONE - 16, total >> 2))
 
     def learn(self, bit: int) -> None:
-        for probability in self.nearest:
-            probability.learn(bit)
+        for each in self.mixed + self.model:
+            each.nearest.learn(bit)
 
 
 class Ends:
     """The predictor of a token's end."""
 
-    def __init__(self) -> None:
-        self.tables = [Lazy(lambda _: Adaptive(2**21, 0, 1023)) for _ in range(6)]
-        self.weights = Lazy(lambda _: [2**16] + [0] * 7)
+    def __init__(self, size: int) -> None:
+        self.bits = next((b for b in range(10, 16) if 2**b >= size // 4), 16)
+        self.tables = [Lazy(lambda _: Adaptive(2**21, 0, 1023)) for _ in range(10)]
+        self.weights = [Lazy(lambda _: [50000, 0] + [5000] * 10) for _ in range(3)]
+        self.used: list[Lazy[int]] = [Lazy(lambda _: 0) for _ in range(3)]
 
-    def ask(self, lm: int, values: list[int], selected: int) -> int:
-        self.asked = [table[hashed(v + 1) >> 18] for table, v in zip(self.tables, values, strict=True)]
+    def ask(self, lm: int, values: list[int], selected: list[int]) -> int:
+        shift = 32 - self.bits
+        self.asked = [table[hashed(v + 1) >> shift] for table, v in zip(self.tables, values, strict=True)]
         self.inputs = [STRETCH[lm >> 12], 256, *(STRETCH[a.p >> 10] for a in self.asked)]
         self.selected = selected
-        self.p = squash(clamp(sum(map(mul, self.inputs, self.weights[selected])) >> 16, 2047))
-        return self.p
+        vectors = [weights[i] for weights, i in zip(self.weights, selected, strict=True)]
+        self.outputs = [clamp(sum(map(mul, self.inputs, vector)) >> 16, 2047) for vector in vectors]
+        return squash(sum(self.outputs) * 21845 >> 16)
 
     def learn(self, end: int) -> None:
-        error = (ONE - self.p) // 256 if end else -(self.p // 256)
-        self.weights[self.selected] = [
-            clamp(w + ((a * error + 2**14) >> 15), 2**20)
-            for w, a in zip(self.weights[self.selected], self.inputs, strict=True)
-        ]
+        target = ONE if end else 0
+        for s, (i, o) in enumerate(zip(self.selected, self.outputs, strict=True)):
+            used = self.used[s][i]
+            step = (((target - squash(o)) >> 8) * (24 + 128 // (1 + used // 32))) >> 8
+            vector = self.weights[s][i]
+            self.weights[s][i] = [
+                clamp(w + ((a * step + 2**11) >> 12), 2**20) for w, a in zip(vector, self.inputs, strict=True)
+            ]
+            self.used[s][i] = min(used + 1, 1023)
         for probability in self.asked:
             probability.learn(end)
 
@@ -386,7 +417,8 @@ class Document:
         self.classes = 0
         self.followed = frame.follow[0]
         self.lines, self.match = Lines(), Match(frame, own)
-        self.token_hash = self.token_length = self.token_before = 0
+        self.token_hash = self.token_length = 0
+        self.tokens_before = 0, 0  # the newest first
         self.hashes = self._hashes()
 
     def last(self, first: int, last: int) -> int:
@@ -412,7 +444,7 @@ class Document:
 
     def end_token(self, token: int) -> None:
         self.frame.ended.add(self.frame.written[self.own])
-        self.token_hash, self.token_length, self.token_before = 0, 0, token
+        self.token_hash, self.token_length, self.tokens_before = 0, 0, (token, self.tokens_before[0])
 
     def _words(self, byte: int) -> None:
         if class_of(byte) in (2, 3, 7):
@@ -453,11 +485,15 @@ class Document:
         t, length, match = self.token_hash, min(self.token_length, 255), self.match
         return [
             t,
-            self.token_before << 32 | t,
+            self.tokens_before[0] << 32 | t,
             self.last(1, 3) << 8 | length,
             self.word << 8 | length,
             self.expected << 32 | t,
             match.hint() << 8 | min(match.length, 31) << 2 | match.wrong(),
+            self.classes << 8 | length,
+            self.lines.column << 32 | t,
+            hashed(self.tokens_before[1] << 32 | self.tokens_before[0]) << 32 | t,
+            self.word_before << 32 | hashed(self.word << 8 | length),
         ]
 
 
@@ -478,7 +514,10 @@ class StreamCursor:
         if self.frame.model:
             inputs[:2] = STRETCH[lm >> 12], (lm - 2**23) >> 14
         inputs += self._match_inputs()
-        x = self.frame.mixer.mix(inputs, self._selected(lm), partial)
+        if self.frame.model:
+            inputs += self.frame.maps.inputs(STRETCH[lm >> 12], self._model_values())
+        selected = self._selected(lm)
+        x = self.frame.mixer.mix(inputs, selected, [partial, selected[0], document.classes % 64])
         maps = partial + 256 * document.last(1, 1), hashed(document.last(1, 2) * 256 + partial) >> 8
         return self.frame.maps.refine(x, maps)
 
@@ -503,7 +542,8 @@ class StreamCursor:
 
     def flag(self, lm: int) -> int:
         document = self.document
-        selected = document.match.hint() * 5 + min(document.token_length, 4)
+        matched = document.match.hint() * 5 + min(document.token_length, 4)
+        selected = [matched, document.classes % 512, document.last(1, 1)]
         return self.frame.ends.ask(lm, document.end_values(), selected)
 
     def update_flag(self, end: int) -> None:
@@ -527,6 +567,12 @@ class StreamCursor:
         self.places = [(self.frame.direct[0], self.partial), (self.frame.direct[1], b1 << 8 | self.partial)]
         self.places += zip(repeat(table.bytes), (at + index for at in self.slots), strict=False)
         self.states = [place[at] for place, at in self.places]
+
+    def _model_values(self) -> list[int]:
+        """What the model's maps are selected by."""
+        document = self.document
+        token = document.tokens_before[0] * 256 + document.token_length
+        return [v * 256 + self.partial for v in (document.classes % 4096, token, document.token_hash)]
 
     def _match_inputs(self) -> tuple[int, int]:
         match, bits = self.document.match, self.partial.bit_length() - 1

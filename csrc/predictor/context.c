@@ -11,7 +11,7 @@ static void context_restart(cursor_t *c) {
     c->line = c->line_before = c->at;
     c->field = c->fields_before = 0;
     c->fields[0][0] = c->fields[1][0] = c->at;
-    c->token_hash = c->token_length = c->token_before = 0;
+    c->token_hash = c->token_length = c->tokens_before[0] = c->tokens_before[1] = 0;
     c->match = (match_t){.expected = -1};
 }
 

@@ -1,56 +1,110 @@
-/* Whether a token ends: the language model's probability and six counters. */
+/* Whether a token ends: the language model's probability and ten counters, mixed by three selected weight vectors, whose
+ * outputs are averaged. */
+#include <stdlib.h>
+
 #include "state.h"
 
 #define LIMIT 1023u
 #define WEIGHT_MAX (1 << 20) /* 1 is 2^16 */
+#define MODEL_START 50000
+#define COUNTER_START 5000
+#define RATE_LAST 24
+#define RATE_FIRST 128
+#define BITS_LEAST 10u
 
-void flag_start(flag_t *f) {
-    for (uint32_t k = 0; k < FLAG_INPUTS - 2; k++)
-        for (uint32_t i = 0; i < 1u << FLAG_BITS; i++) f->map[k][i] = (adaptive_t)1 << 31;
-    for (uint32_t s = 0; s < 16; s++) f->weights[s][0] = 1 << 16;
+static uint32_t map_bits(uint64_t size) { return log2_within(size / 4, BITS_LEAST, FLAG_BITS_MOST); }
+
+size_t flag_memory(uint64_t size) {
+    return sizeof(flag_t) + (FLAG_CONTEXTS * sizeof(adaptive_t) << map_bits(size));
+}
+
+flag_t *flag_new(uint64_t size) {
+    flag_t *f = calloc(1, sizeof *f);
+    if (f == NULL) return NULL;
+    f->bits = map_bits(size);
+    const size_t entries = (size_t)FLAG_CONTEXTS << f->bits;
+    f->map = malloc(entries * sizeof *f->map);
+    if (f->map == NULL) {
+        flag_free(f);
+        return NULL;
+    }
+    for (size_t i = 0; i < entries; i++) f->map[i] = (adaptive_t)1 << 31;
+    for (uint32_t v = 0; v < FLAG_VECTORS; v++) {
+        f->weights[v][0] = MODEL_START;
+        for (uint32_t i = 2; i < FLAG_INPUTS; i++) f->weights[v][i] = COUNTER_START;
+    }
+    return f;
+}
+
+void flag_free(flag_t *f) {
+    if (f) free(f->map);
+    free(f);
+}
+
+/* hint: 0 if no byte is expected, 2 if a token ended here in the text that matches, else 1. */
+static void find_counters(flag_t *f, const cursor_t *c, uint32_t hint) {
+    const uint32_t length = c->token_length < 255 ? c->token_length : 255;
+    const uint64_t token = c->token_hash;
+    const uint64_t v[FLAG_CONTEXTS] = {
+        token,
+        (uint64_t)c->tokens_before[0] << 32 | token,
+        (c->last & 0xffffff) << 8 | length,
+        (uint64_t)c->word << 8 | length,
+        (uint64_t)(uint32_t)(c->match.expected + 1) << 32 | token,
+        hint << 8 | (c->match.length < 31 ? c->match.length : 31) << 2 | c->match.recent,
+        (uint64_t)c->classes << 8 | length,
+        (uint64_t)(c->at - c->line) << 32 | token,
+        (uint64_t)hash32((uint64_t)c->tokens_before[1] << 32 | c->tokens_before[0]) << 32 | token,
+        (uint64_t)c->word_before << 32 | hash32((uint64_t)c->word << 8 | length),
+    };
+    for (uint32_t k = 0; k < FLAG_CONTEXTS; k++)
+        f->used[k] = f->map + ((size_t)k << f->bits) + (hash32(v[k] + 1) >> (32 - f->bits));
 }
 
 uint32_t predictor_flag(predictor_t *p, cursor_t *c, uint32_t lm) {
     flag_t *f = p->flag;
     const tables_t *t = &p->tables;
-    const match_t *m = &c->match;
-    const uint32_t hint = m->expected < 0 ? 0 : 1 + p->ends[m->position];
-    const uint64_t v[FLAG_INPUTS - 2] = {
-        c->token_hash,
-        (uint64_t)c->token_before << 32 | c->token_hash,
-        (c->last & 0xffffff) << 8 | (c->token_length < 255 ? c->token_length : 255),
-        (uint64_t)c->word << 8 | (c->token_length < 255 ? c->token_length : 255),
-        (uint64_t)(uint32_t)(c->match.expected + 1) << 32 | c->token_hash,
-        hint << 8 | (m->length < 31 ? m->length : 31) << 2 | m->recent,
-    };
-    int64_t sum = 0;
+    const uint32_t hint = c->match.expected < 0 ? 0 : 1 + p->ends[c->match.position];
+    int32_t total = 0;
+    find_counters(f, c, hint);
     f->inputs[0] = stretch(t, lm >> 12);
-    f->set = hint * 5 + (c->token_length < 4 ? c->token_length : 4);
     f->inputs[1] = 256;
-    for (uint32_t k = 0; k < FLAG_INPUTS - 2; k++) {
-        f->used[k] = hash32(v[k] + 1) >> (32 - FLAG_BITS);
-        f->inputs[2 + k] = stretch(t, f->map[k][f->used[k]] >> 20);
+    for (uint32_t k = 0; k < FLAG_CONTEXTS; k++) f->inputs[2 + k] = stretch(t, *f->used[k] >> 20);
+    f->vector[0] = FLAG_MATCH + hint * 5 + (c->token_length < 4 ? c->token_length : 4);
+    f->vector[1] = FLAG_CLASS + (c->classes & 511);
+    f->vector[2] = FLAG_BYTE + (uint32_t)(c->last & 255);
+    for (uint32_t s = 0; s < FLAG_SETS; s++) {
+        const int32_t *w = f->weights[f->vector[s]];
+        int64_t sum = 0;
+        for (uint32_t i = 0; i < FLAG_INPUTS; i++) sum += (int64_t)f->inputs[i] * w[i];
+        f->outputs[s] = clamp_stretch(sum >> 16);
+        total += f->outputs[s];
     }
-    for (uint32_t i = 0; i < FLAG_INPUTS; i++) sum += (int64_t)f->inputs[i] * f->weights[f->set][i];
-    f->p = squash(t, clamp_stretch(sum >> 16));
-    return f->p;
+    return squash(t, total * 21845 >> 16); /* a third */
 }
 
 void predictor_update_flag(predictor_t *p, cursor_t *c, int end) {
     flag_t *f = p->flag;
-    const int32_t wrong = ((end ? 1 << 24 : 0) - (int32_t)f->p) / 256;
+    const tables_t *t = &p->tables;
     (void)c;
-    for (uint32_t i = 0; i < FLAG_INPUTS; i++) {
-        int32_t *w = &f->weights[f->set][i];
-        *w += (f->inputs[i] * wrong + (1 << 14)) >> 15;
-        *w = *w > WEIGHT_MAX ? WEIGHT_MAX : *w < -WEIGHT_MAX ? -WEIGHT_MAX : *w;
+    for (uint32_t s = 0; s < FLAG_SETS; s++) {
+        uint16_t *uses = &f->uses[f->vector[s]];
+        const int32_t rate = RATE_LAST + RATE_FIRST / (1 + *uses / 32);
+        const int32_t step = error_of(squash(t, f->outputs[s]), end) * rate >> 8;
+        int32_t *w = f->weights[f->vector[s]];
+        *uses = (uint16_t)(*uses + (*uses < 1023));
+        for (uint32_t i = 0; i < FLAG_INPUTS; i++) {
+            w[i] += (f->inputs[i] * step + (1 << 11)) >> 12;
+            w[i] = w[i] > WEIGHT_MAX ? WEIGHT_MAX : w[i] < -WEIGHT_MAX ? -WEIGHT_MAX : w[i];
+        }
     }
-    for (uint32_t k = 0; k < FLAG_INPUTS - 2; k++) adapt(&p->tables, &f->map[k][f->used[k]], end, LIMIT);
+    for (uint32_t k = 0; k < FLAG_CONTEXTS; k++) adapt(t, f->used[k], end, LIMIT);
 }
 
 void cursor_token(predictor_t *p, cursor_t *c, uint32_t token) {
     if (p->lm) p->ends[c->at] = 1;
-    c->token_before = token;
+    c->tokens_before[1] = c->tokens_before[0];
+    c->tokens_before[0] = token;
     c->token_hash = 0;
     c->token_length = 0;
 }

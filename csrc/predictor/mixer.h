@@ -1,8 +1,8 @@
 /* The selected weight vectors' dot products with the inputs, and their training: inputs in [-2047, 2047], weights in 16
  * bits (1 is 2^14).
  *
- * No sum overflows 32 bits: INPUTS products of at most 2047 * 2^15 are below 2^31 in size, and so is every part of the
- * sum. The order of summation therefore changes nothing. */
+ * No sum overflows 32 bits: INPUTS products, half of at most 2047 * 2^15 and half of at most 512 * 2^15, are below 2^31
+ * in size, and so is every part of the sum. The order of summation therefore changes nothing. */
 #ifndef ZLLM_PREDICTOR_MIXER_H
 #define ZLLM_PREDICTOR_MIXER_H
 
@@ -12,9 +12,9 @@
 #if defined(__SSE2__) && !defined(ZLLM_SCALAR)
 #include <immintrin.h>
 
-static inline int32_t dot(const int16_t *x, const int16_t *w) {
+static inline int32_t dot(const int16_t *x, const int16_t *w, uint32_t inputs) {
     __m128i s = _mm_setzero_si128();
-    for (uint32_t i = 0; i < INPUTS; i += 8)
+    for (uint32_t i = 0; i < inputs; i += 8)
         s = _mm_add_epi32(s, _mm_madd_epi16(_mm_loadu_si128((const __m128i *)(x + i)),
                                             _mm_loadu_si128((const __m128i *)(w + i))));
     s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
@@ -22,9 +22,9 @@ static inline int32_t dot(const int16_t *x, const int16_t *w) {
     return _mm_cvtsi128_si32(s);
 }
 
-static inline void train(const int16_t *x, int16_t *w, int32_t step) {
+static inline void train(const int16_t *x, int16_t *w, int32_t step, uint32_t inputs) {
     const __m128i e = _mm_set1_epi16((int16_t)step), one = _mm_set1_epi16(1);
-    for (uint32_t i = 0; i < INPUTS; i += 8) {
+    for (uint32_t i = 0; i < inputs; i += 8) {
         const __m128i v = _mm_slli_epi16(_mm_loadu_si128((const __m128i *)(x + i)), 4);
         const __m128i d = _mm_srai_epi16(_mm_add_epi16(_mm_mulhi_epi16(v, e), one), 1);
         _mm_storeu_si128((__m128i *)(w + i), _mm_adds_epi16(_mm_loadu_si128((const __m128i *)(w + i)), d));
@@ -33,15 +33,15 @@ static inline void train(const int16_t *x, int16_t *w, int32_t step) {
 
 #else
 
-static inline int32_t dot(const int16_t *x, const int16_t *w) {
+static inline int32_t dot(const int16_t *x, const int16_t *w, uint32_t inputs) {
     int32_t s = 0;
-    for (uint32_t i = 0; i < INPUTS; i++) s += x[i] * w[i];
+    for (uint32_t i = 0; i < inputs; i++) s += x[i] * w[i];
     return s;
 }
 
 /* step in 16 bits. */
-static inline void train(const int16_t *x, int16_t *w, int32_t step) {
-    for (uint32_t i = 0; i < INPUTS; i++) {
+static inline void train(const int16_t *x, int16_t *w, int32_t step, uint32_t inputs) {
+    for (uint32_t i = 0; i < inputs; i++) {
         const int32_t sum = w[i] + (((x[i] * 16 * step >> 16) + 1) >> 1);
         w[i] = (int16_t)(sum > 32767 ? 32767 : sum < -32768 ? -32768 : sum);
     }
@@ -53,13 +53,14 @@ static inline void train(const int16_t *x, int16_t *w, int32_t step) {
 #define WIDE 1
 #define AVX2 __attribute__((target("avx2")))
 
+AVX2 static inline __m256i load(const int16_t *v) { return _mm256_loadu_si256((const __m256i *)v); }
+
 AVX2 static void dots_avx2(const predictor_t *p, int32_t sums[SETS]) {
-    const __m256i x0 = _mm256_loadu_si256((const __m256i *)p->inputs);
-    const __m256i x1 = _mm256_loadu_si256((const __m256i *)(p->inputs + 16));
+    const __m256i x0 = load(p->inputs), x1 = load(p->inputs + 16), x2 = load(p->inputs + 32);
     for (uint32_t s = 0; s < SETS; s++) {
         const int16_t *w = p->weights[p->vector[s]];
-        const __m256i a = _mm256_add_epi32(_mm256_madd_epi16(x0, _mm256_loadu_si256((const __m256i *)w)),
-                                           _mm256_madd_epi16(x1, _mm256_loadu_si256((const __m256i *)(w + 16))));
+        __m256i a = _mm256_add_epi32(_mm256_madd_epi16(x0, load(w)), _mm256_madd_epi16(x1, load(w + 16)));
+        if (p->lm) a = _mm256_add_epi32(a, _mm256_madd_epi16(x2, load(w + 32)));
         __m128i b = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
         b = _mm_add_epi32(b, _mm_shuffle_epi32(b, 0x4e));
         b = _mm_add_epi32(b, _mm_shuffle_epi32(b, 0xb1));
@@ -67,20 +68,25 @@ AVX2 static void dots_avx2(const predictor_t *p, int32_t sums[SETS]) {
     }
 }
 
+AVX2 static inline void train_16(const int16_t *x, int16_t *w, __m256i step) {
+    const __m256i product = _mm256_mulhi_epi16(_mm256_slli_epi16(load(x), 4), step);
+    const __m256i change = _mm256_srai_epi16(_mm256_add_epi16(product, _mm256_set1_epi16(1)), 1);
+    _mm256_storeu_si256((__m256i *)w, _mm256_adds_epi16(load(w), change));
+}
+
 AVX2 static void train_avx2(predictor_t *p, const int32_t steps[SETS]) {
-    const __m256i one = _mm256_set1_epi16(1);
-    const __m256i x0 = _mm256_slli_epi16(_mm256_loadu_si256((const __m256i *)p->inputs), 4);
-    const __m256i x1 = _mm256_slli_epi16(_mm256_loadu_si256((const __m256i *)(p->inputs + 16)), 4);
     for (uint32_t s = 0; s < SETS; s++) {
-        const __m256i e = _mm256_set1_epi16((int16_t)steps[s]);
-        __m256i *w = (__m256i *)p->weights[p->vector[s]];
-        const __m256i d0 = _mm256_srai_epi16(_mm256_add_epi16(_mm256_mulhi_epi16(x0, e), one), 1);
-        const __m256i d1 = _mm256_srai_epi16(_mm256_add_epi16(_mm256_mulhi_epi16(x1, e), one), 1);
-        _mm256_storeu_si256(w, _mm256_adds_epi16(_mm256_loadu_si256(w), d0));
-        _mm256_storeu_si256(w + 1, _mm256_adds_epi16(_mm256_loadu_si256(w + 1), d1));
+        const __m256i step = _mm256_set1_epi16((int16_t)steps[s]);
+        int16_t *w = p->weights[p->vector[s]];
+        train_16(p->inputs, w, step);
+        train_16(p->inputs + 16, w + 16, step);
+        if (p->lm) train_16(p->inputs + 32, w + 32, step);
     }
 }
 #endif
+
+/* As many inputs as there are, rounded up to vectors of eight. */
+static inline uint32_t mixer_inputs(const predictor_t *p) { return p->lm ? (INPUTS + 7) & ~7u : PLAIN_INPUTS; }
 
 static inline void mixer_dots(const predictor_t *p, int32_t sums[SETS]) {
 #ifdef WIDE
@@ -89,7 +95,7 @@ static inline void mixer_dots(const predictor_t *p, int32_t sums[SETS]) {
         return;
     }
 #endif
-    for (uint32_t s = 0; s < SETS; s++) sums[s] = dot(p->inputs, p->weights[p->vector[s]]);
+    for (uint32_t s = 0; s < SETS; s++) sums[s] = dot(p->inputs, p->weights[p->vector[s]], mixer_inputs(p));
 }
 
 static inline void mixer_train(predictor_t *p, const int32_t steps[SETS]) {
@@ -99,7 +105,7 @@ static inline void mixer_train(predictor_t *p, const int32_t steps[SETS]) {
         return;
     }
 #endif
-    for (uint32_t s = 0; s < SETS; s++) train(p->inputs, p->weights[p->vector[s]], steps[s]);
+    for (uint32_t s = 0; s < SETS; s++) train(p->inputs, p->weights[p->vector[s]], steps[s], mixer_inputs(p));
 }
 
 static inline int mixer_wide(void) {

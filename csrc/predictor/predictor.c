@@ -11,8 +11,10 @@
 #define STATE_LIMIT 1023u /* counts after which probabilities move at a constant rate */
 #define MATCH_LIMIT 1023u
 #define APM_MAX 12u
-#define APM_LIMIT 127u
+#define APM_LIMIT 127u /* of what was mixed; */
 #define APM_START 6u
+#define MODEL_APM_LIMIT 255u /* of the model's probability */
+#define MODEL_APM_START 2u
 
 #define FINAL_MAX (1 << 20) /* 1 is 2^16 */
 #define TABLE_LEAST 16u /* log2 of the slots' bytes */
@@ -21,36 +23,30 @@
 #define RECENT_LEAST 10u
 #define RECENT_MOST 18u
 
-static uint32_t log2_within(uint64_t x, uint32_t least, uint32_t most) {
-    uint32_t n = least;
-    while (n < most && (uint64_t)1 << n < x) n++;
-    return n;
-}
-
 static uint32_t table_bits(uint64_t size) { return log2_within(size * 64, TABLE_LEAST, TABLE_MOST); }
 static uint32_t recent_bits(uint64_t size) { return log2_within(size, RECENT_LEAST, RECENT_MOST); }
 static uint32_t apm_bits(uint64_t size) { return log2_within(size / 8, 8, APM_MAX); }
 
 size_t predictor_memory(uint64_t size, int lm) {
     return sizeof(predictor_t) + ((size_t)1 << table_bits(size)) + ((size_t)4 << recent_bits(size)) +
-           2 * (sizeof(adaptive_t) * KNOTS << apm_bits(size)) + 65536 * sizeof(uint16_t) + 65536 + 256 + (size_t)size +
-           (lm ? sizeof(flag_t) + (size_t)size + 1 : 0);
+           (lm ? MAPS : PLAIN_MAPS) * (sizeof(adaptive_t) * KNOTS << apm_bits(size)) + 65536 * sizeof(uint16_t) + 65536 + 256 + (size_t)size +
+           (lm ? flag_memory(size) + (size_t)size + 1 : 0);
 }
 
 static void start_maps(predictor_t *p) {
     const tables_t *t = &p->tables;
     for (uint32_t i = 0; i < CONTEXTS; i++) memcpy(p->maps[i], t->prior, sizeof t->prior);
     for (uint32_t i = 0; i < 64; i++) p->match_map[i] = (((1u << 22) - (1u << 20) / (1 + (i >> 2))) << 10) | 2;
-    for (uint32_t a = 0; a < 2; a++)
+    for (uint32_t a = 0; a < (p->lm ? MAPS : PLAIN_MAPS); a++)
         for (uint32_t i = 0; i < KNOTS << p->apm[a].bits; i++) {
             const int32_t x = clamp_stretch(((int32_t)(i % KNOTS) - 16) * 128);
-            p->apm[a].map[i] = (squash(t, x) >> 2) << 10 | APM_START;
+            p->apm[a].map[i] = (squash(t, x) >> 2) << 10 | (a < PLAIN_MAPS ? APM_START : MODEL_APM_START);
         }
     for (uint32_t v = 0; v < VECTORS; v++) {
-        for (uint32_t i = 0; i < INPUTS; i += 2) p->weights[v][i] = (int16_t)(p->lm ? 1000 : 1500);
+        for (uint32_t i = 0; i < (p->lm ? INPUTS : PLAIN_INPUTS); i += 2) p->weights[v][i] = (int16_t)(p->lm ? 1000 : 1500);
         if (p->lm) p->weights[v][0] = (int16_t)11000;
     }
-    for (uint32_t v = 0; v < 256; v++)
+    for (uint32_t v = 0; v < FINAL_VECTORS; v++)
         for (uint32_t i = 0; i < SETS; i++) p->final[v][i] = 65536 / SETS;
 }
 
@@ -70,16 +66,18 @@ predictor_t *predictor_new(uint64_t size, uint32_t streams, int lm) {
     p->direct = calloc(257, 256);
     p->follow = calloc(65536, sizeof *p->follow);
     p->cursors = calloc(streams, sizeof *p->cursors);
-    for (uint32_t a = 0; a < 2; a++) {
+    int maps = 1;
+    for (uint32_t a = 0; a < (lm ? MAPS : PLAIN_MAPS); a++) {
         p->apm[a].bits = apm_bits(size);
         p->apm[a].map = malloc(sizeof(adaptive_t) * KNOTS << p->apm[a].bits);
+        maps &= p->apm[a].map != NULL;
     }
     if (lm) {
-        p->flag = calloc(1, sizeof *p->flag);
+        p->flag = flag_new(size);
         p->ends = calloc((size_t)size + 1, 1);
     }
-    if (!p->direct || !p->table || !p->recent || !p->text || !p->follow || !p->cursors || !p->apm[0].map ||
-        !p->apm[1].map || (lm && (!p->flag || !p->ends))) {
+    if (!p->direct || !p->table || !p->recent || !p->text || !p->follow || !p->cursors || !maps ||
+        (lm && (!p->flag || !p->ends))) {
         predictor_free(p);
         return NULL;
     }
@@ -87,7 +85,6 @@ predictor_t *predictor_new(uint64_t size, uint32_t streams, int lm) {
     p->wide = mixer_wide();
     tables_fill(&p->tables);
     start_maps(p);
-    if (lm) flag_start(p->flag);
     return p;
 }
 
@@ -99,9 +96,9 @@ void predictor_free(predictor_t *p) {
     free(p->text);
     free(p->follow);
     free(p->cursors);
-    free(p->flag);
+    flag_free(p->flag);
     free(p->ends);
-    for (uint32_t a = 0; a < 2; a++) free(p->apm[a].map);
+    for (uint32_t a = 0; a < MAPS; a++) free(p->apm[a].map);
     free(p);
 }
 
@@ -130,13 +127,14 @@ static uint8_t *find_slot(predictor_t *p, uint32_t line, uint8_t check) {
 
 static void find_slots(predictor_t *p, cursor_t *c) {
     uint32_t h[CONTEXTS - DIRECT];
+    const uint32_t upper = c->bits < 4 ? 0 : c->partial >> (c->bits - 4); /* nibble, after a one */
     for (uint32_t i = 0; i < CONTEXTS - DIRECT; i++) {
         h[i] = c->hash[i];
-        if (c->bits == 4 && i < FAR) {
-            h[i] = hash32(((uint64_t)h[i] << 8) + c->partial);
+        if (upper && i < FAR) {
+            h[i] = hash32(((uint64_t)h[i] << 8) + upper);
             __builtin_prefetch(p->table + (size_t)(h[i] & p->line_mask) * 64); /* the others were fetched before */
-        } else if (c->bits == 4) {
-            h[i] = (h[i] ^ (1 + (c->partial & 1))) + c->partial * 0x9d000000u;
+        } else if (upper) {
+            h[i] = (h[i] ^ (1 + (upper & 1))) + upper * 0x9d000000u;
         }
     }
     for (uint32_t i = 0; i < CONTEXTS - DIRECT; i++)
@@ -195,27 +193,51 @@ static void select_vectors(predictor_t *p, const cursor_t *c, uint32_t match, ui
 }
 
 static void mix(predictor_t *p, const cursor_t *c) {
-    int32_t sums[SETS];
-    int64_t sum = 0;
-    p->final_set = c->partial;
+    int32_t sums[SETS], total = 0;
     mixer_dots(p, sums);
-    for (uint32_t s = 0; s < SETS; s++) {
-        p->outputs[s] = clamp_stretch(sums[s] >> 14);
-        sum += (int64_t)p->outputs[s] * p->final[p->final_set][s];
+    for (uint32_t s = 0; s < SETS; s++) p->outputs[s] = clamp_stretch(sums[s] >> 14);
+    p->final_vector[0] = FINAL_PARTIAL + c->partial;
+    p->final_vector[1] = FINAL_MATCH + (p->vector[0] - SET_MATCH);
+    p->final_vector[2] = FINAL_CLASS + (c->classes & 63);
+    for (uint32_t f = 0; f < FINALS; f++) {
+        const int32_t *w = p->final[p->final_vector[f]];
+        int64_t sum = 0;
+        for (uint32_t s = 0; s < SETS; s++) sum += (int64_t)p->outputs[s] * w[s];
+        p->finals[f] = clamp_stretch(sum >> 16);
+        total += p->finals[f];
     }
-    p->mixed = clamp_stretch(sum >> 16);
+    p->mixed = total * 21845 >> 16; /* a third */
 }
 
-static uint32_t refine(predictor_t *p, apm_t *a, uint32_t context) {
-    const uint32_t x = (uint32_t)(p->mixed + STRETCH_MAX), knot = x >> 7, part = x & 127;
+/* What a map makes of a stretched probability, in 2^-29. */
+static uint32_t refine(apm_t *a, uint32_t context, int32_t stretched) {
+    const uint32_t x = (uint32_t)(stretched + STRETCH_MAX), knot = x >> 7, part = x & 127;
     adaptive_t *m = a->map + (size_t)(context & ((1u << a->bits) - 1)) * KNOTS + knot;
     a->used = m + (part >= 64);
-    return ((m[0] >> 10) * (128 - part) + (m[1] >> 10) * part) >> 5;
+    return (m[0] >> 10) * (128 - part) + (m[1] >> 10) * part;
+}
+
+/* The model's probability takes the place of the context of no bytes, and goes through maps. Returns it stretched. */
+static int32_t model_inputs(predictor_t *p, const cursor_t *c, uint32_t lm) {
+    const tables_t *t = &p->tables;
+    const int32_t model = stretch(t, lm >> 12);
+    const uint64_t v[MAPS - PLAIN_MAPS] = {
+        c->classes & 4095,
+        ((uint64_t)c->tokens_before[0] << 8) + c->token_length,
+        c->token_hash,
+    };
+    p->inputs[0] = (int16_t)model;
+    p->inputs[1] = (int16_t)(((int32_t)lm - (1 << 23)) >> 14);
+    for (uint32_t k = 0; k < MAPS - PLAIN_MAPS; k++) {
+        apm_t *a = &p->apm[PLAIN_MAPS + k];
+        const uint32_t context = hash32(v[k] << 8 | c->partial) >> (32 - a->bits);
+        add_inputs(t, &p->inputs[PLAIN_INPUTS + 2 * k], refine(a, context, model) >> 7 << 10);
+    }
+    return model;
 }
 
 uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
     const tables_t *t = &p->tables;
-    int32_t model = 0;
     uint32_t order = 0;
     if (!c->found) find_slots(p, c);
     const uint32_t node = nibble_node(c);
@@ -225,16 +247,12 @@ uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
     }
     for (uint32_t i = DIRECT; i < DIRECT + 4; i++) order += *p->state[i] != 0;
     const uint32_t match = match_inputs(p, c);
-    if (p->lm) { /* in the place of the context of no bytes */
-        model = stretch(t, lm >> 12);
-        p->inputs[0] = (int16_t)model;
-        p->inputs[1] = (int16_t)(((int32_t)lm - (1 << 23)) >> 14);
-    }
+    const int32_t model = p->lm ? model_inputs(p, c, lm) : 0;
     select_vectors(p, c, match, order, model);
     mix(p, c);
     const uint32_t direct = squash(t, p->mixed);
-    const uint32_t a = refine(p, &p->apm[0], c->partial | (uint32_t)(c->last & 255) << 8);
-    const uint32_t b = refine(p, &p->apm[1], hash32((c->last & 0xffff) << 8 | c->partial) >> 8);
+    const uint32_t a = refine(&p->apm[0], c->partial | (uint32_t)(c->last & 255) << 8, p->mixed) >> 5;
+    const uint32_t b = refine(&p->apm[1], hash32((c->last & 0xffff) << 8 | c->partial) >> 8, p->mixed) >> 5;
 #ifdef ZLLM_WITHOUT_MAPS
     const uint32_t all = direct + 0 * (a + b);
 #else
@@ -244,20 +262,21 @@ uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
     return all < 16 ? 16 : all > (1u << 24) - 16 ? (1u << 24) - 16 : all;
 }
 
-/* The error of a probability in 2^-24, in 2^-16. */
-static int32_t error_of(uint32_t p, int bit) { return (int32_t)((bit ? 1u << 24 : 0) - p) >> 8; }
-
 static void learn_weights(predictor_t *p, int bit) {
     const tables_t *t = &p->tables;
-    const int32_t wrong = error_of(squash(t, p->mixed), bit);
     int32_t steps[SETS];
     for (uint32_t s = 0; s < SETS; s++) {
         uint16_t *uses = &p->uses[p->vector[s]];
         steps[s] = error_of(squash(t, p->outputs[s]), bit) * t->rate[*uses >> RATE_SHIFT] >> 14;
         *uses = (uint16_t)(*uses + (*uses < 1023));
-        int32_t *w = &p->final[p->final_set][s];
-        *w += (p->outputs[s] * wrong + (1 << 15)) >> 16;
-        *w = *w > FINAL_MAX ? FINAL_MAX : *w < -FINAL_MAX ? -FINAL_MAX : *w;
+    }
+    for (uint32_t f = 0; f < FINALS; f++) {
+        const int32_t wrong = error_of(squash(t, p->finals[f]), bit);
+        int32_t *w = p->final[p->final_vector[f]];
+        for (uint32_t s = 0; s < SETS; s++) {
+            w[s] += (p->outputs[s] * wrong + (1 << 15)) >> 16;
+            w[s] = w[s] > FINAL_MAX ? FINAL_MAX : w[s] < -FINAL_MAX ? -FINAL_MAX : w[s];
+        }
     }
     mixer_train(p, steps);
 }
@@ -271,8 +290,7 @@ static void learn(predictor_t *p, int bit) {
         *p->state[i] = t->next[s][bit];
     }
     if (p->match_used) adapt(t, p->match_used, p->expected_bit == bit, MATCH_LIMIT);
-    adapt(t, p->apm[0].used, bit, APM_LIMIT);
-    adapt(t, p->apm[1].used, bit, APM_LIMIT);
+    for (uint32_t a = 0; a < (p->lm ? MAPS : PLAIN_MAPS); a++) adapt(t, p->apm[a].used, bit, a < PLAIN_MAPS ? APM_LIMIT : MODEL_APM_LIMIT);
 }
 
 void cursor_skip(predictor_t *p, cursor_t *c, int bit) {

@@ -6,11 +6,17 @@
 
 #define CONTEXTS 15u /* of a byte: the first two index arrays, the others a hash table */
 #define DIRECT 2u
-#define INPUTS 32u /* of the mixer: two of each context, two of the match model */
+#define PLAIN_INPUTS 32u /* of the mixer: two of each context, two of the match model */
+#define INPUTS 38u       /* with a model: two of each of its maps */
+#define ROW 48u          /* of inputs and weights: padded with zeros */
+#define PLAIN_MAPS 2u    /* adaptive probability maps of what was mixed */
+#define MAPS 5u          /* with a model: of its probability, before mixing */
 #define SETS 6u    /* of weights; one vector of each is selected */
 #define FIELDS 32u   /* of a line that are told apart */
-#define FLAG_INPUTS 8u
-#define FLAG_BITS 14u
+#define FLAG_CONTEXTS 10u
+#define FLAG_INPUTS (FLAG_CONTEXTS + 2) /* the model's, and a constant */
+#define FLAG_SETS 3u
+#define FLAG_BITS_MOST 16u
 
 #define STRETCH_MAX 2047 /* 12 natural log units, 512 / 3 steps each */
 #define STATES 256u
@@ -27,6 +33,10 @@ enum {
     SET_COMMON = SET_PARTIAL + 256,
     VECTORS = SET_COMMON + 1
 };
+
+/* Where the sets of vectors that mix the sets' outputs start. */
+#define FINALS 3u
+enum { FINAL_PARTIAL = 0, FINAL_MATCH = 256, FINAL_CLASS = FINAL_MATCH + 34, FINAL_VECTORS = FINAL_CLASS + 64 };
 
 /* An adaptive probability: of a one in 2^-22, above a count of 10 bits. */
 typedef uint32_t adaptive_t;
@@ -62,19 +72,26 @@ struct cursor {
     uint32_t line, line_before; /* where this line and the one before it start */
     uint32_t field, fields_before;
     uint32_t fields[2][FIELDS]; /* where this line's fields, and the last one's, start */
-    uint32_t token_hash, token_length, token_before;
+    uint32_t token_hash, token_length;
+    uint32_t tokens_before[2]; /* the newest first */
     uint32_t hash[CONTEXTS - DIRECT];
     uint8_t *slot[CONTEXTS]; /* of the direct ones: where their bytes start */
     match_t match;
 };
 
+/* Where the sets of a flag's weight vectors start. */
+enum { FLAG_MATCH = 0, FLAG_CLASS = FLAG_MATCH + 15, FLAG_BYTE = FLAG_CLASS + 512, FLAG_VECTORS = FLAG_BYTE + 256 };
+
 /* The end-of-token decision has a small predictor of its own. */
 typedef struct {
-    adaptive_t map[FLAG_INPUTS - 2][1u << FLAG_BITS];
-    int32_t weights[16][FLAG_INPUTS];
-    int32_t inputs[FLAG_INPUTS];
-    uint32_t used[FLAG_INPUTS - 2];
-    uint32_t set, p;
+    adaptive_t *map; /* [FLAG_CONTEXTS][2^bits] */
+    uint32_t bits;
+    int32_t weights[FLAG_VECTORS][FLAG_INPUTS];
+    uint16_t uses[FLAG_VECTORS];
+    /* of the decision that waits for its answer */
+    int32_t inputs[FLAG_INPUTS], outputs[FLAG_SETS];
+    adaptive_t *used[FLAG_CONTEXTS];
+    uint32_t vector[FLAG_SETS];
 } flag_t;
 
 typedef struct {
@@ -98,16 +115,17 @@ struct predictor {
     uint8_t *ends; /* [size + 1] with a model: whether a token ended before this byte */
     adaptive_t maps[CONTEXTS][STATES];
     adaptive_t match_map[16 * 4];
-    apm_t apm[2];
+    apm_t apm[MAPS];
     uint16_t *follow; /* [65536] the bytes that came after two bytes, the last two times */
-    int16_t weights[VECTORS][INPUTS];
+    int16_t weights[VECTORS][ROW];
     uint16_t uses[VECTORS];
-    int32_t final[256][SETS];
+    int32_t final[FINAL_VECTORS][SETS];
     /* of the decision that waits for its bit */
-    int16_t inputs[INPUTS];
+    int16_t inputs[ROW];
     int32_t outputs[SETS];
     uint32_t vector[SETS];
-    uint32_t final_set;
+    uint32_t final_vector[FINALS];
+    int32_t finals[FINALS];
     int32_t mixed;
     uint8_t *state[CONTEXTS];
     adaptive_t *match_used;
@@ -121,8 +139,17 @@ void tables_fill(tables_t *t);
 /* context.c: a byte has ended. */
 void context_byte(predictor_t *p, cursor_t *c, uint32_t byte);
 
-/* flag.c */
-void flag_start(flag_t *f);
+/* flag.c. Memory is in bytes; flag_new gives NULL without it. */
+size_t flag_memory(uint64_t size);
+flag_t *flag_new(uint64_t size);
+void flag_free(flag_t *f);
+
+/* The least n from `least` on with 2^n >= x, but at most `most`. */
+static inline uint32_t log2_within(uint64_t x, uint32_t least, uint32_t most) {
+    uint32_t n = least;
+    while (n < most && (uint64_t)1 << n < x) n++;
+    return n;
+}
 
 static inline uint32_t hash32(uint64_t v) { return (uint32_t)((v * UINT64_C(0x9e3779b97f4a7c15)) >> 32); }
 
@@ -134,6 +161,9 @@ static inline uint32_t squash(const tables_t *t, int32_t x) { return t->squash[x
 
 /* p: probability in 2^-12. */
 static inline int32_t stretch(const tables_t *t, uint32_t p) { return t->stretch[p]; }
+
+/* The error of a probability in 2^-24, in 2^-16. */
+static inline int32_t error_of(uint32_t p, int bit) { return (int32_t)((bit ? 1u << 24 : 0) - p) >> 8; }
 
 static inline uint32_t char_class(uint32_t b) {
     if (b >= 128) return 7;
