@@ -29,7 +29,12 @@ SPLIT_PATTERN = "|".join(
 )
 
 
-def _tokenizers() -> Any:
+def tokenizers_library() -> Any:
+    """The ``tokenizers`` library.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
     try:
         import tokenizers
     except ImportError as exc:
@@ -39,7 +44,7 @@ def _tokenizers() -> Any:
 
 def train_bpe(texts: Iterable[bytes], vocab_size: int) -> str:
     """Train a byte-level BPE and return it as ``tokenizer.json`` text. All 256 single bytes are in the vocabulary."""
-    lib = _tokenizers()
+    lib = tokenizers_library()
     from tokenizers import models, pre_tokenizers, trainers
 
     tok = lib.Tokenizer(models.BPE())
@@ -62,7 +67,7 @@ class BytesTokenizer:
 
     def __init__(self, tokenizer_json: str) -> None:
         self.json = tokenizer_json
-        self._tok = _tokenizers().Tokenizer.from_str(tokenizer_json)
+        self._tok = tokenizers_library().Tokenizer.from_str(tokenizer_json)
         # The fast one (since tokenizers 0.20) does not keep where in the text each token was, which nobody asks.
         self._batch = getattr(self._tok, "encode_batch_fast", self._tok.encode_batch)
         vocab: dict[str, int] = self._tok.get_vocab()
