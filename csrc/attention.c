@@ -1,13 +1,41 @@
 /* Rotary code, key and value cache, and attention over the window (docs/arithmetic.md, section 4, steps 2 to 6). */
 #include <string.h>
 
+#include "variants.h"
 #include "workspace.h"
 
-#define KEY_SCALE_FRAC 18
+/* The rotary position code, in place, on a head that is first brought to 14 bits. Returns by how many bits it was shifted
+ * to the right. */
+static int32_t rotate(const zllm_kernel *k, int32_t *head, uint32_t dim, const int32_t *rope) {
+    const int32_t excess = (int32_t)bit_length32(k->absmax(head, dim)) - 14;
+    k->rotate(head, dim / 2, rope, excess);
+    return excess;
+}
 
-/* The rotary position code, in place, on a head that is first brought to 14 bits: its scale is normalised later. */
-static void rotate(const zllm_kernel *k, int32_t *head, uint32_t dim, const int32_t *rope) {
-    k->rotate(head, dim / 2, rope, (int32_t)bit_length32(k->absmax(head, dim)) - 14);
+/* Rotate and quantise a query or a key. */
+static scale_t quantise_head(const zllm_model *m, const gain_t *gain, int32_t *head, const int32_t *rope, int8_t *q,
+                             int32_t *sum) {
+    const zllm_kernel *k = m->kernel;
+    const uint32_t dim = m->config.head_dim;
+    if (m->config.qk == 0) {
+        (void)rotate(k, head, dim, rope); /* the scale is normalised */
+        return quantise_row(k, head, dim, 1, 0, q, sum);
+    }
+    if (m->config.qk == 1) {
+        const int32_t excess = rotate(k, head, dim, rope);
+        return quantise_row(k, head, dim, 0, QKV_FRAC - excess, q, sum);
+    }
+    const scale_t norm = multiply_gain(k, head, dim, gain->value);
+    const int32_t excess = rotate(k, head, dim, rope);
+    return fixed_multiply(quantise_row(k, head, dim, 0, gain->exponent - excess, q, sum), norm);
+}
+
+/* A key's scale in 15 bits. */
+static int16_t keep_scale(scale_t s, uint32_t frac) {
+    const int32_t drop = s.exponent - (int32_t)frac;
+    if (drop < 0) return 32767;
+    const uint32_t kept = s.mantissa >> (drop > 31 ? 31 : drop);
+    return (int16_t)(kept > 32767u ? 32767u : kept);
 }
 
 /* Put a token's key and value of one head into the cache's slot. */
@@ -18,10 +46,8 @@ static void remember(workspace_t *w, lane_t *lane, const layer_t *layer, size_t 
     const size_t at = cache * w->capacity;
     int8_t q[256];
     int32_t sum;
-    rotate(k, key, dim, rope);
-    const scale_t s = quantise_row(k, key, dim, 1, 0, q, &sum);
-    const uint32_t fixed = (uint32_t)shift_right(s.mantissa, (uint32_t)(s.exponent - KEY_SCALE_FRAC));
-    lane->key_scale[at + slot] = (int16_t)(fixed > 32767u ? 32767u : fixed);
+    const scale_t s = quantise_head(w->m, &layer->k_gain, key, rope, q, &sum);
+    lane->key_scale[at + slot] = keep_scale(s, layer->k_frac);
     k->pack_row(q, slot, dim, lane->keys + at * dim);
     (void)quantise_row(k, value, dim, 0, 0, q, &sum);
     const uint64_t vs = ((uint64_t)k->absmax(value, dim) * 66052u) >> layer->v_shift; /* 2^23 / 127 */
@@ -32,6 +58,7 @@ static void remember(workspace_t *w, lane_t *lane, const layer_t *layer, size_t 
 /* Rotate and quantise the queries of n rows, and remember their keys and values from slot `slot` on. */
 static void prepare(workspace_t *w, lane_t *lane, uint32_t l, uint32_t from, uint32_t n, uint32_t slot) {
     const zllm_config *c = &w->m->config;
+    const layer_t *layer = &w->m->layers[l];
     const uint32_t group = c->heads / c->kv_heads, dim = c->head_dim;
     for (uint32_t i = 0; i < n; i++) {
         int32_t *query = w->qkv + (size_t)(from + i) * w->qkv_stride;
@@ -39,12 +66,11 @@ static void prepare(workspace_t *w, lane_t *lane, uint32_t l, uint32_t from, uin
         const int32_t *rope = w->rope + (size_t)(from + i) * dim;
         for (uint32_t h = 0; h < c->heads; h++) {
             const size_t row = ((size_t)(h / group) * QUERY_ROWS + i) * group + h % group;
-            rotate(w->m->kernel, query + (size_t)h * dim, dim, rope);
-            w->queries.scale[row] = quantise_row(w->m->kernel, query + (size_t)h * dim, dim, 1, 0,
-                                                 w->queries.q + row * dim, &w->queries.sum[row]);
+            w->queries.scale[row] = quantise_head(w->m, &layer->q_gain, query + (size_t)h * dim, rope,
+                                                  w->queries.q + row * dim, &w->queries.sum[row]);
         }
         for (uint32_t g = 0; g < c->kv_heads; g++)
-            remember(w, lane, &w->m->layers[l], (size_t)l * c->kv_heads + g, slot + i, rope, key + (size_t)g * dim,
+            remember(w, lane, layer, (size_t)l * c->kv_heads + g, slot + i, rope, key + (size_t)g * dim,
                      value + (size_t)g * dim);
     }
 }
@@ -59,7 +85,7 @@ static int32_t soften(workspace_t *w, const lane_t *lane, const layer_t *layer, 
     const scale_t temperature = {layer->temperature, layer->temperature_exponent};
     const scale_t s = fixed_multiply(query, temperature);
     scale_sums(k, acc + (first - low), lane->key_scale + at, n, w->m->config.head_dim, s.mantissa,
-               KEY_SCALE_FRAC + s.exponent - 15 - SCORE_FRAC, w->score);
+               (int32_t)layer->k_frac + s.exponent - 15 - SCORE_FRAC, w->score);
     const uint32_t sum = k->softmax(w->score, n, w->soft); /* 32767 to 512 * 32767 */
     k->weigh(w->soft, lane->value_scale + at, n, weight + (first - low));
     memset(weight, 0, (first - low) * sizeof *weight);
@@ -96,11 +122,12 @@ static void attend(workspace_t *w, const lane_t *lane, uint32_t l, uint32_t g, u
     lap(&w->laps, ZLLM_STAGE_ATTENTION);
 }
 
-void attention(workspace_t *w, lane_t *lane, uint32_t l, uint32_t from, uint32_t n) {
-    for (uint32_t i = 0; i < n; i += QUERY_ROWS) {
-        const uint32_t part = n - i < QUERY_ROWS ? n - i : QUERY_ROWS;
-        prepare(w, lane, l, from + i, part, lane->filled + i);
+void attention(workspace_t *w, const run_t *run, uint32_t l) {
+    lane_t *lane = &w->lanes[run->lane];
+    for (uint32_t i = 0; i < run->n; i += QUERY_ROWS) {
+        const uint32_t part = run->n - i < QUERY_ROWS ? run->n - i : QUERY_ROWS;
+        prepare(w, lane, l, run->from + i, part, run->slot + i);
         lap(&w->laps, ZLLM_STAGE_CACHE);
-        for (uint32_t g = 0; g < w->m->config.kv_heads; g++) attend(w, lane, l, g, from + i, part, lane->filled + i);
+        for (uint32_t g = 0; g < w->m->config.kv_heads; g++) attend(w, lane, l, g, run->from + i, part, run->slot + i);
     }
 }

@@ -9,7 +9,7 @@ zllm_result zllm_evaluate(const zllm_model *m, const uint32_t *tokens, size_t n,
     const uint32_t vocab = m->config.vocab, lane = 0;
     distribution_t d;
     for (size_t i = 0; i < n; i++)
-        if (tokens[i] >= vocab) return ZLLM_E_ARGUMENT;
+        if (tokens[i] >= m->inputs) return ZLLM_E_ARGUMENT;
     workspace_t *w = workspace_new(m, 1, 1, NULL);
     const int whole = distribution_new(&d, vocab) && w != NULL;
     for (size_t i = 0; i < n && whole; i++) {
@@ -53,7 +53,7 @@ void zllm_quantise(const int32_t *x, uint32_t n, int normalise, int8_t *q, uint3
     const uint32_t largest = k->absmax(x, n);
     fixed_reciprocal(largest, &shift, &reciprocal);
     k->quantise(x, n, shift, reciprocal, q, &sum, &squares);
-    const scale_t s = normalise ? fixed_norm_scale(n, (uint32_t)squares) : fixed_abs_scale(largest, 0);
+    const scale_t s = normalise ? fixed_norm_scale(n, (uint64_t)squares) : fixed_abs_scale(largest, 0);
     *mantissa = s.mantissa;
     *exponent = s.exponent;
 }

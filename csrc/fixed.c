@@ -31,10 +31,10 @@ void fixed_sincos(uint32_t phase, int32_t *sine, int32_t *cosine) {
     *cosine = sine_of(phase + 0x40000000u);
 }
 
-scale_t fixed_norm_scale(uint32_t n, uint32_t squares) {
+scale_t fixed_norm_scale(uint32_t n, uint64_t squares) {
     scale_t s = {32768u, 40};
     if (squares == 0) return s; /* every q is zero */
-    const uint64_t y = ((uint64_t)squares << 20) / n;
+    const uint64_t y = (squares << 20) / n;
     int32_t e;
     const uint32_t r = fixed_rsqrt(y, &e); /* 1 / sqrt(squares / n) = 2^10 / sqrt(y) = r * 2^(10 - e) */
     s.mantissa = r >> 15 > 65535u ? 65535u : r >> 15;
@@ -71,4 +71,5 @@ void fixed_reciprocal(uint32_t absmax, uint32_t *shift, int32_t *reciprocal) {
 uint32_t zllm_rsqrt(uint64_t x, int32_t *exponent) { return fixed_rsqrt(x ? x : 1, exponent); }
 uint32_t zllm_exp2(uint32_t d) { return exp2_15(d); }
 int32_t zllm_sigmoid(int32_t x) { return sigmoid16((int16_t)clamp32(x, 32767)); }
+int32_t zllm_gelu(int32_t x) { return gelu16((int16_t)clamp32(x, 32767)); }
 void zllm_sincos(uint32_t phase, int32_t *sine, int32_t *cosine) { fixed_sincos(phase, sine, cosine); }

@@ -20,7 +20,7 @@ static inline int64_t shift_right(int64_t v, uint32_t s) {
     return (int64_t)(((uint64_t)v + bias) >> s) - (int64_t)(bias >> s);
 }
 
-/* v >> s where the result is known to fit 32 bits and s <= 32 (or 8 bits and s <= 56): a shift of an unsigned number has
+/* v >> s where the result is known to fit 32 bits and s <= 32 (or 8 and s <= 56, 16 and s <= 48): a shift of an unsigned number has
  * the same lower bits, and every vector unit has it. */
 static inline int32_t low_bits(int64_t v, uint32_t s) { return (int32_t)(uint32_t)((uint64_t)v >> s); }
 
@@ -56,6 +56,15 @@ static inline int16_t sigmoid16(int16_t x) {
     return (int16_t)(x < 0 ? 32767 - w + 1 : w);
 }
 
+/* x * sigmoid(1.59577 (x + 0.044715 x^3)) in 2^-25, x in 2^-10 and within 32767 (docs/arithmetic.md, "GELU"). From 4095
+ * on the sigmoid's argument is beyond 8191, where it is constant, so x counts up to there and all products but the last
+ * one, which is below 2^30, fit 32 bits: x * x * 74821 / 2^10 < 2^31, x * f in two parts (f < 2^22). */
+static inline int32_t gelu16(int16_t x) {
+    const int32_t near = clamp32(x, 4095), f = 1673285 + ((((near * near) >> 10) * 74821) >> 10);
+    const int32_t z = (near * (f >> 10) + ((near * (f & 1023)) >> 10)) >> 10;
+    return x * sigmoid16((int16_t)z);
+}
+
 /* 2^(-d / 2^16) in 2^-15 for d >= 0: a cubic in the fraction's upper 15 bits, shifted by the integer part.
  * Coefficients: least maximum relative error (1.5e-4) with the value 1 at 0. Decreasing by a half over [0, 1). */
 static inline uint32_t exp2_fraction(uint32_t d) {
@@ -86,7 +95,7 @@ typedef struct {
 uint32_t fixed_rsqrt(uint64_t x, int32_t *exponent);
 void fixed_sincos(uint32_t phase, int32_t *sine, int32_t *cosine);
 /* sqrt(n / squares): what a normalised row's q is to be multiplied by. */
-scale_t fixed_norm_scale(uint32_t n, uint32_t squares);
+scale_t fixed_norm_scale(uint32_t n, uint64_t squares); /* squares below 2^43 */
 /* absmax / 127 * 2^-frac. */
 scale_t fixed_abs_scale(uint32_t absmax, int32_t frac);
 scale_t fixed_multiply(scale_t a, scale_t b);

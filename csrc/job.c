@@ -35,14 +35,15 @@ static int cuts_fit(const zllm_stream *t) {
 }
 
 /* A stream's tokens: within the vocabulary, and as many bytes as it says. Given is what a decoder gives itself: the start
- * token, between two documents. Anything else would be coded to what nobody can decode. */
+ * token, between two documents, which need not be of the vocabulary. Anything else would be coded to what nobody can
+ * decode. */
 static int tokens_fit(const zllm_job *j, const zllm_stream *t) {
     const zllm_model *m = j->m;
     uint64_t size = 0;
     uint32_t before = ZLLM_GIVEN; /* the stream starts like a document */
     for (size_t k = 0; k < t->n_tokens; k++) {
         const uint32_t token = t->tokens[k] & ~ZLLM_GIVEN, given = t->tokens[k] & ZLLM_GIVEN;
-        if (token >= m->config.vocab || (given && (before || token != j->start))) return 0;
+        if (given ? before || token != j->start : token >= m->config.vocab) return 0;
         if (!given) size += m->token_offsets[token + 1] - m->token_offsets[token];
         before = given;
     }
@@ -86,7 +87,7 @@ static int start_coder(zllm_job *j) {
 zllm_result zllm_job_new(const zllm_model *m, zllm_frame *frame, uint32_t start, uint32_t threads, int decoding,
                          zllm_job **out) {
     *out = NULL;
-    if (start >= m->config.vocab || threads < 1 || threads > MOST_THREADS || frame->n_streams > MOST_STREAMS ||
+    if (start >= m->inputs || threads < 1 || threads > MOST_THREADS || frame->n_streams > MOST_STREAMS ||
         frame->n_streams < 1 || frame->size >= UINT32_MAX)
         return ZLLM_E_ARGUMENT;
     zllm_job *j = calloc(1, sizeof *j);

@@ -34,6 +34,12 @@ static zllm_result check_config(const zllm_config *c) {
     CHECK(c->ffn >= 32 && c->ffn <= ZLLM_MAX_COLS && c->ffn % 32 == 0, "ffn must be a multiple of 32 up to 16384");
     /* A sum of `window` products of a weight (2^15) and a value (127) stays below 2^31. */
     CHECK(c->window >= 32 && c->window <= 512 && c->window % 32 == 0, "window must be 32 to 512, by 32");
+    CHECK(c->qk <= 2, "qk must be 0, 1 or 2");
+    CHECK(c->mlp <= 1 && c->parallel <= 1 && c->wide_head <= 1, "mlp, parallel and wide_head must be 0 or 1");
+    CHECK(c->positions == 0 || (c->positions >= c->window && c->positions <= 1u << 16 && c->positions % 32 == 0),
+          "positions must be 0, or from window to 65536, by 32");
+    CHECK(c->embed_rows == 0 || c->embed_rows == c->vocab || c->embed_rows == c->vocab + 1,
+          "embed_rows must be 0, vocab or vocab + 1");
     return ZLLM_OK;
 }
 
@@ -43,18 +49,48 @@ static zllm_result check_weights(const zllm_weights *w, uint32_t rows, uint32_t 
     CHECK(w->exponent >= -64 && w->exponent <= 64, "a weight exponent is out of range");
     for (size_t i = 0; i < (size_t)rows * cols; i++) CHECK(w->q[i] != -128, "a weight is -128");
     for (uint32_t j = 0; j < rows; j++) CHECK(w->scale[j] >= 1, "a weight scale is not positive");
+    /* What it is added to is at most 2^30 in size: the sum stays in 32 bits, and is clamped then. */
+    for (uint32_t j = 0; w->bias != NULL && j < rows; j++)
+        CHECK(w->bias[j] > -(1 << 30) && w->bias[j] < 1 << 30, "a bias is 2^30 or more in size");
+    return ZLLM_OK;
+}
+
+/* A head has 14 bits and a sign when it meets a gain, so that products stay within 2^29. */
+static zllm_result check_gain(const zllm_gain *g, const zllm_config *c) {
+    CHECK((g->gain != NULL) == (c->qk == 2), "gains of heads are missing, or there without qk = 2");
+    if (g->gain == NULL) return ZLLM_OK;
+    CHECK(g->exponent >= 0 && g->exponent <= 15, "the exponent of a gain is out of range");
+    for (uint32_t i = 0; i < c->head_dim; i++) CHECK(g->gain[i] != INT16_MIN, "a gain is -32768");
+    return ZLLM_OK;
+}
+
+/* A row of the embedding is below 2^22 * 2^-1 in size, a position at most 2^28: their sum fits. */
+static zllm_result check_embedding(const zllm_model_data *d) {
+    const zllm_config *c = &d->config;
+    const uint32_t rows = c->embed_rows ? c->embed_rows : c->vocab;
+    CHECK(d->embed_scale != NULL, "a tensor is missing");
+    CHECK((d->embed != NULL) == (c->embed_rows > 0), "embed.q is missing, or there without embed_rows");
+    CHECK((d->positions != NULL) == (c->positions > 0), "the positions are missing, or there without their number");
+    CHECK(d->embed_exponent >= 13 && d->embed_exponent <= 40, "the embedding's exponent is out of range");
+    for (uint32_t i = 0; i < rows; i++) CHECK(d->embed_scale[i] >= 1, "an embedding scale is not positive");
+    for (size_t i = 0; i < (size_t)c->embed_rows * c->dim; i++) CHECK(d->embed[i] != -128, "a weight is -128");
+    for (size_t i = 0; i < (size_t)c->positions * c->dim; i++)
+        CHECK(d->positions[i] >= -(1 << 28) && d->positions[i] <= 1 << 28, "a position is above 2^28 in size");
     return ZLLM_OK;
 }
 
 static zllm_result check_layer(const zllm_layer *l, const zllm_config *c) {
     zllm_result rc = check_weights(&l->qkv, (c->heads + 2 * c->kv_heads) * c->head_dim, c->dim);
     if (rc == ZLLM_OK) rc = check_weights(&l->o, c->dim, c->heads * c->head_dim);
-    if (rc == ZLLM_OK) rc = check_weights(&l->gate_up, 2 * c->ffn, c->dim);
+    if (rc == ZLLM_OK) rc = check_weights(&l->gate_up, (c->mlp ? 1 : 2) * c->ffn, c->dim);
     if (rc == ZLLM_OK) rc = check_weights(&l->down, c->dim, c->ffn);
+    if (rc == ZLLM_OK) rc = check_gain(&l->q_gain, c);
+    if (rc == ZLLM_OK) rc = check_gain(&l->k_gain, c);
     if (rc != ZLLM_OK) return rc;
     CHECK(l->temperature >= 32768u && l->temperature <= 65535u, "a temperature is out of range");
     CHECK(l->temperature_exponent >= -32 && l->temperature_exponent <= 64, "a temperature exponent is out of range");
-    CHECK(l->v_shift <= 40 && l->up_frac <= 12, "a layer's shift is out of range");
+    CHECK(l->v_shift <= 40 && l->up_frac <= 12 && l->k_frac <= 30, "a layer's shift is out of range");
+    CHECK(l->wide <= 15, "a layer's wide inputs are out of range");
     return ZLLM_OK;
 }
 
@@ -81,9 +117,9 @@ static zllm_result check(const zllm_model_data *d) {
     zllm_result rc = check_config(&d->config);
     if (rc == ZLLM_OK) rc = check_tokens(d);
     if (rc == ZLLM_OK) rc = check_weights(&d->head, d->config.vocab, d->config.dim);
+    if (rc == ZLLM_OK) rc = check_embedding(d);
     if (rc != ZLLM_OK) return rc;
-    CHECK(d->embed_scale != NULL && d->rope_step != NULL && d->layers != NULL, "a tensor is missing");
-    for (uint32_t i = 0; i < d->config.vocab; i++) CHECK(d->embed_scale[i] >= 1, "an embedding scale is not positive");
+    CHECK(d->rope_step != NULL && d->layers != NULL, "a tensor is missing");
     for (uint32_t l = 0; l < d->config.layers && rc == ZLLM_OK; l++) rc = check_layer(&d->layers[l], &d->config);
     return rc;
 }
@@ -102,13 +138,20 @@ static void *copy(zllm_model *m, const void *from, size_t size) {
     return p;
 }
 
-static void pack(zllm_model *m, const zllm_weights *w, matrix_t *out) {
+static void pack(zllm_model *m, const zllm_weights *w, uint32_t wide, matrix_t *out) {
     out->rows = w->rows;
     out->cols = w->cols;
     out->exponent = w->exponent;
+    out->wide = wide;
     out->scale = copy(m, w->scale, w->rows * sizeof *w->scale);
+    out->bias = w->bias == NULL ? NULL : copy(m, w->bias, w->rows * sizeof *w->bias);
     out->packed = take(m, (size_t)round_up(w->rows, ZLLM_ROW_ALIGN) * w->cols);
     if (out->packed != NULL) m->kernel->pack(w->q, w->rows, w->cols, out->packed);
+}
+
+static void pack_gain(zllm_model *m, const zllm_gain *g, gain_t *out) {
+    out->exponent = g->exponent;
+    out->value = g->gain == NULL ? NULL : copy(m, g->gain, m->config.head_dim * sizeof *g->gain);
 }
 
 static void pack_layer(zllm_model *m, const zllm_layer *from, layer_t *to) {
@@ -116,22 +159,29 @@ static void pack_layer(zllm_model *m, const zllm_layer *from, layer_t *to) {
     to->temperature_exponent = from->temperature_exponent;
     to->v_shift = from->v_shift;
     to->up_frac = from->up_frac;
-    pack(m, &from->qkv, &to->qkv);
-    pack(m, &from->o, &to->o);
-    pack(m, &from->gate_up, &to->gate_up);
-    pack(m, &from->down, &to->down);
+    to->k_frac = from->k_frac;
+    m->wide |= from->wide != 0;
+    pack(m, &from->qkv, from->wide & 1, &to->qkv);
+    pack(m, &from->o, from->wide >> 1 & 1, &to->o);
+    pack(m, &from->gate_up, from->wide >> 2 & 1, &to->gate_up);
+    pack(m, &from->down, from->wide >> 3 & 1, &to->down);
+    pack_gain(m, &from->q_gain, &to->q_gain);
+    pack_gain(m, &from->k_gain, &to->k_gain);
 }
 
 static void lay_out(zllm_model *m, const zllm_model_data *d) {
     const zllm_config *c = &m->config;
     m->memory = 0;
-    m->embed = copy(m, d->head.q, (size_t)c->vocab * c->dim);
-    m->embed_scale = copy(m, d->embed_scale, c->vocab * sizeof *d->embed_scale);
+    m->inputs = c->embed_rows ? c->embed_rows : c->vocab;
+    m->embed = copy(m, c->embed_rows ? d->embed : d->head.q, (size_t)m->inputs * c->dim);
+    m->embed_scale = copy(m, d->embed_scale, m->inputs * sizeof *d->embed_scale);
+    m->embed_exponent = d->embed_exponent;
+    m->positions = c->positions ? copy(m, d->positions, (size_t)c->positions * c->dim * sizeof *d->positions) : NULL;
     m->rope_step = copy(m, d->rope_step, c->head_dim / 2 * sizeof *d->rope_step);
     m->token_bytes = copy(m, d->token_bytes, d->token_bytes_size);
     m->token_offsets = copy(m, d->token_offsets, (c->vocab + 1) * sizeof *d->token_offsets);
     m->decisions = take(m, (c->vocab - 1) * sizeof *m->decisions);
-    pack(m, &d->head, &m->head);
+    pack(m, &d->head, c->wide_head, &m->head);
     for (uint32_t l = 0; l < c->layers; l++) pack_layer(m, &d->layers[l], &m->layers[l]);
 }
 

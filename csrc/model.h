@@ -7,15 +7,23 @@
 typedef struct {
     int8_t *packed;
     int16_t *scale;
+    int32_t *bias; /* or NULL */
     uint32_t rows, cols;
     int32_t exponent;
+    uint32_t wide; /* whether its input rows are: then each is two rows of the kernel's, high and low part */
 } matrix_t;
 
 typedef struct {
+    int16_t *value; /* [head_dim], or NULL */
+    int32_t exponent;
+} gain_t;
+
+typedef struct {
     matrix_t qkv, o, gate_up, down;
+    gain_t q_gain, k_gain;
     uint32_t temperature;
     int32_t temperature_exponent;
-    uint32_t v_shift, up_frac;
+    uint32_t v_shift, up_frac, k_frac;
 } layer_t;
 
 #define DECISION_END 8u /* as a decision's bit: does the token end here? */
@@ -32,8 +40,12 @@ typedef struct {
 struct zllm_model {
     zllm_config config;
     const zllm_kernel *kernel;
-    int8_t *embed; /* [vocab][dim] */
+    uint32_t inputs; /* tokens that may be fed: the vocabulary, and perhaps a start token after it */
+    int wide;        /* whether any matrix of a layer is */
+    int8_t *embed;   /* [inputs][dim] */
     int16_t *embed_scale;
+    int32_t embed_exponent;
+    int32_t *positions; /* [config.positions][dim] */
     uint32_t *rope_step;
     matrix_t head;
     layer_t *layers;

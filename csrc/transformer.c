@@ -1,10 +1,11 @@
 #include "transformer.h"
 
+#include "variants.h"
 #include "workspace.h"
 
 #define RESIDUAL_FRAC 12
-#define EMBED_FRAC 16
 #define GATE_FRAC 10
+#define GELU_FRAC 25
 
 scale_t quantise_row(const zllm_kernel *k, const int32_t *x, uint32_t n, int normalise, int32_t frac, int8_t *q,
                      int32_t *sum) {
@@ -16,18 +17,24 @@ scale_t quantise_row(const zllm_kernel *k, const int32_t *x, uint32_t n, int nor
     return normalise ? fixed_norm_scale(n, (uint32_t)squares) : fixed_abs_scale(largest, frac);
 }
 
-static void quantise_rows(workspace_t *w, const int32_t *x, size_t stride, uint32_t cols, int normalise, int32_t frac,
+/* n rows to the block, as the matrix takes them. */
+static void quantise_rows(workspace_t *w, const matrix_t *a, const int32_t *x, size_t stride, int normalise, int32_t frac,
                           uint32_t n) {
+    const zllm_kernel *k = w->m->kernel;
     rows_t *r = &w->block;
-    for (uint32_t i = 0; i < n; i++)
-        r->scale[i] = quantise_row(w->m->kernel, x + i * stride, cols, normalise, frac, r->q + i * r->stride, &r->sum[i]);
+    for (uint32_t i = 0; i < n; i++) {
+        const int32_t *row = x + i * stride;
+        int8_t *q = r->q + (a->wide ? 2 * i : i) * r->stride;
+        r->scale[i] = a->wide ? quantise_wide(k, row, a->cols, normalise, frac, q, q + r->stride, &r->sum[2 * i])
+                              : quantise_row(k, row, a->cols, normalise, frac, q, &r->sum[i]);
+    }
     lap(&w->laps, ZLLM_STAGE_QUANTISE);
 }
 
-/* acc = the block's rows times the matrix. */
+/* acc = the block's n rows times the matrix; two rows of products for a wide one. */
 static void multiply(workspace_t *w, const matrix_t *a, int32_t *acc, size_t stride, uint32_t n, zllm_stage stage) {
     w->m->kernel->matmul(a->packed, round_up(a->rows, ZLLM_ROW_ALIGN), a->cols, w->block.q, w->block.stride,
-                         w->block.sum, n, acc, stride);
+                         w->block.sum, a->wide ? 2 * n : n, acc, stride);
     lap(&w->laps, stage);
 }
 
@@ -47,106 +54,144 @@ void scale_sums(const zllm_kernel *k, const int32_t *acc, const int16_t *scale, 
     }
 }
 
-/* Rows [from, from + count) of a product of n of the block's rows, with frac fractional bits. */
-static void dequantise(workspace_t *w, const matrix_t *a, uint32_t from, uint32_t count, int32_t frac, int32_t *out,
-                       size_t out_stride, uint32_t n) {
-    for (uint32_t i = 0; i < n; i++) {
-        const scale_t s = w->block.scale[i];
-        scale_sums(w->m->kernel, w->acc + (size_t)i * w->widest + from, a->scale + from, count, a->cols, s.mantissa,
-                   a->exponent + s.exponent - 15 - frac, out + i * out_stride + from);
-    }
+/* Outputs [from, from + count) of the block's row i, with frac fractional bits; acc is that of the whole block. The kernel's
+ * addition clamps to 2^30 - 1; before it, sum and bias are at most 2^30 in size. */
+static void dequantise_row(const workspace_t *w, const matrix_t *a, uint32_t i, const int32_t *acc, size_t stride,
+                           uint32_t from, uint32_t count, int32_t frac, int32_t *out) {
+    const scale_t s = w->block.scale[i];
+    const int32_t shift = a->exponent + s.exponent - 15 - frac;
+    acc += (a->wide ? 2 * i : i) * stride + from;
+    if (a->wide) scale_wide(acc, acc + stride, a->scale + from, count, s.mantissa, shift, out);
+    else scale_sums(w->m->kernel, acc, a->scale + from, count, a->cols, s.mantissa, shift, out);
+    if (a->bias != NULL) w->m->kernel->add(out, a->bias + from, count);
 }
 
-/* The residual of rows [from, from + n) += block times matrix. */
-static void project(workspace_t *w, const matrix_t *a, uint32_t from, uint32_t n) {
-    const uint32_t dim = w->m->config.dim;
-    multiply(w, a, w->acc, w->widest, n, ZLLM_STAGE_MATRIX);
-    dequantise(w, a, 0, dim, RESIDUAL_FRAC, w->out, w->widest, n);
+/* The same of n rows, to out[from] of each. */
+static void dequantise(workspace_t *w, const matrix_t *a, uint32_t from, uint32_t count, int32_t frac, int32_t *out,
+                       size_t out_stride, uint32_t n) {
     for (uint32_t i = 0; i < n; i++)
-        w->m->kernel->add(w->x + (size_t)(from + i) * dim, w->out + (size_t)i * w->widest, dim);
+        dequantise_row(w, a, i, w->acc, w->widest, from, count, frac, out + i * out_stride + from);
+}
+
+/* out = block times matrix, for the residual. */
+static void project(workspace_t *w, const matrix_t *a, int32_t *out, size_t stride, uint32_t n) {
+    multiply(w, a, w->acc, w->widest, n, ZLLM_STAGE_MATRIX);
+    dequantise(w, a, 0, a->rows, RESIDUAL_FRAC, out, stride, n);
+    lap(&w->laps, ZLLM_STAGE_SCALE);
+}
+
+/* The residual of rows [from, from + n) += y. */
+static void add_rows(workspace_t *w, const int32_t *y, size_t stride, uint32_t from, uint32_t n) {
+    const uint32_t dim = w->m->config.dim;
+    for (uint32_t i = 0; i < n; i++) w->m->kernel->add(w->x + (size_t)(from + i) * dim, y + i * stride, dim);
     lap(&w->laps, ZLLM_STAGE_SCALE);
 }
 
 static void project_qkv(workspace_t *w, const layer_t *layer, uint32_t from, uint32_t n) {
     const uint32_t dim = w->m->config.dim;
-    quantise_rows(w, w->x + (size_t)from * dim, dim, dim, 1, 0, n);
+    quantise_rows(w, &layer->qkv, w->x + (size_t)from * dim, dim, 1, 0, n);
     multiply(w, &layer->qkv, w->acc, w->widest, n, ZLLM_STAGE_MATRIX);
     dequantise(w, &layer->qkv, 0, layer->qkv.rows, QKV_FRAC, w->qkv + (size_t)from * w->qkv_stride, w->qkv_stride, n);
     lap(&w->laps, ZLLM_STAGE_SCALE);
 }
 
-static void feed_forward(workspace_t *w, const layer_t *layer, uint32_t from, uint32_t n) {
-    const zllm_config *c = &w->m->config;
-    const size_t stride = w->widest;
-    quantise_rows(w, w->x + (size_t)from * c->dim, c->dim, c->dim, 1, 0, n);
-    multiply(w, &layer->gate_up, w->acc, stride, n, ZLLM_STAGE_MATRIX);
-    dequantise(w, &layer->gate_up, 0, c->ffn, GATE_FRAC, w->out, stride, n);
-    dequantise(w, &layer->gate_up, c->ffn, c->ffn, (int32_t)layer->up_frac, w->out, stride, n);
-    lap(&w->laps, ZLLM_STAGE_SCALE);
-    for (uint32_t i = 0; i < n; i++)
-        w->m->kernel->gate(w->out + i * stride, w->out + i * stride + c->ffn, c->ffn, w->acc + i * stride);
-    lap(&w->laps, ZLLM_STAGE_GATE);
-    quantise_rows(w, w->acc, stride, c->ffn, 0, GATE_FRAC + (int32_t)layer->up_frac, n);
-    project(w, &layer->down, from, n);
+static void project_heads(workspace_t *w, const layer_t *layer, uint32_t from, uint32_t n) {
+    quantise_rows(w, &layer->o, w->qkv + (size_t)from * w->qkv_stride, w->qkv_stride, 0, 39 - (int32_t)layer->v_shift, n);
+    project(w, &layer->o, w->out, w->widest, n);
+    add_rows(w, w->out, w->widest, from, n);
 }
 
-static void layer_step(workspace_t *w, const uint32_t *ids, uint32_t l, uint32_t n) {
+/* What the feed-forward adds to rows [from, from + n), to out. */
+static void feed_forward(workspace_t *w, const layer_t *layer, uint32_t from, uint32_t n, int32_t *out, size_t stride) {
     const zllm_config *c = &w->m->config;
-    const layer_t *layer = &w->m->layers[l];
-    for (uint32_t i = 0; i < n; i += BLOCK_ROWS) project_qkv(w, layer, i, n - i < BLOCK_ROWS ? n - i : BLOCK_ROWS);
-    for (uint32_t i = 0, end; i < n; i = end) {
-        for (end = i + 1; end < n && ids[end] == ids[i];) end++;
-        attention(w, &w->lanes[ids[i]], l, i, end - i);
+    const matrix_t *both = &layer->gate_up;
+    const size_t wide = w->widest;
+    quantise_rows(w, both, w->x + (size_t)from * c->dim, c->dim, 1, 0, n);
+    multiply(w, both, w->acc, wide, n, ZLLM_STAGE_MATRIX);
+    dequantise(w, both, 0, c->ffn, GATE_FRAC, w->out, wide, n);
+    if (c->mlp == 0) dequantise(w, both, c->ffn, c->ffn, (int32_t)layer->up_frac, w->out, wide, n);
+    lap(&w->laps, ZLLM_STAGE_SCALE);
+    for (uint32_t i = 0; i < n; i++) {
+        int32_t *gate = w->out + i * wide, *h = w->acc + i * wide;
+        if (c->mlp == 0) w->m->kernel->gate(gate, gate + c->ffn, c->ffn, h);
+        else gelu(gate, c->ffn, h);
     }
+    lap(&w->laps, ZLLM_STAGE_GATE);
+    quantise_rows(w, &layer->down, w->acc, wide, 0, c->mlp == 0 ? GATE_FRAC + (int32_t)layer->up_frac : GELU_FRAC, n);
+    project(w, &layer->down, out, stride, n);
+}
+
+static void layer_step(workspace_t *w, uint32_t l, uint32_t n) {
+    const layer_t *layer = &w->m->layers[l];
+    const uint32_t dim = w->m->config.dim;
+    for (uint32_t i = 0; i < n; i += BLOCK_ROWS) project_qkv(w, layer, i, n - i < BLOCK_ROWS ? n - i : BLOCK_ROWS);
+    for (uint32_t r = 0; r < w->run_count; r++) attention(w, &w->runs[r], l);
     for (uint32_t i = 0; i < n; i += BLOCK_ROWS) {
         const uint32_t part = n - i < BLOCK_ROWS ? n - i : BLOCK_ROWS;
-        quantise_rows(w, w->qkv + (size_t)i * w->qkv_stride, w->qkv_stride, c->heads * c->head_dim, 0,
-                      39 - (int32_t)layer->v_shift, part);
-        project(w, &layer->o, i, part);
-        feed_forward(w, layer, i, part);
+        if (w->branch != NULL) { /* parallel: the feed-forward reads x before attention is added to it */
+            feed_forward(w, layer, i, part, w->branch, dim);
+            project_heads(w, layer, i, part);
+            add_rows(w, w->branch, dim, i, part);
+        } else {
+            project_heads(w, layer, i, part);
+            feed_forward(w, layer, i, part, w->out, w->widest);
+            add_rows(w, w->out, w->widest, i, part);
+        }
     }
 }
 
-/* Rows of the embedding, and the rotary code of each row's position. */
-static void embed(workspace_t *w, const uint32_t *ids, const uint32_t *tokens, uint32_t n) {
+/* Room for all rows in the caches. A run ends where its lane does, or where learned positions do: what follows starts with
+ * an empty cache. A layer computes its runs one after the other, so that they may share slots. */
+static void plan(workspace_t *w, const uint32_t *ids, uint32_t n) {
+    const uint32_t positions = w->m->config.positions;
+    w->run_count = 0;
+    for (uint32_t i = 0, end; i < n; i = end) {
+        lane_t *lane = &w->lanes[ids[i]];
+        if (positions > 0 && lane->position == positions) workspace_restart(w, ids[i]);
+        const uint32_t left = positions > 0 ? positions - lane->position : n;
+        for (end = i + 1; end < n && ids[end] == ids[i] && end - i < left;) end++;
+        lane_reserve(w, lane, end - i);
+        w->runs[w->run_count++] = (run_t){ids[i], i, end - i, lane->filled, lane->position};
+        lane->filled += end - i;
+        lane->position += end - i;
+    }
+}
+
+/* The embedding of a token, at a position. */
+static void embed(const zllm_model *m, uint32_t token, uint32_t position, int32_t *x) {
+    const uint32_t dim = m->config.dim, shift = (uint32_t)(m->embed_exponent - RESIDUAL_FRAC);
+    const int8_t *e = m->embed + (size_t)token * dim;
+    const int32_t scale = m->embed_scale[token], half = 1 << (shift - 1);
+    for (uint32_t d = 0; d < dim; d++) x[d] = shift_right32(e[d] * scale + half, shift);
+    if (m->positions != NULL) m->kernel->add(x, m->positions + (size_t)position * dim, dim);
+}
+
+/* What a run's rows start with, and the rotary code of each one's position. */
+static void start_rows(workspace_t *w, const run_t *run, const uint32_t *tokens) {
     const zllm_model *m = w->m;
-    const uint32_t dim = m->config.dim, half = m->config.head_dim / 2;
-    for (uint32_t i = 0, run = 0; i < n; i++) {
-        const int8_t *e = m->embed + (size_t)tokens[i] * dim;
-        for (uint32_t d = 0; d < dim; d++)
-            w->x[(size_t)i * dim + d] =
-                shift_right32(e[d] * m->embed_scale[tokens[i]] + 8, EMBED_FRAC - RESIDUAL_FRAC);
-        run = i > 0 && ids[i] == ids[i - 1] ? run + 1 : 0;
-        const uint32_t position = w->lanes[ids[i]].position + run;
-        int32_t *rope = w->rope + (size_t)i * 2 * half;
+    const uint32_t half = m->config.head_dim / 2;
+    for (uint32_t i = 0; i < run->n; i++) {
+        const uint32_t row = run->from + i, position = run->position + i;
+        int32_t *rope = w->rope + (size_t)row * 2 * half;
+        embed(m, tokens[row], position, w->x + (size_t)row * m->config.dim);
         for (uint32_t k = 0; k < half; k++) fixed_sincos(position * m->rope_step[k], &rope[k], &rope[half + k]);
     }
 }
 
 void transformer_step(workspace_t *w, const uint32_t *ids, const uint32_t *tokens, uint32_t n) {
-    for (uint32_t i = 0, end; i < n; i = end) {
-        for (end = i + 1; end < n && ids[end] == ids[i];) end++;
-        lane_reserve(w, &w->lanes[ids[i]], end - i);
-    }
-    embed(w, ids, tokens, n);
+    plan(w, ids, n);
+    for (uint32_t r = 0; r < w->run_count; r++) start_rows(w, &w->runs[r], tokens);
     lap(&w->laps, ZLLM_STAGE_CACHE);
-    for (uint32_t l = 0; l < w->m->config.layers; l++) layer_step(w, ids, l, n);
-    for (uint32_t i = 0; i < n; i++) {
-        w->lanes[ids[i]].filled++;
-        w->lanes[ids[i]].position++;
-    }
+    for (uint32_t l = 0; l < w->m->config.layers; l++) layer_step(w, l, n);
 }
 
 void transformer_head(workspace_t *w, uint32_t from, uint32_t n) {
     const uint32_t dim = w->m->config.dim;
-    quantise_rows(w, w->x + (size_t)from * dim, dim, dim, 1, 0, n);
+    quantise_rows(w, &w->m->head, w->x + (size_t)from * dim, dim, 1, 0, n);
     multiply(w, &w->m->head, w->head_acc, w->vocab_stride, n, ZLLM_STAGE_HEAD);
 }
 
 const int32_t *transformer_logits(workspace_t *w, uint32_t i) {
-    const matrix_t *head = &w->m->head;
-    const scale_t s = w->block.scale[i];
-    scale_sums(w->m->kernel, w->head_acc + (size_t)i * w->vocab_stride, head->scale, w->m->config.vocab, head->cols,
-               s.mantissa, head->exponent + s.exponent - 15 - SCORE_FRAC, w->logits);
+    dequantise_row(w, &w->m->head, i, w->head_acc, w->vocab_stride, 0, w->m->config.vocab, SCORE_FRAC, w->logits);
     return w->logits;
 }

@@ -69,15 +69,18 @@ static void rows_free(rows_t *r) {
     free(r->scale);
 }
 
+_Static_assert(2 * ZLLM_HEAD_ROWS <= BLOCK_ROWS, "the head's wide rows fit the block of a model without others");
+
 static int allocate(workspace_t *w) {
     const zllm_config *c = &w->m->config;
-    const size_t queries = QUERY_ROWS * (c->heads / c->kv_heads), rows = w->rows;
+    const size_t queries = QUERY_ROWS * (c->heads / c->kv_heads), rows = w->rows, parts = w->m->wide ? 2 : 1;
+    const size_t head_rows = (c->wide_head ? 2 : 1) * ZLLM_HEAD_ROWS;
     w->x = pages_new(rows * c->dim * sizeof(int32_t));
     w->qkv = pages_new(rows * w->qkv_stride * sizeof(int32_t));
     w->rope = pages_new(rows * c->head_dim * sizeof(int32_t));
-    w->acc = pages_new((size_t)BLOCK_ROWS * w->widest * sizeof(int32_t));
+    w->acc = pages_new(parts * BLOCK_ROWS * w->widest * sizeof(int32_t));
     w->out = pages_new((size_t)BLOCK_ROWS * w->widest * sizeof(int32_t));
-    w->head_acc = pages_new((size_t)ZLLM_HEAD_ROWS * w->vocab_stride * sizeof(int32_t));
+    w->head_acc = pages_new(head_rows * w->vocab_stride * sizeof(int32_t));
     w->logits = pages_new(w->vocab_stride * sizeof(int32_t));
     w->score_acc = pages_new(queries * w->capacity * sizeof(int32_t));
     w->score = pages_new(w->capacity * sizeof(int32_t));
@@ -85,10 +88,14 @@ static int allocate(workspace_t *w) {
     w->weight = pages_new(queries * w->capacity * sizeof(int16_t));
     w->mixed = pages_new(queries * c->head_dim * sizeof(int32_t));
     w->reciprocal = pages_new(queries * sizeof(int32_t));
+    if (c->parallel) {
+        w->branch = pages_new((size_t)BLOCK_ROWS * c->dim * sizeof(int32_t));
+        if (w->branch == NULL) return 0;
+    }
     if (!w->x || !w->qkv || !w->rope || !w->acc || !w->out || !w->head_acc || !w->logits || !w->score_acc || !w->score ||
         !w->soft || !w->weight || !w->mixed || !w->reciprocal)
         return 0;
-    if (!rows_new(&w->block, BLOCK_ROWS, w->longest)) return 0;
+    if (!rows_new(&w->block, (uint32_t)(parts * BLOCK_ROWS), w->longest)) return 0;
     if (!rows_new(&w->queries, QUERY_ROWS * c->heads, c->head_dim)) return 0;
     return lanes_new(w);
 }
@@ -107,7 +114,8 @@ workspace_t *workspace_new(const zllm_model *m, uint32_t lanes, uint32_t rows, u
     w->widest = round_up(max_of(max_of(w->qkv_stride, 2 * c->ffn), max_of(c->dim, heads)), ZLLM_ROW_ALIGN);
     w->vocab_stride = round_up(c->vocab, ZLLM_ROW_ALIGN);
     w->lanes = calloc(lanes, sizeof *w->lanes);
-    if (w->lanes == NULL || !allocate(w)) {
+    w->runs = calloc(rows, sizeof *w->runs);
+    if (w->lanes == NULL || w->runs == NULL || !allocate(w)) {
         workspace_free(w);
         return NULL;
     }
@@ -118,7 +126,7 @@ workspace_t *workspace_new(const zllm_model *m, uint32_t lanes, uint32_t rows, u
 void workspace_free(workspace_t *w) {
     if (w == NULL) return;
     void *all[] = {w->lanes, w->caches, w->x,    w->qkv,  w->rope,   w->acc,   w->out,       w->head_acc, w->logits,
-                   w->score_acc, w->score, w->soft, w->weight, w->mixed, w->reciprocal};
+                   w->score_acc, w->score, w->soft, w->weight, w->mixed, w->reciprocal, w->runs, w->branch};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     rows_free(&w->block);
     rows_free(&w->queries);

@@ -16,7 +16,7 @@
 typedef struct {
     int8_t *keys;         /* [layers][kv_heads] packed matrices [capacity][head_dim] */
     int8_t *values;       /* [layers][kv_heads][capacity][head_dim], in the kernel's layout */
-    int16_t *key_scale;   /* [layers][kv_heads][capacity], 2^-18 */
+    int16_t *key_scale;   /* [layers][kv_heads][capacity], 2^-k_frac */
     int16_t *value_scale; /* [layers][kv_heads][capacity], 2^(v_shift - 23 - 12) */
     uint32_t filled;
     uint32_t position; /* of the next token in its stream */
@@ -29,19 +29,27 @@ typedef struct {
     scale_t *scale;
 } rows_t; /* quantised rows */
 
+/* Rows [from, from + n) of a step: tokens of one lane, whose keys and values go to the cache's slots from `slot` on. */
+typedef struct {
+    uint32_t lane, from, n, slot, position;
+} run_t;
+
 struct workspace {
     const zllm_model *m;
     lane_t *lanes;
     int8_t *caches; /* of all lanes */
     uint32_t lane_count, rows, capacity; /* capacity: slots of a lane */
     laps_t laps;
+    run_t *runs; /* [rows] */
+    uint32_t run_count;
     int32_t *x;    /* residual [rows][dim] */
     int32_t *qkv;  /* [rows][qkv_stride]; then the heads' outputs */
     int32_t *rope; /* [rows][head_dim]: sines and cosines of the row's position */
-    int32_t *acc, *out; /* [BLOCK_ROWS][widest] */
-    int32_t *head_acc;  /* [ZLLM_HEAD_ROWS][vocab_stride] */
+    int32_t *acc, *out; /* [BLOCK_ROWS][widest]; acc has twice as many rows if any are wide */
+    int32_t *branch;    /* [BLOCK_ROWS][dim], of the feed-forward if it is parallel; else NULL */
+    int32_t *head_acc;  /* [ZLLM_HEAD_ROWS][vocab_stride], or twice as many */
     int32_t *logits;    /* [vocab_stride] */
-    rows_t block;       /* [BLOCK_ROWS][longest] */
+    rows_t block;       /* [BLOCK_ROWS][longest], or twice as many: the parts of wide row i are rows 2 i and 2 i + 1 */
     rows_t queries;     /* [kv_heads][QUERY_ROWS][group], each [head_dim] */
     int32_t *score_acc; /* [QUERY_ROWS][group][capacity] */
     int32_t *score;     /* [capacity] */
@@ -61,7 +69,7 @@ void scale_sums(const zllm_kernel *k, const int32_t *acc, const int16_t *scale, 
 
 /* Make room for n more tokens. */
 void lane_reserve(workspace_t *w, lane_t *lane, uint32_t n);
-/* Attention of rows [from, from + n), all of one lane, in one layer; the lane's `filled` is that before the step. */
-void attention(workspace_t *w, lane_t *lane, uint32_t l, uint32_t from, uint32_t n);
+/* Attention of a run's rows in one layer. */
+void attention(workspace_t *w, const run_t *run, uint32_t l);
 
 #endif

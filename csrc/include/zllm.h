@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 /* Raised whenever any integer on the coding path changes. */
-#define ZLLM_ARITHMETIC_VERSION 3
+#define ZLLM_ARITHMETIC_VERSION 4
 
 typedef enum {
     ZLLM_OK = 0,
@@ -32,25 +32,42 @@ typedef enum {
 
 typedef struct {
     uint32_t vocab, dim, layers, heads, kv_heads, head_dim, ffn, window;
+    /* Variants, 0 if not wanted. */
+    uint32_t qk;         /* heads of queries and keys: 0 normalised, 1 plain, 2 normalised and multiplied by a gain */
+    uint32_t mlp;        /* 0 SwiGLU, 1 GELU */
+    uint32_t parallel;   /* 1: the feed-forward reads what attention read */
+    uint32_t positions;  /* learned positions, so many */
+    uint32_t embed_rows; /* of an embedding that is not the head's: vocab or, with a start token of its own, vocab + 1 */
+    uint32_t wide_head;  /* 1: the head's input has 15 bits */
 } zllm_config;
 
 /* int8 weights [rows][cols] in [-127, 127], one positive scale a row: value = q * scale * 2^-exponent. */
 typedef struct {
     const int8_t *q;
     const int16_t *scale;
+    const int32_t *bias; /* [rows], in the map's fractional bits, below 2^30 in size; or NULL */
     uint32_t rows, cols;
     int32_t exponent;
 } zllm_weights;
 
+/* Of the elements of a head: value = gain * 2^-exponent. */
+typedef struct {
+    const int16_t *gain; /* [head_dim]; NULL unless config.qk is 2 */
+    int32_t exponent;
+} zllm_gain;
+
 typedef struct {
     zllm_weights qkv;      /* [(heads + 2 kv_heads) * head_dim][dim] */
     zllm_weights o;        /* [dim][heads * head_dim] */
-    zllm_weights gate_up;  /* [2 ffn][dim], gates first */
+    zllm_weights gate_up;  /* [2 ffn][dim], gates first; [ffn][dim] for GELU */
     zllm_weights down;     /* [dim][ffn] */
     uint32_t temperature;  /* 2^15 to 2^16 - 1; score factor = temperature * 2^-temperature_exponent, in log2 units */
     int32_t temperature_exponent;
     uint32_t v_shift;      /* 0 to 40 */
     uint32_t up_frac;      /* 0 to 12 */
+    uint32_t k_frac;       /* 0 to 30; fractional bits of a key's scale, 18 for normalised heads */
+    uint32_t wide;         /* inputs with 15 bits: 1 of qkv, 2 of o, 4 of gate_up, 8 of down */
+    zllm_gain q_gain, k_gain;
 } zllm_layer;
 
 typedef struct {
@@ -58,8 +75,11 @@ typedef struct {
     const uint8_t *token_bytes;     /* the tokens one after the other, ascending by bytes, no two equal */
     const uint32_t *token_offsets;  /* [vocab + 1] into token_bytes */
     size_t token_bytes_size;
-    zllm_weights head;              /* [vocab][dim]; also the embedding's q */
-    const int16_t *embed_scale;     /* [vocab], in 2^-16 */
+    zllm_weights head;              /* [vocab][dim] */
+    const int8_t *embed;            /* [config.embed_rows][dim]; NULL if these are 0: the head's q */
+    const int16_t *embed_scale;     /* [config.embed_rows, or vocab], in 2^-embed_exponent */
+    int32_t embed_exponent;         /* 13 to 40 */
+    const int32_t *positions;       /* [config.positions][dim], in 2^-12, up to 2^28 in size; NULL if these are 0 */
     const uint32_t *rope_step;      /* [head_dim / 2], turns a position in 2^-32 */
     const zllm_layer *layers;       /* [config.layers] */
 } zllm_model_data;
@@ -140,7 +160,8 @@ typedef struct {
     uint64_t *nanoseconds;          /* [ZLLM_STAGES]: time is added to it */
 } zllm_run;
 
-/* A frame to be coded by `threads` threads together. Every stream is started with token `start`, which is not coded.
+/* A frame to be coded by `threads` threads together. Every stream is started with token `start`, which is not coded: it is
+ * below vocab, or vocab itself if the embedding has vocab + 1 rows.
  * The frame is the caller's and must stay. Its result is there when every thread has returned ZLLM_OK; when one fails, so
  * do the others that have not done their part yet. *out is NULL on failure. threads: 1 to 256. */
 typedef struct zllm_job zllm_job;
@@ -182,6 +203,7 @@ zllm_result zllm_cm_decode(const uint8_t *coded, size_t coded_size, uint8_t *tex
 uint32_t zllm_rsqrt(uint64_t x, int32_t *exponent);
 uint32_t zllm_exp2(uint32_t d);
 int32_t zllm_sigmoid(int32_t x);
+int32_t zllm_gelu(int32_t x);
 void zllm_sincos(uint32_t phase, int32_t *sine, int32_t *cosine);
 void zllm_quantise(const int32_t *x, uint32_t n, int normalise, int8_t *q, uint32_t *mantissa, int32_t *exponent);
 

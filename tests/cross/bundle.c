@@ -44,6 +44,9 @@ uint64_t bundle_get(bundle_t *b, int size) {
 
 uint32_t bundle_u32(bundle_t *b) { return (uint32_t)bundle_get(b, 4); }
 
+int32_t bundle_signed(uint32_t x) { return x < 0x80000000u ? (int32_t)x : (int32_t)(x - 0x80000000u) - INT32_MAX - 1; }
+int32_t bundle_i32(bundle_t *b) { return bundle_signed(bundle_u32(b)); }
+
 /* Whether `count` integers of `size` bytes are there: nothing is allocated for a count that is not true. */
 static int has(bundle_t *b, uint64_t count, uint64_t size) {
     if (count > (uint64_t)(b->end - b->at) / size) b->bad = 1;
@@ -56,6 +59,12 @@ int16_t *bundle_i16s(bundle_t *b, uint64_t count) {
         const int32_t value = (int32_t)bundle_get(b, 2);
         out[i] = (int16_t)(value < 32768 ? value : value - 65536);
     }
+    return out;
+}
+
+int32_t *bundle_i32s(bundle_t *b, uint64_t count) {
+    int32_t *out = has(b, count, 4) ? bundle_room(b, count, sizeof *out) : NULL;
+    for (uint64_t i = 0; out != NULL && i < count; i++) out[i] = bundle_i32(b);
     return out;
 }
 

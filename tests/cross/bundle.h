@@ -25,8 +25,12 @@ void bundle_release(bundle_t *b);
 /* An unsigned integer of 1 to 8 bytes. */
 uint64_t bundle_get(bundle_t *b, int size);
 uint32_t bundle_u32(bundle_t *b);
+int32_t bundle_i32(bundle_t *b);
+/* The number of that pattern in two's complement. */
+int32_t bundle_signed(uint32_t x);
 const uint8_t *bundle_bytes(bundle_t *b, uint64_t size);
 int16_t *bundle_i16s(bundle_t *b, uint64_t count);
+int32_t *bundle_i32s(bundle_t *b, uint64_t count);
 uint32_t *bundle_u32s(bundle_t *b, uint64_t count);
 uint64_t *bundle_u64s(bundle_t *b, uint64_t count);
 

@@ -30,42 +30,62 @@ void print_item(sha256_t *s, const char *name, const char *kind) {
     printf("%s  %s%s\n", hex, name, kind);
 }
 
-static int32_t signed32(uint32_t x) { return x < 0x80000000u ? (int32_t)x : (int32_t)(x - 0x80000000u) - INT32_MAX - 1; }
-
 static void read_weights(bundle_t *b, zllm_weights *w) {
     w->rows = bundle_u32(b);
     w->cols = bundle_u32(b);
-    w->exponent = signed32(bundle_u32(b));
+    w->exponent = bundle_i32(b);
     w->q = (const int8_t *)bundle_bytes(b, (uint64_t)w->rows * w->cols);
     w->scale = bundle_i16s(b, w->rows);
+    w->bias = bundle_u32(b) ? bundle_i32s(b, w->rows) : NULL;
 }
 
-static void read_layer(bundle_t *b, zllm_layer *layer) {
+static void read_gain(bundle_t *b, uint32_t head_dim, zllm_gain *g) {
+    const uint32_t there = bundle_u32(b);
+    g->exponent = bundle_i32(b);
+    g->gain = there ? bundle_i16s(b, head_dim) : NULL;
+}
+
+static void read_layer(bundle_t *b, uint32_t head_dim, zllm_layer *layer) {
     read_weights(b, &layer->qkv);
     read_weights(b, &layer->o);
     read_weights(b, &layer->gate_up);
     read_weights(b, &layer->down);
     layer->temperature = bundle_u32(b);
-    layer->temperature_exponent = signed32(bundle_u32(b));
+    layer->temperature_exponent = bundle_i32(b);
     layer->v_shift = bundle_u32(b);
     layer->up_frac = bundle_u32(b);
+    layer->k_frac = bundle_u32(b);
+    layer->wide = bundle_u32(b);
+    read_gain(b, head_dim, &layer->q_gain);
+    read_gain(b, head_dim, &layer->k_gain);
+}
+
+static zllm_config read_config(bundle_t *b) {
+    uint32_t n[14];
+    for (int i = 0; i < 14; i++) n[i] = bundle_u32(b);
+    return (zllm_config){n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12], n[13]};
+}
+
+static void read_embedding(bundle_t *b, zllm_model_data *data) {
+    const zllm_config *c = &data->config;
+    if (c->embed_rows) data->embed = (const int8_t *)bundle_bytes(b, (uint64_t)c->embed_rows * c->dim);
+    data->embed_scale = bundle_i16s(b, c->embed_rows ? c->embed_rows : c->vocab);
+    data->embed_exponent = bundle_i32(b);
+    if (c->positions) data->positions = bundle_i32s(b, (uint64_t)c->positions * c->dim);
 }
 
 static int do_model(run_t *r, const char *name) {
     bundle_t *b = &r->bundle;
     zllm_model_data data = {0};
-    uint32_t config[8];
-    for (int i = 0; i < 8; i++) config[i] = bundle_u32(b);
-    const zllm_config c = {config[0], config[1], config[2], config[3], config[4], config[5], config[6], config[7]};
-    data.config = c;
+    const zllm_config c = data.config = read_config(b);
     data.token_bytes_size = bundle_u32(b);
     data.token_bytes = bundle_bytes(b, data.token_bytes_size);
     data.token_offsets = bundle_u32s(b, (uint64_t)c.vocab + 1);
     read_weights(b, &data.head);
-    data.embed_scale = bundle_i16s(b, c.vocab);
+    read_embedding(b, &data);
     data.rope_step = bundle_u32s(b, c.head_dim / 2);
     zllm_layer *layers = c.layers <= 256 ? bundle_room(b, c.layers, sizeof *layers) : NULL;
-    for (uint32_t i = 0; layers != NULL && i < c.layers; i++) read_layer(b, &layers[i]);
+    for (uint32_t i = 0; layers != NULL && i < c.layers; i++) read_layer(b, c.head_dim, &layers[i]);
     data.layers = layers;
     if (b->bad || layers == NULL || r->n_models == MODELS) return fail("the bundle is damaged: model %s", name);
     const zllm_result rc = zllm_model_new(&data, r->kernel, &r->models[r->n_models]);
@@ -129,7 +149,10 @@ static void hash_function(sha256_t *s, uint32_t function, uint64_t x) {
         sha256_add_little(s, zllm_exp2((uint32_t)x), 4);
         break;
     case 2:
-        sha256_add_little(s, (uint32_t)zllm_sigmoid(signed32((uint32_t)x)), 4);
+        sha256_add_little(s, (uint32_t)zllm_sigmoid(bundle_signed((uint32_t)x)), 4);
+        break;
+    case 4:
+        sha256_add_little(s, (uint32_t)zllm_gelu(bundle_signed((uint32_t)x)), 4);
         break;
     default:
         zllm_sincos((uint32_t)x, &a, &b);
@@ -143,7 +166,7 @@ static int do_function(run_t *r, const char *name) {
     const uint32_t function = bundle_u32(b), n = bundle_u32(b);
     const uint64_t *arguments = bundle_u64s(b, n);
     sha256_t s;
-    if (b->bad || function > 3) return fail("the bundle is damaged: %s", name);
+    if (b->bad || function > 4) return fail("the bundle is damaged: %s", name);
     sha256_start(&s);
     for (uint32_t i = 0; i < n; i++) hash_function(&s, function, arguments[i]);
     print_item(&s, name, "");
@@ -162,7 +185,7 @@ static int do_quantise(run_t *r, const char *name) {
         int8_t *q = bundle_room(b, n, 1);
         uint32_t mantissa;
         if (b->bad) break;
-        for (uint32_t j = 0; j < n; j++) x[j] = signed32(values[j]);
+        for (uint32_t j = 0; j < n; j++) x[j] = bundle_signed(values[j]);
         zllm_quantise(x, n, (int)normalise, q, &mantissa, &exponent);
         sha256_add(&s, q, n);
         sha256_add_little(&s, mantissa, 4);

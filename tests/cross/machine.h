@@ -6,7 +6,7 @@
 #include "sha256.h"
 #include "zllm.h"
 
-#define MODELS 8u
+#define MODELS 16u
 
 typedef struct {
     bundle_t bundle;

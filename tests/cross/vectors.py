@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models import tiny
+from models import tiny, variants
 
 from zllm import _native as native
 from zllm.archive import layout
@@ -29,7 +29,14 @@ from zllm.codecs.base import Run
 from zllm.models import store, zlm
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
-MODELS = ("tiny", "extreme", "wide", "default")
+MADE = ("extreme", "wide")
+VARIANTS: dict[str, dict[str, Any]] = {
+    **{name: {"seed": 11 + i, **kind} for i, (name, kind) in enumerate(variants.FAMILIES.items())},
+    # The largest numbers that there are, in every row that can be wide.
+    "widest": {"seed": 21, "extreme": True, "qk": 2, "mlp": 1, "positions": 32, "wide_head": 1, "layer": {"wide": 15}},
+}
+"""Networks of other origin, and what they are made of."""
+MODELS = ("tiny", *MADE, "default", *VARIANTS)
 ARCHIVES: dict[str, str | None] = {"default.zllm": "default", "tiny.zllm": "tiny", "cm.zllm": None}
 """And the model of each."""
 _SHAPES: dict[str, dict[str, Any]] = {
@@ -74,8 +81,10 @@ class Models:
 
     def __init__(self, folder: Path, expected: dict[str, str] | None = None) -> None:
         self.paths = {"default": store.resolve(store.DEFAULT_NAME).path, "tiny": GOLDEN / "tiny.zlm"}
-        for name in ("extreme", "wide"):
+        for name in MADE:
             self.paths[name] = tiny.write(folder / f"{name}.zlm", **_SHAPES[name])
+        for name, kind in VARIANTS.items():
+            self.paths[name] = variants.write(folder / f"{name}.zlm", **kind)
         self.files = {name: zlm.read(self.paths[name]) for name in MODELS}
         self.hashes = {name: file.sha256.hex() for name, file in self.files.items()}
         for name, sha256 in (expected or self.hashes).items():
@@ -208,9 +217,10 @@ FUNCTIONS: dict[str, Callable[[int], bytes]] = {
     "rsqrt": lambda x: struct.pack("<Ii", *native.rsqrt(x)),
     "exp2": lambda x: struct.pack("<I", native.exp2(x)),
     "sigmoid": lambda x: struct.pack("<i", native.sigmoid(x - (x >> 31 << 32))),
+    "gelu": lambda x: struct.pack("<i", native.gelu(x - (x >> 31 << 32))),
     "sincos": lambda x: struct.pack("<ii", *native.sincos(x)),
 }
-"""Of an unsigned argument; sigmoid's is a 32-bit pattern."""
+"""Of an unsigned argument; sigmoid's and gelu's are 32-bit patterns."""
 
 
 @dataclass
@@ -247,12 +257,14 @@ class Rows:
 
 
 def sequences(models: Models) -> list[Tokens]:
-    """More than a window for the small models, a few dozen tokens for the default one."""
+    """More than a window, and than there are positions, for small models; a few dozen tokens for the default one."""
     counts = {"tiny": 100, "extreme": 100, "wide": 150, "default": 24}
     out = []
     for name in MODELS:
-        vocab = models.files[name].config.vocab
-        out.append(Tokens(f"evaluate/{name}", name, [n % vocab for n in pseudo_random(name, counts[name])]))
+        config = models.files[name].config
+        first = [config.inputs - 1] if name in VARIANTS else []  # it may be a start token after the vocabulary
+        tokens = first + [n % config.vocab for n in pseudo_random(name, counts.get(name, 80))]
+        out.append(Tokens(f"evaluate/{name}", name, tokens))
     return out
 
 
@@ -277,14 +289,20 @@ def _frame(model: store.Model, streams: list[Stream]) -> Frame:
 
 def made_frames(models: Models) -> list[Frames]:
     """Frames of one stream each, of many lengths; of streams that end at different steps, with documents; of as many
-    streams as there may be; fewer streams than threads."""
-    model = models.load("wide")
+    streams as there may be; fewer streams than threads; longer ones than there are positions; started by a token after
+    the vocabulary."""
+    model, restarting = models.load("wide"), models.load("gpt2")
     counts = (*range(1, 12), 63, 64, 65, 130, 3, 90, 1, 40, 17, 33)
     single = [[_stream(model, f"stream {n}", [n])] for n in counts]
     many = [_stream(model, f"of many {n}", lengths) for n, lengths in enumerate(_DOCUMENTS)]
     two = [_stream(model, "first of two", [70, 1, 30]), _stream(model, "second of two", [150])]
     most = [_stream(model, f"of most {n}", [1 + n % 3]) for n in range(256)]
+    restarts = [_stream(restarting, f"of restarts {n}", lengths) for n, lengths in enumerate(_DOCUMENTS[:4])]
+    own = models.load("neox")
+    started = [_stream(own, f"of started {n}", lengths) for n, lengths in enumerate(_DOCUMENTS[1:4])]
     return [
+        Frames("frames/restarts", "gpt2", restarting.start, [_frame(restarting, restarts)], _ALL_WAYS),
+        Frames("frames/started", "neox", own.start, [_frame(own, started)], ((5, 1), (64, 2))),
         Frames("frames/single", "wide", model.start, [_frame(model, s) for s in single], ((1, 1), (3, 1), (64, 1))),
         Frames("frames/many", "wide", model.start, [_frame(model, many), _frame(model, two)], _ALL_WAYS),
         Frames("frames/most", "wide", model.start, [_frame(model, most)], ((64, 1), (32, 3))),
@@ -410,6 +428,7 @@ def sweeps() -> list[Sweep]:
     return [
         Sweep("rsqrt", edges + [max(1, n) for n in lengths]),
         Sweep("exp2", [*range(0, 40 << 16, 401), *words]),
+        Sweep("gelu", [n & 0xFFFFFFFF for n in range(-32768, 32769, 5)] + words),
         Sweep("sigmoid", [n & 0xFFFFFFFF for n in range(-17000, 17001, 3)] + [n & 0x3FFFFFFF for n in words]),
         Sweep("sincos", [*range(0, 1 << 32, 1299709), *words]),
     ]

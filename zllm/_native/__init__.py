@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zllm.errors import DamagedError, KernelError, ModelError, UsageError
+from zllm.models.config import VARIANTS
 
 try:
     from zllm._native._core import ffi, lib
@@ -25,6 +26,9 @@ except ImportError as exc:  # a checkout without its compiled extension
 ARITHMETIC_VERSION: int = lib.ZLLM_ARITHMETIC_VERSION
 GIVEN: int = lib.ZLLM_GIVEN
 CONFIG_FIELDS = ("vocab", "dim", "layers", "heads", "kv_heads", "head_dim", "ffn", "window")
+LAYER_DEFAULTS = {"k_frac": 18, "wide": 0}
+EMBED_EXPONENT = 16
+"""What a model file need not say."""
 MATRICES = ("qkv", "o", "gate_up", "down")
 _DTYPE_SIZE = {"I8": 1, "U8": 1, "I16": 2, "I32": 4, "U32": 4}
 # Beside one and a half times its text: a code string of a few bytes of text that nothing predicts, and its end.
@@ -234,13 +238,13 @@ class Model:
         self, config: Mapping[str, int], layers: Sequence[Mapping[str, int]], exponents: Mapping[str, int]
     ) -> Any:
         data = ffi.new("zllm_model_data *")
-        for name in CONFIG_FIELDS:
-            setattr(data.config, name, _uint32(config, name))
+        for name in CONFIG_FIELDS + VARIANTS:
+            setattr(data.config, name, _uint32({**dict.fromkeys(VARIANTS, 0), **config}, name))
         if len(layers) != data.config.layers:
             raise ModelError("bad model: the number of layers is not the one that the config says")
         data.token_bytes, data.token_bytes_size = self._tensor("tokens.bytes", "U8", None, "uint8_t")
         data.token_offsets, _ = self._tensor("tokens.offsets", "U32", (data.config.vocab + 1,), "uint32_t")
-        data.embed_scale, _ = self._tensor("embed.scale", "I16", (data.config.vocab,), "int16_t")
+        self._embedding(data, exponents)
         data.rope_step, _ = self._tensor("rope.step", "U32", (data.config.head_dim // 2,), "uint32_t")
         self._weights(data.head, "head", exponents)
         array_of_layers = ffi.new("zllm_layer[]", len(layers))
@@ -249,12 +253,29 @@ class Model:
             layer = array_of_layers[i]
             for name in MATRICES:
                 self._weights(getattr(layer, name), f"layers.{i}.{name}", exponents)
-            layer.temperature = _uint32(values, "temperature")
+            for name in ("q_gain", "k_gain"):
+                self._gain(getattr(layer, name), f"layers.{i}.{name}", data.config.head_dim, exponents)
             layer.temperature_exponent = _int32(values, "temperature_exponent")
-            layer.v_shift = _uint32(values, "v_shift")
-            layer.up_frac = _uint32(values, "up_frac")
+            for name in ("temperature", "v_shift", "up_frac", *LAYER_DEFAULTS):
+                setattr(layer, name, _uint32({**LAYER_DEFAULTS, **values}, name))
         data.layers = array_of_layers
         return data
+
+    def _embedding(self, data: Any, exponents: Mapping[str, int]) -> None:
+        c = data.config
+        rows = c.embed_rows or c.vocab
+        data.embed_scale, _ = self._tensor("embed.scale", "I16", (rows,), "int16_t")
+        data.embed_exponent = _int32({"embed": EMBED_EXPONENT, **exponents}, "embed")
+        data.embed = self._optional("embed.q", "I8", (c.embed_rows, c.dim), "int8_t")
+        data.positions = self._optional("positions", "I32", (c.positions, c.dim), "int32_t")
+
+    def _optional(self, name: str, dtype: str, shape: tuple[int, ...], ctype: str) -> Any:
+        """Whether a tensor has to be there, C knows."""
+        return self._tensor(name, dtype, shape, ctype)[0] if name in self._tensors else ffi.NULL
+
+    def _gain(self, out: Any, name: str, head_dim: int, exponents: Mapping[str, int]) -> None:
+        out.gain = self._optional(name, "I16", (head_dim,), "int16_t")
+        out.exponent = _int32(exponents, name) if out.gain else 0
 
     def _tensor(self, name: str, dtype: str, shape: tuple[int, ...] | None, ctype: str) -> tuple[Any, int]:
         if name not in self._tensors:
@@ -279,6 +300,7 @@ class Model:
         out.rows, out.cols = shape
         out.q, _ = self._tensor(name + ".q", "I8", shape, "int8_t")
         out.scale, _ = self._tensor(name + ".scale", "I16", shape[:1], "int16_t")
+        out.bias = self._optional(name + ".bias", "I32", shape[:1], "int32_t")
         out.exponent = _int32(exponents, name)
 
     @functools.cached_property
@@ -489,6 +511,11 @@ def exp2(d: int) -> int:
 def sigmoid(x: int) -> int:
     """Sigmoid of x / 2^10 in 2^-15."""
     return int(lib.zllm_sigmoid(x))
+
+
+def gelu(x: int) -> int:
+    """GELU of x / 2^10 in 2^-25, |x| up to 32767."""
+    return int(lib.zllm_gelu(x))
 
 
 def sincos(phase: int) -> tuple[int, int]:

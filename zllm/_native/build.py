@@ -29,6 +29,7 @@ SOURCES = [
     "csrc/stages.c",
     "csrc/transformer.c",
     "csrc/trie.c",
+    "csrc/variants.c",
     "csrc/workspace.c",
     "csrc/predictor/context.c",
     "csrc/predictor/flag.c",

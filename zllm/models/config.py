@@ -8,10 +8,14 @@ from typing import Any
 
 from zllm.errors import ModelError
 
+VARIANTS = ("qk", "mlp", "parallel", "positions", "embed_rows", "wide_head")
+"""Fields that a model file need not have: each is 0 then."""
+
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Shape of a model. Lengths are in elements, ``window`` in tokens."""
+    """Shape of a model. Lengths are in elements, ``window`` in tokens. From ``qk`` on, variants that networks of other
+    origin need (docs/model-format.md), 0 where a file does not say."""
 
     vocab: int = 4096
     dim: int = 256
@@ -22,6 +26,17 @@ class ModelConfig:
     ffn: int = 768
     window: int = 256
     rope_theta: float = 10000.0
+    qk: int = 0
+    mlp: int = 0
+    parallel: int = 0
+    positions: int = 0
+    embed_rows: int = 0
+    wide_head: int = 0
+
+    @property
+    def inputs(self) -> int:
+        """Tokens that may be fed: the vocabulary, and the start token if it has a row of the embedding for itself."""
+        return self.embed_rows or self.vocab
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -35,7 +50,8 @@ class ModelConfig:
             ModelError: a field is missing or is no number.
         """
         try:
-            numbers: dict[str, Any] = {f.name: values[f.name] for f in fields(cls)}
+            numbers: dict[str, Any] = {f.name: values[f.name] for f in fields(cls) if f.name not in VARIANTS}
+            numbers |= {name: values.get(name, 0) for name in VARIANTS}
             for name, value in numbers.items():
                 numbers[name] = float(value) if name == "rope_theta" else operator.index(value)
             return cls(**numbers)

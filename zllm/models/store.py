@@ -67,8 +67,9 @@ class Model:
 
     @functools.cached_property
     def start(self) -> int:
-        """Id of the token that starts every stream and document: the byte 0x00."""
-        return self.token_id(b"\0")
+        """Id of the token that starts every stream and document: the one after the vocabulary, or the byte 0x00."""
+        c = self.config
+        return c.vocab if c.embed_rows == c.vocab + 1 else self.token_id(b"\0")
 
     def token_id(self, token: bytes) -> int:
         """Id of a token by its bytes."""
@@ -156,7 +157,7 @@ def _swap(tensor: zlm.Tensor) -> zlm.Tensor:
     dtype, shape, data = tensor
     if dtype in ("I8", "U8"):
         return tensor
-    values = array("H" if dtype == "I16" else "I", data.tobytes())
+    values = array("H" if dtype == "I16" else "I", data.tobytes())  # U32 and I32 alike
     values.byteswap()
     return dtype, shape, memoryview(values.tobytes())
 
