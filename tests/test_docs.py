@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import re
 import shlex
@@ -123,8 +124,9 @@ def test_exit_codes_in_the_docs_are_the_codes(checkout: Path) -> None:
 def test_every_option_in_the_docs_exists(checkout: Path) -> None:
     from zllm.cli import create, extract, filter, info, list_, main, model
 
-    known = {"--help", "--version", "--tar", "--embed-model"}
-    for parser in (*(module.parser() for module in (create, extract, filter, info, list_)), model.train_parser()):
+    known = {"--help", "--version", "--tar"}
+    actions = [importlib.import_module(f"zllm.cli.{module}") for module in sorted(set(model.ACTIONS.values()))]
+    for parser in (module.parser() for module in (create, extract, filter, info, list_, model, *actions)):
         known |= {option for action in parser._actions for option in action.option_strings}
     text = (checkout / "docs" / "cli.md").read_text(encoding="utf-8")
     inline = " ".join(re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)))

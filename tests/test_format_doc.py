@@ -9,13 +9,14 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import zstandard
 from models import tiny
 
 from zllm import _native as native
 from zllm.archive.options import WriteOptions
 from zllm.archive.sink import Sink
 from zllm.codecs import registry
-from zllm.container import ends, frames, headers, headerunits, index, limits, section, sectionmap
+from zllm.container import ends, frames, headers, headerunits, index, limits, modelblock, section, sectionmap
 from zllm.container.dictionary import DICTIONARY
 from zllm.container.tarscan import member_name
 from zllm.container.wire import checksum64
@@ -112,7 +113,12 @@ def test_the_example_is_read_by_the_program() -> None:
 
 @pytest.mark.parametrize(
     ("title", "size"),
-    [("File header", ends.FILE_HEADER_SIZE), ("Footer", ends.FOOTER_SIZE), ("Frame", frames.HEADER_SIZE)],
+    [
+        ("File header", ends.FILE_HEADER_SIZE),
+        ("Model block", modelblock.HEADER_SIZE),
+        ("Footer", ends.FOOTER_SIZE),
+        ("Frame", frames.HEADER_SIZE),
+    ],
 )
 def test_byte_tables_add_up(title: str, size: int) -> None:
     end = 0
@@ -129,12 +135,48 @@ def test_byte_tables_add_up(title: str, size: int) -> None:
         ("File header", ends.FILE_MAGIC),
         ("Section header", section.MAGIC),
         ("Frame", frames.MAGIC),
+        ("Model block", modelblock.MAGIC),
         ("Index", index.MAGIC),
         ("Footer", ends.FOOTER_MAGIC),
     ],
 )
 def test_magics(title: str, magic: bytes) -> None:
     assert f"`{magic.hex(' ')}`" in part(title)
+
+
+def test_model_block_by_the_table() -> None:
+    """Fields cut out at the documented offsets are what the program means by them."""
+    data = b"a model file, " * 20
+    block, coded = modelblock.pack(data)
+    packed = modelblock.pack_header(block)
+    cut = {what: packed[int(at) : int(at) + int(size)] for at, size, what in rows("Model block")[1:]}
+    number = {what.split(":")[0]: int.from_bytes(field, "little") for what, field in cut.items()}
+    assert cut["SHA-256 of the model file"] == hashlib.sha256(data).digest()
+    assert number["bytes of the model file"] == len(data) and number["bytes of the coded file"] == len(coded)
+    assert number["xxh3 of the coded file"] == checksum64(coded)
+    assert number["xxh3 of bytes 0 to 63"] == checksum64(packed[:64])
+    assert number["how the file is coded, by the numbers of codecs"] == 2
+    assert number["reject-me flags"] == number["ignore-me flags"] == number["0"] == 0
+    unpacker = zstandard.ZstdDecompressor(format=zstandard.FORMAT_ZSTD1_MAGICLESS)
+    assert unpacker.decompress(coded, max_output_size=len(data)) == data
+
+
+def test_where_model_blocks_stand() -> None:
+    """Before the first section, at the manifest's offset; file header and footer say that there may be some."""
+    out = io.BytesIO()
+    model = store.DATA_FOLDER / "fast.zlm"
+    sink = Sink(out, WriteOptions(level=8, threads=1, model=model, embed_model=True))
+    sink.write(TEXT[:9000].encode())
+    sink.close()
+    archive = out.getvalue()
+    footer = ends.unpack_footer(archive[-44:])
+    found = index.unpack(archive[footer.index_offset :][: footer.index_size])
+    (entry,) = found.manifest["models"]
+    assert archive[10] == footer.flags == 1
+    assert entry["embedded"] is True and entry["offset"] == 16
+    block = modelblock.unpack_header(archive[16:88])
+    assert found.rows[0].offset == 88 + block.coded_size
+    assert modelblock.unpack(block, archive[88 : 88 + block.coded_size]) == model.read_bytes()
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:

@@ -84,7 +84,7 @@ class MissingModelError(ZllmError):
     def __init__(self, name: str, sha256: str, size: int, *, why: str = "not installed") -> None:
         which = f"model {name!r} (sha256 {sha256}, {size} bytes)" if sha256 else f"model {name!r}"
         super().__init__(
-            f"{which} is {why}: pass its file with --model FILE.zlm, or put it into $ZLLM_HOME/models"
+            f"{which} is {why}: pass its file with --model FILE.zlm, or install it with zllm model import FILE.zlm"
             " (zllm model list shows what is here)"
         )
         self.name = name

@@ -10,6 +10,10 @@ HEADERS = "headers, index"
 """What the rows by codec call all that is no frame."""
 
 
+EMBEDDED = "embedded model"
+"""What they call a model that is inside the archive."""
+
+
 class Row:
     """Seconds by the clock, added up over threads, and bytes that went in and came out."""
 

@@ -198,7 +198,7 @@ def test_unknown_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unsupported_version_and_feature(good: bytes) -> None:
     from zllm.container.wire import checksum64
 
-    for at, value in ((8, 99), (10, 1)):
+    for at, value in ((8, 99), (10, 2)):
         head = bytearray(good[:12])
         head[at] = value
         head += (checksum64(bytes(head)) & 0xFFFFFFFF).to_bytes(4, "little")

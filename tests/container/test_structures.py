@@ -49,7 +49,7 @@ def changed_header(place: int, value: int) -> bytes:
 
 def test_features_of_the_file() -> None:
     ends.check_file_header(changed_header(9, 0xFF))  # ignore-me
-    for place, value in ((8, 2), (8, 0), (10, 1)):
+    for place, value in ((8, 2), (8, 0), (10, 2)):
         with pytest.raises(UnsupportedVersionError):
             ends.check_file_header(changed_header(place, value))
 

@@ -31,10 +31,13 @@ class Coder:
             if not MIN_FRAME <= options.frame_size <= MAX_FRAME:
                 raise UsageError(f"frames have {MIN_FRAME} to {MAX_FRAME} bytes, not {options.frame_size}")
             level = dataclasses.replace(level, text_frame=options.frame_size, solid_frame=options.frame_size)
+        if options.embed_model and not (options.llm and level.llm):
+            raise UsageError(f"level {level.number} uses no model that could be embedded: choose one from 6 on")
         self.level = level
         self.model: Model | None = None
         self.run = Run(thread_count(options.threads), options.progress, stats=options.stats)
         llm = self._llm(options, warnings) if options.llm and level.llm else None
+        self.embed = options.embed_model and self.model is not None
         self.groups = GroupCoder(
             level, llm, self.run.threads, options.progress, self.run.cancelled, stats=options.stats
         )
@@ -59,8 +62,8 @@ class Coder:
             return None
         return ModelRef(self.model.sha256, self.model.name, self.model.size, self.model.arithmetic)
 
-    def manifest_entry(self) -> dict[str, Any]:
-        """The model as the manifest names it."""
+    def manifest_entry(self, offset: int | None) -> dict[str, Any]:
+        """The model as the manifest names it. ``offset``: where its block is, if it is embedded."""
         if self.model is None:
             return {}
         return {
@@ -71,6 +74,7 @@ class Coder:
             "origin": self.model.origin,
             "size": self.model.size,
             "arithmetic": self.model.arithmetic,
-            "embedded": False,
+            "embedded": offset is not None,
+            **({} if offset is None else {"offset": offset}),
             "known_answer": self.model.known_answer[:8].hex(),
         }

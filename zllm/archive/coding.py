@@ -9,11 +9,12 @@ from zllm.archive.options import thread_count
 from zllm.codecs import registry
 from zllm.codecs.base import Codec, Run
 from zllm.container.section import ModelRef
-from zllm.errors import MissingCodecError, MissingModelError, UnsupportedVersionError, ZllmError
+from zllm.errors import DamagedError, MissingCodecError, MissingModelError, UnsupportedVersionError, ZllmError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from zllm.archive.embedded import Embedded
     from zllm.models.store import Model
     from zllm.stats import Stats
 
@@ -36,6 +37,10 @@ class Decoders:
         self.run = Run(thread_count(threads), progress, stats=stats)
         self.known_answers: dict[bytes, str] = {}
         """From the manifest, by the SHA-256 of the model: checked before a model decodes anything."""
+        self.embedded: dict[bytes, Embedded] = {}
+        """Models that are inside the archive, by their SHA-256."""
+        self.warn: Callable[[str], None] = lambda _: None
+        """Told what was wrong without harm."""
         self._made: dict[tuple[int, bytes], Codec | ZllmError] = {}
 
     def trust(self, manifest: dict[str, Any]) -> None:
@@ -76,7 +81,7 @@ class Decoders:
     def _find(self, ref: ModelRef) -> Model:
         from zllm.models import store
 
-        model = store.find(ref.sha256, ref.name, ref.size, self.model)
+        model = self._embedded(ref) or store.find(ref.sha256, ref.name, ref.size, self.model)
         if model.arithmetic != ref.arithmetic:
             raise UnsupportedVersionError(
                 f"the archive was made with arithmetic version {ref.arithmetic}, this program has {model.arithmetic}"
@@ -85,3 +90,20 @@ class Decoders:
         if expected is not None and not (expected and model.known_answer.hex().startswith(expected)):
             raise MissingModelError(ref.name, ref.sha256.hex(), ref.size, why="here, but computes other numbers")
         return model
+
+    def _embedded(self, ref: ModelRef) -> Model | None:
+        """The model from the archive, or, if that is damaged, another copy that is here."""
+        from zllm.models import store
+
+        found = self.embedded.get(ref.sha256)
+        if found is None:
+            return None
+        try:
+            return found.load(ref)
+        except DamagedError as exc:
+            try:
+                model = store.find(ref.sha256, ref.name, ref.size, self.model)
+            except ZllmError:
+                raise exc from None
+            self.warn(f"the embedded model {ref.name!r} is damaged: the installed one was used, nothing is lost")
+            return model

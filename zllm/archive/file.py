@@ -22,6 +22,7 @@ from zllm.stats import Stats
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from zllm.archive.needs import Needs
     from zllm.archive.sink import Sink
     from zllm.archive.target import Target
 
@@ -85,6 +86,7 @@ class ZllmFile(tarfile.TarFile):
         frame_size: int | None = None,
         progress: Callable[[int], None] | None = None,
         stats: Stats | None = None,
+        embed_model: bool = False,
         **kwargs: Any,
     ) -> ZllmFile:
         """Open an archive. ``bufsize`` is there for tarfile's sake and ignored.
@@ -94,8 +96,8 @@ class ZllmFile(tarfile.TarFile):
             mode: ``r`` reads a seekable file, ``r|`` a pipe; ``w`` and ``w|`` write (neither ever seeks), replacing a
                 file of that name once the archive is whole; ``x`` refuses to replace.
             fileobj: a binary file to use; it stays open.
-            level, model, llm, threads, frame_size, progress, stats: see :class:`WriteOptions`. For reading, ``model``
-                is the name or file of a model to look at before those that are installed.
+            level, model, llm, threads, frame_size, progress, stats, embed_model: see :class:`WriteOptions`. For
+                reading, ``model`` is the name or file of a model to look at before those that are installed.
             kwargs: as :class:`tarfile.TarFile` has them (``format``, ``dereference``, ``encoding``, ...).
 
         Raises:
@@ -113,7 +115,7 @@ class ZllmFile(tarfile.TarFile):
         kind = _MODES[mode]
         if kind in ("r", "r|"):
             return cls._open_read(path, kind, fileobj, Decoders(model, threads, progress, stats), kwargs)
-        options = WriteOptions(level, model, llm, threads, frame_size, progress, stats)
+        options = WriteOptions(level, model, llm, threads, frame_size, progress, stats, embed_model)
         return cls._open_write(path, kind, fileobj, options, kwargs)
 
     @classmethod
@@ -167,8 +169,8 @@ class ZllmFile(tarfile.TarFile):
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """The manifest (``docs/zllm-format.md``); empty from a pipe or where the index is lost."""
-        return self._view.layout.manifest if isinstance(self._view, FileView) else {}
+        """The manifest (``docs/zllm-format.md``); empty where the index is lost, and from a pipe until its end."""
+        return self._view.manifest if self._view is not None else {}
 
     @property
     def layout(self) -> layout.Layout | None:
@@ -179,6 +181,25 @@ class ZllmFile(tarfile.TarFile):
     def problem(self) -> DamagedError | None:
         """What is wrong with the archive as a whole, found so far. Everything that can be read is read all the same."""
         return self._view.problem if self._view is not None else None
+
+    @property
+    def decoders(self) -> Decoders:
+        """Codecs and models for reading; :class:`UsageError` for an archive that is being written."""
+        if self._view is None:
+            raise UsageError("the archive is being written")
+        return self._view.decoders
+
+    def needs(self) -> Needs:
+        """What is needed to read all of it; nothing is decoded, and a pipe is read to its end.
+
+        Raises:
+            UsageError: the archive is being written.
+        """
+        from zllm.archive import needs
+
+        if self._view is None:
+            raise UsageError("the archive is being written")
+        return needs.of(self._view)
 
     def tally(self, stats: Stats) -> None:
         """Add up what is stored by each codec; nothing is decoded. From a pipe, nothing is known."""

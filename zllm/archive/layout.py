@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from zllm.container import ends, index, section
+from zllm.container import ends, index, modelblock, section
 from zllm.container.wire import checksum64
 from zllm.errors import DamagedError, NotZllmError, TruncatedError, ZllmError
 
@@ -23,6 +23,8 @@ class Layout:
     rows: list[index.SectionRow]
     manifest: dict[str, Any] = field(default_factory=dict)
     members: int | None = None
+    models: dict[bytes, int] = field(default_factory=dict)
+    """Where the blocks of embedded models are, by the models' SHA-256."""
     warnings: list[str] = field(default_factory=list)
     problem: DamagedError | None = None
 
@@ -70,7 +72,7 @@ def _by_index(file: BinaryIO, size: int) -> Layout:
     for row in found.rows:
         if row.offset + row.header_size + row.header.body_size > footer.index_offset:
             raise DamagedError("the index is damaged: a section is not where it says")
-    return Layout(found.rows, found.manifest, footer.members)
+    return Layout(found.rows, found.manifest, footer.members, index.embedded(found.manifest))
 
 
 class Scan:
@@ -102,6 +104,11 @@ class Scan:
         front = self._read(position, index.FRONT_SIZE)
         if front[:4] == section.MAGIC:
             return self._section(position, self._read(position, section.size_of(front)))
+        if front[:4] == modelblock.MAGIC:
+            block = modelblock.unpack_header(self._read(position, modelblock.HEADER_SIZE))
+            self._complete = self._after_index = False
+            self.layout.models.setdefault(block.sha256, position)
+            return position + modelblock.HEADER_SIZE + block.coded_size
         if front[:4] == index.MAGIC:
             return self._index(position, index.FRONT_SIZE + index.coded_size(front))
         if front[:4] == ends.FOOTER_MAGIC or (self._after_index and self.size - position <= ends.FOOTER_SIZE):
@@ -128,21 +135,27 @@ class Scan:
         return self.file.read(size)
 
     def _candidates(self, position: int) -> Iterator[int]:
-        """Places from ``position`` on where a section or an index seems to start."""
+        """Places from ``position`` on where a section, a model or an index starts."""
         while position < self.size:
             block = self._read(position, _STEP + 3)
-            hits = [place for magic in (section.MAGIC, index.MAGIC) for place in _hits(block, magic)]
-            for place in sorted(hits):
+            magics = (section.MAGIC, modelblock.MAGIC, index.MAGIC)
+            for place in sorted(place for magic in magics for place in _hits(block, magic)):
                 try:
-                    front = self._read(position + place, index.FRONT_SIZE)
-                    if front[:4] == section.MAGIC:
-                        section.unpack(self._read(position + place, section.size_of(front)))
-                    else:
-                        index.unpack(self._read(position + place, index.FRONT_SIZE + index.coded_size(front)))
+                    self._check(position + place)
                 except ZllmError:
                     continue
                 yield position + place
             position += _STEP
+
+    def _check(self, position: int) -> None:
+        """Raise what is wrong with what seems to start at ``position``."""
+        front = self._read(position, index.FRONT_SIZE)
+        if front[:4] == section.MAGIC:
+            section.unpack(self._read(position, section.size_of(front)))
+        elif front[:4] == modelblock.MAGIC:
+            modelblock.unpack_header(self._read(position, modelblock.HEADER_SIZE))
+        else:
+            index.unpack(self._read(position, index.FRONT_SIZE + index.coded_size(front)))
 
     def _gaps(self) -> None:
         """Sections that repeat or go back in the stream are not used; gaps show that some are lost."""

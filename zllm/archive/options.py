@@ -25,6 +25,7 @@ class WriteOptions:
         frame_size: bytes of text in one frame; None leaves it to the level.
         progress: called with the number of bytes done since the last call, from any thread.
         stats: collects seconds by stage and bytes by codec.
+        embed_model: put the model into the archive, if anything is coded with it: then reading needs nothing else.
     """
 
     level: int = 6
@@ -34,6 +35,7 @@ class WriteOptions:
     frame_size: int | None = None
     progress: Callable[[int], None] | None = None
     stats: Stats | None = None
+    embed_model: bool = False
 
 
 def thread_count(threads: int | None) -> int:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from zllm.archive.coding import Decoders
+from zllm.archive.embedded import in_memory
 from zllm.archive.layout import TRUNCATED
 from zllm.archive.sections import Section
 from zllm.archive.view import TarView
-from zllm.container import ends, index, section
+from zllm.container import ends, index, modelblock, section
 from zllm.container.section import OPAQUE, SectionHeader
 from zllm.container.wire import checksum64
 from zllm.errors import DamagedError, TruncatedError
 
 _STEP = 1 << 16
-_MAGICS = (section.MAGIC, index.MAGIC, ends.FOOTER_MAGIC)
+_MAGICS = (section.MAGIC, modelblock.MAGIC, index.MAGIC, ends.FOOTER_MAGIC)
 
 
 class Feed:
@@ -69,6 +71,7 @@ class PipeView(TarView):
 
     def __init__(self, file: BinaryIO, decoders: Decoders) -> None:
         super().__init__(decoders)
+        decoders.warn = self.warnings.append
         self._feed = Feed(file)
         ends.check_file_header(self._feed.take(ends.FILE_HEADER_SIZE))
         self._current: Section | DamagedError | None = None
@@ -113,6 +116,13 @@ class PipeView(TarView):
             raise self._current
         return self._current
 
+    def sections(self) -> Iterator[Section | DamagedError]:
+        """See :meth:`TarView.sections`."""
+        while self._current is not None:
+            yield self._current
+            if not self._advance():
+                return
+
     def next_header(self, position: int) -> int | None:
         """See :meth:`TarView.next_header`."""
         while True:
@@ -150,7 +160,9 @@ class PipeView(TarView):
             self._feed.take(section.size_of(front))
             self._section(header)
             return True
-        if front[:4] == index.MAGIC:
+        if front[:4] == modelblock.MAGIC:
+            self._model(modelblock.unpack_header(self._feed.peek(modelblock.HEADER_SIZE)))
+        elif front[:4] == index.MAGIC:
             self._last_index = self._feed.take(index.FRONT_SIZE + index.coded_size(front))
         elif self._last_index is not None and front:
             self._footer(self._feed.take(ends.FOOTER_SIZE))
@@ -179,6 +191,12 @@ class PipeView(TarView):
             self._current = exc
         self._count += 1
 
+    def _model(self, block: modelblock.ModelBlock) -> None:
+        """Keep a model, coded, for the sections that follow."""
+        self._complete, self._last_index = False, None
+        self._feed.take(modelblock.HEADER_SIZE)
+        self.decoders.embedded[block.sha256] = in_memory(block, self._feed.take(block.coded_size))
+
     def _footer(self, data: bytes) -> None:
         """Compare the footer with what came before. Nothing is lost if it is damaged."""
         block, self._last_index = self._last_index or b"", None
@@ -187,6 +205,7 @@ class PipeView(TarView):
             footer = ends.unpack_footer(data)
             if footer.index_size != len(block) or footer.index_check != checksum64(block):
                 raise DamagedError("the index is damaged: its checksum does not hold")
+            self.manifest = index.unpack(block).manifest
         except DamagedError as exc:
             if self._complete:
                 self.warnings.append(f"{exc}: it was not needed, nothing is lost")

@@ -157,6 +157,10 @@ class Section:
         except ZllmError as exc:
             return exc
 
+    def first_byte(self, frame: int) -> bytes:
+        """The first byte of a frame's payload, unchecked; nothing if the archive ends before it."""
+        return bytes(self._fetch(self.chart.frame_offsets[frame] + frames.HEADER_SIZE, 1))
+
     def _payload(self, frame: int) -> memoryview:
         row = self.chart.frames[frame]
         data = self._fetch(self.chart.frame_offsets[frame], row.coded_size)

@@ -12,11 +12,11 @@ from zllm.archive.coder import Coder
 from zllm.archive.options import WriteOptions
 from zllm.chooser.group import CodedFrame
 from zllm.codecs import registry
-from zllm.container import ends, frames, index, section, sectionmap
+from zllm.container import ends, frames, index, modelblock, section, sectionmap
 from zllm.container.tarscan import Kind, Piece, TarScanner, member_name, padded
 from zllm.container.wire import checksum64
 from zllm.errors import UsageError
-from zllm.stats import HEADERS, Stats
+from zllm.stats import EMBEDDED, HEADERS, Stats
 from zllm.version import VERSION
 
 
@@ -36,6 +36,7 @@ class Writer:
         self.offset = 0
         self.rows: list[index.SectionRow] = []
         self.uses_model = False
+        self._model_offset: int | None = None
 
     def put(self, data: bytes | memoryview) -> None:
         """Write all of ``data``, however little the output takes at a time."""
@@ -61,6 +62,8 @@ class Writer:
             blob, raw_size = sectionmap.encode(chart, continues=draft.continues)
             stage.bytes_in, stage.bytes_out = raw_size, len(blob)
         ref = self.coder.model_ref() if any(row.slot for row in rows) else None
+        if ref is not None and self.coder.embed and not self.uses_model:
+            self._embed()
         self.uses_model |= ref is not None
         header = section.SectionHeader(
             number=len(self.rows),
@@ -85,11 +88,28 @@ class Writer:
                 self.put(frames.pack(row, payload))
                 self.put(payload)
 
+    def _embed(self) -> None:
+        """Write the model, of which a reader of a pipe has to know before it comes to a frame that needs it."""
+        data = self.coder.model.data if self.coder.model is not None else b""
+        with self.coder.run.stage("model block", len(data)) as stage:
+            block, coded = modelblock.pack(data)
+            stage.bytes_out = modelblock.HEADER_SIZE + len(coded)
+        self._model_offset = self.offset
+        self.put(modelblock.pack_header(block))
+        self.put(coded)
+        if self.coder.run.stats is not None:
+            self.coder.run.stats.stored(EMBEDDED, 0, modelblock.HEADER_SIZE + len(coded))
+
+    @property
+    def flags(self) -> int:
+        """Reject-me flags of the archive. When they are written, nobody knows yet whether the model will be used."""
+        return ends.EMBEDDED if self.coder.embed else 0
+
     def finish(self) -> None:
         """Write index and footer."""
         block = index.pack(index.Index(self.rows, self._manifest()))
         members = sum(row.members for row in self.rows)
-        footer = ends.Footer(self.offset, len(block), checksum64(block), members)
+        footer = ends.Footer(self.offset, len(block), checksum64(block), members, self.flags)
         self.put(block)
         self.put(ends.pack_footer(footer))
         if self.coder.run.stats is not None:
@@ -98,10 +118,10 @@ class Writer:
     def _manifest(self) -> dict[str, Any]:
         return {
             "created_by": f"zllm {VERSION}",
-            "features": [],
+            "features": [] if self._model_offset is None else ["embedded-model"],
             "format": ends.FORMAT_VERSION,
             "level": self.coder.level.number,
-            "models": [self.coder.manifest_entry()] if self.uses_model else [],
+            "models": [self.coder.manifest_entry(self._model_offset)] if self.uses_model else [],
         }
 
 
@@ -300,4 +320,4 @@ class Sink:
     def _start(self) -> None:
         if not self._started:
             self._started = True
-            self._writer.put(ends.pack_file_header())
+            self._writer.put(ends.pack_file_header(self._writer.flags))

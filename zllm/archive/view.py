@@ -8,15 +8,18 @@ import io
 from abc import abstractmethod
 from bisect import bisect_right
 from collections import OrderedDict
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from zllm.archive.coding import Decoders
+from zllm.archive.embedded import in_file
 from zllm.archive.layout import Layout
 from zllm.archive.sections import FrameCache, Section
+from zllm.container import modelblock
 from zllm.container.section import OPAQUE
 from zllm.container.tarscan import member_name
 from zllm.errors import DamagedError, MissingCodecError, ZllmError
-from zllm.stats import HEADERS, Stats
+from zllm.stats import EMBEDDED, HEADERS, Stats
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -74,6 +77,8 @@ class TarView(io.RawIOBase):
         self.problem: DamagedError | None = None
         """What is wrong with the archive as a whole, found so far."""
         self.warnings: list[str] = []
+        self.manifest: dict[str, Any] = {}
+        """Empty where the index is lost or has not been read."""
         self.opaque = False
         """The stream is not a tar."""
         self._hasher = _Hasher()
@@ -86,6 +91,10 @@ class TarView(io.RawIOBase):
         Raises:
             DamagedError: it cannot be read, or is lost.
         """
+
+    @abstractmethod
+    def sections(self) -> Iterator[Section | DamagedError]:
+        """All sections, or why one cannot be read; of a pipe, those that are left."""
 
     @abstractmethod
     def next_header(self, position: int) -> int | None:
@@ -172,6 +181,9 @@ class FileView(TarView):
         self.layout = layout
         self.problem = layout.problem
         self.warnings = layout.warnings
+        self.manifest = layout.manifest
+        decoders.warn = self.warnings.append
+        decoders.embedded.update((sha256, in_file(file, offset)) for sha256, offset in layout.models.items())
         self._file = file
         self._starts = [row.header.stream_offset for row in layout.rows]
         last = layout.rows[-1].header if layout.rows else None
@@ -221,6 +233,14 @@ class FileView(TarView):
             raise found
         return found
 
+    def sections(self) -> Iterator[Section | DamagedError]:
+        """See :meth:`TarView.sections`."""
+        for number in range(len(self.layout.rows)):
+            try:
+                yield self.section(number)
+            except DamagedError as exc:
+                yield exc
+
     def _load(self, number: int) -> Section:
         row = self.layout.rows[number]
         start = row.offset + row.header_size
@@ -239,12 +259,23 @@ class FileView(TarView):
         from zllm.codecs import registry
 
         rest = self._file.seek(0, io.SEEK_END)
+        for size in self.model_sizes():
+            stats.stored(EMBEDDED, 0, size)
+            rest -= size
         for number in range(len(self.layout.rows)):
             with contextlib.suppress(DamagedError):
                 for frame in self.section(number).chart.frames:
                     stats.stored(registry.name_of(frame.codec), frame.raw_size, frame.coded_size)
                     rest -= frame.coded_size
         stats.stored(HEADERS, 0, rest)
+
+    def model_sizes(self) -> Iterator[int]:
+        """Bytes of each embedded model in the file; damaged ones are left out."""
+        for offset in self.layout.models.values():
+            self._file.seek(offset)
+            with contextlib.suppress(ZllmError):
+                block = modelblock.unpack_header(self._file.read(modelblock.HEADER_SIZE))
+                yield modelblock.HEADER_SIZE + block.coded_size
 
     def next_header(self, position: int) -> int | None:
         """See :meth:`TarView.next_header`."""

@@ -98,6 +98,7 @@ def _pack(file: BinaryIO, args: argparse.Namespace, operands: list[str], walk: W
     with zllm.open(
         fileobj=file, mode="w", level=args.level, model=args.model, llm=args.llm,
         threads=options.thread_count(args), progress=bar, stats=args.stats, dereference=args.dereference,
+        embed_model=args.embed_model,
     ) as archive:  # fmt: skip
         packer = Packer(archive, console, reproducible=args.reproducible, stats=args.stats)
         for found in walk.operands(operands):

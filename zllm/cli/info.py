@@ -19,6 +19,10 @@ def parser() -> options.Parser:
     result = options.Parser("info", "Facts about ARCHIVE: format, sizes, codecs, the models that it needs.")
     reading.arguments(result)
     result.add_argument("--json", action="store_true", help="as one JSON object")
+    result.add_argument(
+        "--requires", action="store_true",
+        help="what is needed to unpack it, what of that is here, how to get the rest; code 4: something is missing",
+    )  # fmt: skip
     result.add_argument("--machine", action="store_true", help="about this machine instead: kernels, threads")
     return result
 
@@ -32,7 +36,12 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     else:
         args.archive = options.take_archive(args, args.operands, command)
         with reading.opened(args, console) as archive:
-            facts = archive_facts(args.archive, archive, console)
+            if args.requires:
+                from zllm.cli import requires
+
+                facts = requires.facts(args.archive, archive, console)
+            else:
+                facts = archive_facts(args.archive, archive, console)
     if args.json:
         print(json.dumps(facts, indent=2))
     else:
@@ -45,7 +54,7 @@ def lines(facts: dict[str, Any], indent: str = "") -> list[str]:
     result = []
     for key, value in facts.items():
         label = f"{indent}{key.replace('_', ' ')}:"
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             result += [label, *lines(value, indent + "  ")]
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             for item in value:

@@ -1,55 +1,52 @@
-"""``zllm model``: the language models at hand, and training new ones."""
+"""``zllm model``: what models there are; and the commands of its own that each other action is."""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zllm.cli import options, output
 from zllm.cli.info import lines
-from zllm.errors import MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
-    from zllm.models.store import Model
+    from zllm.models.store import Entry, Model
 
-_INSTALL = "pip install 'zllm[train]'"
+# Actions with options of their own: zllm.cli.MODULE has parser() and run(argv, console).
+ACTIONS = {
+    "import": "model_add",
+    "add": "model_add",
+    "train": "model_train",
+    "export": "model_export",
+    "remove": "model_remove",
+    "verify": "model_verify",
+}
+_HELP = """list              the models at hand
+show NAME|FILE    all about one
+import SOURCE     install a model: a .zlm file (add is the same), or a folder of Hugging Face's
+train             make one from your own text
+export NAME FILE  write an installed model to a file
+remove NAME       remove an installed model
+verify [NAME]     check installed models: hashes, structure, known answers
+Each has --help. A NAME may also be the start of a hash."""
 
 
 def parser() -> options.Parser:
-    """The command's parser. ``train`` has one of its own."""
-    result = options.Parser("model", "list: the models at hand. show: all about one. train --help: make a new one.")
-    result.add_argument("action", choices=("list", "show", "train"), metavar="list|show|train")
+    """The parser of ``list`` and ``show``."""
+    result = options.Parser("model", _HELP)
+    result.add_argument("action", choices=("list", "show"), metavar="|".join(("list", "show", *ACTIONS)))
     result.add_argument("name", nargs="?", metavar="NAME|FILE", help="of show (default: the built-in model)")
     result.add_argument("--json", action="store_true", help="as JSON")
     options.verbosity(result)
     return result
 
 
-def train_parser() -> options.Parser:
-    """The parser of ``zllm model train``. What is not given is left to the preset."""
-    result = options.Parser("model train", "Trains a model on your text. An interrupted run goes on where it was.")
-    result.add_argument("--data", type=Path, required=True, metavar="DIR", help="the text: every .txt file below DIR")
-    result.add_argument("--output", type=Path, required=True, metavar="FILE.zlm", help="the model; its card beside it")
-    result.add_argument("--work", type=Path, metavar="DIR", help="checkpoints (default: FILE.run)")
-    result.add_argument("--preset", metavar="NAME", help="shape and rates: default, fast, or tiny to try it out")
-    result.add_argument("--name", help="the model's name in archives (default: FILE's)")
-    result.add_argument("--origin", help="where it comes from, for its description")
-    result.add_argument("--tokens", type=options.positive, metavar="N", help="stop after so many tokens")
-    result.add_argument("--minutes", type=float, metavar="M", help="stop after so many minutes of training")
-    result.add_argument("--validation", type=Path, metavar="DIR", help="other text, to measure it on for its card")
-    result.add_argument("--about", type=Path, metavar="FILE", help="what the card says of the data and its licence")
-    result.add_argument("--seed", type=int)
-    options.threads(result)
-    options.verbosity(result)
-    return result
-
-
 def run(argv: Sequence[str], console: output.Console) -> None:
     """Runs the command; raises what the program turns into an exit code."""
-    if argv and argv[0] == "train":
-        _train(argv[1:], console)
+    if argv and argv[0] in ACTIONS:
+        importlib.import_module(f"zllm.cli.{_module(argv[0], argv[1:])}").run(argv[1:], console)
         return
     args = parser().parse_args(argv)
     console.verbose, console.quiet = args.verbose, args.quiet
@@ -57,6 +54,14 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         _list(as_json=args.json)
     elif args.action == "show":
         _show(args.name, as_json=args.json)
+
+
+def _module(action: str, rest: Sequence[str]) -> str:
+    """The module of an action. What is imported and is no .zlm file is for the module that converts other formats."""
+    files = any(word == "-" or word.endswith(".zlm") for word in rest)
+    if action == "import" and not files and importlib.util.find_spec("zllm.cli.model_import"):
+        return "model_import"
+    return ACTIONS[action]
 
 
 def facts(model: Model) -> dict[str, Any]:
@@ -72,16 +77,32 @@ def facts(model: Model) -> dict[str, Any]:
     }
 
 
+def entry_facts(entry: Entry) -> dict[str, Any]:
+    """What can be said of a model without reading it. ``sha256`` is None for a file that was copied into the folder."""
+    return {
+        "name": entry.name,
+        "names": list(entry.names),
+        "sha256": entry.sha256 or None,
+        "size": entry.size,
+        "origin": entry.description.get("origin"),
+        "arithmetic": entry.description.get("arithmetic"),
+        "built_in": entry.builtin,
+        "file": str(entry.path),
+        "problem": entry.problem or None,
+    }
+
+
 def _list(*, as_json: bool) -> None:
     from zllm.models import store
 
-    models = [facts(model) for model in store.installed()]
+    models = [entry_facts(entry) for entry in store.installed()]
     if as_json:
         print(json.dumps({"models": models}, indent=2))
         return
     for model in models:
-        name, origin = output.printable(model["name"]), output.printable(model["origin"])
-        print(f"{name:16} {output.size(model['size']):>8}  {model['sha256'][:16]}  {origin}")
+        name = output.printable(", ".join(model["names"]) or "-")
+        what = output.printable(model["problem"] or model["origin"])
+        print(f"{name:16} {output.size(model['size']):>8}  {(model['sha256'] or '-')[:16]:16}  {what}")
 
 
 def _show(name: str | None, *, as_json: bool) -> None:
@@ -97,24 +118,3 @@ def _show(name: str | None, *, as_json: bool) -> None:
     print("\n".join(lines(known)))
     if card.exists():
         print(f"\n{card.read_text(encoding='utf-8').strip()}")
-
-
-def _train(argv: Sequence[str], console: output.Console) -> None:
-    args = train_parser().parse_args(argv)
-    console.verbose, console.quiet = args.verbose, args.quiet
-    if not args.data.is_dir():
-        raise UsageError(f"{args.data} is no folder: --data names the folder with the text")
-    try:
-        from zllm.models.training import command
-    except ModuleNotFoundError as error:
-        if error.name not in ("torch", "numpy"):
-            raise
-        raise MissingDependencyError(error.name, _INSTALL, "training a model") from error
-    given = {
-        "preset": args.preset, "origin": args.origin, "tokens": args.tokens, "minutes": args.minutes, "seed": args.seed,
-        "threads": options.thread_count(args), "validation": args.validation, "name": args.name or args.output.stem,
-        "description": args.about.read_text(encoding="utf-8").strip() if args.about else None,
-    }  # fmt: skip
-    work = args.work or args.output.with_suffix(".run")
-    wanted = {key: value for key, value in given.items() if value is not None}
-    command.train(command.TrainOptions(args.data, args.output, work, **wanted), console.note)

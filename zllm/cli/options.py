@@ -70,6 +70,10 @@ def coding(parser: argparse.ArgumentParser) -> None:
     for number in sorted(LEVELS):
         group.add_argument(f"-{number}", dest="level", action="store_const", const=number, help=argparse.SUPPRESS)
     model(group, "language model for text (default: the built-in one)")  # type: ignore[arg-type]
+    group.add_argument(
+        "--embed-model", action="store_true",
+        help="put the model into the archive, if it is used: then nothing else is needed to unpack it",
+    )  # fmt: skip
     group.add_argument("--no-llm", dest="llm", action="store_false", help="no language model, at any level")
     threads(parser)
 
@@ -126,7 +130,7 @@ def write_options(args: argparse.Namespace, progress: Callable[[int], None]) -> 
 
     return WriteOptions(
         level=args.level, model=args.model, llm=args.llm, threads=thread_count(args), progress=progress,
-        stats=args.stats,
+        stats=args.stats, embed_model=args.embed_model,
     )  # fmt: skip
 
 

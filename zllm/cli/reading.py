@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import zllm
 from zllm.archive.layout import Layout
@@ -14,6 +14,10 @@ from zllm.archive.view import FileView, TarView
 from zllm.cli import options, output, patterns, progress
 from zllm.errors import EXIT_FAILURE, DamagedError, NotTarError, NotZllmError, ZllmError
 from zllm.stats import Stats
+
+if TYPE_CHECKING:
+    from zllm.archive.coding import Decoders
+    from zllm.archive.needs import Needs
 
 
 def arguments(parser: argparse.ArgumentParser, *, members: str | None = None) -> None:
@@ -45,8 +49,12 @@ class OneStream:
         self.view = cast(TarView, error.view)
         size = self.view.size if isinstance(self.view, FileView) else 0
         self.layout: Layout | None = self.view.layout if isinstance(self.view, FileView) else None
-        self.manifest: dict[str, Any] = self.layout.manifest if self.layout is not None else {}
         self.info = zllm.ZllmInfo.of_stream(self.view, "-", size)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """As :class:`zllm.ZllmFile` has it."""
+        return self.view.manifest
 
     @property
     def warnings(self) -> list[str]:
@@ -57,6 +65,17 @@ class OneStream:
     def problem(self) -> DamagedError | None:
         """As :class:`zllm.ZllmFile` has it."""
         return self.view.problem
+
+    @property
+    def decoders(self) -> Decoders:
+        """As :class:`zllm.ZllmFile` has them."""
+        return self.view.decoders
+
+    def needs(self) -> Needs:
+        """As :class:`zllm.ZllmFile` has them."""
+        from zllm.archive import needs
+
+        return needs.of(self.view)
 
     def __iter__(self) -> Iterator[zllm.ZllmInfo]:
         yield self.info

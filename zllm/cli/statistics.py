@@ -6,7 +6,7 @@ import sys
 import time
 
 from zllm.cli.output import Console
-from zllm.stats import HEADERS, Row, Stats
+from zllm.stats import EMBEDDED, HEADERS, Row, Stats
 
 # In the order in which the bytes pass them; stages of other packages' codecs come before writing.
 _ORDER = ("reading", "sorting", "headers", "store", "lz4", "zstd", "cm", "probe", "tokenizing", "model")
@@ -46,6 +46,9 @@ def _stages(stats: Stats) -> list[str]:
     return result
 
 
+NO_FRAMES = (EMBEDDED, HEADERS)
+
+
 def _rank(name: str) -> tuple[int, str, bool]:
     stage = name.partition("/")[0]
     if stage in _ORDER:
@@ -55,14 +58,14 @@ def _rank(name: str) -> tuple[int, str, bool]:
 
 def _codecs(stats: Stats) -> list[str]:
     result = [f"{'codec':16} {'frames':>9} {'bytes':>17} {'in the archive':>17} {'bits/byte':>9}"]
-    rows = dict(sorted(stats.codecs.items(), key=lambda item: (item[0] == HEADERS, item[0])))
+    rows = dict(sorted(stats.codecs.items(), key=lambda item: (item[0] in NO_FRAMES, item[0])))
     for name, row in rows.items():
-        frames = f"{_NONE:>9}" if name == HEADERS else f"{row.count:9,}"
+        frames = f"{_NONE:>9}" if name in NO_FRAMES else f"{row.count:9,}"
         result.append(f"{name[:16]:16} {frames} {_bytes(row.bytes_in)} {_bytes(row.bytes_out)} {_rate(row)}")
     whole = Row()
     whole.bytes_in = sum(row.bytes_in for row in rows.values())
     whole.bytes_out = sum(row.bytes_out for row in rows.values())
-    whole.count = sum(row.count for name, row in rows.items() if name != HEADERS)
+    whole.count = sum(row.count for name, row in rows.items() if name not in NO_FRAMES)
     result.append(f"{'all':16} {whole.count:9,} {_bytes(whole.bytes_in)} {_bytes(whole.bytes_out)} {_rate(whole)}")
     return result
 

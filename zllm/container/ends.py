@@ -14,6 +14,11 @@ FORMAT_VERSION = 1
 
 ACCEPTED_VERSIONS = frozenset({1})
 
+EMBEDDED = 1
+"""Reject-me flag of file header and footer: there may be model blocks between the sections."""
+
+_KNOWN_FLAGS = EMBEDDED
+
 FILE_MAGIC = b"\x8dZLM\r\n\x1a\n"
 _FILE = struct.Struct("<8sBBBB")
 _CHECK32 = struct.Struct("<I")
@@ -25,9 +30,9 @@ _CHECK64 = struct.Struct("<Q")
 FOOTER_SIZE = _FOOTER.size + _CHECK64.size
 
 
-def pack_file_header() -> bytes:
+def pack_file_header(flags: int = 0) -> bytes:
     """Magic, version, ignore-me flags, reject-me flags, 0, checksum."""
-    fields = _FILE.pack(FILE_MAGIC, FORMAT_VERSION, 0, 0, 0)
+    fields = _FILE.pack(FILE_MAGIC, FORMAT_VERSION, 0, flags, 0)
     return fields + _CHECK32.pack(checksum64(fields) & 0xFFFFFFFF)
 
 
@@ -58,18 +63,22 @@ def check_version(version: int, reject: int) -> None:
     """
     if version not in ACCEPTED_VERSIONS:
         raise UnsupportedVersionError(f"format version {version} is not one of those that this program reads")
-    if reject:
+    if reject & ~_KNOWN_FLAGS:
         raise UnsupportedVersionError(f"the archive needs features (bits {reject:#x}) that this version does not have")
 
 
 @dataclass(frozen=True)
 class Footer:
-    """``index_offset`` from the file's start, sizes in bytes, ``index_check`` is xxh3-64 of the whole index block."""
+    """``index_offset`` from the file's start, sizes in bytes, ``index_check`` is xxh3-64 of the whole index block.
+
+    ``flags`` are the reject-me flags, as in the file header.
+    """
 
     index_offset: int
     index_size: int
     index_check: int
     members: int
+    flags: int = 0
 
 
 def pack_footer(footer: Footer) -> bytes:
@@ -82,7 +91,7 @@ def pack_footer(footer: Footer) -> bytes:
         footer.members,
         FORMAT_VERSION,
         0,
-        0,
+        footer.flags,
         0,
     )
     return fields + _CHECK64.pack(checksum64(fields))
@@ -102,4 +111,4 @@ def unpack_footer(data: bytes) -> Footer:
     check_version(version, reject)
     if size > limits.MAX_INDEX:
         raise DamagedError("the footer is damaged: the index cannot be that long")
-    return Footer(offset, size, digest, members)
+    return Footer(offset, size, digest, members, reject)

@@ -131,6 +131,20 @@ def _rows(reader: Reader) -> tuple[list[SectionRow], list[list[int]]]:
     return rows, used
 
 
+def embedded(manifest: dict[str, Any]) -> dict[bytes, int]:
+    """Where the blocks of embedded models are in the file, by the models' SHA-256.
+
+    Raises:
+        DamagedError: an entry makes no sense.
+    """
+    refs = models_of(manifest)
+    try:
+        places = [int(e["offset"]) if e.get("embedded") else -1 for e in manifest.get("models", [])]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        raise DamagedError(f"{_WHAT} is damaged: its list of models makes no sense") from None
+    return {ref.sha256: place for ref, place in zip(refs, places, strict=True) if 0 <= place < 1 << 63}
+
+
 def models_of(manifest: dict[str, Any]) -> list[ModelRef]:
     """The models that a manifest names, in order.
 

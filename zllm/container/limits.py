@@ -38,6 +38,12 @@ MAX_MODELS = 8
 MAX_MODEL_NAME = 255
 """Most bytes of a model's name, UTF-8."""
 
+MAX_MODEL = 4 << 30
+"""Most bytes of an embedded model file."""
+
+MAX_MODEL_RATIO = 16
+"""How many times as long as its coded form an embedded model may be: a few bytes never claim gigabytes."""
+
 MAX_EXTENDED = 1 << 20
 """Most bytes of one extended header's text (pax records, GNU long names). A larger one is kept as plain data."""
 

@@ -152,11 +152,14 @@ def quantise_network(
     return description, tensors
 
 
-def load_checkpoint(folder: Path) -> tuple[Network, BytesTokenizer]:
-    """The network and tokenizer of a training run's folder."""
+def load_checkpoint(folder: Path, *, best: bool = False) -> tuple[Network, BytesTokenizer]:
+    """The network and tokenizer of a training run's folder; ``best``: as they were best on the held-out text."""
     tokenizer = BytesTokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"))
     facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     network = Network(ModelConfig.from_dict(facts["config"]))
-    state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
-    network.load_state_dict(state["network"])
+    if best and (folder / "best.pt").exists():
+        network.load_state_dict(torch.load(folder / "best.pt", map_location="cpu", weights_only=True))
+    else:
+        state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
+        network.load_state_dict(state["network"])
     return network, tokenizer

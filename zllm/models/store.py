@@ -1,7 +1,8 @@
-"""Finding models: the built-in one, those in the user's folder (``$ZLLM_HOME/models``), and files given by path."""
+"""Models, and finding them: the built-in ones, those in the user's folder, and files given by path."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -11,11 +12,12 @@ import sys
 import threading
 from array import array
 from bisect import bisect_left
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zllm.errors import MissingModelError, ModelError, ZllmError
-from zllm.models import zlm
+from zllm.errors import MissingModelError, ModelError, UsageError, ZllmError
+from zllm.models import folder, zlm
 from zllm.models.config import ModelConfig
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 DEFAULT_NAME = "default"
 DATA_FOLDER = Path(__file__).parent / "data"
+BUILT_IN = frozenset(path.stem for path in DATA_FOLDER.glob("*.zlm"))
 KNOWN_ANSWER_TEXT = b"zllm: known answer"
 
 
@@ -44,6 +47,7 @@ class Model:
     origin = property(lambda self: str(self._file.description["origin"]))
     sha256 = property(lambda self: self._file.sha256)
     size = property(lambda self: self._file.size)
+    data = property(lambda self: self._file.data)
     arithmetic = property(lambda self: int(self._file.description["arithmetic"]))
 
     @functools.cached_property
@@ -162,15 +166,34 @@ def _swap(tensor: zlm.Tensor) -> zlm.Tensor:
     return dtype, shape, memoryview(values.tobytes())
 
 
-def home() -> Path:
-    """The user's folder: ``$ZLLM_HOME``, else ``zllm`` below the cache folder."""
-    if os.environ.get("ZLLM_HOME"):
-        return Path(os.environ["ZLLM_HOME"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zllm"
+@dataclass(frozen=True)
+class Entry:
+    """A model file at hand, as far as its header says. ``problem`` is what is wrong with it, as far as that shows."""
+
+    path: Path
+    names: tuple[str, ...]
+    size: int
+    description: dict[str, Any]
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """The first of its names; empty for an installed file that no name stands for."""
+        return self.names[0] if self.names else ""
+
+    @property
+    def builtin(self) -> bool:
+        """Whether it came with the package."""
+        return self.path.parent == DATA_FOLDER
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal; empty for a file that was only copied into the folder, whose hash takes reading it."""
+        return load(self.path).sha256.hex() if self.builtin else folder.sha256_of(self.path)
 
 
 @functools.lru_cache(maxsize=8)
-def _load(path: Path, stamp: tuple[int, int]) -> Model:
+def _load(path: Path, stamp: tuple[int, int, int]) -> Model:
     return Model(path, zlm.read(path))
 
 
@@ -178,50 +201,99 @@ def load(path: Path) -> Model:
     """The model in a file; asked twice for the same file, the same object.
 
     Raises:
-        ModelError: it is no proper model file.
+        ModelError: it is no proper model file, or not the one that its name in the store says.
         OSError: it cannot be read.
     """
     info = path.stat()
-    return _load(path.resolve(), (info.st_mtime_ns, info.st_size))
+    model = _load(path.resolve(), (info.st_mtime_ns, info.st_size, info.st_ino))
+    expected = folder.sha256_of(path)
+    if expected and model.sha256.hex() != expected:
+        raise ModelError(
+            f"{path}: damaged: its content has another hash. Remove it (zllm model remove {expected[:16]}) and install"
+            " it again"
+        )
+    return model
 
 
-def paths() -> Iterator[Path]:
-    """Every model file at hand, the built-in ones first."""
-    for folder in (DATA_FOLDER, home() / "models"):
-        if folder.is_dir():
-            yield from sorted(folder.glob("*.zlm"))
+def parse(data: bytes | memoryview, label: Path) -> Model:
+    """A model that is no file, or not yet; errors call it ``label``.
+
+    Raises:
+        ModelError: it is no proper model.
+    """
+    return Model(label, zlm.parse(data))
 
 
-def installed() -> Iterator[Model]:
-    """Every readable model at hand; files that are no proper models are passed over."""
-    for path in paths():
+def installed() -> Iterator[Entry]:
+    """Every model file at hand, the built-in ones first. Only headers are read."""
+    by_hash: dict[str, list[str]] = {}
+    for name, what in folder.names().items():
+        if what is not None:
+            by_hash.setdefault(what.sha256, []).append(name)
+    for path in (*sorted(DATA_FOLDER.glob("*.zlm")), *folder.files()):
+        sha256 = folder.sha256_of(path)
         try:
-            yield load(path)
-        except (ModelError, OSError):
+            description, size = zlm.describe(path)
+            copied = dict.fromkeys((description["name"], path.stem))
+            yield Entry(path, tuple(by_hash.get(sha256, ()) if sha256 else copied), size, description)
+        except FileNotFoundError:  # removed meanwhile
             continue
+        except (ModelError, OSError) as exc:
+            size = path.stat().st_size if path.exists() else 0
+            yield Entry(path, tuple(by_hash.get(sha256, ()) if sha256 else (path.stem,)), size, {}, str(exc))
 
 
 def resolve(name: str | Path | None = None) -> Model:
-    """The model of that name, or in that file; None is the default model.
+    """The model of that name, or of a hash that starts so, or in that file; None is the default model.
 
     Raises:
         MissingModelError: there is none.
         ModelError: the file is no proper model.
+        UsageError: several hashes start so.
     """
     wanted = str(name) if name is not None else os.environ.get("ZLLM_MODEL") or DEFAULT_NAME
-    if wanted.endswith(".zlm") or os.sep in wanted:
-        try:
-            return load(Path(wanted))
-        except OSError as exc:
-            raise ModelError(f"cannot read the model file {wanted}: {exc.strerror}") from exc
-    for model in installed():
-        if model.name == wanted:
-            return model
-    raise MissingModelError(wanted, "", 0)
+    path = locate(wanted)
+    try:
+        return load(path)
+    except FileNotFoundError:
+        if _is_path(wanted):
+            raise ModelError(f"cannot read the model file {wanted}: there is none") from None
+        raise MissingModelError(wanted, "", 0) from None
+    except OSError as exc:
+        raise ModelError(f"cannot read the model file {path}: {exc.strerror}") from exc
+
+
+def _is_path(wanted: str) -> bool:
+    return wanted.endswith(".zlm") or os.sep in wanted
+
+
+def locate(wanted: str) -> Path:
+    """The file that a name, the start of a hash or a path means. It may have vanished when it is opened.
+
+    Raises:
+        MissingModelError: there is none.
+        UsageError: several hashes start so.
+    """
+    if _is_path(wanted):
+        return Path(wanted)
+    if wanted in BUILT_IN:
+        return DATA_FOLDER / f"{wanted}.zlm"
+    known = folder.read_name(wanted)
+    if known is not None:
+        return folder.path_of(known.sha256)
+    for entry in installed():
+        if wanted in entry.names and not entry.problem:
+            return entry.path
+    path = folder.by_prefix(wanted)
+    if path is None:
+        raise MissingModelError(wanted, "", 0)
+    return path
 
 
 def find(sha256: bytes, name: str = "?", size: int = 0, extra: str | Path | None = None) -> Model:
     """The model with that hash, wherever it is; ``extra`` is a name or file the user gave.
+
+    An installed one is found by its name on disk; of other files only those are read that have ``size`` bytes (0: all).
 
     Raises:
         MissingModelError: it is not here (or what the user gave is another one).
@@ -233,7 +305,60 @@ def find(sha256: bytes, name: str = "?", size: int = 0, extra: str | Path | None
         if given.sha256 == sha256:
             return given
         why = f"not the one given ({given.name!r}, sha256 {given.sha256.hex()})"
-    for model in installed():
+    for path in _candidates(sha256.hex(), size):
+        try:
+            model = load(path)
+        except FileNotFoundError:
+            continue
+        except (ModelError, OSError) as exc:
+            if folder.sha256_of(path):
+                why = f"installed, but cannot be used ({exc})"
+            continue
         if model.sha256 == sha256:
             return model
     raise MissingModelError(name, sha256.hex(), size, why=why)
+
+
+def _candidates(sha256: str, size: int) -> Iterator[Path]:
+    """Files that may be the model with that hash, the likeliest first."""
+    yield folder.path_of(sha256)
+    for path in (*sorted(DATA_FOLDER.glob("*.zlm")), *folder.files()):
+        with contextlib.suppress(OSError):
+            if not folder.sha256_of(path) and size in (0, path.stat().st_size):
+                yield path
+
+
+def add(source: Path | bytes | memoryview, name: str | None = None, *, replace: bool = False) -> Entry:
+    """Install a model, given as a file or as its bytes, under ``name`` (default: the name that its description has).
+
+    The same model again is no error, nor is a second name. Any number of processes may do this at once.
+
+    Raises:
+        ModelError: it is no proper model, or not one that this program can compute with.
+        UsageError: the name is no proper one, or taken by another model and ``replace`` is false.
+        OSError: it cannot be read or written.
+    """
+    model = Model(source, zlm.read(source)) if isinstance(source, Path) else parse(source, Path("model"))
+    name = model.name if name is None else name
+    _refuse_builtin(name)
+    sha256 = folder.put(model.data, name, model.known_answer.hex(), replace=replace)
+    return Entry(folder.path_of(sha256), (name,), model.size, model.description)
+
+
+def check_free(name: str, *, replace: bool = False) -> None:
+    """Refuse early what :func:`add` would refuse: a name that is no proper one, or that stands for a model already.
+
+    Raises:
+        UsageError: that is so.
+    """
+    _refuse_builtin(name)
+    folder.check_name(name)
+    if folder.read_name(name) is not None and not replace:
+        raise UsageError(
+            f"the name {name!r} stands for a model already: choose another one with --name, or pass --force"
+        )
+
+
+def _refuse_builtin(name: str) -> None:
+    if name in BUILT_IN:
+        raise UsageError(f"{name!r} is the name of a built-in model: choose another one with --name")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ class ModelFile:
     tensors: dict[str, Tensor]
     sha256: bytes
     size: int
+    data: bytes | memoryview
+    """The whole file; the tensors are parts of it."""
 
     @property
     def config(self) -> ModelConfig:
@@ -82,27 +85,64 @@ def read(path: Path) -> ModelFile:
         raise ModelError(f"{path}: {exc}") from exc
 
 
-def parse(data: bytes) -> ModelFile:
+def parse(data: bytes | memoryview) -> ModelFile:
     """As :func:`read`, from memory."""
-    if len(data) < 8:
-        raise ModelError("not a model file: too short")
-    (length,) = struct.unpack_from("<Q", data)
-    if not 2 <= length <= min(MAX_HEADER, len(data) - 8):
-        raise ModelError("not a model file: bad header length")
-    try:
-        header = json.loads(data[8 : 8 + length])
-        description = json.loads(header.pop("__metadata__")["zllm"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
-        raise ModelError(f"not a model file: bad header ({type(exc).__name__})") from exc
+    if len(data) > MAX_FILE:
+        raise ModelError("larger than any model")
+    length = _header_length(bytes(data[:8]), len(data))
+    description, header = _header(bytes(data[8 : 8 + length]))
     body = memoryview(data)[8 + length :]
-    tensors = {str(name): _tensor(str(name), entry, body) for name, entry in header.items()}
+    tensors: dict[str, Tensor] = {}
+    for name, entry in header.items():
+        dtype, shape, start, end = _place(str(name), entry, len(body))
+        tensors[str(name)] = dtype, shape, body[start:end]
     if sum(len(t[2]) for t in tensors.values()) != len(body):
         raise ModelError("bad model file: its tensors do not fill it")
-    _check_description(description)
     for name in ("tokens.bytes", "tokens.offsets", "tokenizer.json"):
         if name not in tensors:
             raise ModelError(f"bad model: tensor {name} is missing")
-    return ModelFile(description, tensors, hashlib.sha256(data).digest(), len(data))
+    return ModelFile(description, tensors, hashlib.sha256(data).digest(), len(data), data)
+
+
+def describe(path: Path) -> tuple[dict[str, Any], int]:
+    """The description of a model file and the file's size, without reading its tensors.
+
+    Raises:
+        ModelError: it is no model file, or its tensors cannot be in it.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            length = _header_length(file.read(8), size)
+            description, header = _header(file.read(length))
+            places = [_place(str(name), entry, size - 8 - length) for name, entry in header.items()]
+        except ModelError as exc:
+            raise ModelError(f"{path}: {exc}") from exc
+    if sum(end - start for *_, start, end in places) != size - 8 - length:
+        raise ModelError(f"{path}: bad model file: its tensors do not fill it")
+    return description, size
+
+
+def _header_length(front: bytes, size: int) -> int:
+    """Length of the JSON in a file of ``size`` bytes."""
+    if size < 8:
+        raise ModelError("not a model file: too short")
+    (length,) = struct.unpack("<Q", front)
+    if not 2 <= length <= min(MAX_HEADER, size - 8):
+        raise ModelError("not a model file: bad header length")
+    return int(length)
+
+
+def _header(text: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The description, and the tensors' entries."""
+    try:
+        header = json.loads(text)
+        description = json.loads(header.pop("__metadata__")["zllm"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+        raise ModelError(f"not a model file: bad header ({type(exc).__name__})") from exc
+    _check_description(description)
+    return description, header
 
 
 def _check_description(description: Any) -> None:
@@ -118,7 +158,8 @@ def _check_description(description: Any) -> None:
         raise ModelError("bad model file: its description has no proper 'layers'")
 
 
-def _tensor(name: str, entry: Any, body: memoryview) -> Tensor:
+def _place(name: str, entry: Any, room: int) -> tuple[str, tuple[int, ...], int, int]:
+    """dtype, shape, start and end of a tensor in the ``room`` bytes of data."""
     try:
         dtype, shape = str(entry["dtype"]), tuple(entry["shape"])
         start, end = entry["data_offsets"]
@@ -128,8 +169,8 @@ def _tensor(name: str, entry: Any, body: memoryview) -> Tensor:
                 raise ValueError
         for n in shape:
             size *= n
-        if not start <= end <= len(body) or end - start != size:
+        if not start <= end <= room or end - start != size:
             raise ValueError
     except (KeyError, TypeError, ValueError) as exc:
         raise ModelError(f"bad model file: tensor {name} does not fit its file") from exc
-    return dtype, shape, body[start:end]
+    return dtype, shape, start, end

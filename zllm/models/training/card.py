@@ -13,13 +13,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class Facts:
-    """What a card says. ``sizes``: (category, bytes, coded bytes); ``loss``: float and integer bits per token."""
+    """What a card says. ``sizes``: (category, bytes, coded bytes); ``loss``: float and integer bits per token.
+
+    ``held_out``: (model, bytes, coded bytes) of the held-out text.
+    """
 
     model: Model
     options: TrainOptions
     run: dict[str, Any]
     sizes: list[tuple[str, int, int]] = field(default_factory=list)
     loss: tuple[float, float] | None = None
+    held_out: list[tuple[str, int, int]] = field(default_factory=list)
 
     @property
     def loss_share(self) -> float:
@@ -29,7 +33,7 @@ class Facts:
 
 def card(facts: Facts) -> str:
     """Markdown."""
-    return "\n".join([*_head(facts), *_training(facts), *_quality(facts), *_data(facts)]) + "\n"
+    return "\n".join([*_head(facts), *_training(facts), *_quality(facts), *_held_out(facts), *_data(facts)]) + "\n"
 
 
 def _head(facts: Facts) -> list[str]:
@@ -53,6 +57,7 @@ def _head(facts: Facts) -> list[str]:
 
 def _training(facts: Facts) -> list[str]:
     recipe, progress = facts.run["recipe"], facts.run["progress"]
+    begin = f" --from {facts.options.start}" if facts.options.start else ""
     return [
         "## Training",
         "",
@@ -63,7 +68,7 @@ def _training(facts: Facts) -> list[str]:
         f" {recipe['seed']}.",
         "",
         "```sh",
-        f"zllm model train --preset {facts.options.preset} --data TEXT --output {facts.model.path.name}"
+        f"zllm model train --preset {facts.options.preset}{begin} --data TEXT --output {facts.model.path.name}"
         f" --name {facts.model.name}",
         "```",
         "",
@@ -93,6 +98,20 @@ def _quality(facts: Facts) -> list[str]:
             "",
         ]
     return out
+
+
+def _held_out(facts: Facts) -> list[str]:
+    if not facts.held_out:
+        return []
+    rows = [f"| {name} | {coded:,} | {8 * coded / size:.3f} |" for name, size, coded in facts.held_out]
+    return [
+        f"Held-out text, {facts.held_out[0][1]:,} bytes that were not trained on, coded as archives have it:",
+        "",
+        "| model | coded | bits per byte |",
+        "|---|--:|--:|",
+        *rows,
+        "",
+    ]
 
 
 def _data(facts: Facts) -> list[str]:

@@ -14,10 +14,10 @@ from zllm.errors import UsageError
 from zllm.models import store, zlm
 from zllm.models.config import ModelConfig
 from zllm.models.quantise import load_checkpoint, quantise_network
-from zllm.models.training import measure
+from zllm.models.training import measure, start, text
 from zllm.models.training.card import Facts, card
 from zllm.models.training.corpus import Corpus
-from zllm.models.training.loop import Recipe, Trainer
+from zllm.models.training.loop import Job, Recipe, Trainer
 
 CALIBRATION_ROWS = 8
 LOSS_RUNS = 48
@@ -33,11 +33,19 @@ PRESETS = {
         Recipe(tokens=200_000, rows=4, length=256, compile=False),
     ),
 }
+BYTES_A_TOKEN = 3  # roughly, of any text, for budgets
+EPOCHS, EPOCHS_FROM = 16, 8  # passes over a small text at most; early stopping ends them sooner
+GENTLE = 0.3  # of the preset's rates, for weights that are good already
+SMALL = 4_000_000  # tokens in all below which steps are smaller and compiling does not pay: it takes a minute
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What the command line asks for. ``work`` keeps checkpoints; a run with the same ``work`` goes on."""
+    """What the command line asks for. ``work`` keeps checkpoints; a run with the same ``work`` goes on.
+
+    ``start``: a model or a run's folder to start from. ``held_out``: share of the text to measure on. ``patience``: see
+    :class:`Recipe`; None leaves it to that.
+    """
 
     data: Path
     out: Path
@@ -51,42 +59,75 @@ class TrainOptions:
     threads: int | None = None
     validation: Path | None = None
     description: str = ""
+    start: str | None = None
+    held_out: float = 0.05
+    patience: int | None = None
 
 
-def recipe_of(options: TrainOptions) -> tuple[ModelConfig, Recipe]:
-    """The preset with what the options change."""
+def recipe_of(options: TrainOptions, size: int, shape: ModelConfig | None = None) -> tuple[ModelConfig, Recipe]:
+    """The preset with what the options change, for ``size`` bytes of text; ``shape``: of the model to start from.
+
+    A small text is read a few times, not until the preset's budget is used up.
+
+    Raises:
+        UsageError: there is no such preset.
+    """
     if options.preset not in PRESETS:
         raise UsageError(f"unknown preset {options.preset!r}: choose one of {', '.join(PRESETS)}")
     config, recipe = PRESETS[options.preset]
     recipe = replace(recipe, seed=options.seed)
+    passes = EPOCHS if shape is None else EPOCHS_FROM
+    budget = min(recipe.tokens, passes * max(size // BYTES_A_TOKEN, recipe.length))
+    if shape is not None:
+        recipe = replace(recipe, matrix_lr=recipe.matrix_lr * GENTLE, embed_lr=recipe.embed_lr * GENTLE, decay=0.9)
+        recipe = replace(recipe, scalar_lr=recipe.scalar_lr * GENTLE, length=_length(shape, recipe.length))
     if options.minutes is not None:
         recipe = replace(recipe, minutes=options.minutes, tokens=options.tokens or 10**15)
-    elif options.tokens is not None:
-        recipe = replace(recipe, tokens=options.tokens)
-    return config, recipe
+    else:
+        recipe = replace(recipe, tokens=options.tokens or budget)
+    if budget < SMALL:
+        recipe = replace(recipe, rows=min(recipe.rows, 4), compile=False)
+    if options.patience is not None:
+        recipe = replace(recipe, patience=options.patience)
+    return shape or config, recipe
+
+
+def _length(shape: ModelConfig, length: int) -> int:
+    """Rows are a number of whole windows."""
+    return shape.window * max(1, length // shape.window)
 
 
 def train(options: TrainOptions, log: Callable[[str], None]) -> store.Model:
     """Train (or go on training), quantise, write ``out`` and a card beside it.
 
     Raises:
-        UsageError: no text, or an unknown preset.
+        UsageError: no text, an unknown preset, or nothing to start from.
     """
     if not options.data.is_dir():
         raise UsageError(f"{options.data} is no folder: give the folder of your text with --data")
+    if options.preset not in PRESETS:
+        raise UsageError(f"unknown preset {options.preset!r}: choose one of {', '.join(PRESETS)}")
     if options.threads:
         torch.set_num_threads(options.threads)
-    config, recipe = recipe_of(options)
-    Trainer(options.work, options.data, config, recipe, log).run()
-    return finish(options, log)
+    begin = start.load(options.start) if options.start is not None else None
+    options.work.mkdir(parents=True, exist_ok=True)
+    split = text.prepare(options.data, options.work, options.held_out, log)
+    config, recipe = recipe_of(options, split.train_bytes, begin.network.config if begin else None)
+    trainer = Trainer(_job(options.work), config, recipe, log, begin)
+    trainer.run()
+    return finish(options, recipe, log)
 
 
-def finish(options: TrainOptions, log: Callable[[str], None]) -> store.Model:
+def _job(work: Path) -> Job:
+    held_out = work / "held-out" / "held-out.txt"
+    return Job(work, work / "text", held_out if held_out.stat().st_size else None)
+
+
+def finish(options: TrainOptions, recipe: Recipe, log: Callable[[str], None]) -> store.Model:
     """Quantise the run in ``options.work``, measure it, write the model and its card."""
-    network, tokenizer = load_checkpoint(options.work)
+    network, tokenizer = load_checkpoint(options.work, best=recipe.patience > 0)
     network.eval()
-    _, recipe = recipe_of(options)
-    sample = Corpus(options.data, options.seed + 1).batch(tokenizer, 0, CALIBRATION_ROWS, recipe.length)
+    sample = Corpus(options.work / "text", options.seed + 1).batch(tokenizer, 0, CALIBRATION_ROWS, recipe.length)
     description, tensors = quantise_network(network, tokenizer, torch.from_numpy(sample), options.name, options.origin)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     zlm.write(options.out, description, tensors)
@@ -95,6 +136,7 @@ def finish(options: TrainOptions, log: Callable[[str], None]) -> store.Model:
     facts = Facts(model, options, json.loads((options.work / "run.json").read_text(encoding="utf-8")))
     if options.validation is not None:
         _measure(facts, network, recipe, log)
+    _compare(facts, log)
     options.out.with_suffix(".md").write_text(card(facts), encoding="utf-8")
     return model
 
@@ -112,3 +154,20 @@ def _measure(facts: Facts, network: torch.nn.Module, recipe: Recipe, log: Callab
     runs = measure.chunks(model, categories, LOSS_RUNS, recipe.length)
     facts.loss = measure.quantisation_loss(network, model, runs)  # type: ignore[arg-type]
     log(f"quantisation: {facts.loss[0]:.4f} -> {facts.loss[1]:.4f} bits per token ({facts.loss_share:+.2%})")
+
+
+def _compare(facts: Facts, log: Callable[[str], None]) -> None:
+    """The held-out text by the whole codec: with this model, and with the one that it has to beat."""
+    path = facts.options.work / "held-out" / "held-out.txt"
+    if not path.stat().st_size:
+        return
+    (documents,) = measure.read_validation(path.parent)
+    other = facts.options.start
+    rival = store.resolve(None if other is None or Path(other).is_dir() else other)
+    for model in (rival, facts.model):
+        facts.held_out.append((model.name, documents.size, measure.coded_size(model, documents)))
+    parts = ", ".join(f"{8 * coded / size:.4f} with {name!r}" for name, size, coded in facts.held_out)
+    log(f"held-out text, {documents.size:,} bytes: bits per byte as archives have it: {parts}")
+    (_, _, before), (_, _, after) = facts.held_out
+    if after >= before:
+        log(f"this model is no better than {rival.name!r} for such text: use that, or give more text")

@@ -1,4 +1,4 @@
-"""The training loop: resumable, with checkpoints, progress and an estimate of the time left."""
+"""The training loop: resumable, with checkpoints, held-out bits per byte, and an estimate of the time left."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from zllm.models.tokenizer import BytesTokenizer, train_bpe
 from zllm.models.training.corpus import Corpus
 from zllm.models.training.network import Network
 from zllm.models.training.optimizer import Muon
+from zllm.models.training.start import Start
 
 TOKENIZER_SAMPLE_BYTES = 48 << 20
 
@@ -39,6 +40,8 @@ class Recipe:
     seed: int = 1
     compile: bool = True
     checkpoint_seconds: float = 300.0
+    evaluations: int = 20  # of the held-out text, spread evenly over the budget
+    patience: int = 4  # evaluations without a new best after which training stops; 0: never
 
 
 @dataclass
@@ -48,10 +51,23 @@ class Progress:
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    measured_tokens: int = 0  # when the held-out text was measured last
+    measured_seconds: float = 0.0
+    best: float | None = None  # held-out bits per byte
+    since_best: int = 0  # evaluations
 
     def share(self, recipe: Recipe) -> float:
         """How much of the budget is used, 0 to 1."""
-        return min(1.0, max(self.tokens / recipe.tokens, self.seconds / (60 * recipe.minutes)))
+        return min(1.0, _used(self.tokens, self.seconds, recipe))
+
+    def is_due(self, recipe: Recipe) -> bool:
+        """Whether it is time to measure the held-out text again."""
+        since = _used(self.tokens - self.measured_tokens, self.seconds - self.measured_seconds, recipe)
+        return since * recipe.evaluations >= 1 or self.share(recipe) >= 1.0
+
+
+def _used(tokens: int, seconds: float, recipe: Recipe) -> float:
+    return max(tokens / recipe.tokens, seconds / (60 * recipe.minutes))
 
 
 def schedule(share: float, recipe: Recipe) -> float:
@@ -70,18 +86,63 @@ def load_tokenizer(folder: Path, corpus: Corpus, vocab: int, log: Callable[[str]
     return BytesTokenizer(path.read_text(encoding="utf-8"))
 
 
+class HeldOut:
+    """Text that is not trained on, as rows of ids, each with the last id of the row before in front."""
+
+    def __init__(self, tokenizer: BytesTokenizer, text: bytes, length: int, rows: int) -> None:
+        self.size = len(text)
+        self.rows = rows
+        ids = [tokenizer.encode(b"\0")[0], *tokenizer.encode(text)]
+        self.count = len(ids) - 1
+        missing = -self.count % length
+        table = torch.tensor(ids + [0] * missing)
+        # Row i is ids i * length to (i + 1) * length, both included.
+        self.ids = table.unfold(0, length + 1, length)
+
+    @torch.no_grad()
+    def bits_per_byte(self, network: Network) -> float:
+        """Of the network alone, without the predictor that the codec mixes in."""
+        device = network.embed.weight.device
+        bits, left = 0.0, self.count
+        for part in torch.split(self.ids, self.rows):
+            with torch.autocast(device.type, dtype=torch.bfloat16):
+                logits = network(part[:, :-1].to(device))
+            losses = F.cross_entropy(logits.float().flatten(0, 1), part[:, 1:].to(device).flatten(), reduction="none")
+            bits += float(losses[:left].double().sum()) / math.log(2)
+            left -= len(losses)
+        return bits / self.size
+
+
+@dataclass(frozen=True)
+class Job:
+    """Folders of a run: its own, and that of the text; ``held_out`` is a file, None to measure nothing."""
+
+    folder: Path
+    data: Path
+    held_out: Path | None = None
+
+
 class Trainer:
     """Trains a :class:`Network`; everything it needs to go on is in ``folder``."""
 
-    def __init__(self, folder: Path, data: Path, config: ModelConfig, recipe: Recipe, log: Callable[[str], None]):
+    def __init__(
+        self, job: Job, config: ModelConfig, recipe: Recipe, log: Callable[[str], None], start: Start | None = None
+    ) -> None:
+        folder = job.folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.recipe, self.log = folder, recipe, log
+        self.folder, self.recipe, self.log, self.start = folder, recipe, log, start
         torch.manual_seed(recipe.seed)
-        self.corpus = Corpus(data, recipe.seed)
+        self.corpus = Corpus(job.data, recipe.seed)
+        if start is not None:
+            (folder / "tokenizer.json").write_text(start.tokenizer.json, encoding="utf-8")
         self.tokenizer = load_tokenizer(folder, self.corpus, config.vocab, log)
         self.config = ModelConfig(**{**config.as_dict(), "vocab": len(self.tokenizer.tokens)})
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = Network(self.config).to(self.device)
+        if start is not None:
+            self.network.load_state_dict(start.network.state_dict())
+        text = job.held_out.read_bytes() if job.held_out is not None else b""
+        self.held_out = HeldOut(self.tokenizer, text, recipe.length, recipe.rows) if text else None
         matrices = [p for p in self.network.layers.parameters() if p.ndim == 2]
         scalars = [p for p in self.network.layers.parameters() if p.ndim < 2]
         self.optimizers: list[torch.optim.Optimizer] = [
@@ -99,6 +160,11 @@ class Trainer:
         self.progress = Progress()
         self._resume()
         self.loss = torch.compile(self._loss) if recipe.compile else self._loss
+
+    @property
+    def best(self) -> Path:
+        """The weights that did best on the held-out text."""
+        return self.folder / "best.pt"
 
     @property
     def checkpoint(self) -> Path:
@@ -150,12 +216,41 @@ class Trainer:
         p.tokens += r.rows * r.length
         return float(loss.detach()) / math.log(2)
 
+    def evaluate(self) -> None:
+        """Measure the held-out text, and keep the weights if they are the best so far."""
+        p = self.progress
+        if self.held_out is None:
+            return
+        bits = self.held_out.bits_per_byte(self.network)
+        known = "" if p.best is None else f", best so far {p.best:.4f}"
+        self.log(f"held-out text: {bits:.4f} bits per byte by the model alone{known}")
+        p.measured_tokens, p.measured_seconds = p.tokens, p.seconds
+        p.since_best += 1
+        if p.best is None or bits < p.best:
+            p.best, p.since_best = bits, 0
+            temporary = self.best.with_suffix(".tmp")
+            torch.save(self.network.state_dict(), temporary)
+            temporary.replace(self.best)
+
+    def stopped(self) -> bool:
+        """Whether the held-out text has not become any smaller for so long that more training would only do harm."""
+        return bool(self.recipe.patience) and self.progress.since_best >= self.recipe.patience
+
     def run(self) -> None:
-        """Train to the end of the budget."""
+        """Train to the end of the budget, or until the held-out text has stopped becoming smaller."""
+        r, p = self.recipe, self.progress
+        if self.start is not None and not p.step:  # of a new network there is nothing to measure yet
+            self.evaluate()
+        self._train()
+        if p.share(r) < 1.0:
+            self.log(f"stopped early: no new best in {p.since_best} evaluations")
+        self.save()
+
+    def _train(self) -> None:
         r, p = self.recipe, self.progress
         last_saved = last_logged = time.monotonic()
         smooth = None
-        while p.share(r) < 1.0:
+        while p.share(r) < 1.0 and not self.stopped():
             start = time.monotonic()
             bits = self.step()
             smooth = bits if smooth is None else 0.95 * smooth + 0.05 * bits
@@ -168,7 +263,8 @@ class Trainer:
                     f"step {p.step}  {p.tokens / 1e6:.2f}M tokens  {smooth:.4f} bits/token"
                     f"  {p.tokens / p.seconds:.0f} tokens/s  {p.share(r):.1%}  {left / 60:.0f} min left"
                 )
+            if p.is_due(r):
+                self.evaluate()
             if now - last_saved > r.checkpoint_seconds:
                 self.save()
                 last_saved = now
-        self.save()

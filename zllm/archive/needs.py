@@ -1,0 +1,61 @@
+"""What an archive needs to be read, from its maps and headers alone: nothing is decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from zllm.container.section import ModelRef
+from zllm.errors import DamagedError
+
+if TYPE_CHECKING:
+    from zllm.archive.view import TarView
+
+
+@dataclass
+class Needs:
+    """``frames`` counts frames by codec; ``adaptive`` are the arithmetic versions of frames without a model (``cm``).
+
+    ``origins`` is what the manifest says of models by their SHA-256. ``problems``: what of the archive cannot be read.
+    """
+
+    frames: dict[int, int] = field(default_factory=dict)
+    models: dict[bytes, ModelRef] = field(default_factory=dict)
+    adaptive: set[int] = field(default_factory=set)
+    origins: dict[bytes, str] = field(default_factory=dict)
+    problems: list[DamagedError] = field(default_factory=list)
+
+
+def of(view: TarView) -> Needs:
+    """The needs of a whole archive. A pipe is read to its end."""
+    from zllm.codecs.cm import CmCodec
+
+    needs = Needs()
+    for section in view.sections():
+        if isinstance(section, DamagedError):
+            needs.problems.append(section)
+            continue
+        for number, frame in enumerate(section.chart.frames):
+            needs.frames[frame.codec] = needs.frames.get(frame.codec, 0) + 1
+            if frame.codec == CmCodec.id and frame.payload_size and not needs.adaptive:
+                needs.adaptive.update(section.first_byte(number))
+            try:
+                ref = section.model_of(number)
+            except DamagedError as exc:
+                needs.problems.append(exc)
+                break
+            if ref is not None:
+                needs.models[ref.sha256] = ref
+    if view.problem is not None:
+        needs.problems.append(view.problem)
+    needs.origins = {bytes.fromhex(entry["sha256"]): _text(entry.get("origin")) for entry in _entries(view.manifest)}
+    return needs
+
+
+def _entries(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = manifest.get("models", [])
+    return entries
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,105 @@
+"""``zllm info --requires``: what an archive needs, what of it is here, and how to get the rest."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from zllm.cli import output, reading
+from zllm.errors import EXIT_MISSING, ZllmError
+
+if TYPE_CHECKING:
+    from zllm.archive.coding import Decoders
+    from zllm.archive.needs import Needs
+    from zllm.container.section import ModelRef
+
+_OTHER = "a zllm that computes arithmetic version {}"
+# Where an imported model comes from: organisation/name@revision.
+_HUB = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{7,64})", re.ASCII)
+
+
+def facts(name: str, archive: reading.Archive, console: output.Console) -> dict[str, Any]:
+    """All of it, for people and for JSON; the exit code becomes 4 if something is missing."""
+    from zllm import _native
+    from zllm.container.ends import FORMAT_VERSION
+
+    needs = archive.needs()
+    for problem in needs.problems:
+        console.error(output.message(problem), problem.exit_code)
+    codecs = [_codec(number, count) for number, count in sorted(needs.frames.items())]
+    models = [_model(ref, needs, archive.decoders) for ref in needs.models.values()]
+    versions = sorted({*needs.adaptive, *(ref.arithmetic for ref in needs.models.values())})
+    ready = all(row["get"] is None for row in (*codecs, *models))
+    for version in needs.adaptive - {_native.ARITHMETIC_VERSION}:
+        ready = False
+        console.error(f"{name}: some text needs {_OTHER.format(version)}", EXIT_MISSING)
+    if not ready:
+        console.raise_status(EXIT_MISSING)
+    return {
+        "archive": name,
+        "ready": ready,
+        "format": FORMAT_VERSION,  # opening it would have failed otherwise
+        "arithmetic": versions,
+        "arithmetic_here": _native.ARITHMETIC_VERSION,
+        "codecs": codecs,
+        "models": models,
+    }
+
+
+def _codec(number: int, frames: int) -> dict[str, Any]:
+    from zllm.codecs import registry
+
+    get = None
+    try:
+        registry.codec_class(number)
+    except (ZllmError, ImportError):
+        get = f"install the package that provides codec {number}, or a newer zllm"
+    state = "here" if get is None else "missing"
+    return {"name": registry.name_of(number), "id": number, "frames": frames, "state": state, "get": get}
+
+
+def _model(ref: ModelRef, needs: Needs, decoders: Decoders) -> dict[str, Any]:
+    origin = needs.origins.get(ref.sha256, "")
+    state = _state(ref, decoders)
+    return {
+        "name": ref.name,
+        "sha256": ref.sha256.hex(),
+        "size": ref.size,
+        "origin": origin or None,
+        "arithmetic": ref.arithmetic,
+        "state": state,
+        "get": None if state in ("embedded", "installed") else _how(ref, origin, state),
+    }
+
+
+def _state(ref: ModelRef, decoders: Decoders) -> str:
+    from zllm import _native
+    from zllm.models import store
+
+    if ref.arithmetic != _native.ARITHMETIC_VERSION:
+        return "of another version"
+    embedded = decoders.embedded.get(ref.sha256)
+    damaged = False
+    if embedded is not None:
+        try:
+            embedded.load(ref)
+            return "embedded"
+        except ZllmError:
+            damaged = True
+    try:
+        store.find(ref.sha256, ref.name, ref.size, decoders.model)
+        return "installed"
+    except ZllmError:
+        return "embedded, but damaged" if damaged else "missing"
+
+
+def _how(ref: ModelRef, origin: str, state: str) -> str:
+    """The command that gets a model. Names come from the archive, so they are quoted."""
+    name = shlex.quote(output.printable(ref.name))
+    if state == "of another version":
+        return _OTHER.format(ref.arithmetic)
+    if hub := _HUB.fullmatch(origin):
+        return f"zllm model import {hub[1]} --revision {hub[2]} --name {name}"
+    where = "a zllm that has it built in" if origin == "built in" else "the machine that made the archive"
+    return f"zllm model export {name} FILE.zlm (on {where}), then zllm model import FILE.zlm (here)"

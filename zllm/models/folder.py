@@ -1,0 +1,230 @@
+"""The user's models on disk: ``$ZLLM_HOME/models``.
+
+::
+
+    models/SHA256.zlm     a model file, under the hash of its content; never changed once it has that name
+    models/SHA256.md      its card, if it has one
+    models/names/NAME     JSON: the hash that NAME stands for, and the known answer that the model gave when it came
+    models/NAME.zlm       a file that somebody copied here; used like the others
+    models/.lock          held while names and files are added or removed
+
+Readers take no lock. A file gets its name when it is whole and on the disk, and what is removed stays readable for
+those who have it open, so nobody ever sees half a file. Writers take turns, so that a name never stands for a file
+that another process is just removing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from zllm import partial
+from zllm.errors import MissingModelError, UsageError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_HEX = re.compile(r"[0-9a-f]+")
+_DIGITS = 64
+MIN_PREFIX = 8
+"""Hexadecimal digits of a hash that are enough to ask for a model by it."""
+
+
+@dataclass(frozen=True)
+class Name:
+    """What a name stands for. ``known_answer``: hexadecimal, empty if it is not known."""
+
+    sha256: str
+    known_answer: str = ""
+
+
+def home() -> Path:
+    """The user's folder: ``$ZLLM_HOME``, else ``zllm`` below the cache folder."""
+    if os.environ.get("ZLLM_HOME"):
+        return Path(os.environ["ZLLM_HOME"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zllm"
+
+
+def models() -> Path:
+    """Where installed models are."""
+    return home() / "models"
+
+
+def path_of(sha256: str) -> Path:
+    """The place of the model with that hash (hexadecimal), whether it is there or not."""
+    return models() / f"{sha256}.zlm"
+
+
+def sha256_of(path: Path) -> str:
+    """The hash that a file of the store has by its name; empty for a file with another name."""
+    stem = path.stem
+    return stem if len(stem) == _DIGITS and _HEX.fullmatch(stem) and path.parent == models() else ""
+
+
+def files() -> list[Path]:
+    """Every model file in the folder."""
+    try:
+        return sorted(path for path in models().iterdir() if path.suffix == ".zlm" and not path.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def check_name(name: str) -> None:
+    """Refuse what would be taken for something else.
+
+    Raises:
+        UsageError: it cannot be a name in the store.
+    """
+    if not _NAME.fullmatch(name) or name.endswith(".zlm"):
+        raise UsageError(
+            f"{name!r} cannot be a model's name here: up to 100 letters, digits and . _ + -, with a letter or a digit"
+            " first, and not .zlm at the end. Choose one with --name"
+        )
+    if len(name) >= MIN_PREFIX and _HEX.fullmatch(name):
+        raise UsageError(f"{name!r} cannot be a model's name here: it looks like a hash. Choose one with --name")
+
+
+def read_name(name: str) -> Name | None:
+    """What ``name`` stands for; None if it is no name here, or its file is damaged."""
+    if not _NAME.fullmatch(name):
+        return None
+    try:
+        facts = json.loads((models() / "names" / name).read_bytes())
+        sha256 = facts["sha256"]
+        if not isinstance(sha256, str) or len(sha256) != _DIGITS or not _HEX.fullmatch(sha256):
+            return None
+        return Name(sha256, str(facts.get("known_answer", "")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def names() -> dict[str, Name | None]:
+    """All names and what they stand for; None for one whose file is damaged."""
+    try:
+        found = sorted(path.name for path in (models() / "names").iterdir() if _NAME.fullmatch(path.name))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    known = {name: read_name(name) for name in found}
+    # One that has just been removed is no damaged one.
+    return {name: what for name, what in known.items() if what or (models() / "names" / name).exists()}
+
+
+def by_prefix(prefix: str) -> Path | None:
+    """The installed file whose hash starts with ``prefix``, if that is enough digits and there is one.
+
+    Raises:
+        UsageError: there are several.
+    """
+    prefix = prefix.lower()
+    if len(prefix) < MIN_PREFIX or not _HEX.fullmatch(prefix):
+        return None
+    found = [path for path in files() if sha256_of(path).startswith(prefix)]
+    if len(found) > 1:
+        raise UsageError(f"several models have a hash that starts with {prefix}: give more digits")
+    return found[0] if found else None
+
+
+def put(data: bytes | memoryview, name: str, known_answer: str, *, replace: bool = False) -> str:
+    """Install a model file, already found to be proper, under ``name``. Gives back its hash. Many may do this at once.
+
+    Raises:
+        UsageError: the name is no proper one, or stands for another model and ``replace`` is false.
+        OSError: it cannot be written.
+    """
+    check_name(name)
+    sha256 = hashlib.sha256(data).hexdigest()
+    target = path_of(sha256)
+    (models() / "names").mkdir(parents=True, exist_ok=True)
+    with _lock():
+        known = read_name(name)
+        if known is not None and known.sha256 != sha256 and not replace:
+            raise UsageError(
+                f"the name {name!r} stands for another model (sha256 {known.sha256[:16]}...): choose another one with"
+                " --name, or pass --force to give it to this one"
+            )
+        if not _is_whole(target, sha256):
+            with partial.whole_file(str(target)) as file:
+                file.write(data)
+            _sync(models())
+        text = json.dumps({"sha256": sha256, "known_answer": known_answer})
+        with partial.whole_file(str(models() / "names" / name)) as file:
+            file.write(text.encode() + b"\n")
+        _sync(models() / "names")
+    return sha256
+
+
+def remove_name(name: str) -> tuple[str, bool]:
+    """Remove a name, and its file if no other name stands for that. Gives back the hash, and whether the file went.
+
+    Raises:
+        MissingModelError: there is no such name.
+        OSError: it cannot be removed.
+    """
+    with _lock():
+        target = models() / "names" / name
+        known = read_name(name)
+        if known is None and not (_NAME.fullmatch(name) and target.exists()):
+            raise MissingModelError(name, "", 0)
+        target.unlink()
+        sha256 = known.sha256 if known else ""
+        shared = any(other and other.sha256 == sha256 for other in names().values())
+        if not sha256 or shared:
+            return sha256, False
+        _remove(path_of(sha256))
+        return sha256, True
+
+
+def remove_file(path: Path) -> list[str]:
+    """Remove a file and the names that stand for it, which are given back.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    with _lock():
+        sha256 = sha256_of(path)
+        gone = [name for name, what in names().items() if what and what.sha256 == sha256]
+        for name in gone:
+            (models() / "names" / name).unlink(missing_ok=True)
+        _remove(path)
+        return gone
+
+
+def _remove(path: Path) -> None:
+    """A model, and the card beside it, if it has one."""
+    path.unlink(missing_ok=True)
+    path.with_suffix(".md").unlink(missing_ok=True)
+
+
+def _is_whole(path: Path, sha256: str) -> bool:
+    """Whether the file is there and undamaged. Models come rarely, so reading one again costs nobody much."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+    except FileNotFoundError:
+        return False
+    return digest.hexdigest() == sha256
+
+
+@contextlib.contextmanager
+def _lock() -> Iterator[None]:
+    """One writer at a time, of all processes of this user. The system lets go of it when a process dies."""
+    models().mkdir(parents=True, exist_ok=True)
+    with (models() / ".lock").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _sync(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk: a name must not outlive a power cut that its file does not."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
