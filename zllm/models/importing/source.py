@@ -137,8 +137,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
 def _load_config(folder: Path, raw: dict[str, Any]) -> Any:
     try:
         from transformers import AutoConfig
+        from transformers.utils import logging
     except ImportError as exc:
         raise MissingDependencyError("transformers", INSTALL, "importing a model") from exc
+    logging.set_verbosity_error()  # it says a lot about fields that make no difference
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as exc:
