@@ -93,6 +93,11 @@ class Model:
         return self._file.description
 
     @property
+    def tensors(self) -> dict[str, zlm.Tensor]:
+        """The file's tensors."""
+        return self._file.tensors
+
+    @property
     def native(self) -> NativeModel:
         """The packed model.
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from zllm import _native
 from zllm.errors import ModelError, UsageError
-from zllm.models import zlm
-from zllm.models.importing import canonical, vocabulary
+from zllm.models import store, zlm
+from zllm.models.importing import canonical, exact, vocabulary
 from zllm.models.importing.build import MAX_WINDOW, Builder
 from zllm.models.importing.calibrate import Calibrator, Integral
 from zllm.models.importing.canonical import MATRICES, Family, Linear, Rounding
@@ -106,6 +106,7 @@ class Import:
     def __init__(self, options: ImportOptions, bar: Bar) -> None:
         self.options, self.bar = options, bar
         self.source: Source = open_source(options.source, options.revision)
+        self.exported = exact.is_exported(self.source)
         self.family: Family = self.source.family()
         self.report = Report(options.output)
 
@@ -123,6 +124,8 @@ class Import:
 
     def run(self) -> Report:
         """Import, and write the file."""
+        if self.exported:
+            return self._rebuild()
         size = sum(path.stat().st_size for path in self.source.files())
         with self.bar("hashing", size) as tick:
             record = self.source.record(tick)
@@ -134,6 +137,20 @@ class Import:
         finally:
             spool.close()
         self.report.size = self.options.output.stat().st_size
+        return self.report
+
+    def _rebuild(self) -> Report:
+        description, tensors, sha256 = exact.rebuild(self.source)
+        self.options.output.parent.mkdir(parents=True, exist_ok=True)
+        zlm.write(self.options.output, description, tensors)
+        try:
+            model = store.Model(self.options.output, zlm.read(self.options.output))
+            if model.sha256.hex() != sha256:
+                raise ModelError(f"{self.source.folder}: this is not the model that was exported (sha256 {sha256})")
+        except ModelError:
+            self.options.output.unlink()
+            raise
+        self.report.size, self.report.exact = model.size, True
         return self.report
 
     @torch.no_grad()
