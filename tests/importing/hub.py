@@ -1,4 +1,4 @@
-"""Small models in Hugging Face layout, made by transformers' own classes: random weights with the habits of real ones."""
+"""Small models in Hugging Face layout, made by transformers' own classes, with the habits of real ones."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def save(model: Any, folder: Path, family: str, **how: Any) -> Path:
     return folder
 
 
-def train(model: Any, family: str, steps: int = 250, rows: int = 8, length: int = 128) -> Any:
+def train(model: Any, family: str, steps: int = 300, rows: int = 8, length: int = 96) -> Any:
     """A little training on :func:`text`, so that losses mean something."""
     torch.manual_seed(1)
     ids = torch.tensor(Tokenizer.from_str(tokenizer(family)).encode(text(), add_special_tokens=False).ids)

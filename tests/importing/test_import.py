@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
+transformers = pytest.importorskip("transformers")
 
 from importing import hub  # noqa: E402
+
 from zllm.cli.main import main  # noqa: E402
 from zllm.codecs.llm import LlmCodec  # noqa: E402
 from zllm.errors import UsageError  # noqa: E402
@@ -41,14 +42,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], tuple
     known: dict[tuple[str, str], tuple[Path, Path, command.Report]] = {}
     base = tmp_path_factory.mktemp("hub")
     torch.set_num_threads(1)
+    sample = base / "sample.txt"
+    sample.write_text(hub.text()[:60_000], encoding="utf-8")
 
     def make(family: str, kind: str) -> tuple[Path, Path, command.Report]:
         if (family, kind) not in known:
             model = hub.fresh(family)
-            model = hub.season(model) if kind == "seasoned" else hub.train(model, family, steps=150, rows=4, length=96)
+            model = hub.season(model) if kind == "seasoned" else hub.train(model, family)
             folder = hub.save(model, base / f"{family}-{kind}", family, max_shard_size="300KB")
             output = base / f"{family}-{kind}.zlm"
-            known[family, kind] = folder, output, imported(folder, output)
+            report = imported(folder, output, calibration=sample if kind == "trained" else None)
+            known[family, kind] = folder, output, report
         return known[family, kind]
 
     return make
@@ -78,7 +82,7 @@ def test_text_comes_back(family: str, kind: str, made: Any) -> None:
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_an_archive_with_the_model(family: str, made: Any, tmp_path: Path, capsys: Any) -> None:
     path = made(family, "trained")[1]
-    data = hub.text().encode()[:150_000]
+    data = hub.text().encode()[:20_000]
     (tmp_path / "text.md").write_bytes(data)
     assert main(["create", "-q", "--level", "7", "--model", str(path), "a.zllm", "text.md"]) == 0
     capsys.readouterr()
@@ -163,17 +167,17 @@ def test_where_weights_alone_cost_more_what_helps_is_wide() -> None:
     assert 0 < len(chosen) <= 3 and loss < 0.0194
 
 
-def test_wide_inputs_are_measured_with_outliers(tmp_path: Path) -> None:
-    """A feed-forward with a few huge numbers inside, which 8 bits cannot have beside the others."""
-    model = hub.train(hub.fresh("llama3"), "llama3", steps=60, rows=4, length=64)
+def test_wide_inputs_are_measured_with_outliers(made: Any, tmp_path: Path) -> None:
+    """A feed-forward with two large numbers inside, beside which 8 bits leave nothing of the others."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(made("llama3", "trained")[0])
     with torch.no_grad():
         for layer in model.model.layers:
-            layer.mlp.up_proj.weight[5] *= 3000
-            layer.mlp.down_proj.weight[:, 5] /= 3000
-            layer.mlp.up_proj.weight[9] *= 3000
-            layer.mlp.down_proj.weight[:, 9] /= 3000
+            for channel in (5, 9):
+                layer.mlp.up_proj.weight[channel] *= 200
+                layer.mlp.down_proj.weight[:, channel] /= 200
     folder = hub.save(model, tmp_path / "outliers", "llama3")
-    report = imported(folder, tmp_path / "a.zlm")
+    (tmp_path / "sample.txt").write_text(hub.text()[:60_000], encoding="utf-8")
+    report = imported(folder, tmp_path / "a.zlm", calibration=tmp_path / "sample.txt")
     layers = store.load(tmp_path / "a.zlm").description["layers"]
     assert report.wide > 0 and any(layer["wide"] & 8 for layer in layers)
     assert report.loss < 0.005

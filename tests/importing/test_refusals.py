@@ -14,6 +14,7 @@ pytest.importorskip("transformers")
 safetensors = pytest.importorskip("safetensors.torch")
 
 from importing import hub  # noqa: E402
+
 from zllm.cli.main import main  # noqa: E402
 
 Change = Callable[[Path], None]
@@ -72,7 +73,7 @@ def no_bytes(folder: Path) -> None:
 
 Q = "model.layers.0.self_attn.q_proj.weight"
 CASES: dict[str, tuple[Change, str]] = {
-    "architecture": (config(architectures=["MixtralForCausalLM"], model_type="mixtral"), "MixtralForCausalLM is not supp"),
+    "architecture": (config(architectures=["MixtralForCausalLM"], model_type="mixtral"), "MixtralForCausalLM is not"),
     "classifier": (config(architectures=["LlamaForSequenceClassification"]), "import knows Llama"),
     "no config": (lambda f: (f / "config.json").unlink(), "config.json is missing"),
     "broken config": (lambda f: (f / "config.json").write_text("{") and None, "not a config"),

@@ -10,13 +10,13 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from hypothesis import given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from importing import hub
 
-from importing import hub  # noqa: E402
-from zllm.errors import ModelError  # noqa: E402
-from zllm.models.importing import vocabulary  # noqa: E402
-from zllm.models.texttokenizer import TextTokenizer, alphabet, token_bytes  # noqa: E402
+from zllm.errors import ModelError
+from zllm.models.importing import vocabulary
+from zllm.models.texttokenizer import TextTokenizer, alphabet, token_bytes
 
 
 class Config:
@@ -59,8 +59,8 @@ def neox_spaces() -> str:
 
 
 TOKENIZERS = {"bytelevel": hub.byte_level, "sentencepiece": hub.sentence_piece, "unigram": unigram, "neox": neox_spaces}
-PIECES = ["the ", "\u2581", "<s>", "</s>", "<unk>", "<|endoftext|>", "<tool>", "<0x41>", "\r\n", "   ", "e\u0301", "ﬁ", "\u00a0",
-          "ü", "漢字", "🦆", "\ufeff", "\0", "\x85", "function(x) {\n", "x" * 300]  # fmt: skip
+PIECES = ["the ", "\u2581", "<s>", "</s>", "<unk>", "<|endoftext|>", "<tool>", "<0x41>", "\r\n", "   ", "e\u0301",
+          "ﬁ", "\u00a0", "ü", "漢字", "🦆", "\ufeff", "\0", "\x85", "function(x) {\n", "x" * 300]  # fmt: skip
 TEXTS = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=9)), max_size=30).map("".join)
 BYTES = st.one_of(
     st.binary(max_size=300),
@@ -87,7 +87,8 @@ def test_any_bytes_come_back(name: str, data: bytes, tokenizers: dict[str, TextT
 
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_long_and_broken_data_comes_back(name: str, tokenizers: dict[str, TextTokenizer]) -> None:
-    parts = [hub.text().encode()[:200_000], bytes(range(256)) * 200, b"\xf0\x9f\xa6" * 9000, "\u2581 ".encode() * 9000, b""]
+    text = hub.text().encode()[:200_000]
+    parts = [text, bytes(range(256)) * 200, b"\xf0\x9f\xa6" * 9000, "\u2581 ".encode() * 9000, b""]
     coded = tokenizers[name].encode_batch(parts)
     assert [tokenizers[name].decode(ids) for ids in coded] == parts
 

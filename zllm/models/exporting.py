@@ -75,10 +75,10 @@ def weights(model: Model, tokenizer: BytesTokenizer) -> dict[str, Tensor]:
     }
     for i, numbers in enumerate(model.description["layers"]):
         at, to = f"layers.{i}.", f"model.layers.{i}."
-        qkv = _matrix(model, at + "qkv").split([c.heads * c.head_dim, c.kv_heads * c.head_dim, c.kv_heads * c.head_dim])
+        qkv = torch.split(_matrix(model, at + "qkv"), [c.heads * c.head_dim, *[c.kv_heads * c.head_dim] * 2])
         out |= {f"{to}self_attn.{part}_proj.weight": t.contiguous() for part, t in zip("qkv", qkv, strict=True)}
         out[to + "self_attn.o_proj.weight"] = _matrix(model, at + "o")
-        gate, up = _matrix(model, at + "gate_up").split(c.ffn)
+        gate, up = torch.split(_matrix(model, at + "gate_up"), c.ffn)
         out[to + "mlp.gate_proj.weight"], out[to + "mlp.up_proj.weight"] = gate.contiguous(), up.contiguous()
         out[to + "mlp.down_proj.weight"] = _matrix(model, at + "down")
         factor = numbers["temperature"] * 2.0 ** -numbers["temperature_exponent"]

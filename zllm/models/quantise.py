@@ -53,7 +53,7 @@ def row_scales(weights: Tensor) -> Tensor:
 
 def quantise_matrix(weights: Tensor, gain: float = 1.0) -> tuple[np.ndarray, np.ndarray, int]:
     """float [rows, cols] -> (q int8, scale int16 [rows], exponent); ``gain`` multiplies the value, not q."""
-    blocks = weights.detach().split(_BLOCK)
+    blocks = torch.split(weights.detach(), _BLOCK)
     scale = torch.cat([row_scales(block.double()) for block in blocks]) * gain
     exponent = 14 - math.floor(math.log2(float(scale.max())))
     if float(scale.max()) * 2.0**exponent >= 32767.5:
@@ -62,7 +62,7 @@ def quantise_matrix(weights: Tensor, gain: float = 1.0) -> tuple[np.ndarray, np.
     q = torch.cat(
         [
             (block.double() * gain / (m * 2.0**-exponent)[:, None]).round().clamp(-127, 127).to(torch.int8)
-            for block, m in zip(blocks, mantissa.split(_BLOCK), strict=True)
+            for block, m in zip(blocks, torch.split(mantissa, _BLOCK), strict=True)
         ]
     )
     return q.numpy(), mantissa.numpy().astype(np.int16), exponent

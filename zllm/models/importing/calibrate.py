@@ -1,15 +1,14 @@
 """Turns one layer after the other into integers, by what a sample of text shows.
 
 A sample runs through the float network, one layer's weights in memory at a time. What is chosen for a layer, by the
-error that it leaves in the layer's output: how much of the keys' outliers goes to the queries; scales of values, keys and
-the feed-forward's inner numbers; and how much each input row of a matrix would gain from 15 instead of 8 bits.
+error that it leaves in the layer's output: how much of the keys' outliers goes to the queries; scales of values, keys
+and the feed-forward's inner numbers; and how much each input row of a matrix would gain from 15 instead of 8 bits.
 
 Moving outliers from one factor of a product to the other: Xiao et al. 2023 (SmoothQuant), here on rotary pairs.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,8 +29,8 @@ _GAIN_BITS = 15
 
 @dataclass(frozen=True)
 class Integral:
-    """A layer in integers. ``gains``: (numbers, exponent) of queries and keys. ``errors``: by input row, the error (as a
-    share of the residual's energy) that 8 bits leave and 15 do not; ``floor``: what 15 bits everywhere leave.
+    """A layer in integers. ``gains``: (numbers, exponent) of queries and keys. ``errors``: by input row, the error (as
+    a share of the residual's energy) that 8 bits leave and 15 do not; ``floor``: what 15 bits everywhere leave.
     """
 
     matrices: dict[str, Matrix]
@@ -56,7 +55,7 @@ def smoothed(shape: Shape, layer: Layer, seen: Observer, share: float) -> Layer:
     """The same layer with each pair of a key divided, and of its queries multiplied, by the same number."""
     if share == 0:
         return layer
-    groups = seen.pairs["q"].unflatten(0, (shape.kv_heads, -1)).amax(1)
+    groups = seen.pairs["q"].reshape(shape.kv_heads, shape.heads // shape.kv_heads, -1).amax(1)
     keys = seen.pairs["k"]
     if layer.k_gain is not None:
         groups, keys = groups.amax(0, keepdim=True), keys.amax(0, keepdim=True)
@@ -140,7 +139,8 @@ class _Measured:
         self.shape, self.layer, self.before, self.after = integer_shape(shape), layer, before, after
         self.numbers = layer_numbers(layer.temperature, seen.largest["v"], seen.largest["up"])
         self.matrices = {name: Matrix.of(getattr(layer, name)) for name in MATRICES}
-        self.rounded = replace(layer, **{name: matrix.linear() for name, matrix in self.matrices.items()})
+        qkv, o, gate_up, down = (self.matrices[name].linear() for name in MATRICES)
+        self.rounded = replace(layer, qkv=qkv, o=o, gate_up=gate_up, down=down)
         watch = _Keys(self.shape, MATRICES, self.numbers["up_frac"])
         self.everywhere = canonical.forward(self.shape, self.rounded, before, watch)
         # A key's scale has 15 bits: largest / 127 * 2^k_frac stays below 2^15, with headroom.

@@ -51,6 +51,7 @@ class Linear:
     bias: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
+        """The mapped rows."""
         return F.linear(x, self.weight, self.bias)
 
 
@@ -141,7 +142,9 @@ def rotate(x: Tensor, rope: tuple[float, ...]) -> Tensor:
 
 def queries_and_keys(shape: Shape, layer: Layer, mapped: Tensor) -> tuple[Tensor, Tensor]:
     """Of what ``qkv`` gives, before they are rotated."""
-    heads = mapped[..., : (shape.heads + shape.kv_heads) * shape.head_dim].unflatten(-1, (-1, shape.head_dim))
+    heads = mapped[..., : (shape.heads + shape.kv_heads) * shape.head_dim].reshape(
+        *mapped.shape[:2], -1, shape.head_dim
+    )
     q, k = heads[:, :, : shape.heads], heads[:, :, shape.heads :]
     if layer.q_gain is not None and layer.k_gain is not None:
         q, k = normalise(q, shape.eps) * layer.q_gain, normalise(k, shape.eps) * layer.k_gain
@@ -153,7 +156,7 @@ def attention(shape: Shape, layer: Layer, x: Tensor, step: Rounding) -> Tensor:
     mapped = layer.qkv(step.row("qkv", x))
     q, k = queries_and_keys(shape, layer, mapped)
     q, k = step.head("q", rotate(q, shape.rope)), step.head("k", rotate(k, shape.rope))
-    v = mapped[..., -shape.kv_heads * shape.head_dim :].unflatten(-1, (shape.kv_heads, shape.head_dim))
+    v = mapped[..., -shape.kv_heads * shape.head_dim :].reshape(*x.shape[:2], shape.kv_heads, shape.head_dim)
     v = step.head("v", v)
     group = shape.heads // shape.kv_heads
     k, v = k.repeat_interleave(group, 2), v.repeat_interleave(group, 2)

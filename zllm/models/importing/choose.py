@@ -42,7 +42,7 @@ def integer_bits(description: Mapping[str, Any], tensors: Mapping[str, Tensor], 
     total = 0.0
     for ids in runs:
         n = len(ids) - 1
-        logits = np.frombuffer(model.evaluate(ids[:-1])[0], np.int32).reshape(n, -1)
+        logits = np.frombuffer(model.evaluate(ids[:-1], sums=False)[0], np.int32).reshape(n, -1)
         for row, target in zip(logits, ids[1:], strict=True):
             values = row / 65536.0
             total += float(np.log2(np.exp2(values - values.max()).sum()) + values.max() - values[target])

@@ -1,4 +1,4 @@
-"""A folder that ``zllm model export`` wrote, as the model it was: not quantised again, but divided by the same scales."""
+"""A folder that ``zllm model export`` wrote, as the model it was: its weights, divided by the same scales."""
 
 from __future__ import annotations
 
@@ -78,5 +78,7 @@ def _matrices(
         ]
         put(at + "qkv", torch.cat(parts))
         put(at + "o", weights(at + "self_attn.o_proj.weight", c.dim, heads))
-        put(at + "gate_up", torch.cat([weights(f"{at}mlp.{part}_proj.weight", c.ffn, c.dim) for part in ("gate", "up")]))
+        put(
+            at + "gate_up", torch.cat([weights(f"{at}mlp.{part}_proj.weight", c.ffn, c.dim) for part in ("gate", "up")])
+        )
         put(at + "down", weights(at + "mlp.down_proj.weight", c.dim, c.ffn))

@@ -68,4 +68,6 @@ class Gpt2:
     def head(self) -> Linear:
         """[rows, dim]."""
         tied = self.config.tie_word_embeddings or "lm_head.weight" not in self.weights
-        return self._after("ln_f", Linear(self.weights("wte.weight" if tied else "lm_head.weight", None, self.shape.dim)))
+        return self._after(
+            "ln_f", Linear(self.weights("wte.weight" if tied else "lm_head.weight", None, self.shape.dim))
+        )

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zllm.models.importing.canonical import Layer, Linear, Rounding, Shape
+from zllm.models.importing.canonical import Linear, Rounding, Shape
 from zllm.models.quantise import quantise_matrix
 
 NARROW, WIDE = 127, 16256

@@ -106,9 +106,7 @@ def download(wanted: str, revision: str | None) -> Path:
     except ImportError as exc:
         raise MissingDependencyError("huggingface_hub", INSTALL, "importing a model") from exc
     try:
-        path = snapshot_download(
-            wanted, revision=revision, allow_patterns=list(WANTED), ignore_patterns=list(IGNORED)
-        )
+        path = snapshot_download(wanted, revision=revision, allow_patterns=list(WANTED), ignore_patterns=list(IGNORED))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as exc:
         why = next(iter(str(exc).strip().splitlines()), type(exc).__name__)
         raise ModelError(f"{wanted} is no folder, and cannot be had from the hub: {why}") from exc
@@ -140,7 +138,7 @@ def _load_config(folder: Path, raw: dict[str, Any]) -> Any:
         from transformers.utils import logging
     except ImportError as exc:
         raise MissingDependencyError("transformers", INSTALL, "importing a model") from exc
-    logging.set_verbosity_error()  # it says a lot about fields that make no difference
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it is wordy
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as exc:
@@ -158,7 +156,7 @@ def check_shape(family: Family) -> None:
         if value % 32 or not 32 <= value <= 16384:
             raise ModelError(f"a {name} of {value} is not supported: it must be a multiple of 32, up to 16384")
     if s.head_dim % 32 or not 32 <= s.head_dim <= 256:
-        raise ModelError(f"heads of {s.head_dim} elements are not supported: they must have a multiple of 32, up to 256")
+        raise ModelError(f"heads of {s.head_dim} elements are not supported: only multiples of 32, up to 256")
     if s.heads % s.kv_heads or s.heads > 256 or not 1 <= s.layers <= 256:
         raise ModelError(f"{s.layers} layers of {s.heads} heads, {s.kv_heads} of keys, are not supported")
     if s.longest < 32:

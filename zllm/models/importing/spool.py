@@ -13,7 +13,7 @@ class Spool:
     """A nameless file of tensors in ``folder``."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (closed by close)
         self._parts: list[tuple[str, str, tuple[int, ...], int, int]] = []
 
     def put(self, name: str, tensor: Tensor) -> None:

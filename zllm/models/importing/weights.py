@@ -41,8 +41,8 @@ def shards(folder: Path) -> list[Path]:
     pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
     if pickles:
         raise ModelError(
-            f"{folder}: the weights are pickles ({pickles[0]}), which can run programs and are never read: convert them, "
-            "where you trust them, with transformers: AutoModelForCausalLM.from_pretrained(SOURCE).save_pretrained(TARGET)"
+            f"{folder}: the weights are pickles ({pickles[0]}), which can run programs and are never read: if you "
+            "trust them, convert them: transformers.AutoModelForCausalLM.from_pretrained(SOURCE).save_pretrained(TARGET)"
         )
     raise ModelError(f"{folder}: no weights: there is no *.safetensors")
 
