@@ -78,6 +78,7 @@ CASES: dict[str, tuple[Change, str]] = {
     "no config": (lambda f: (f / "config.json").unlink(), "config.json is missing"),
     "broken config": (lambda f: (f / "config.json").write_text("{") and None, "not a config"),
     "quantised": (config(quantization_config={"quant_method": "gptq"}), "weights are quantised"),
+    "wrong type": (config(hidden_size="wide"), "a config that transformers does not read"),
     "activation": (config(hidden_act="gelu"), "hidden_act='gelu'"),
     "yarn": (rope(rope_type="yarn", factor=2.0), "rotary positions of kind 'yarn'"),
     "partly rotated": (rope(rope_type="default", partial_rotary_factor=0.5), "only a part of a head"),

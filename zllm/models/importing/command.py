@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,6 @@ class Report:
     speed: float = 0.0
     tokens: int = 0
     exact: bool = False
-    notes: list[str] = field(default_factory=list)
 
     @property
     def loss(self) -> float:

@@ -36,6 +36,8 @@ def reach(config: Any) -> int:
     """
     longest = int(config.max_position_embeddings)
     kinds = set(getattr(config, "layer_types", None) or ())
+    if not kinds and getattr(config, "use_sliding_window", False):  # transformers 4 counts the layers that do not slide
+        kinds = {"sliding_attention", *["full_attention"] * min(1, config.max_window_layers)}
     if not kinds <= {"full_attention", "sliding_attention"}:
         raise ModelError(f"layers of the kinds {', '.join(sorted(kinds))} are not supported, only full attention")
     window = getattr(config, "sliding_window", None)

@@ -134,6 +134,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 def _load_config(folder: Path, raw: dict[str, Any]) -> Any:
     try:
+        from huggingface_hub import errors
         from transformers import AutoConfig
         from transformers.utils import logging
     except ImportError as exc:
@@ -141,7 +142,7 @@ def _load_config(folder: Path, raw: dict[str, Any]) -> Any:
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it is wordy
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except (OSError, ValueError, KeyError, TypeError, getattr(errors, "StrictDataclassError", ValueError)) as exc:
         raise ModelError(f"{folder}: a config that transformers does not read: {_line(exc)}") from exc
 
 

@@ -42,7 +42,7 @@ def shards(folder: Path) -> list[Path]:
     if pickles:
         raise ModelError(
             f"{folder}: the weights are pickles ({pickles[0]}), which can run programs and are never read: if you "
-            "trust them, convert them: transformers.AutoModelForCausalLM.from_pretrained(SOURCE).save_pretrained(TARGET)"
+            "trust them, convert them with transformers: AutoModelForCausalLM.from_pretrained(OLD).save_pretrained(NEW)"
         )
     raise ModelError(f"{folder}: no weights: there is no *.safetensors")
 
