@@ -56,14 +56,16 @@ static inline int16_t sigmoid16(int16_t x) {
     return (int16_t)(x < 0 ? 32767 - w + 1 : w);
 }
 
-/* x * sigmoid(1.59577 (x + 0.044715 x^3)) in 2^-25, x in 2^-10 and within 32767 (docs/arithmetic.md, "GELU"). From 4095
- * on the sigmoid's argument is beyond 8191, where it is constant, so x counts up to there and all products but the last
- * one, which is below 2^30, fit 32 bits: x * x * 74821 / 2^10 < 2^31, x * f in two parts (f < 2^22). */
-static inline int32_t gelu16(int16_t x) {
+/* What the sigmoid is taken of for gelu(x), x in 2^-10 (docs/arithmetic.md, "GELU"). From 4095 on it is beyond 8191,
+ * where the sigmoid is constant, so x counts up to there, and all products fit 32 bits: x * x * 74821 / 2^10 < 2^31, and
+ * x * f in two parts, for f < 2^22. */
+static inline int32_t gelu_argument(int32_t x) {
     const int32_t near = clamp32(x, 4095), f = 1673285 + ((((near * near) >> 10) * 74821) >> 10);
-    const int32_t z = (near * (f >> 10) + ((near * (f & 1023)) >> 10)) >> 10;
-    return x * sigmoid16((int16_t)z);
+    return (near * (f >> 10) + ((near * (f & 1023)) >> 10)) >> 10;
 }
+
+/* x * sigmoid(1.59577 (x + 0.044715 x^3)) in 2^-25, |x| <= 32767. */
+static inline int32_t gelu16(int16_t x) { return x * sigmoid16((int16_t)gelu_argument(x)); }
 
 /* 2^(-d / 2^16) in 2^-15 for d >= 0: a cubic in the fraction's upper 15 bits, shifted by the integer part.
  * Coefficients: least maximum relative error (1.5e-4) with the value 1 at 0. Decreasing by a half over [0, 1). */

@@ -41,6 +41,13 @@ typedef struct {
                        int32_t *out);
     void (*add)(int32_t *x, const int32_t *y, uint32_t n);
     void (*gate)(const int32_t *gate, const int32_t *up, uint32_t n, int32_t *out);
+    void (*gelu)(const int32_t *gate, uint32_t n, int32_t *out);
+    /* Wide rows. q[i] = (x[i] * 2^shift * reciprocal + 2^46) >> 47 = 128 * high[i] + low[i]; sums of both, and of q^2. */
+    void (*quantise_wide)(const int32_t *x, uint32_t n, uint32_t shift, int32_t reciprocal, int8_t *high, int8_t *low,
+                          int32_t *sums, uint64_t *squares);
+    /* As dequantise, of 128 * high[i] + low[i], and saturating at 2^30; high and low are below 2^28 in size. */
+    void (*dequantise_wide)(const int32_t *high, const int32_t *low, const int16_t *scale, uint32_t n, uint32_t mantissa,
+                            uint32_t shift, int32_t *out);
     /* out[i] = exp2 of (score[i] - max) in 2^-15; returns the sum. */
     uint32_t (*softmax)(const int32_t *score, uint32_t n, uint16_t *out);
     /* w[i] = (e[i] * scale[i] + 2^14) >> 15. */

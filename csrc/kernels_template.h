@@ -91,6 +91,55 @@ TARGET static void NAME(gate)(const int32_t *restrict gate, const int32_t *restr
     }
 }
 
+/* gelu16 of fixed.h; its argument of the sigmoid has 15 bits. */
+TARGET static void NAME(gelu)(const int32_t *restrict gate, uint32_t n, int32_t *restrict out) {
+    uint32_t i = 0;
+#ifdef V16
+    for (; i + V16_LANES <= n; i += V16_LANES) {
+        int32_t z[V16_LANES];
+        for (uint32_t k = 0; k < V16_LANES; k++) z[k] = gelu_argument(gate[i + k]);
+        V16_PRODUCTS(V16_CLAMP(gate + i), NAME(sigmoid)(V16_CLAMP(z)), out + i);
+    }
+#endif
+    for (; i < n; i++) out[i] = gelu16((int16_t)clamp32(gate[i], 32767));
+}
+
+/* A number is at most 127 * 128 = 16256 in size, for the reciprocal is rounded down: high is within 127, low from -64 to
+ * 63. */
+TARGET static void NAME(quantise_wide)(const int32_t *restrict x, uint32_t n, uint32_t shift, int32_t reciprocal,
+                                       int8_t *restrict high, int8_t *restrict low, int32_t *sums, uint64_t *squares) {
+    int32_t high_sum = 0, low_sum = 0;
+    uint64_t ss = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const int32_t y = (int32_t)((uint32_t)x[i] << shift);
+        const int32_t q = (int16_t)low_bits((int64_t)y * reciprocal + ((int64_t)1 << 46), 47);
+        const int32_t h = shift_right32(q + 64, 7), l = q - 128 * h;
+        high[i] = (int8_t)h;
+        low[i] = (int8_t)l;
+        high_sum += h;
+        low_sum += l;
+        ss += (uint32_t)(q * q);
+    }
+    sums[0] = high_sum;
+    sums[1] = low_sum;
+    *squares = ss;
+}
+
+/* 128 high + low is a sum of ZLLM_MAX_COLS products below 127 * 16256, so below 2^35, its multiplier below 2^16: with the
+ * 2^61 that rounds the largest shift all stays below 2^62. */
+TARGET static void NAME(dequantise_wide)(const int32_t *restrict high, const int32_t *restrict low,
+                                         const int16_t *restrict scale, uint32_t n, uint32_t mantissa, uint32_t shift,
+                                         int32_t *restrict out) {
+    const int64_t half = (int64_t)1 << (shift - 1);
+    for (uint32_t i = 0; i < n; i++) {
+        const int32_t m = (int32_t)(((uint32_t)scale[i] * mantissa) >> 15);
+        const int64_t product = (int64_t)high[i] * m * 128 + (int64_t)low[i] * m;
+        int64_t v = shift_right(product + half, shift);
+        v = v > ZLLM_LIMIT ? ZLLM_LIMIT : v;
+        out[i] = (int32_t)(v < -ZLLM_LIMIT ? -ZLLM_LIMIT : v);
+    }
+}
+
 /* Kept apart, or else clang 14 does not vectorise the loops that use it. */
 TARGET static NOINLINE int32_t NAME(largest)(const int32_t *x, uint32_t n) {
     int32_t m = x[0];
@@ -157,6 +206,7 @@ TARGET static void NAME(block_sums)(const uint32_t *restrict w, uint32_t blocks,
 #define KERNEL_TABLE(kernel_name)                                                                                     \
     {                                                                                                                 \
         kernel_name, NAME(supported), NAME(pack), NAME(pack_row), NAME(matmul), NAME(value_row), NAME(weigh_values),  \
-            NAME(absmax), NAME(quantise), NAME(dequantise), NAME(add), NAME(gate), NAME(softmax), NAME(weigh),        \
-            NAME(divide), NAME(weights), NAME(rotate), NAME(block_sums)                                               \
+            NAME(absmax), NAME(quantise), NAME(dequantise), NAME(add), NAME(gate), NAME(gelu), NAME(quantise_wide),   \
+            NAME(dequantise_wide), NAME(softmax), NAME(weigh), NAME(divide), NAME(weights), NAME(rotate),             \
+            NAME(block_sums)                                                                                          \
     }

@@ -203,6 +203,40 @@ static int gate_matches(const zllm_kernel *k, source_t *s, vectors_t *v, uint32_
     return outputs_equal(v);
 }
 
+/* Half of the rows are near zero, where the sigmoid is not constant. */
+static int gelu_matches(const zllm_kernel *k, source_t *s, vectors_t *v, uint32_t n) {
+    fill32(s, v->x, n, 1u << 30);
+    if (draw(s) % 2)
+        for (uint32_t i = 0; i < n; i++) v->x[i] = number(s, 5000);
+    k->gelu(v->x, n, v->out[0]);
+    SCALAR->gelu(v->x, n, v->out[1]);
+    return outputs_equal(v);
+}
+
+/* High parts, and behind a gap the low ones. */
+static int quantise_wide_matches(const zllm_kernel *k, source_t *s, vectors_t *v, uint32_t n) {
+    int32_t sums[2][2], reciprocal;
+    uint64_t squares[2];
+    uint32_t shift;
+    fill32(s, v->x, n, 1u << 30);
+    fixed_reciprocal(SCALAR->absmax(v->x, n), &shift, &reciprocal);
+    for (int i = 0; i < 2; i++) {
+        int8_t *out = (int8_t *)v->out[i];
+        (i ? SCALAR : k)->quantise_wide(v->x, n, shift, reciprocal, out, out + 2 * LENGTH, sums[i], &squares[i]);
+    }
+    return outputs_equal(v) && memcmp(sums[0], sums[1], sizeof sums[0]) == 0 && squares[0] == squares[1];
+}
+
+static int dequantise_wide_matches(const zllm_kernel *k, source_t *s, vectors_t *v, uint32_t n) {
+    const uint32_t mantissa = between(s, 1u << 15, (1u << 16) - 1), shift = 1 + draw(s) % 62;
+    fill32(s, v->x, n, 127 * 127 * ZLLM_MAX_COLS);
+    fill32(s, v->y, n, 127 * 64 * ZLLM_MAX_COLS);
+    fill_scales(s, v->scale, n, 1);
+    k->dequantise_wide(v->x, v->y, v->scale, n, mantissa, shift, v->out[0]);
+    SCALAR->dequantise_wide(v->x, v->y, v->scale, n, mantissa, shift, v->out[1]);
+    return outputs_equal(v);
+}
+
 /* The last one is often the largest, by little. */
 static void fill_scores(source_t *s, int32_t *x, uint32_t n) {
     int32_t most = -(1 << 30);
@@ -281,6 +315,19 @@ static int elements_match(const zllm_kernel *k, source_t *s) {
     return 1;
 }
 
+/* What only some networks need. */
+static int variants_match(const zllm_kernel *k, source_t *s) {
+    static const uint32_t lengths[] = {1, 17, 64, 99, 256};
+    vectors_t v;
+    for (uint32_t round = 0; round < 20; round++) {
+        const uint32_t n = lengths[round % COUNT(lengths)];
+        memset(v.out, 0x55, sizeof v.out);
+        if (!gelu_matches(k, s, &v, n) || !quantise_wide_matches(k, s, &v, n) || !dequantise_wide_matches(k, s, &v, n))
+            return 0;
+    }
+    return 1;
+}
+
 int kernel_matches(const zllm_kernel *k, uint64_t seed) {
     static const uint32_t matrices[][2] = {{32, 32}, {33, 64}, {64, 96}, {40, 256}};
     static const uint32_t caches[][2] = {{2, 32}, {30, 96}, {34, 64}, {64, 256}, {512, 32}, {512, 32}, {512, 32}};
@@ -291,6 +338,8 @@ int kernel_matches(const zllm_kernel *k, uint64_t seed) {
         for (size_t i = 0; i < COUNT(caches); i++)
             if (!values_match(k, &s, caches[i][0], caches[i][1])) return 0;
     }
+    for (source_t s = {~seed, ANY}; s.mode < MODES; s.mode++)
+        if (!variants_match(k, &s)) return 0;
     return 1;
 }
 

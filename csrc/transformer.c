@@ -25,8 +25,9 @@ static void quantise_rows(workspace_t *w, const matrix_t *a, const int32_t *x, s
     for (uint32_t i = 0; i < n; i++) {
         const int32_t *row = x + i * stride;
         int8_t *q = r->q + (a->wide ? 2 * i : i) * r->stride;
-        r->scale[i] = a->wide ? quantise_wide(k, row, a->cols, normalise, frac, q, q + r->stride, &r->sum[2 * i])
-                              : quantise_row(k, row, a->cols, normalise, frac, q, &r->sum[i]);
+        if (a->wide)
+            r->scale[i] = quantise_wide_row(k, row, a->cols, normalise, frac, q, q + r->stride, &r->sum[2 * i]);
+        else r->scale[i] = quantise_row(k, row, a->cols, normalise, frac, q, &r->sum[i]);
     }
     lap(&w->laps, ZLLM_STAGE_QUANTISE);
 }
@@ -38,11 +39,13 @@ static void multiply(workspace_t *w, const matrix_t *a, int32_t *acc, size_t str
     lap(&w->laps, stage);
 }
 
+static uint32_t limit_shift(int32_t shift) { return (uint32_t)(shift < 1 ? 1 : shift > 62 ? 62 : shift); }
+
 /* A sum is below 2^bits and its multiplier at most 2^16, so from a shift of bits - 14 on nothing can saturate, and the
  * kernel need not look. */
 void scale_sums(const zllm_kernel *k, const int32_t *acc, const int16_t *scale, uint32_t n, uint32_t cols,
                 uint32_t mantissa, int32_t shift, int32_t *out) {
-    const uint32_t s = (uint32_t)(shift < 1 ? 1 : shift > 62 ? 62 : shift);
+    const uint32_t s = limit_shift(shift);
     if (s + 14 >= bit_length64((uint64_t)cols * 127u * 127u)) {
         k->dequantise(acc, scale, n, mantissa, s, out);
         return;
@@ -58,12 +61,13 @@ void scale_sums(const zllm_kernel *k, const int32_t *acc, const int16_t *scale, 
  * addition clamps to 2^30 - 1; before it, sum and bias are at most 2^30 in size. */
 static void dequantise_row(const workspace_t *w, const matrix_t *a, uint32_t i, const int32_t *acc, size_t stride,
                            uint32_t from, uint32_t count, int32_t frac, int32_t *out) {
+    const zllm_kernel *k = w->m->kernel;
     const scale_t s = w->block.scale[i];
     const int32_t shift = a->exponent + s.exponent - 15 - frac;
     acc += (a->wide ? 2 * i : i) * stride + from;
-    if (a->wide) scale_wide(acc, acc + stride, a->scale + from, count, s.mantissa, shift, out);
-    else scale_sums(w->m->kernel, acc, a->scale + from, count, a->cols, s.mantissa, shift, out);
-    if (a->bias != NULL) w->m->kernel->add(out, a->bias + from, count);
+    if (a->wide) k->dequantise_wide(acc, acc + stride, a->scale + from, count, s.mantissa, limit_shift(shift), out);
+    else scale_sums(k, acc, a->scale + from, count, a->cols, s.mantissa, shift, out);
+    if (a->bias != NULL) k->add(out, a->bias + from, count);
 }
 
 /* The same of n rows, to out[from] of each. */
@@ -114,7 +118,7 @@ static void feed_forward(workspace_t *w, const layer_t *layer, uint32_t from, ui
     for (uint32_t i = 0; i < n; i++) {
         int32_t *gate = w->out + i * wide, *h = w->acc + i * wide;
         if (c->mlp == 0) w->m->kernel->gate(gate, gate + c->ffn, c->ffn, h);
-        else gelu(gate, c->ffn, h);
+        else w->m->kernel->gelu(gate, c->ffn, h);
     }
     lap(&w->laps, ZLLM_STAGE_GATE);
     quantise_rows(w, &layer->down, w->acc, wide, 0, c->mlp == 0 ? GATE_FRAC + (int32_t)layer->up_frac : GELU_FRAC, n);

@@ -188,6 +188,63 @@ static void gate_near_zero(const int32_t *gate, const int32_t *up, uint32_t n, i
         if (gate[i] < 0 && gate[i] > -64) out[i]++;
 }
 
+static void gelu_without_limit(const int32_t *gate, uint32_t n, int32_t *out) {
+    G->gelu(gate, n, out);
+    for (uint32_t i = 0; i < n; i++)
+        if (gate[i] > 32767) out[i]++;
+}
+
+static void gelu_far(const int32_t *gate, uint32_t n, int32_t *out) { /* the sigmoid's argument in 13 bits */
+    G->gelu(gate, n, out);
+    for (uint32_t i = 0; i < n; i++)
+        if (gate[i] > 3200 && gate[i] < 3300) out[i]--;
+}
+
+#define WIDE(name)                                                                                                    \
+    static void name(const int32_t *x, uint32_t n, uint32_t shift, int32_t reciprocal, int8_t *high, int8_t *low,     \
+                     int32_t *sums, uint64_t *squares)
+#define WIDE_RIGHT() G->quantise_wide(x, n, shift, reciprocal, high, low, sums, squares)
+
+WIDE(wide_truncating) {
+    WIDE_RIGHT();
+    for (uint32_t i = 0; i < n; i++) {
+        const int64_t y = (int64_t)x[i] * ((int64_t)1 << shift) * reciprocal;
+        if (y > 0) low[i] = (int8_t)((y >> 47) - 128 * high[i]);
+    }
+}
+
+WIDE(wide_low_to_64) {
+    WIDE_RIGHT();
+    for (uint32_t i = 0; i < n; i++)
+        if (low[i] == -64) low[i] = 64, high[i]--;
+}
+
+WIDE(wide_sums) {
+    WIDE_RIGHT();
+    sums[1] += n > 64 ? low[64] : 0;
+}
+
+WIDE(wide_squares) {
+    WIDE_RIGHT();
+    *squares = (uint32_t)*squares;
+}
+
+#define UNWIDE(name)                                                                                                  \
+    static void name(const int32_t *high, const int32_t *low, const int16_t *scale, uint32_t n, uint32_t mantissa,    \
+                     uint32_t shift, int32_t *out)
+
+UNWIDE(dequantise_wide_without_tail) {
+    G->dequantise_wide(high, low, scale, n - (n % 4 ? 1 : 0), mantissa, shift, out);
+}
+
+UNWIDE(dequantise_wide_without_limit) {
+    G->dequantise_wide(high, low, scale, n, mantissa, shift, out);
+    for (uint32_t i = 0; i < n; i++) {
+        const int64_t m = ((uint32_t)scale[i] * mantissa) >> 15, half = (int64_t)1 << (shift - 1);
+        out[i] = (int32_t)(uint32_t)(uint64_t)((((int64_t)high[i] * 128 + low[i]) * m + half) >> shift);
+    }
+}
+
 static uint32_t softmax_sum(const int32_t *score, uint32_t n, uint16_t *out) {
     return G->softmax(score, n, out) - (n == 1 ? 0 : out[n - 1] != 0);
 }
@@ -302,6 +359,14 @@ static int elements_refused(void) {
     BROKEN(add, add_behind);
     BROKEN(gate, gate_without_limit);
     BROKEN(gate, gate_near_zero);
+    BROKEN(gelu, gelu_without_limit);
+    BROKEN(gelu, gelu_far);
+    BROKEN(quantise_wide, wide_truncating);
+    BROKEN(quantise_wide, wide_low_to_64);
+    BROKEN(quantise_wide, wide_sums);
+    BROKEN(quantise_wide, wide_squares);
+    BROKEN(dequantise_wide, dequantise_wide_without_tail);
+    BROKEN(dequantise_wide, dequantise_wide_without_limit);
     BROKEN(softmax, softmax_sum);
     BROKEN(softmax, softmax_without_tail);
     BROKEN(softmax, softmax_far);
