@@ -96,8 +96,9 @@ def test_reading_commands_load_nothing_heavy(words: list[str], zllm: object, tre
 # What takes milliseconds and only writers, other packages' codecs or threads need.
 NOT_FOR_READING = {
     "importlib.metadata", "email", "secrets", "random", "tempfile", "traceback", "concurrent.futures", "logging",
-    "zllm.chooser", "zllm.archive.sink", "zllm.archive.builder", "zllm.archive.coder", "zllm.models.tokenizer",
-    "zllm.models.texttokenizer", "zllm.models.importing",
+    "zllm.chooser", "zllm.archive.sink", "zllm.archive.builder", "zllm.archive.coder", "zllm.archive.needs",
+    "zllm.models.tokenizer", "zllm.models.texttokenizer", "zllm.models.verify", "zllm.models.training",
+    "zllm.models.importing",
 }  # fmt: skip
 
 

@@ -47,6 +47,24 @@ def test_from_a_pipe(model: Path, zllm: Run) -> None:
     assert "tiny" in listed(zllm)
 
 
+def test_out_of_an_archive(model: Path, zllm: Run, tmp_path: Path, checkout: Path) -> None:
+    from zllm.models import store, zlm
+
+    fast = zlm.read(store.DATA_FOLDER / "fast.zlm")
+    zlm.write(tmp_path / "other.zlm", {**fast.description, "name": "mine"}, fast.tensors)
+    (tmp_path / "prose").write_bytes((checkout / "docs" / "decisions.md").read_bytes()[:9000])
+    zllm("create", "a.zllm", "prose", "-8", "--model", "./other.zlm", "--embed-model")
+    zllm("model", "import", "a.zllm")
+    assert listed(zllm)["mine"]["size"] == (tmp_path / "other.zlm").stat().st_size
+    zllm("create", "b.zllm", "prose", "-8", "--model", "mine")
+    assert b"--embed-model" in zllm("model", "import", "b.zllm", code=2).stderr
+    data = bytearray((tmp_path / "a.zllm").read_bytes())
+    data[5000] ^= 1
+    (tmp_path / "bad.zllm").write_bytes(data)
+    assert b"damaged" in zllm("model", "import", "bad.zllm", "--name", "x", code=3).stderr
+    assert b"none.zllm" in zllm("model", "import", "none.zllm", code=2).stderr
+
+
 def test_names_are_taken_once(model: Path, zllm: Run, tmp_path: Path) -> None:
     tiny.write(tmp_path / "other.zlm", seed=9, **SMALL)
     zllm("model", "import", "m.zlm", "--name", "mine")

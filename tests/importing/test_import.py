@@ -142,7 +142,7 @@ def test_a_model_file_is_installed_as_it_is(
     assert main(["model", "import", str(path), "--name", "other"]) == 0
     assert store.resolve("other").sha256 == store.load(path).sha256
     assert main(["model", "import", str(path), "--window", "64"]) == 2
-    assert "as it is" in capsys.readouterr().err
+    assert "as they are" in capsys.readouterr().err
 
 
 def test_the_most_sensitive_inputs_become_wide() -> None:

@@ -273,5 +273,7 @@ def test_a_process_that_dies_while_it_adds_blocks_nobody(one: Path, home: Path) 
     done = subprocess.run([sys.executable, "-c", code, str(one)], check=False, timeout=60)
     assert done.returncode == 9
     assert folder.files() == [] and folder.names() == {}
+    assert len(list(folder.models().glob(".*.part"))) == 1
     store.add(one, "mine")
     assert store.resolve("mine").data == one.read_bytes()
+    assert not list(folder.models().glob(".*.part"))  # what the dead left is gone

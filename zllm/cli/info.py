@@ -98,7 +98,8 @@ def _installed(entry: dict[str, Any]) -> bool:
     from zllm.models import store
 
     try:
-        return bool(store.find(bytes.fromhex(entry["sha256"])).arithmetic == entry["arithmetic"])
+        model = store.find(bytes.fromhex(entry["sha256"]), size=int(entry["size"]))
+        return bool(model.arithmetic == entry["arithmetic"])
     except (ZllmError, KeyError, TypeError, ValueError):
         return False
 

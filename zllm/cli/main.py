@@ -21,7 +21,7 @@ COMMANDS = {
     "test": "decode everything and check every checksum",
     "cat": "write members, or the whole tar stream, to stdout",
     "info": "facts about an archive or about this machine",
-    "model": "list, show and train language models",
+    "model": "list, import, train, check language models",
     "bench": "compare with zstd and other compressors on your data",
     "filter": "stdin to stdout; what zllm does without a command",
 }

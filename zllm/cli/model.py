@@ -24,7 +24,7 @@ ACTIONS = {
 }
 _HELP = """list              the models at hand
 show NAME|FILE    all about one
-import SOURCE     install a model: a .zlm file (as add does), or one of Hugging Face's
+import SOURCE     install a model file (as add does), the models in an archive, or one of Hugging Face's
 train             make one from your own text
 export NAME FILE  write an installed model to a file
 remove NAME       remove an installed model

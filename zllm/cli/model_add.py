@@ -1,8 +1,9 @@
-"""``zllm model import FILE.zlm`` (and ``add``): installs a model file."""
+"""``zllm model import FILE.zlm`` (and ``add``): installs a model file, or the models that an archive carries."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from zllm.cli import options, output
@@ -13,9 +14,10 @@ def parser() -> options.Parser:
     """The command's parser."""
     result = options.Parser(
         "model import",
-        "Installs a .zlm file: --model NAME then means it, and archives that need it find it by its hash.",
+        "Installs a .zlm file: --model NAME then means it, and archives that need it find it by its hash.\n"
+        "Of an archive (.zllm) that was made with --embed-model, the models in it.",
     )
-    result.add_argument("source", metavar="FILE.zlm", help="the model file; - reads it from stdin")
+    result.add_argument("source", metavar="FILE.zlm", help="the model file, or an archive; - reads a model from stdin")
     result.add_argument("--name", help="its name here (default: the one in the file)")
     result.add_argument("--force", action="store_true", help="give it the name even if another model has it")
     options.verbosity(result)
@@ -26,13 +28,36 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     """Runs the command; raises what the program turns into an exit code."""
     args = parser().parse_args(argv)
     console.verbose, console.quiet = args.verbose, args.quiet
-    from zllm.models import store, zlm
+    from zllm.models import store
 
+    for source in _sources(args):
+        entry = store.add(source, args.name, replace=args.force)
+        console.detail(f"{output.printable(entry.name)}: installed, {output.size(entry.size)}, sha256 {entry.sha256}")
+
+
+def _sources(args: argparse.Namespace) -> Iterator[Path | bytes | memoryview]:
+    from zllm.models import zlm
+
+    path = Path(args.source)
     if args.source == "-":
-        entry = store.add(output.stdin().read(zlm.MAX_FILE + 1), args.name, replace=args.force)
+        yield output.stdin().read(zlm.MAX_FILE + 1)
+    elif path.is_dir():
+        raise UsageError(f"{args.source} is a folder: this version imports .zlm files only")
+    elif path.suffix == ".zllm":
+        yield from _embedded(path)
     else:
-        path = Path(args.source)
-        if path.is_dir():
-            raise UsageError(f"{args.source} is a folder: this version imports .zlm files only")
-        entry = store.add(path, args.name, replace=args.force)
-    console.detail(f"{output.printable(entry.name)}: installed, {output.size(entry.size)}, sha256 {entry.sha256}")
+        yield path
+
+
+def _embedded(path: Path) -> Iterator[bytes | memoryview]:
+    """The models in an archive."""
+    from zllm.archive import layout
+    from zllm.archive.embedded import in_file
+    from zllm.container import modelblock
+
+    with path.open("rb") as file:
+        places = layout.find(file).models.values()
+        for offset in places:
+            yield modelblock.unpack(*in_file(file, offset).fetch())
+    if not places:
+        raise UsageError(f"{path}: there is no model in this archive: it was not made with --embed-model")

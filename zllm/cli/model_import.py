@@ -29,7 +29,7 @@ def parser() -> options.Parser:
         "Makes a model of a folder in Hugging Face layout, or of a repository of the hub (safetensors only): Llama, "
         "Qwen2, Qwen3, GPT-2 or GPT-NeoX. A .zlm file is installed as it is.",
     )
-    result.add_argument("source", metavar="FOLDER|ORG/NAME|FILE.zlm")
+    result.add_argument("source", metavar="FOLDER|ORG/NAME|FILE.zlm|ARCHIVE.zllm")
     result.add_argument("--revision", metavar="R", help="of the hub's repository: a branch, tag or commit")
     result.add_argument("--name", help="its name here (default: the source's)")
     result.add_argument("--output", type=Path, metavar="FILE.zlm", help="write this file, and install nothing")
@@ -45,7 +45,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     """Runs the command; raises what the program turns into an exit code."""
     args = parser().parse_args(argv)
     console.verbose, console.quiet = args.verbose, args.quiet
-    if args.source == "-" or (args.source.endswith(".zlm") and not os.path.isdir(args.source)):
+    if args.source == "-" or (args.source.endswith((".zlm", ".zllm")) and not os.path.isdir(args.source)):
         _add(args, argv, console)
         return
     from zllm.models import store
@@ -80,7 +80,7 @@ def _add(args: argparse.Namespace, argv: Sequence[str], console: output.Console)
     from zllm.cli import model_add
 
     if args.revision or args.output or args.calibration or args.window:
-        raise UsageError(f"{args.source} is a model already: it is installed as it is, without options but --name")
+        raise UsageError(f"{args.source} is no checkpoint: models in it are installed as they are, by --name alone")
     model_add.run(argv, console)
 
 

@@ -31,6 +31,7 @@ from zllm.errors import MissingModelError, UsageError
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _HEX = re.compile(r"[0-9a-f]+")
 _DIGITS = 64
+_UNFINISHED = re.compile(r"\.[0-9a-f]{64}\..*\.part")  # as zllm.partial calls them
 MIN_PREFIX = 8
 """Hexadecimal digits of a hash that are enough to ask for a model by it."""
 
@@ -147,6 +148,7 @@ def put(data: bytes | memoryview, name: str, known_answer: str, *, replace: bool
                 f"the name {name!r} stands for another model (sha256 {known.sha256[:16]}...): choose another one with"
                 " --name, or pass --force to give it to this one"
             )
+        _sweep()
         if not _is_whole(target, sha256):
             with partial.whole_file(str(target)) as file:
                 file.write(data)
@@ -198,6 +200,13 @@ def _remove(path: Path) -> None:
     """A model, and the card beside it, if it has one."""
     path.unlink(missing_ok=True)
     path.with_suffix(".md").unlink(missing_ok=True)
+
+
+def _sweep() -> None:
+    """Remove what processes left that died while they wrote. Under the lock: nobody else is writing now."""
+    for path in (*models().glob(".*.part"), *(models() / "names").glob(".*.part")):
+        if path.parent.name == "names" or _UNFINISHED.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _is_whole(path: Path, sha256: str) -> bool:

@@ -36,7 +36,11 @@ PRESETS = {
 BYTES_A_TOKEN = 3  # roughly, of any text, for budgets
 EPOCHS, EPOCHS_FROM = 16, 8  # passes over a small text at most; early stopping ends them sooner
 GENTLE = 0.3  # of the preset's rates, for weights that are good already
-SMALL = 4_000_000  # tokens in all below which steps are smaller and compiling does not pay: it takes a minute
+SPEED = 1_000  # tokens a second that are trained on, at least, for what is planned by the clock
+SMALL = 4_000_000  # tokens in all below which compiling does not pay, which takes a minute
+# That a small budget is cut into, if MIN_ROWS allows: the optimiser itself takes the time of 800 tokens a step.
+STEPS = 100
+MIN_ROWS = 2
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,12 @@ def recipe_of(options: TrainOptions, size: int, shape: ModelConfig | None = None
         recipe = replace(recipe, minutes=options.minutes, tokens=options.tokens or 10**15)
     else:
         recipe = replace(recipe, tokens=options.tokens or budget)
-    if budget < SMALL:
-        recipe = replace(recipe, rows=min(recipe.rows, 4), compile=False)
+    tokens = recipe.tokens if options.minutes is None else min(recipe.tokens, int(60 * options.minutes * SPEED))
+    if tokens < SMALL:
+        rows = max(MIN_ROWS, min(recipe.rows, tokens // (STEPS * recipe.length)))
+        recipe = replace(recipe, rows=rows, compile=False)
+    # Measuring takes a third of training's time for a token, so this is a sixth of the time at most.
+    recipe = replace(recipe, held_out_tokens=tokens // recipe.evaluations // 2)
     if options.patience is not None:
         recipe = replace(recipe, patience=options.patience)
     return shape or config, recipe

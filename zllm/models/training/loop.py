@@ -21,6 +21,7 @@ from zllm.models.training.network import Network
 from zllm.models.training.optimizer import Muon
 from zllm.models.training.start import Start
 
+_IGNORED = -1
 TOKENIZER_SAMPLE_BYTES = 48 << 20
 
 
@@ -41,6 +42,7 @@ class Recipe:
     compile: bool = True
     checkpoint_seconds: float = 300.0
     evaluations: int = 20  # of the held-out text, spread evenly over the budget
+    held_out_tokens: int = 1 << 20  # measured each time, at most
     patience: int = 4  # evaluations without a new best after which training stops; 0: never
 
 
@@ -87,29 +89,32 @@ def load_tokenizer(folder: Path, corpus: Corpus, vocab: int, log: Callable[[str]
 
 
 class HeldOut:
-    """Text that is not trained on, as rows of ids, each with the last id of the row before in front."""
+    """Text that is not trained on, as rows of ids, each with the last id of the row before in front.
 
-    def __init__(self, tokenizer: BytesTokenizer, text: bytes, length: int, rows: int) -> None:
-        self.size = len(text)
-        self.rows = rows
-        ids = [tokenizer.encode(b"\0")[0], *tokenizer.encode(text)]
-        self.count = len(ids) - 1
-        missing = -self.count % length
-        table = torch.tensor(ids + [0] * missing)
-        # Row i is ids i * length to (i + 1) * length, both included.
-        self.ids = table.unfold(0, length + 1, length)
+    Of a text of more than ``recipe.held_out_tokens``, rows here and there.
+    """
+
+    def __init__(self, tokenizer: BytesTokenizer, text: bytes, recipe: Recipe) -> None:
+        length, self.rows = recipe.length, recipe.rows
+        coded = [tokenizer.encode(b"\0")[0], *tokenizer.encode(text)]
+        ends = range(0, len(coded) - 1, length)
+        ends = ends[:: max(1, math.ceil(len(ends) * length / max(length, recipe.held_out_tokens)))]
+        rows = [coded[at : at + length + 1] for at in ends]
+        self.size = sum(len(tokenizer.tokens[token]) for row in rows for token in row[1:])
+        # A last row that is not full is filled up with what does not count.
+        self.ids = torch.tensor([row + [_IGNORED] * (length + 1 - len(row)) for row in rows])
 
     @torch.no_grad()
     def bits_per_byte(self, network: Network) -> float:
         """Of the network alone, without the predictor that the codec mixes in."""
         device = network.embed.weight.device
-        bits, left = 0.0, self.count
+        bits = 0.0
         for part in torch.split(self.ids, self.rows):
             with torch.autocast(device.type, dtype=torch.bfloat16):
-                logits = network(part[:, :-1].to(device))
-            losses = F.cross_entropy(logits.float().flatten(0, 1), part[:, 1:].to(device).flatten(), reduction="none")
-            bits += float(losses[:left].double().sum()) / math.log(2)
-            left -= len(losses)
+                logits = network(part[:, :-1].clamp_min(0).to(device))
+            targets = part[:, 1:].to(device).flatten()
+            losses = F.cross_entropy(logits.float().flatten(0, 1), targets, reduction="none", ignore_index=_IGNORED)
+            bits += float(losses.double().sum()) / math.log(2)
         return bits / self.size
 
 
@@ -142,7 +147,7 @@ class Trainer:
         if start is not None:
             self.network.load_state_dict(start.network.state_dict())
         text = job.held_out.read_bytes() if job.held_out is not None else b""
-        self.held_out = HeldOut(self.tokenizer, text, recipe.length, recipe.rows) if text else None
+        self.held_out = HeldOut(self.tokenizer, text, recipe) if text else None
         matrices = [p for p in self.network.layers.parameters() if p.ndim == 2]
         scalars = [p for p in self.network.layers.parameters() if p.ndim < 2]
         self.optimizers: list[torch.optim.Optimizer] = [
