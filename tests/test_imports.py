@@ -17,7 +17,7 @@ LAYERS = (
     "archive", "",
 )  # fmt: skip
 TOP = ("cli", "benchmark", "integrations", "__main__")
-HEAVY = {"torch", "transformers", "tokenizers", "numpy", "tqdm", "fsspec", "dask", "distributed"}
+HEAVY = {"torch", "transformers", "tokenizers", "numpy", "tqdm", "fsspec", "dask", "distributed", "safetensors", "huggingface_hub"}
 
 
 def package() -> Path:
@@ -105,7 +105,8 @@ def test_packing_loads_a_cluster_only_when_asked(tree: Path, tmp_path: Path) -> 
 NOT_FOR_READING = {
     "importlib.metadata", "email", "secrets", "random", "tempfile", "traceback", "concurrent.futures", "logging",
     "zllm.chooser", "zllm.archive.sink", "zllm.archive.builder", "zllm.archive.coder", "zllm.archive.needs",
-    "zllm.models.tokenizer", "zllm.models.verify", "zllm.models.training",
+    "zllm.models.tokenizer", "zllm.models.texttokenizer", "zllm.models.verify", "zllm.models.training",
+    "zllm.models.importing",
 }  # fmt: skip
 
 

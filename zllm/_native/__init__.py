@@ -379,21 +379,23 @@ class Model:
     def _text_size(self, ids: Sequence[int]) -> int:
         return sum(self.token_lengths[i] for i in ids if i < self.vocab)
 
-    def evaluate(self, tokens: Sequence[int]) -> tuple[array[int], array[int]]:
-        """(logits int32 [n * vocab] in log2 units of 2^-16, prefix sums uint64 [n * (vocab + 1)]), flat."""
+    def evaluate(self, tokens: Sequence[int], *, sums: bool = True) -> tuple[array[int], array[int]]:
+        """(logits int32 [n * vocab] in log2 units of 2^-16, prefix sums uint64 [n * (vocab + 1)]), flat; without
+        ``sums``, which take twice the logits' memory, none.
+        """
         ids = array("I", tokens)
         logits = array("i", bytes(4 * len(ids) * self.vocab))
-        sums = array("Q", bytes(8 * len(ids) * (self.vocab + 1)))
+        found = array("Q", bytes(8 * len(ids) * (self.vocab + 1) if sums else 0))
         _raise(
             lib.zllm_evaluate(
                 self._model,
                 ffi.from_buffer("uint32_t[]", ids),
                 len(ids),
                 ffi.from_buffer("int32_t[]", logits),
-                ffi.from_buffer("uint64_t[]", sums),
+                ffi.from_buffer("uint64_t[]", found) if sums else ffi.NULL,
             )
         )
-        return logits, sums
+        return logits, found
 
 
 def _frame(n_streams: int, size: int) -> tuple[Any, list[Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 # Actions with options of their own: zllm.cli.MODULE has parser() and run(argv, console).
 ACTIONS = {
-    "import": "model_add",
+    "import": "model_import",
     "add": "model_add",
     "train": "model_train",
     "export": "model_export",
@@ -25,7 +24,7 @@ ACTIONS = {
 }
 _HELP = """list              the models at hand
 show NAME|FILE    all about one
-import FILE.zlm   install a model file (add is the same), or the models in an archive
+import SOURCE     install a model file (as add does), the models in an archive, or one of Hugging Face's
 train             make one from your own text
 export NAME FILE  write an installed model to a file
 remove NAME       remove an installed model
@@ -46,7 +45,7 @@ def parser() -> options.Parser:
 def run(argv: Sequence[str], console: output.Console) -> None:
     """Runs the command; raises what the program turns into an exit code."""
     if argv and argv[0] in ACTIONS:
-        importlib.import_module(f"zllm.cli.{_module(argv[0], argv[1:])}").run(argv[1:], console)
+        importlib.import_module(f"zllm.cli.{ACTIONS[argv[0]]}").run(argv[1:], console)
         return
     args = parser().parse_args(argv)
     console.verbose, console.quiet = args.verbose, args.quiet
@@ -54,14 +53,6 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         _list(as_json=args.json)
     elif args.action == "show":
         _show(args.name, as_json=args.json)
-
-
-def _module(action: str, rest: Sequence[str]) -> str:
-    """The module of an action. What is imported and is none of our files is for the module that converts others."""
-    files = any(word == "-" or word.endswith((".zlm", ".zllm")) for word in rest)
-    if action == "import" and not files and importlib.util.find_spec("zllm.cli.model_import"):
-        return "model_import"
-    return ACTIONS[action]
 
 
 def facts(model: Model) -> dict[str, Any]:

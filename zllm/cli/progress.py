@@ -19,17 +19,17 @@ def wanted(console: Console) -> bool:
 class Progress:
     """Counts bytes, with speed and time left. Calls may come from any thread. Messages appear above the bar."""
 
-    def __init__(self, console: Console, label: str, total: int | None = None) -> None:
+    def __init__(self, console: Console, label: str, total: int | None = None, unit: str = "B") -> None:
         self.console = console
         self._lock = threading.Lock()
         self._bar: Any = None
         self._saved = console.print
         if wanted(console):
-            self._bar = self._open(label, total)
+            self._bar = self._open(label, total, unit)
             console.print = self._print
 
     @staticmethod
-    def _open(label: str, total: int | None) -> Any:
+    def _open(label: str, total: int | None, unit: str) -> Any:
         from tqdm import tqdm
 
         try:
@@ -37,7 +37,7 @@ class Progress:
         except OSError:
             columns = 0  # some terminals do not know
         return tqdm(
-            total=total, desc=label, unit="B", unit_scale=True, file=sys.stderr, leave=False, mininterval=0.1,
+            total=total, desc=label, unit=unit, unit_scale=True, file=sys.stderr, leave=False, mininterval=0.1,
             smoothing=0.1, dynamic_ncols=columns > 0, ncols=None if columns else 80,
         )  # fmt: skip
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from zllm._native import ARITHMETIC_VERSION
 from zllm.models.config import ModelConfig
+from zllm.models.texttokenizer import TextTokenizer
 from zllm.models.tokenizer import BytesTokenizer
 from zllm.models.training.network import Network, rms_norm
 from zllm.models.zlm import FORMAT
@@ -27,8 +28,12 @@ CLIPS = (1.0, 0.97, 0.94, 0.91, 0.88, 0.85)  # of a row's largest weight; the on
 HEADROOM = 4.0  # of calibrated maxima
 
 
-def _file(dtype: str, values: np.ndarray) -> FileTensor:
-    kinds = {"I8": "<i1", "U8": "<u1", "I16": "<i2", "U32": "<u4"}
+_BLOCK = 4096  # rows that are in memory in double precision at a time
+
+
+def file_tensor(dtype: str, values: np.ndarray) -> FileTensor:
+    """A tensor of a model file."""
+    kinds = {"I8": "<i1", "U8": "<u1", "I16": "<i2", "I32": "<i4", "U32": "<u4"}
     return dtype, tuple(values.shape), memoryview(np.ascontiguousarray(values, kinds[dtype]).tobytes())
 
 
@@ -48,14 +53,19 @@ def row_scales(weights: Tensor) -> Tensor:
 
 def quantise_matrix(weights: Tensor, gain: float = 1.0) -> tuple[np.ndarray, np.ndarray, int]:
     """float [rows, cols] -> (q int8, scale int16 [rows], exponent); ``gain`` multiplies the value, not q."""
-    weights = weights.detach().double()
-    scale = row_scales(weights) * gain
+    blocks = torch.split(weights.detach(), _BLOCK)
+    scale = torch.cat([row_scales(block.double()) for block in blocks]) * gain
     exponent = 14 - math.floor(math.log2(float(scale.max())))
     if float(scale.max()) * 2.0**exponent >= 32767.5:
         exponent -= 1
     mantissa = (scale * 2.0**exponent).round().clamp(1, 32767)
-    q = (weights * gain / (mantissa * 2.0**-exponent)[:, None]).round().clamp(-127, 127)
-    return q.numpy().astype(np.int8), mantissa.numpy().astype(np.int16), exponent
+    q = torch.cat(
+        [
+            (block.double() * gain / (m * 2.0**-exponent)[:, None]).round().clamp(-127, 127).to(torch.int8)
+            for block, m in zip(blocks, torch.split(mantissa, _BLOCK), strict=True)
+        ]
+    )
+    return q.numpy(), mantissa.numpy().astype(np.int16), exponent
 
 
 def calibrate(network: Network, ids: Tensor) -> list[tuple[float, float]]:
@@ -73,8 +83,9 @@ def calibrate(network: Network, ids: Tensor) -> list[tuple[float, float]]:
     return found
 
 
-def _layer_numbers(temperature: float, head_dim: int, value_max: float, up_max: float) -> dict[str, int]:
-    factor = temperature * LOG2E / math.sqrt(head_dim)
+def layer_numbers(temperature: float, value_max: float, up_max: float) -> dict[str, int]:
+    """A layer's fields; ``temperature`` multiplies scores, whose softmax has the base e."""
+    factor = temperature * LOG2E
     exponent = 15 - math.floor(math.log2(factor))
     mantissa = min(65535, round(factor * 2.0**exponent))
     # A value's scale is absmax * 2^23 / 127 * 2^-v_shift with absmax in 2^-12, and must stay below 2^15.
@@ -88,13 +99,13 @@ def _layer_numbers(temperature: float, head_dim: int, value_max: float, up_max: 
     }
 
 
-def token_tensors(tokenizer: BytesTokenizer) -> dict[str, FileTensor]:
+def token_tensors(tokenizer: BytesTokenizer | TextTokenizer) -> dict[str, FileTensor]:
     """The token table and what the encoder needs to make tokens of text."""
     offsets = np.cumsum([0, *map(len, tokenizer.tokens)])
     return {
-        "tokens.bytes": _file("U8", np.frombuffer(b"".join(tokenizer.tokens), np.uint8)),
-        "tokens.offsets": _file("U32", offsets),
-        "tokenizer.json": _file("U8", np.frombuffer(json.dumps(json.loads(tokenizer.json)).encode(), np.uint8)),
+        "tokens.bytes": file_tensor("U8", np.frombuffer(b"".join(tokenizer.tokens), np.uint8)),
+        "tokens.offsets": file_tensor("U32", offsets),
+        "tokenizer.json": file_tensor("U8", np.frombuffer(json.dumps(json.loads(tokenizer.json)).encode(), np.uint8)),
     }
 
 
@@ -110,7 +121,7 @@ def quantise_network(
 
     def put(key: str, weights: Tensor, gain: float = 1.0) -> None:
         q, scale, exponents[key] = quantise_matrix(weights, gain)
-        tensors[key + ".q"], tensors[key + ".scale"] = _file("I8", q), _file("I16", scale)
+        tensors[key + ".q"], tensors[key + ".scale"] = file_tensor("I8", q), file_tensor("I16", scale)
 
     embed = network.embed.weight.detach().double()
     put("head", embed, LOG2E)
@@ -118,16 +129,17 @@ def quantise_network(
     head_scale = torch.from_numpy(np.frombuffer(tensors["head.scale"][2], "<i2").astype(np.float64))
     rms = embed.square().mean(1).sqrt()
     scale = head_scale * 2.0 ** -exponents["head"] / LOG2E / rms * 65536
-    tensors["embed.scale"] = _file("I16", scale.round().clamp(1, 32767).numpy())
+    tensors["embed.scale"] = file_tensor("I16", scale.round().clamp(1, 32767).numpy())
     half = config.head_dim // 2
     frequency = config.rope_theta ** (-np.arange(half) / half)
-    tensors["rope.step"] = _file("U32", np.round(frequency / (2 * np.pi) * 2.0**32))
+    tensors["rope.step"] = file_tensor("U32", np.round(frequency / (2 * np.pi) * 2.0**32))
     for i, (layer, (value, up)) in enumerate(zip(network.blocks(), calibrate(network, sample), strict=True)):
         put(f"layers.{i}.qkv", torch.cat((layer.q.weight, layer.k.weight, layer.v.weight)))
         put(f"layers.{i}.o", layer.o.weight)
         put(f"layers.{i}.gate_up", torch.cat((layer.gate.weight, layer.up.weight)))
         put(f"layers.{i}.down", layer.down.weight)
-        layers.append(_layer_numbers(float(layer.temperature.detach()), config.head_dim, value, up))
+        temperature = float(layer.temperature.detach()) / math.sqrt(config.head_dim)
+        layers.append(layer_numbers(temperature, value, up))
     description = {
         "format": FORMAT,
         "name": name,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zllm.errors import MissingModelError, ModelError, UsageError
+from zllm.errors import MissingModelError, ModelError, UsageError, ZllmError
 from zllm.models import folder, zlm
 from zllm.models.config import ModelConfig
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from zllm._native import Model as NativeModel
+    from zllm.models.texttokenizer import TextTokenizer
     from zllm.models.tokenizer import BytesTokenizer
 
 DEFAULT_NAME = "default"
@@ -40,7 +41,7 @@ class Model:
         self._file = file
         self._lock = threading.Lock()
         self._native: NativeModel | None = None
-        self._tokenizer: BytesTokenizer | None = None
+        self._tokenizer: BytesTokenizer | TextTokenizer | None = None
 
     name = property(lambda self: str(self._file.description["name"]))
     origin = property(lambda self: str(self._file.description["origin"]))
@@ -97,6 +98,11 @@ class Model:
         return self._file.description
 
     @property
+    def tensors(self) -> dict[str, zlm.Tensor]:
+        """The file's tensors."""
+        return self._file.tensors
+
+    @property
     def native(self) -> NativeModel:
         """The packed model.
 
@@ -126,19 +132,23 @@ class Model:
             raise ModelError(f"{self.path}: {exc}") from exc
 
     @property
-    def tokenizer(self) -> BytesTokenizer:
+    def tokenizer(self) -> BytesTokenizer | TextTokenizer:
         """The encoder's tokenizer.
 
         Raises:
             ModelError: it does not have the tokens that the file's table has.
         """
+        from zllm.models.texttokenizer import TextTokenizer
         from zllm.models.tokenizer import BytesTokenizer
 
         with self._lock:
             if self._tokenizer is None:
                 text = self._file.tensors["tokenizer.json"][2].tobytes().decode("utf-8", "replace")
+                kind = (self.description.get("tokenizer") or {}).get("kind", "latin1")
                 try:
-                    tokenizer = BytesTokenizer(text)
+                    tokenizer = BytesTokenizer(text) if kind == "latin1" else TextTokenizer(text, kind)
+                except ZllmError:
+                    raise
                 except Exception as exc:  # the library has no class of its own for its errors
                     raise ModelError(f"{self.path}: bad model: its tokenizer cannot be read: {exc}") from exc
                 if tokenizer.tokens != self.tokens:

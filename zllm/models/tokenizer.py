@@ -29,7 +29,12 @@ SPLIT_PATTERN = "|".join(
 )
 
 
-def _tokenizers() -> Any:
+def tokenizers_library() -> Any:
+    """The ``tokenizers`` library.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
     try:
         import tokenizers
     except ImportError as exc:
@@ -39,7 +44,7 @@ def _tokenizers() -> Any:
 
 def train_bpe(texts: Iterable[bytes], vocab_size: int) -> str:
     """Train a byte-level BPE and return it as ``tokenizer.json`` text. All 256 single bytes are in the vocabulary."""
-    lib = _tokenizers()
+    lib = tokenizers_library()
     from tokenizers import models, pre_tokenizers, trainers
 
     tok = lib.Tokenizer(models.BPE())
@@ -57,20 +62,20 @@ def train_bpe(texts: Iterable[bytes], vocab_size: int) -> str:
 class BytesTokenizer:
     """Encodes bytes to token ids in the *trie order* of the model: ids ascend with the tokens' bytes.
 
-    ``tokens`` is the vocabulary, sorted by bytes; its index is the id.
+    ``tokens`` is the vocabulary, sorted by bytes; its index is the id. ``ranks`` gives it for the library's own ids.
     """
 
     def __init__(self, tokenizer_json: str) -> None:
         self.json = tokenizer_json
-        self._tok = _tokenizers().Tokenizer.from_str(tokenizer_json)
+        self._tok = tokenizers_library().Tokenizer.from_str(tokenizer_json)
         # The fast one (since tokenizers 0.20) does not keep where in the text each token was, which nobody asks.
         self._batch = getattr(self._tok, "encode_batch_fast", self._tok.encode_batch)
         vocab: dict[str, int] = self._tok.get_vocab()
         pairs = sorted((text.encode("latin-1"), index) for text, index in vocab.items())
         self.tokens: list[bytes] = [token for token, _ in pairs]
-        self._rank = [0] * (max(vocab.values()) + 1)
+        self.ranks = [0] * (max(vocab.values()) + 1)
         for rank, (_, index) in enumerate(pairs):
-            self._rank[index] = rank
+            self.ranks[index] = rank
 
     def encode(self, data: bytes) -> list[int]:
         """Token ids (trie order) of ``data``."""
@@ -78,7 +83,7 @@ class BytesTokenizer:
 
     def encode_batch(self, parts: Sequence[bytes]) -> list[list[int]]:
         """As :meth:`encode`, for many parts at once."""
-        rank = self._rank
+        rank = self.ranks
         return [[rank[i] for i in e.ids] for e in self._batch([p.decode("latin-1") for p in parts])]
 
     def decode(self, ids: Iterable[int]) -> bytes:

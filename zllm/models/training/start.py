@@ -45,7 +45,10 @@ def load(source: str) -> Start:
         network, tokenizer = load_checkpoint(folder)
         return Start(network, tokenizer, str(folder))
     model = store.resolve(source)
-    return Start(dequantise(zlm.parse(model.data)), model.tokenizer, f"{model.name} ({model.sha256.hex()[:16]})")
+    words = model.tokenizer
+    if not isinstance(words, BytesTokenizer):
+        raise UsageError(f"{model.name} was imported, and is not of the family that is trained here")
+    return Start(dequantise(zlm.parse(model.data)), words, f"{model.name} ({model.sha256.hex()[:16]})")
 
 
 def dequantise(file: zlm.ModelFile) -> Network:

@@ -1,0 +1,124 @@
+"""``zllm model import FOLDER|REPOSITORY``: makes a model of a Hugging Face checkpoint, and installs it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zllm.cli import options, output, progress
+from zllm.errors import MissingDependencyError, UsageError
+
+if TYPE_CHECKING:
+    from zllm.models.importing.command import Report
+
+_INSTALL = "pip install 'zllm[hf]'"
+_NEEDED = ("torch", "numpy", "transformers", "safetensors", "huggingface_hub")
+_PROMISE = 0.005  # of the float network's bits; more is a warning
+
+
+def parser() -> options.Parser:
+    """The command's parser."""
+    result = options.Parser(
+        "model import",
+        "Makes a model of a folder in Hugging Face layout, or of a repository of the hub (safetensors only): Llama, "
+        "Qwen2, Qwen3, GPT-2 or GPT-NeoX. A .zlm file is installed as it is.",
+    )
+    result.add_argument("source", metavar="FOLDER|ORG/NAME|FILE.zlm|ARCHIVE.zllm")
+    result.add_argument("--revision", metavar="R", help="of the hub's repository: a branch, tag or commit")
+    result.add_argument("--name", help="its name here (default: the source's)")
+    result.add_argument("--output", type=Path, metavar="FILE.zlm", help="write this file, and install nothing")
+    result.add_argument("--calibration", type=Path, metavar="FILE", help="text to choose scales by (default: built in)")
+    result.add_argument("--window", type=options.positive, metavar="N", help="tokens to look back at (default: 512)")
+    result.add_argument("--force", action="store_true", help="replace the file, or another model of that name")
+    options.threads(result)
+    options.verbosity(result)
+    return result
+
+
+def run(argv: Sequence[str], console: output.Console) -> None:
+    """Runs the command; raises what the program turns into an exit code."""
+    args = parser().parse_args(argv)
+    console.verbose, console.quiet = args.verbose, args.quiet
+    if args.source == "-" or (args.source.endswith((".zlm", ".zllm")) and not os.path.isdir(args.source)):
+        _add(args, argv, console)
+        return
+    from zllm.models import store
+
+    name = args.name or default_name(args.source)
+    if args.output is None:
+        store.check_free(name, replace=args.force)
+    elif args.output.exists() and not args.force:
+        raise UsageError(f"{args.output} already exists: pass --force to replace it")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "" if progress.wanted(console) else "1")
+    try:
+        import torch
+
+        from zllm.models.importing import command
+    except ModuleNotFoundError as error:
+        if error.name not in _NEEDED:
+            raise
+        raise MissingDependencyError(error.name, _INSTALL, "importing a model") from error
+    torch.set_num_threads(options.thread_count(args) or torch.get_num_threads())
+    with _target(args.output) as path:
+        wanted = command.ImportOptions(args.source, path, name, args.revision, args.calibration, args.window)
+        report = command.import_model(wanted, _bars(console))
+        if args.output is None:
+            report.path = store.add(path, name, replace=args.force).path
+    for line in lines(report, name):
+        console.note(line)
+    if report.loss > _PROMISE:
+        console.warn(f"{name}: integers cost {report.loss:.2%} more bits than floating point on this sample")
+
+
+def _add(args: argparse.Namespace, argv: Sequence[str], console: output.Console) -> None:
+    from zllm.cli import model_add
+
+    if args.revision or args.output or args.calibration or args.window:
+        raise UsageError(f"{args.source} is no checkpoint: models in it are installed as they are, by --name alone")
+    model_add.run(argv, console)
+
+
+def default_name(source: str) -> str:
+    """The last part of a folder's or a repository's name, with what a name cannot have replaced."""
+    last = os.path.basename(os.path.abspath(source)) if os.path.isdir(source) else source.rpartition("/")[2]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip(".-") or "imported"
+
+
+def lines(report: Report, name: str) -> list[str]:
+    """What the import found, for people."""
+    size = output.size(report.size)
+    if report.exact:
+        return [f"{name}: {size}, the same integers that were exported", f"written to {report.path}"]
+    return [
+        f"{name}: {size}; {report.wide} of {report.inputs} matrix inputs have 15 bits, the others 8",
+        f"float {report.float_bits:.4f}, integer {report.integer_bits:.4f} bits per byte: {report.loss:+.2%} on "
+        f"{report.tokens} tokens that nothing was chosen by",
+        f"about {output.size(int(report.speed))}/s with one thread on this machine",
+        f"written to {report.path}",
+    ]
+
+
+@contextmanager
+def _target(path: Path | None) -> Iterator[Path]:
+    """The file to write: the one that was asked for, or one that the store takes over."""
+    if path is not None:
+        yield path
+        return
+    from zllm.models import folder
+
+    folder.models().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.models(), prefix=".import-") as temporary:
+        yield Path(temporary) / "model.zlm"
+
+
+def _bars(console: output.Console) -> Callable[[str, int], progress.Progress]:
+    def bar(label: str, total: int) -> progress.Progress:
+        return progress.Progress(console, label, total, unit="B" if label == "hashing" else "")
+
+    return bar
