@@ -17,7 +17,10 @@ LAYERS = (
     "archive", "",
 )  # fmt: skip
 TOP = ("cli", "benchmark", "integrations", "__main__")
-HEAVY = {"torch", "transformers", "tokenizers", "numpy", "tqdm", "fsspec", "dask", "distributed", "safetensors", "huggingface_hub"}
+HEAVY = {
+    "torch", "transformers", "tokenizers", "numpy", "tqdm", "fsspec", "dask", "distributed", "safetensors",
+    "huggingface_hub",
+}  # fmt: skip
 
 
 def package() -> Path:

@@ -27,7 +27,7 @@ from cross import vectors  # noqa: E402
 import zllm  # noqa: E402
 from zllm import _native as native  # noqa: E402
 from zllm.archive import coder  # noqa: E402
-from zllm.chooser.group import Group, GroupCoder  # noqa: E402
+from zllm.chooser.group import Coded, Group, GroupCoder  # noqa: E402
 from zllm.chooser.pieces import CodedFrame, Piece, cut_pieces  # noqa: E402
 from zllm.chooser.reasons import Reason  # noqa: E402
 from zllm.codecs import llm  # noqa: E402
@@ -44,8 +44,8 @@ class Always(GroupCoder):
     """The model codes everything, whatever it costs: random bytes, and text with random weights. Without a model, the
     predictor does. Frames and streams are small, so that there are several of both."""
 
-    def encode(self, groups: Sequence[Group]) -> list[list[CodedFrame]]:
-        """See :meth:`GroupCoder.encode`."""
+    def code(self, groups: Sequence[Group]) -> Coded:
+        """See :meth:`GroupCoder.code`."""
         codec = self.llm or CmCodec()
         reason = Reason.CM_LEVEL if self.llm is None else Reason.LLM_SMALLER
         out = []
@@ -58,7 +58,7 @@ class Always(GroupCoder):
                 for p, payload in zip(pieces, payloads, strict=True)
             ]
             out.append(frames)
-        return out
+        return Coded(out, [], None)
 
 
 def members() -> dict[str, bytes]:

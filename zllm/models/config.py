@@ -6,7 +6,7 @@ import operator
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from zllm._native import VARIANTS
+from zllm._native import VARIANT_FIELDS
 from zllm.errors import ModelError
 
 
@@ -48,8 +48,8 @@ class ModelConfig:
             ModelError: a field is missing or is no number.
         """
         try:
-            numbers: dict[str, Any] = {f.name: values[f.name] for f in fields(cls) if f.name not in VARIANTS}
-            numbers |= {name: values.get(name, 0) for name in VARIANTS}
+            numbers: dict[str, Any] = {f.name: values[f.name] for f in fields(cls) if f.name not in VARIANT_FIELDS}
+            numbers |= {name: values.get(name, 0) for name in VARIANT_FIELDS}
             for name, value in numbers.items():
                 numbers[name] = float(value) if name == "rope_theta" else operator.index(value)
             return cls(**numbers)

@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from zllm._native import VARIANT_FIELDS
 from zllm.errors import UsageError
-from zllm.models.config import VARIANTS
 from zllm.models.quantise import LOG2E
 from zllm.models.store import Model
 from zllm.models.tokenizer import BytesTokenizer
@@ -35,7 +35,7 @@ def export(model: Model, folder: Path) -> None:
         UsageError: the model is not of the shape that ``zllm model train`` makes.
     """
     tokenizer = model.tokenizer
-    other = any(getattr(model.config, name) for name in VARIANTS)
+    other = any(getattr(model.config, name) for name in VARIANT_FIELDS)
     if other or not isinstance(tokenizer, BytesTokenizer) or any(name.endswith(".bias") for name in model.tensors):
         raise UsageError(f"{model.name} was imported, and is not of zllm's own shape: export it to a .zlm file")
     folder.mkdir(parents=True, exist_ok=True)
