@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from cross import vectors
 
 from zllm import _native as native
+from zllm._native import VARIANT_FIELDS as VARIANTS
 from zllm.models import zlm
-from zllm.models.config import VARIANTS
 
 MAGIC = b"ZLLMGOLD"
 FUNCTION_CODES = {"rsqrt": 0, "exp2": 1, "sigmoid": 2, "sincos": 3, "gelu": 4}

@@ -17,9 +17,10 @@ import reference_predictor
 from models import tiny, variants
 
 from zllm import _native as native
+from zllm._native import VARIANT_FIELDS as VARIANTS
 from zllm.errors import ModelError
 from zllm.models import zlm
-from zllm.models.config import VARIANTS, ModelConfig
+from zllm.models.config import ModelConfig
 from zllm.models.store import Model, load
 
 KERNELS = native.usable_kernels()
