@@ -1,5 +1,5 @@
-/* Whether a token ends: the language model's probability and ten counters, mixed by three selected weight vectors, whose
- * outputs are averaged. */
+/* Whether a token ends: the language model's probability and ten counters, mixed by three selected weight vectors,
+ * whose outputs are averaged. */
 #include <stdlib.h>
 
 #include "state.h"

@@ -27,9 +27,12 @@ static uint32_t table_bits(uint64_t size) { return log2_within(size * 64, TABLE_
 static uint32_t recent_bits(uint64_t size) { return log2_within(size, RECENT_LEAST, RECENT_MOST); }
 static uint32_t apm_bits(uint64_t size) { return log2_within(size / 8, 8, APM_MAX); }
 
+static uint32_t maps_of(int lm) { return lm ? MAPS : PLAIN_MAPS; }
+
 size_t predictor_memory(uint64_t size, int lm) {
     return sizeof(predictor_t) + ((size_t)1 << table_bits(size)) + ((size_t)4 << recent_bits(size)) +
-           (lm ? MAPS : PLAIN_MAPS) * (sizeof(adaptive_t) * KNOTS << apm_bits(size)) + 65536 * sizeof(uint16_t) + 65536 + 256 + (size_t)size +
+           maps_of(lm) * (sizeof(adaptive_t) * KNOTS << apm_bits(size)) + 65536 * sizeof(uint16_t) + 65536 + 256 +
+           (size_t)size +
            (lm ? flag_memory(size) + (size_t)size + 1 : 0);
 }
 
@@ -37,14 +40,16 @@ static void start_maps(predictor_t *p) {
     const tables_t *t = &p->tables;
     for (uint32_t i = 0; i < CONTEXTS; i++) memcpy(p->maps[i], t->prior, sizeof t->prior);
     for (uint32_t i = 0; i < 64; i++) p->match_map[i] = (((1u << 22) - (1u << 20) / (1 + (i >> 2))) << 10) | 2;
-    for (uint32_t a = 0; a < (p->lm ? MAPS : PLAIN_MAPS); a++)
+    for (uint32_t a = 0; a < maps_of(p->lm); a++)
         for (uint32_t i = 0; i < KNOTS << p->apm[a].bits; i++) {
             const int32_t x = clamp_stretch(((int32_t)(i % KNOTS) - 16) * 128);
             p->apm[a].map[i] = (squash(t, x) >> 2) << 10 | (a < PLAIN_MAPS ? APM_START : MODEL_APM_START);
         }
+    const uint32_t inputs = p->lm ? INPUTS : PLAIN_INPUTS;
     for (uint32_t v = 0; v < VECTORS; v++) {
-        for (uint32_t i = 0; i < (p->lm ? INPUTS : PLAIN_INPUTS); i += 2) p->weights[v][i] = (int16_t)(p->lm ? 1000 : 1500);
-        if (p->lm) p->weights[v][0] = (int16_t)11000;
+        for (uint32_t i = 0; i < inputs; i += 2) p->weights[v][i] = (int16_t)(p->lm ? 1000 : 1500);
+        if (p->lm) p->weights[v][0] = (int16_t)5000;
+        for (uint32_t i = PLAIN_INPUTS; i < inputs; i += 2) p->weights[v][i] = (int16_t)2000;
     }
     for (uint32_t v = 0; v < FINAL_VECTORS; v++)
         for (uint32_t i = 0; i < SETS; i++) p->final[v][i] = 65536 / SETS;
@@ -67,7 +72,7 @@ predictor_t *predictor_new(uint64_t size, uint32_t streams, int lm) {
     p->follow = calloc(65536, sizeof *p->follow);
     p->cursors = calloc(streams, sizeof *p->cursors);
     int maps = 1;
-    for (uint32_t a = 0; a < (lm ? MAPS : PLAIN_MAPS); a++) {
+    for (uint32_t a = 0; a < maps_of(lm); a++) {
         p->apm[a].bits = apm_bits(size);
         p->apm[a].map = malloc(sizeof(adaptive_t) * KNOTS << p->apm[a].bits);
         maps &= p->apm[a].map != NULL;
@@ -290,7 +295,8 @@ static void learn(predictor_t *p, int bit) {
         *p->state[i] = t->next[s][bit];
     }
     if (p->match_used) adapt(t, p->match_used, p->expected_bit == bit, MATCH_LIMIT);
-    for (uint32_t a = 0; a < (p->lm ? MAPS : PLAIN_MAPS); a++) adapt(t, p->apm[a].used, bit, a < PLAIN_MAPS ? APM_LIMIT : MODEL_APM_LIMIT);
+    for (uint32_t a = 0; a < maps_of(p->lm); a++)
+        adapt(t, p->apm[a].used, bit, a < PLAIN_MAPS ? APM_LIMIT : MODEL_APM_LIMIT);
 }
 
 void cursor_skip(predictor_t *p, cursor_t *c, int bit) {
