@@ -15,6 +15,7 @@ from zllm import _native as native
 torch = pytest.importorskip("torch")
 
 from zllm.executors import numerics as nm  # noqa: E402
+from zllm.executors import products  # noqa: E402
 from zllm.executors.products import Matrix, _compare, check, exactly  # noqa: E402
 from zllm.executors.torch_executor import probability  # noqa: E402
 
@@ -173,8 +174,7 @@ def test_settings_that_lose_bits_are_off_while_it_computes(device: Any) -> None:
                 product = torch.full((8, 1024), 255.0, device=device) @ torch.full((1024, 8), 63.0, device=device)
                 assert product.dtype == torch.float32
                 assert product.unique().tolist() == [1024 * 255 * 63]
-                assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
-                assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+                assert all(getattr(owner, name) == products._WHOLE for owner, name in products._PRECISIONS)
             assert (torch.ones(2, 2, device=device) @ torch.ones(2, 2, device=device)).dtype == torch.bfloat16
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
