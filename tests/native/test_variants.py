@@ -403,6 +403,8 @@ def test_wide_rows_have_two_parts_of_eight_bits() -> None:
 
 
 def test_config() -> None:
+    assert set(native.CONFIG_FIELDS) | set(VARIANTS) | {"rope_theta"} == set(ModelConfig().as_dict())
+    assert native.VARIANT_FIELDS == VARIANTS
     plain = {"vocab": 300, **{k: v for k, v in tiny.SHAPE.items() if k != "vocab"}}
     assert ModelConfig.from_dict(plain) == ModelConfig.from_dict({**plain, **dict.fromkeys(VARIANTS, 0)})
     assert ModelConfig.from_dict({**plain, "qk": 2}).as_dict()["qk"] == 2

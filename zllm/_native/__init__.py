@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zllm.errors import DamagedError, KernelError, ModelError, UsageError
-from zllm.models.config import VARIANTS
 
 try:
     from zllm._native._core import ffi, lib
@@ -26,6 +25,8 @@ except ImportError as exc:  # a checkout without its compiled extension
 ARITHMETIC_VERSION: int = lib.ZLLM_ARITHMETIC_VERSION
 GIVEN: int = lib.ZLLM_GIVEN
 CONFIG_FIELDS = ("vocab", "dim", "layers", "heads", "kv_heads", "head_dim", "ffn", "window")
+VARIANT_FIELDS = ("qk", "mlp", "parallel", "positions", "embed_rows", "wide_head")
+"""Of the config too, each 0 if it is missing."""
 LAYER_DEFAULTS = {"k_frac": 18, "wide": 0}
 EMBED_EXPONENT = 16
 """What a model file need not say."""
@@ -242,8 +243,8 @@ class Model:
         self, config: Mapping[str, int], layers: Sequence[Mapping[str, int]], exponents: Mapping[str, int]
     ) -> Any:
         data = ffi.new("zllm_model_data *")
-        for name in CONFIG_FIELDS + VARIANTS:
-            setattr(data.config, name, _uint32({**dict.fromkeys(VARIANTS, 0), **config}, name))
+        for name in CONFIG_FIELDS + VARIANT_FIELDS:
+            setattr(data.config, name, _uint32({**dict.fromkeys(VARIANT_FIELDS, 0), **config}, name))
         if len(layers) != data.config.layers:
             raise ModelError("bad model: the number of layers is not the one that the config says")
         data.token_bytes, data.token_bytes_size = self._tensor("tokens.bytes", "U8", None, "uint8_t")
