@@ -44,7 +44,10 @@ static inline uint32_t probability(uint64_t low, uint64_t split, uint64_t high) 
 
 uint32_t token_decisions(const zllm_model *m, uint32_t token) {
     uint32_t count = 0;
-    for (int32_t at = 0; at >= 0; count++) at = token >= m->decisions[at].split ? m->decisions[at].high : m->decisions[at].low;
+    for (int32_t at = 0; at >= 0; count++) {
+        const decision_t *c = &m->decisions[at];
+        at = token >= c->split ? c->high : c->low;
+    }
     return count;
 }
 

@@ -1,5 +1,5 @@
-/* Coding frames whose model is computed elsewhere (docs/arithmetic.md, section 8): the predictor and the range coder, in
- * the order that all executors share. */
+/* Coding frames whose model is computed elsewhere (docs/arithmetic.md, section 8): the predictor and the range coder,
+ * in the order that all executors share. */
 #include "job.h"
 
 void zllm_model_ways(const zllm_model *m, uint32_t *first, uint32_t *low, uint32_t *split, uint32_t *high) {
@@ -66,8 +66,8 @@ static answer_t answer_of(const zllm_answers *a, uint32_t lane, uint32_t vocab) 
 }
 
 /* The turns of one job. `lane` is [streams]. */
-static zllm_result decode_turns(zllm_job *j, uint32_t *lane, size_t lanes, const zllm_answers *answers, uint32_t *tokens,
-                                const zllm_run *run) {
+static zllm_result decode_turns(zllm_job *j, uint32_t *lane, size_t lanes, const zllm_answers *answers,
+                                uint32_t *tokens, const zllm_run *run) {
     if (j->threads > 0 || !j->decoding) return ZLLM_E_ARGUMENT;
     for (uint32_t i = 0; i < j->streams && !job_stopped(j, run); i++) {
         if (lane[i] == ZLLM_ENDED) continue;

@@ -175,7 +175,7 @@ zllm_result zllm_job_work(zllm_job **jobs, size_t n, uint32_t thread, const zllm
 /* Bytes that a job holds: the predictor's tables, its text, and the model's answers when encoding. */
 size_t zllm_job_memory(const zllm_model *model, size_t size, size_t n_streams, int decoding);
 
-/* Coding with a model that is computed elsewhere, to the same bytes: jobs of 0 threads, each called by one thread at a time.
+/* Coding with a model that is computed elsewhere, to the same bytes: jobs of 0 threads, one thread at a time for each.
  *
  * Encoding. The decisions on token t's way through the byte trie have the numbers first[t] to first[t + 1] - 1; first is
  * [vocab + 1]. Decision d is whether the token, one of those from low[d] to high[d] - 1, is at or above split[d]; its

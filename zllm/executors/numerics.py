@@ -25,21 +25,16 @@ _SINES = 1024
 
 
 class Scale(NamedTuple):
-    """mantissa * 2^-exponent; both int64, the mantissa from 2^15 to 2^16 - 1."""
+    """mantissa * 2^-exponent, the mantissa from 2^15 to 2^16 - 1. That of a row of zeros is any: its products are 0."""
 
     mantissa: Tensor
     exponent: Tensor
 
 
 def bits(x: Tensor) -> Tensor:
-    """The length in binary of numbers from 0 to 2^53 - 1, int64: of a double, which holds them exactly, the exponent
+    """The length in binary of numbers from 0 to 2^53 - 1, int32: of a double, which holds them exactly, the exponent
     that makes its mantissa at least a half; 0 for 0."""
-    return torch.frexp(x.to(torch.float64)).exponent.to(torch.int64)
-
-
-def shifted(x: Tensor, by: Tensor) -> Tensor:
-    """x * 2^by, rounded down if ``by`` is negative; the product has to fit."""
-    return (x << by.clamp(min=0)) >> (-by).clamp(min=0)
+    return torch.frexp(x.to(torch.float64)).exponent
 
 
 class Tables:
@@ -47,6 +42,10 @@ class Tables:
 
     def __init__(self, device: torch.device) -> None:
         roots = [0] * 64 + [16 * isqrt((1 << 61) // (2 * i + 1)) for i in range(64, 256)]
+        self.unit = torch.tensor(127 << 54, device=device)
+        """What the largest numbers of rows divide."""
+        self.one = torch.tensor(1 << 38, device=device)
+        """What sums of exponentials divide."""
         self.rsqrt = torch.tensor(roots, dtype=torch.int64, device=device)
         sines = [native.sincos(i << 22 & 0xFFFFFFFF)[0] for i in range(_SINES + 1)]  # where nothing is interpolated
         self.sine = torch.tensor(sines, dtype=torch.int64, device=device)
@@ -59,19 +58,19 @@ class Tables:
 
 
 def rsqrt(x: Tensor, tables: Tables) -> Scale:
-    """(r, e) with r * 2^-e about 1 / sqrt(x), for x from 1 to 2^53 - 1.
+    """(r, e) with r * 2^-e about 1 / sqrt(x), for x from 2^18 to 2^48; without the specification's limit of r.
 
-    The specification's 3 * 2^62 - d, d about 2^62, may pass 2^63; as 3 * 2^62 is a multiple of 2^32, its upper half is
-    3 * 2^30 + (-d >> 32), which stays in 64 signed bits.
+    k is at most 14, so that x * 2^k rounded down is x * 2^14 >> (14 - k). The specification's 3 * 2^62 - d, d about
+    2^62, may pass 2^63; as 3 * 2^62 is a multiple of 2^32, its upper half is 3 * 2^30 + (-d >> 32), which stays in 64
+    signed bits.
     """
-    k = 32 - bits(x)
-    k = k - (k & 1)
-    y = shifted(x, k)
+    k = (32 - bits(x)) & -2
+    y = (x << 14) >> (14 - k)
     r = tables.rsqrt[y >> 24]
     for _ in range(2):
         d = y * ((r * r) >> 30)
-        r = (r * ((3 << 30) + (-d >> 32))) >> 31
-    return Scale(r.clamp(max=1 << 31), 46 - (k >> 1))
+        r = (r * ((-d >> 32) + (3 << 30))) >> 31
+    return Scale(r, 46 - (k >> 1))
 
 
 def exp2_fraction(f: Tensor) -> Tensor:
@@ -137,18 +136,18 @@ class Row(NamedTuple):
 def quantise(x: Tensor, frac: int | Tensor | None, tables: Tables, wide: bool = False) -> Row:
     """Rows of int32, |x| <= 2^30; ``frac``: fractional bits of x, None to normalise."""
     largest = x.abs().amax(-1, keepdim=True).to(torch.int64)
-    q, shift, top = divided(x, largest, 47 if wide else 54)
+    q, shift, top = divided(x, largest, 47 if wide else 54, tables)
     if frac is None:
         scale = norm_scale((q * q).sum(-1, keepdim=True), x.shape[-1], tables)
     else:
-        scale = _plain_scale(largest, top, shift, frac, 7 if wide else 0)
+        scale = _plain_scale(top, shift, frac + 7 if wide else frac)
     if not wide:
         return Row(q.to(torch.int8), None, scale)
     high = (q + 64) >> 7
     return Row(high.to(torch.int8), (q - (high << 7)).to(torch.int8), scale)
 
 
-def divided(x: Tensor, largest: Tensor, drop: int) -> tuple[Tensor, Tensor, Tensor]:
+def divided(x: Tensor, largest: Tensor, drop: int, tables: Tables) -> tuple[Tensor, Tensor, Tensor]:
     """127 * 2^(54 - drop) * x / a, rounded, int64, a being ``largest``; the shift s that gives a 31 bits, and a * 2^s.
 
     As c <= 127 * 2^54 / (a * 2^s), c * 2^s * |x| <= 127 * 2^54 for every x of the row.
@@ -156,25 +155,22 @@ def divided(x: Tensor, largest: Tensor, drop: int) -> tuple[Tensor, Tensor, Tens
     some = largest.clamp(min=1)  # of rows of zeros q is 0 whatever c is
     shift = 31 - bits(some)
     top = some << shift
-    factor = torch.full_like(top, 127 << 54).floor_divide(top) << shift
+    factor = torch.floor_divide(tables.unit, top) << shift
     return (x * factor + (1 << (drop - 1))) >> drop, shift, top
 
 
 def norm_scale(squares: Tensor, n: int, tables: Tables) -> Scale:
     """1 over the root mean square of n numbers with that sum of squares. 2^20 times a mean of at most 2^28 is below
-    2^53, and 2^20 times a sum of at most 2^42 below 2^63."""
-    r, e = rsqrt(((squares << 20) // n).clamp(min=1), tables)
-    none = squares == 0
-    mantissa = (r >> 15).clamp(max=65535)
-    return Scale(mantissa.masked_fill(none, 1 << 15), (e - 25).masked_fill(none, 40))
+    2^49, and 2^20 times a sum of at most 2^42 below 2^63. One of the numbers is at least 127, and n at most 2^14, so
+    that only rows of zeros have less than 2^18."""
+    r, e = rsqrt(((squares << 20) // n).clamp(min=1 << 18), tables)
+    return Scale((r >> 15).clamp(max=65535), e - 25)
 
 
-def _plain_scale(largest: Tensor, top: Tensor, shift: Tensor, frac: int | Tensor, more: int) -> Scale:
+def _plain_scale(top: Tensor, shift: Tensor, frac: int | Tensor) -> Scale:
     t = top // 127
-    drop = 8 + (t >> 24)  # t is below 2^25
-    none = largest == 0
-    exponent = shift - drop + (frac + more)
-    return Scale((t >> drop).masked_fill(none, 1 << 15), exponent.masked_fill(none, 62))
+    drop = (t >> 24) + 8  # t is below 2^25
+    return Scale(t >> drop, shift - drop + frac)
 
 
 def multiply(a: Scale, b: Scale) -> Scale:
@@ -190,10 +186,10 @@ def descale(acc: Tensor, factors: Tensor, mantissa: Tensor, shift: Tensor) -> Te
 
     The specification does not limit where s + 14 >= bits(cols * 127^2): there |acc| < 2^(s + 14), its multiplier is at
     most 32767 * 65535 >> 15 = 65532, and the result at most 65532 * 2^14, so that the limit changes nothing.
+    Half of 2^s is added after s - 1 places are gone, which gives the same.
     """
-    s = shift.clamp(1, 62)
-    half = torch.ones_like(s) << (s - 1)
-    value = (acc * ((factors * mantissa) >> 15) + half) >> s
+    value = (acc * ((factors * mantissa) >> 15)) >> (shift - 1).clamp(0, 61)
+    value = (value + 1) >> 1
     return value.clamp(-LIMIT, LIMIT).to(torch.int32)
 
 

@@ -22,8 +22,8 @@ from zllm.executors.weights import ModelFile, Weights
 _CUDA_LANES, _CPU_LANES = 512, 64
 # Tokens of an encoding step over all lanes, for the same reason; and logits that are held at once, in numbers.
 _CUDA_ROWS, _CPU_ROWS = 8192, 512
-_CUDA_LOGITS, _CPU_LOGITS = 1 << 26, 1 << 22
-_CUDA_SCORES, _CPU_SCORES = 1 << 27, 1 << 23  # of one layer at once, in numbers
+_CUDA_LOGITS, _CPU_LOGITS = 1 << 25, 1 << 22
+_CUDA_SCORES, _CPU_SCORES = 1 << 26, 1 << 23  # of one layer at once, in numbers
 _MOST_BULK = 64
 
 

@@ -54,8 +54,7 @@ class Layer:
     v_shift: int
     up_frac: int
     k_frac: int
-    q_gain: tuple[Tensor, int] | None  # int64 [head_dim], exponent
-    k_gain: tuple[Tensor, int] | None
+    gain: tuple[Tensor, Tensor] | None  # of query heads, then key heads: [n][head_dim], exponents [n][1]; int32
 
 
 class Weights:
@@ -95,12 +94,14 @@ class Weights:
             v_shift=values["v_shift"],
             up_frac=values["up_frac"],
             k_frac=values.get("k_frac", 18),
-            q_gain=self._gain(f"layers.{i}.q_gain"),
-            k_gain=self._gain(f"layers.{i}.k_gain"),
+            gain=self._gains(f"layers.{i}") if self.qk == 2 else None,
         )
 
-    def _gain(self, name: str) -> tuple[Tensor, int] | None:
-        return (self._tensor(name, torch.int64), self._exponents[name]) if self.qk == 2 else None
+    def _gains(self, layer: str) -> tuple[Tensor, Tensor]:
+        heads = {f"{layer}.q_gain": self.heads, f"{layer}.k_gain": self.kv_heads}
+        gains = [self._tensor(name, torch.int32).expand(count, -1) for name, count in heads.items()]
+        exponents = [[self._exponents[name]] for name, count in heads.items() for _ in range(count)]
+        return torch.cat(gains), torch.tensor(exponents, dtype=torch.int32, device=self.device)
 
     def _map(self, name: str, wide: bool) -> Map:
         bias = self._tensor(name + ".bias") if name + ".bias" in self._file.tensors else None
