@@ -214,36 +214,51 @@ static void mix(predictor_t *p, const cursor_t *c) {
     p->mixed = total * 21845 >> 16; /* a third */
 }
 
-/* What a map makes of a stretched probability, in 2^-29. */
-static uint32_t refine(apm_t *a, uint32_t context, int32_t stretched) {
-    const uint32_t x = (uint32_t)(stretched + STRETCH_MAX), knot = x >> 7, part = x & 127;
-    adaptive_t *m = a->map + (size_t)(context & ((1u << a->bits) - 1)) * KNOTS + knot;
-    a->used = m + (part >= 64);
-    return (m[0] >> 10) * (128 - part) + (m[1] >> 10) * part;
+/* The map's row of a context. Maps are too large for the nearer caches, so their rows are fetched before they are needed:
+ * about where the model's probability is, which the mixed one is near; without a model all of it. */
+static void choose_row(apm_t *a, uint32_t context, int lm, int32_t model) {
+    a->row = a->map + (size_t)(context & ((1u << a->bits) - 1)) * KNOTS;
+    __builtin_prefetch(a->row + (lm ? (uint32_t)(model + STRETCH_MAX) >> 7 : 0));
+    if (lm) return;
+    __builtin_prefetch(a->row + KNOTS / 2);
+    __builtin_prefetch(a->row + KNOTS - 1);
 }
 
-/* The model's probability takes the place of the context of no bytes, and goes through maps. Returns it stretched. */
-static int32_t model_inputs(predictor_t *p, const cursor_t *c, uint32_t lm) {
-    const tables_t *t = &p->tables;
-    const int32_t model = stretch(t, lm >> 12);
+static void choose_rows(predictor_t *p, const cursor_t *c, int32_t model) {
     const uint64_t v[MAPS - PLAIN_MAPS] = {
         c->classes & 4095,
         ((uint64_t)c->tokens_before[0] << 8) + c->token_length,
         c->token_hash,
     };
+    choose_row(&p->apm[0], c->partial | (uint32_t)(c->last & 255) << 8, p->lm, model);
+    choose_row(&p->apm[1], hash32((c->last & 0xffff) << 8 | c->partial) >> 8, p->lm, model);
+    for (uint32_t k = 0; p->lm && k < MAPS - PLAIN_MAPS; k++) {
+        apm_t *a = &p->apm[PLAIN_MAPS + k];
+        choose_row(a, hash32(v[k] << 8 | c->partial) >> (32 - a->bits), 1, model);
+    }
+}
+
+/* What a map's row makes of a stretched probability, in 2^-29. */
+static uint32_t refine(apm_t *a, int32_t stretched) {
+    const uint32_t x = (uint32_t)(stretched + STRETCH_MAX), knot = x >> 7, part = x & 127;
+    adaptive_t *m = a->row + knot;
+    a->used = m + (part >= 64);
+    return (m[0] >> 10) * (128 - part) + (m[1] >> 10) * part;
+}
+
+/* The model's probability takes the place of the context of no bytes, and goes through maps. */
+static void model_inputs(predictor_t *p, uint32_t lm, int32_t model) {
     p->inputs[0] = (int16_t)model;
     p->inputs[1] = (int16_t)(((int32_t)lm - (1 << 23)) >> 14);
-    for (uint32_t k = 0; k < MAPS - PLAIN_MAPS; k++) {
-        apm_t *a = &p->apm[PLAIN_MAPS + k];
-        const uint32_t context = hash32(v[k] << 8 | c->partial) >> (32 - a->bits);
-        add_inputs(t, &p->inputs[PLAIN_INPUTS + 2 * k], refine(a, context, model) >> 7 << 10);
-    }
-    return model;
+    for (uint32_t k = 0; k < MAPS - PLAIN_MAPS; k++)
+        add_inputs(&p->tables, &p->inputs[PLAIN_INPUTS + 2 * k], refine(&p->apm[PLAIN_MAPS + k], model) >> 7 << 10);
 }
 
 uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
     const tables_t *t = &p->tables;
+    const int32_t model = p->lm ? stretch(t, lm >> 12) : 0;
     uint32_t order = 0;
+    choose_rows(p, c, model);
     if (!c->found) find_slots(p, c);
     const uint32_t node = nibble_node(c);
     for (uint32_t i = 0; i < CONTEXTS; i++) {
@@ -252,12 +267,12 @@ uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
     }
     for (uint32_t i = DIRECT; i < DIRECT + 4; i++) order += *p->state[i] != 0;
     const uint32_t match = match_inputs(p, c);
-    const int32_t model = p->lm ? model_inputs(p, c, lm) : 0;
+    if (p->lm) model_inputs(p, lm, model);
     select_vectors(p, c, match, order, model);
     mix(p, c);
     const uint32_t direct = squash(t, p->mixed);
-    const uint32_t a = refine(&p->apm[0], c->partial | (uint32_t)(c->last & 255) << 8, p->mixed) >> 5;
-    const uint32_t b = refine(&p->apm[1], hash32((c->last & 0xffff) << 8 | c->partial) >> 8, p->mixed) >> 5;
+    const uint32_t a = refine(&p->apm[0], p->mixed) >> 5;
+    const uint32_t b = refine(&p->apm[1], p->mixed) >> 5;
 #ifdef ZLLM_WITHOUT_MAPS
     const uint32_t all = direct + 0 * (a + b);
 #else

@@ -97,7 +97,7 @@ typedef struct {
 typedef struct {
     adaptive_t *map; /* [contexts][KNOTS] */
     uint32_t bits;
-    adaptive_t *used;
+    adaptive_t *row, *used;
 } apm_t;
 
 struct predictor {
