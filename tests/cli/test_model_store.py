@@ -82,7 +82,7 @@ def test_names_are_taken_once(model: Path, zllm: Run, tmp_path: Path) -> None:
         (["remove", "nobody"], 4, b"nobody"),
         (["remove", "fast"], 2, b"built in"),
         (["remove", "../names"], 4, b"no such model"),
-        (["export", "default", "folder"], 2, b""),
+        (["export", "default", "junk.zlm"], 2, b"--force"),
         (["export", "nobody", "x.zlm"], 4, b"nobody"),
         (["verify", "nobody"], 4, b"nobody"),
         (["verify", "junk.zlm"], 3, b"not a model file"),

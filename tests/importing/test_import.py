@@ -168,18 +168,31 @@ def test_where_weights_alone_cost_more_what_helps_is_wide() -> None:
 
 
 def test_wide_inputs_are_measured_with_outliers(made: Any, tmp_path: Path) -> None:
-    """Values of one head 100 times as large as those of the other, of which 8 bits in one row leave nothing."""
+    """A feed-forward with two large numbers inside, beside which 8 bits leave nothing of the others."""
     model = transformers.AutoModelForCausalLM.from_pretrained(made("llama3", "trained")[0])
     with torch.no_grad():
         for layer in model.model.layers:
-            layer.self_attn.v_proj.weight[:32] *= 100  # of two heads of keys and values
-            layer.self_attn.o_proj.weight[:, :64] /= 100  # each for two of queries
+            for channel in (5, 9):
+                layer.mlp.up_proj.weight[channel] *= 300
+                layer.mlp.down_proj.weight[:, channel] /= 300
     folder = hub.save(model, tmp_path / "outliers", "llama3")
     (tmp_path / "sample.txt").write_text(hub.text()[:60_000], encoding="utf-8")
     report = imported(folder, tmp_path / "a.zlm", calibration=tmp_path / "sample.txt")
     layers = store.load(tmp_path / "a.zlm").description["layers"]
-    assert report.wide > 0 and any(layer["wide"] & 2 for layer in layers)
+    assert report.wide > 0 and any(layer["wide"] & 8 for layer in layers)
     assert report.loss < 0.005
+
+
+def test_heads_of_different_sizes_cost_nothing(made: Any, tmp_path: Path) -> None:
+    model = transformers.AutoModelForCausalLM.from_pretrained(made("llama3", "trained")[0])
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.self_attn.v_proj.weight[:32] *= 300  # of two heads of keys and values
+            layer.self_attn.o_proj.weight[:, :64] /= 300  # each for two of queries
+    folder = hub.save(model, tmp_path / "heads", "llama3")
+    (tmp_path / "sample.txt").write_text(hub.text()[:60_000], encoding="utf-8")
+    report = imported(folder, tmp_path / "a.zlm", calibration=tmp_path / "sample.txt")
+    assert report.wide == 0 and report.loss < 0.002
 
 
 def test_description_is_json(made: Any) -> None:

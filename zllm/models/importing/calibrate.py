@@ -18,13 +18,14 @@ from torch import Tensor
 from zllm.errors import ModelError
 from zllm.models.importing import canonical
 from zllm.models.importing.canonical import MATRICES, Family, Layer, Linear, Shape
-from zllm.models.importing.simulate import Integers, Matrix, Observer, integer_shape, power_below
+from zllm.models.importing.simulate import TINY, Integers, Matrix, Observer, integer_shape, power_below
 from zllm.models.quantise import HEADROOM, layer_numbers
 
 MEASURED_ROWS = 4  # of the sample, on which choices are tried
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the keys' outliers that go to the queries
 MOST_MOVED = 32.0  # a row's scale has 15 bits: what is moved by more would round it too coarsely
 _GAIN_BITS = 15
+_MOST_LEVEL = 20  # a head that says nothing may say it quietly
 
 
 @dataclass(frozen=True)
@@ -78,18 +79,19 @@ def _gain(values: Tensor) -> tuple[np.ndarray, int]:
 
 
 def levelled(shape: Shape, layer: Layer, seen: Observer) -> Layer:
-    """The same layer with small values and up projections multiplied by a power of two, which the matrix behind them
-    divides by: the integers keep 12 fractional bits of them at most.
+    """The same layer with values and small up projections multiplied by powers of two, which the matrix behind them
+    divides by: the integers keep 12 fractional bits of them at most, and one size for the values of all heads.
     """
-    values = 2.0 ** max(0, 3 - power_below(seen.largest["v"]))
+    values = torch.tensor([2.0 ** max(-_MOST_LEVEL, min(_MOST_LEVEL, 3 - power_below(v + TINY))) for v in seen.values])
     ups = 1.0 if shape.gelu else 2.0 ** max(0, 1 - power_below(seen.largest["up"]))
-    seen.largest["v"] *= values
+    seen.largest["v"] = max(float((seen.values * values).max()), TINY)
+    of_queries = values.repeat_interleave(shape.heads // shape.kv_heads).repeat_interleave(shape.head_dim)
     seen.largest["up"] *= ups
-    rows = len(layer.qkv.weight)
+    rows, by_row = len(layer.qkv.weight), values.repeat_interleave(shape.head_dim)
     return replace(
         layer,
-        qkv=_scaled(layer.qkv, rows - shape.kv_heads * shape.head_dim, rows, values),
-        o=Linear(layer.o.weight / values, layer.o.bias),
+        qkv=_scaled(layer.qkv, rows - shape.kv_heads * shape.head_dim, rows, by_row),
+        o=Linear(layer.o.weight / of_queries, layer.o.bias),
         gate_up=_scaled(layer.gate_up, shape.ffn, len(layer.gate_up.weight), ups),
         down=Linear(layer.down.weight / ups, layer.down.bias),
     )

@@ -81,10 +81,13 @@ class Observer(Rounding):
         super().__init__(shape)
         self.pairs: dict[str, Tensor] = {}
         self.largest = {"v": TINY, "up": TINY, "k": TINY}
+        self.values = torch.empty(0)  # the largest of each head of ``v``
 
     def head(self, name: str, x: Tensor) -> Tensor:
         """Remembers."""
-        if name != "v":
+        if name == "v":
+            self.values = x.abs().amax((0, 1, 3))
+        else:
             a, b = x.chunk(2, -1)
             self.pairs[name] = torch.hypot(a, b).amax((0, 1))
         if name != "q":
