@@ -107,12 +107,12 @@ def test_a_model_of_another_arithmetic(zllm: Run, plain: Path) -> None:
     from zllm.container import section
 
     data = bytearray(plain.read_bytes())
-    header = section.unpack(bytes(data[16 : 16 + section.size_of(data[16:22])]))
+    header = section.unpack(bytes(data[12 : 12 + section.size_of(data[12:18])]))
     (ref,) = header.models
     front = section.pack(type(header)(**{**header.__dict__, "models": (type(ref)(ref.sha256, "m", ref.size, 99),)}))
     old = section.pack(header)
     # Without its index, what the section says counts; a name that is shorter leaves room for nothing else.
-    Path("old.zllm").write_bytes(bytes(data[:16]) + front + bytes(data[16 + len(old) :]))
+    Path("old.zllm").write_bytes(bytes(data[:12]) + front + bytes(data[12 + len(old) :]))
     result = zllm("info", "--requires", "--json", "-", code=4, data=Path("old.zllm").read_bytes())
     (model,) = json.loads(result.stdout)["models"]
     assert model["state"] == "of another version" and "version 99" in model["get"]

@@ -206,13 +206,14 @@ def test_bad_frames(model: Model) -> None:
         with pytest.raises(native.UsageError):
             core.encoder(streams, model.start)
     with pytest.raises(native.UsageError):
-        core.encoder([(ids, size)], model.start, threads=0)
+        core.encoder([(ids, size)], model.start, threads=257)
     for sizes in ([], [(0, [])], [(5, []), (0, [])], [(5, [5])], [(5, [2, 2])], [(1, [])] * 257):
         with pytest.raises(native.UsageError):
             core.decoder(b"", sizes, model.start)
     encoder, decoder = core.encoder([(ids, size)], model.start), core.decoder(b"", [(5, [])], model.start)
     shared = core.encoder([(ids, size)] * 2, model.start, threads=2)
-    for jobs, number in (([encoder], 1), ([encoder, decoder], 0), ([encoder, shared], 0)):
+    elsewhere = core.encoder([(ids, size)], model.start, threads=0)  # its model is not the core's to compute
+    for jobs, number in (([encoder], 1), ([encoder, decoder], 0), ([encoder, shared], 0), ([elsewhere], 0)):
         with pytest.raises(native.UsageError):
             native.work(jobs, number)
     for lanes in (0, 257):

@@ -12,7 +12,7 @@ import pickle
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -246,7 +246,7 @@ class Cluster:
             ClusterError: nothing good; it says on which worker.
         """
         with self._speaking():
-            failure = future.exception()
+            failure = self._wait(lambda seconds: future.exception(timeout=seconds))
             if isinstance(failure, distributed.KilledWorker):
                 raise ClusterError(
                     f"dask worker {failure.last_worker.address} died, like others before it, while it coded"
@@ -256,10 +256,18 @@ class Cluster:
                 raise failure
             if failure is not None:
                 raise ClusterError(f"the dask cluster at {self.address} failed: {_line(failure)}")
-            reply: Reply = future.result()
+            reply: Reply = self._wait(lambda seconds: future.result(timeout=seconds))
         if reply.problem:
             raise ClusterError(f"dask worker {reply.worker}: {reply.problem}")
         return reply
+
+    def _wait(self, ask: Callable[[float], Any]) -> Any:
+        """What a future has that was done: it is not any more if its worker has died since."""
+        while True:
+            try:
+                return ask(_LOOK_SECONDS)
+            except (TimeoutError, distributed.TimeoutError):
+                self.check()
 
     def cancel(self, futures: Sequence[distributed.Future]) -> None:
         """Nobody wants these any more. A parcel that a worker has begun is finished and thrown away."""
