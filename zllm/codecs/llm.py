@@ -60,8 +60,8 @@ def lane_count(model: NativeModel) -> int:
 
 
 def stream_count(size: int, most: int = STREAMS) -> int:
-    """Streams of a frame of ``size`` bytes: one per 16 KiB up to 8, then one per 64 KiB, but at most ``most``."""
-    return max(1, min(size >> 14, max(8, size >> 16), most))
+    """Streams of a frame of ``size`` bytes: one per 16 KiB up to 12, then one per 64 KiB, but at most ``most``."""
+    return max(1, min(size >> 14, max(12, size >> 16), most))
 
 
 def cut_tokens(tokens: Sequence[int], count: int) -> list[int]:
