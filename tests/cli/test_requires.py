@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def test_a_model_of_another_arithmetic(zllm: Run, plain: Path) -> None:
     data = bytearray(plain.read_bytes())
     header = section.unpack(bytes(data[12 : 12 + section.size_of(data[12:18])]))
     (ref,) = header.models
-    front = section.pack(type(header)(**{**header.__dict__, "models": (type(ref)(ref.sha256, "m", ref.size, 99),)}))
+    front = section.pack(replace(header, models=(replace(ref, name="m", arithmetic=99),)))
     old = section.pack(header)
     # Without its index, what the section says counts; a name that is shorter leaves room for nothing else.
     Path("old.zllm").write_bytes(bytes(data[:12]) + front + bytes(data[12 + len(old) :]))

@@ -22,7 +22,7 @@ LARGE = index.REPEATED_FROM
 def rows() -> list[index.SectionRow]:
     first = SectionHeader(0, 0, 1 << 20, 5, 6, LARGE, 8, models=(MODEL,))
     second = SectionHeader(1, 1 << 20, 99, 5, 6, 7, 9)
-    other = ModelRef(bytes(32), "other", 1, 1)
+    other = ModelRef(bytes(32), "other", 1, 1, b"1234")
     third = SectionHeader(2, (1 << 20) + 99, 99, 5, 6, LARGE, 9, models=(other, MODEL))
     return [index.SectionRow(12, 34, 2, first), index.SectionRow(99, 70, 1, second), index.SectionRow(199, 7, 3, third)]
 
@@ -133,7 +133,7 @@ def test_features_of_a_section() -> None:
 
 
 def test_long_model_names_are_cut() -> None:
-    long = SectionHeader(0, 0, 1, 1, 1, 1, 1, models=(ModelRef(bytes(32), "ü" * 300, 1, 1),))
+    long = SectionHeader(0, 0, 1, 1, 1, 1, 1, models=(ModelRef(bytes(32), "ü" * 300, 1, 1, bytes(4)),))
     assert section.unpack(section.pack(long)).models[0].name.startswith("ü" * 127)
 
 

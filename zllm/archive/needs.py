@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zllm.container.section import ModelRef
 from zllm.errors import DamagedError
@@ -16,13 +16,12 @@ if TYPE_CHECKING:
 class Needs:
     """``frames`` counts frames by codec; ``adaptive`` are the arithmetic versions of frames without a model (``cm``).
 
-    ``origins`` is what the manifest says of models by their SHA-256. ``problems``: what of the archive cannot be read.
+    ``problems``: what of the archive cannot be read.
     """
 
     frames: dict[int, int] = field(default_factory=dict)
     models: dict[bytes, ModelRef] = field(default_factory=dict)
     adaptive: set[int] = field(default_factory=set)
-    origins: dict[bytes, str] = field(default_factory=dict)
     problems: list[DamagedError] = field(default_factory=list)
 
 
@@ -48,14 +47,4 @@ def of(view: TarView) -> Needs:
                 needs.models[ref.sha256] = ref
     if view.problem is not None:
         needs.problems.append(view.problem)
-    needs.origins = {bytes.fromhex(entry["sha256"]): _text(entry.get("origin")) for entry in _entries(view.manifest)}
     return needs
-
-
-def _entries(manifest: dict[str, Any]) -> list[dict[str, Any]]:
-    entries: list[dict[str, Any]] = manifest.get("models", [])
-    return entries
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

@@ -6,12 +6,12 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from zllm.archive.layout import BUILT_IN
 from zllm.cli import output, reading
 from zllm.errors import EXIT_MISSING, ZllmError
 
 if TYPE_CHECKING:
     from zllm.archive.coding import Decoders
-    from zllm.archive.needs import Needs
     from zllm.container.section import ModelRef
 
 _OTHER = "a zllm that computes arithmetic version {}"
@@ -28,7 +28,7 @@ def facts(name: str, archive: reading.Archive, console: output.Console) -> dict[
     for problem in needs.problems:
         console.error(output.message(problem), problem.exit_code)
     codecs = [_codec(number, count) for number, count in sorted(needs.frames.items())]
-    models = [_model(ref, needs, archive.decoders) for ref in needs.models.values()]
+    models = [_model(ref, archive.decoders) for ref in needs.models.values()]
     versions = sorted({*needs.adaptive, *(ref.arithmetic for ref in needs.models.values())})
     ready = all(row["get"] is None for row in (*codecs, *models))
     for version in needs.adaptive - {_native.ARITHMETIC_VERSION}:
@@ -59,17 +59,16 @@ def _codec(number: int, frames: int) -> dict[str, Any]:
     return {"name": registry.name_of(number), "id": number, "frames": frames, "state": state, "get": get}
 
 
-def _model(ref: ModelRef, needs: Needs, decoders: Decoders) -> dict[str, Any]:
-    origin = needs.origins.get(ref.sha256, "")
+def _model(ref: ModelRef, decoders: Decoders) -> dict[str, Any]:
     state = _state(ref, decoders)
     return {
         "name": ref.name,
         "sha256": ref.sha256.hex(),
         "size": ref.size,
-        "origin": origin or None,
+        "origin": ref.origin or BUILT_IN,
         "arithmetic": ref.arithmetic,
         "state": state,
-        "get": None if state in ("embedded", "installed") else _how(ref, origin, state),
+        "get": None if state in ("embedded", "installed") else _how(ref, state),
     }
 
 
@@ -94,12 +93,12 @@ def _state(ref: ModelRef, decoders: Decoders) -> str:
         return "embedded, but damaged" if damaged else "missing"
 
 
-def _how(ref: ModelRef, origin: str, state: str) -> str:
+def _how(ref: ModelRef, state: str) -> str:
     """The command that gets a model. Names come from the archive, so they are quoted."""
     name = shlex.quote(output.printable(ref.name))
     if state == "of another version":
         return _OTHER.format(ref.arithmetic)
-    if hub := _HUB.fullmatch(origin):
+    if hub := _HUB.fullmatch(ref.origin):
         return f"zllm model import {hub[1]} --revision {hub[2]} --name {name}"
-    where = "a zllm that has it built in" if origin == "built in" else "the machine that made the archive"
+    where = "a zllm that has it built in" if not ref.origin else "the machine that made the archive"
     return f"zllm model export {name} FILE.zlm (on {where}), then zllm model import FILE.zlm (here)"

@@ -33,7 +33,7 @@ class ModelRef:
     name: str
     size: int
     arithmetic: int
-    known_answer: bytes = bytes(KNOWN_ANSWER_SIZE)
+    known_answer: bytes
     origin: str = ""
     embedded: bool = False
 
