@@ -378,7 +378,7 @@ def _parse(model: store.Model, payload: memoryview, size: int, cuts: tuple[int, 
     codec = llm.LlmCodec(model)
     parsed = llm._parse(0, payload, size, cuts)
     frame = llm._take_apart(0, codec.decode(payload, size, cuts), cuts)
-    encoding = llm._Encoding(codec, Run(), None)
+    encoding = llm.FrameEncoding(codec, Run(), None)
     tokens = encoding._tokens(frame)
     made = list(encoding._streams(tokens, len(parsed.ends)))
     streams = []

@@ -71,7 +71,7 @@ def cut_tokens(tokens: Sequence[int], count: int) -> list[int]:
 
 
 @dataclass
-class _Frame:
+class Frame:
     """One frame of a batch."""
 
     number: int
@@ -176,14 +176,14 @@ class LlmCodec(Codec):
 
     def _encoding(self, run: Run, room: int | None) -> _Coding:
         if self.executor is None:
-            return _Encoding(self, run, room)
+            return FrameEncoding(self, run, room)
         from zllm.codecs.llm_steps import SteppedEncoding
 
         return SteppedEncoding(self, run, room, self.executor)
 
     def _decoding(self, run: Run) -> _Coding:
         if self.executor is None:
-            return _Decoding(self, run)
+            return FrameDecoding(self, run)
         from zllm.codecs.llm_steps import SteppedDecoding
 
         return SteppedDecoding(self, run, self.executor)
@@ -224,19 +224,19 @@ class _Coding:
         self.native = codec.model.native
         self.run = run
         self.rows = rows
-        self.alone: SimpleQueue[list[_Frame]] = SimpleQueue()
-        self.rest: SimpleQueue[list[_Frame]] = SimpleQueue()
-        self.shared: list[_Frame] = []
+        self.alone: SimpleQueue[list[Frame]] = SimpleQueue()
+        self.rest: SimpleQueue[list[Frame]] = SimpleQueue()
+        self.shared: list[Frame] = []
 
-    def streams_of(self, frame: _Frame) -> int:
+    def streams_of(self, frame: Frame) -> int:
         """How many streams it has, or will have."""
         raise NotImplementedError
 
-    def make(self, frame: _Frame, threads: int) -> Job:
+    def make(self, frame: Frame, threads: int) -> Job:
         """The frame's job, for so many threads."""
         raise NotImplementedError
 
-    def code(self, frames: list[_Frame]) -> None:
+    def code(self, frames: list[Frame]) -> None:
         """Code all of them; raises what any thread raised."""
         threads = max(1, self.run.threads)
         units = self._units(frames, threads)
@@ -254,15 +254,15 @@ class _Coding:
         in_threads(self._thread, min(threads, sum(map(self.streams_of, frames))), self.run)
 
     @staticmethod
-    def _put(queue: SimpleQueue[list[_Frame]], units: list[list[_Frame]]) -> None:
+    def _put(queue: SimpleQueue[list[Frame]], units: list[list[Frame]]) -> None:
         for unit in units:
             queue.put(unit)
 
-    def _units(self, frames: list[_Frame], threads: int) -> list[list[_Frame]]:
+    def _units(self, frames: list[Frame], threads: int) -> list[list[Frame]]:
         """Frames that fill a step alone, smaller ones together, but some for every thread; the largest first."""
         all_streams = sum(map(self.streams_of, frames))
         limit = min(self.rows, max(1, all_streams // threads))
-        units: list[list[_Frame]] = []
+        units: list[list[Frame]] = []
         room = 0
         for frame in sorted(frames, key=lambda f: (-f.size, f.number)):
             streams = self.streams_of(frame)
@@ -283,7 +283,7 @@ class _Coding:
                 self._leave(frame)
         self._take(self.rest, how)
 
-    def _take(self, queue: SimpleQueue[list[_Frame]], how: _How) -> None:
+    def _take(self, queue: SimpleQueue[list[Frame]], how: _How) -> None:
         """Units, one after the other, until there are no more."""
         while True:
             try:
@@ -295,14 +295,14 @@ class _Coding:
             for frame, job in zip(unit, jobs, strict=True):
                 self._finish(frame, job)
 
-    def _shared_job(self, frame: _Frame) -> Job | None:
+    def _shared_job(self, frame: Frame) -> Job | None:
         """The frame's job, which the first thread makes; None when all of its threads have ended."""
         with frame.lock:
             if frame.job is None and not frame.done:
                 frame.job = self.make(frame, min(self.run.threads, self.streams_of(frame)))
             return frame.job
 
-    def _leave(self, frame: _Frame) -> None:
+    def _leave(self, frame: Frame) -> None:
         """The last thread of a shared frame takes its result, so that no more than two frames' memory is held."""
         with frame.lock:
             frame.done += 1
@@ -314,13 +314,13 @@ class _Coding:
         with self.run.stage("model"):
             work(jobs, thread, self.rows, **how)
 
-    def _finish(self, frame: _Frame, job: Job) -> None:
+    def _finish(self, frame: Frame, job: Job) -> None:
         frame.result = job.result()
         if self.run.stats is not None:
             self.run.stats.add("model", 0.0, len(frame.data), len(frame.result))
 
 
-class _Encoding(_Coding):
+class FrameEncoding(_Coding):
     """``room``: bytes for each code string per byte of text; None for what is enough but for extremely odd text."""
 
     # Each frame in work takes 30 MB, and beside it zstd takes 90. Steps are as full with shared frames.
@@ -330,14 +330,16 @@ class _Encoding(_Coding):
         super().__init__(codec, run, ROWS)
         self.room = room
 
-    def streams_of(self, frame: _Frame) -> int:
+    def streams_of(self, frame: Frame) -> int:
+        """See :meth:`_Coding.streams_of`."""
         return stream_count(frame.size, self.codec.streams)
 
-    def make(self, frame: _Frame, threads: int) -> Job:
+    def make(self, frame: Frame, threads: int) -> Job:
+        """See :meth:`_Coding.make`."""
         streams = self.take_streams(frame)
         return self.job(frame, streams, min(threads, len(streams)))
 
-    def take_streams(self, frame: _Frame) -> list[tuple[array[int], int]]:
+    def take_streams(self, frame: Frame) -> list[tuple[array[int], int]]:
         """The frame's streams, each of them its tokens and the bytes of their text; its header is made of them."""
         with self.run.stage("tokenizing", frame.size):
             streams = list(self._streams(self._tokens(frame), self.streams_of(frame)))
@@ -346,7 +348,7 @@ class _Encoding(_Coding):
         )
         return streams
 
-    def job(self, frame: _Frame, streams: list[tuple[array[int], int]], threads: int) -> Job:
+    def job(self, frame: Frame, streams: list[tuple[array[int], int]], threads: int) -> Job:
         """The job that codes these streams of the frame."""
         room = None if self.room is None else self.room * frame.size
         return self.native.encoder(streams, self.codec.model.start, threads, room)
@@ -363,7 +365,7 @@ class _Encoding(_Coding):
                 part = tokens[first:last]
                 yield part, sum(lengths[token] for token in part if token < GIVEN)
 
-    def _tokens(self, frame: _Frame) -> array[int]:
+    def _tokens(self, frame: Frame) -> array[int]:
         """Documents are cut apart, and each but the first is started by a given token."""
         ids: array[int] = array("I")
         for start, end in zip((0, *frame.cuts), (*frame.cuts, frame.size), strict=True):
@@ -375,14 +377,18 @@ class _Encoding(_Coding):
         return ids
 
 
-class _Decoding(_Coding):
+class FrameDecoding(_Coding):
+    """Decodes as many streams in a step as suit the model (:func:`lane_count`)."""
+
     def __init__(self, codec: LlmCodec, run: Run) -> None:
         super().__init__(codec, run, lane_count(codec.model.native))
 
-    def streams_of(self, frame: _Frame) -> int:
+    def streams_of(self, frame: Frame) -> int:
+        """See :meth:`_Coding.streams_of`."""
         return len(frame.ends)
 
-    def make(self, frame: _Frame, threads: int) -> Job:
+    def make(self, frame: Frame, threads: int) -> Job:
+        """See :meth:`_Coding.make`."""
         streams = []
         for start, end in zip([0, *frame.ends], frame.ends, strict=False):
             inner = frame.cuts[bisect_right(frame.cuts, start) : bisect_left(frame.cuts, end)]
@@ -390,7 +396,7 @@ class _Decoding(_Coding):
         return self.native.decoder(frame.data, streams, self.codec.model.start, threads)
 
 
-def _size(unit: list[_Frame]) -> int:
+def _size(unit: list[Frame]) -> int:
     return sum(frame.size for frame in unit)
 
 
@@ -408,19 +414,19 @@ def _batches(items: Sequence[_T], size: Callable[[_T], int], most: int) -> Itera
         yield part
 
 
-def _take_apart(number: int, data: Buffer, cuts: Sequence[int]) -> _Frame:
+def _take_apart(number: int, data: Buffer, cuts: Sequence[int]) -> Frame:
     """A text as its repeats and what is left."""
     whole = memoryview(data)
     found = find(whole)
     left = found.take_out(whole)
-    return _Frame(number, left, len(left), found.move(cuts, len(left)), found)
+    return Frame(number, left, len(left), found.move(cuts, len(left)), found)
 
 
-def _parse(number: int, payload: Buffer, size: int, cuts: Sequence[int]) -> _Frame:
+def _parse(number: int, payload: Buffer, size: int, cuts: Sequence[int]) -> Frame:
     """A payload's streams and code string."""
     view = memoryview(payload)
     if size == 0:
-        return _Frame(number, view, 0, cuts, Repeats())
+        return Frame(number, view, 0, cuts, Repeats())
     if size > MAX_SIZE:
         raise DamagedError(f"damaged text frame: {size} bytes are more than one may have")
     found, at = read(view, 0, size)
@@ -435,4 +441,4 @@ def _parse(number: int, payload: Buffer, size: int, cuts: Sequence[int]) -> _Fra
         ends.append(end)
         if not length or end >= left:
             raise DamagedError("damaged text frame: its streams do not fit it")
-    return _Frame(number, view[at:], left, found.move(cuts, left), found, [*ends, left])
+    return Frame(number, view[at:], left, found.move(cuts, left), found, [*ends, left])

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from zllm._native import Cancel, Counter, Job
 from zllm._native.steps import ENDED, Answers, Memory, decode_turns, encode_turns, job_memory
 from zllm.codecs.base import Run
-from zllm.codecs.llm import LlmCodec, _Decoding, _Encoding, _Frame
+from zllm.codecs.llm import Frame, FrameDecoding, FrameEncoding, LlmCodec
 from zllm.executors.base import Decoding, Executor
 
 MOST_MEMORY = 1 << 30  # of predictors in work at once: a frame's takes 64 bytes for each of its text, and 2 MB
@@ -60,22 +60,22 @@ class _Pool:
         self._told = total
 
 
-class SteppedEncoding(_Encoding):
+class SteppedEncoding(FrameEncoding):
     """Encodes frames side by side: while threads code what the executor said, it computes what comes next."""
 
     def __init__(self, codec: LlmCodec, run: Run, room: int | None, executor: Executor) -> None:
         super().__init__(codec, run, room)
         self.executor = executor
 
-    def code(self, frames: list[_Frame]) -> None:
+    def code(self, frames: list[Frame]) -> None:
         """Code all of them."""
         for group in self._groups(frames):
             with _Pool(self.run).open() as pool:
                 self._code(group, pool)
 
-    def _groups(self, frames: list[_Frame]) -> Iterator[list[_Frame]]:
+    def _groups(self, frames: list[Frame]) -> Iterator[list[Frame]]:
         """Frames that are coded side by side, the longest streams first: neighbours end at about the same time."""
-        group: list[_Frame] = []
+        group: list[Frame] = []
         streams = memory = 0
         for frame in sorted(frames, key=lambda f: (-f.size / self.streams_of(f), f.number)):
             own = self.streams_of(frame)
@@ -89,7 +89,7 @@ class SteppedEncoding(_Encoding):
         if group:
             yield group
 
-    def _code(self, group: list[_Frame], pool: _Pool) -> None:
+    def _code(self, group: list[Frame], pool: _Pool) -> None:
         streams = [self.take_streams(frame) for frame in group]
         jobs = [self.job(frame, own, 0) for frame, own in zip(group, streams, strict=True)]
         counters = [pool.counter() for _ in jobs]
@@ -116,7 +116,7 @@ class SteppedEncoding(_Encoding):
 class _Seated:
     """A frame that is being decoded, and the lanes of its streams."""
 
-    frame: _Frame
+    frame: Frame
     job: Job
     lanes: array[int]
     """By stream; ENDED at its end."""
@@ -139,14 +139,14 @@ class _Table:
         return sum(one.job.streams for one in self.seated)
 
 
-class SteppedDecoding(_Decoding):
+class SteppedDecoding(FrameDecoding):
     """Decodes frames side by side, a token of each stream a step. Frames that are done make room for others."""
 
     def __init__(self, codec: LlmCodec, run: Run, executor: Executor) -> None:
         super().__init__(codec, run)
         self.executor = executor
 
-    def code(self, frames: list[_Frame]) -> None:
+    def code(self, frames: list[Frame]) -> None:
         """Code all of them."""
         if frames:
             with _Pool(self.run).open() as pool:
@@ -156,7 +156,7 @@ class SteppedDecoding(_Decoding):
 class _Steps:
     """A batch of frames on the executor's lanes."""
 
-    def __init__(self, coding: SteppedDecoding, pool: _Pool, frames: list[_Frame]) -> None:
+    def __init__(self, coding: SteppedDecoding, pool: _Pool, frames: list[Frame]) -> None:
         self.coding = coding
         self.pool = pool
         self.waiting = frames  # the next one last
