@@ -42,7 +42,7 @@ def _sources(args: argparse.Namespace) -> Iterator[Path | bytes | memoryview]:
     if args.source == "-":
         yield output.stdin().read(zlm.MAX_FILE + 1)
     elif path.is_dir():
-        raise UsageError(f"{args.source} is a folder: this version imports .zlm files only")
+        raise UsageError(f"{args.source} is a folder, not a model file: give it to zllm model import")
     elif path.suffix == ".zllm":
         yield from _embedded(path)
     else:

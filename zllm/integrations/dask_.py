@@ -188,8 +188,7 @@ class Cluster:
         """
         with self._lock:
             if model.sha256 not in self._model_files:
-                data = model.path.read_bytes()
-                self._model_files[model.sha256] = self._submit(dask_worker.keep, data, name="model")
+                self._model_files[model.sha256] = self._submit(dask_worker.keep, bytes(model.data), name="model")
 
     def _submit(self, function: Any, *args: Any, name: str) -> distributed.Future:
         return self._client.submit(function, *args, key=f"zllm-{name}-{uuid.uuid4().hex}", pure=False)
