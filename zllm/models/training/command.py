@@ -23,7 +23,7 @@ CALIBRATION_ROWS = 8
 LOSS_RUNS = 48
 # Shapes by name. `default` and `fast` ship in the package; `tiny` is for tests and for trying the pipeline out.
 PRESETS = {
-    "default": (ModelConfig(), Recipe(matrix_lr=0.015, embed_lr=0.006)),
+    "default": (ModelConfig(), Recipe(tokens=60_500_000, matrix_lr=0.015, embed_lr=0.006)),
     "fast": (
         ModelConfig(dim=192, layers=2, heads=3, kv_heads=1, head_dim=64, ffn=512),
         Recipe(tokens=20_000_000, matrix_lr=0.02, embed_lr=0.008),
