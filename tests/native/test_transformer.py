@@ -15,6 +15,7 @@ import pytest
 import reference
 import reference_predictor
 from models import tiny
+from native.jobs import together
 
 from zllm import _native as native
 from zllm.errors import KernelError, ModelError
@@ -123,17 +124,6 @@ def frame_of(model: Model, lengths: Sequence[int]) -> tuple[list[tuple[list[int]
         streams.append((ids[:cut] + [model.start | native.GIVEN] * (cut > 0) + ids[cut:], len(part)))
         text += part
     return streams, text, cuts
-
-
-def together(job: native.Job, lanes: int) -> bytes:
-    """What the job's threads make of it."""
-    threads = [threading.Thread(target=native.work, args=([job], k, lanes)) for k in range(job.threads)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
-    return job.result()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import itertools
 import math
 import random
 import struct
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 import reference
 import reference_predictor
 from models import tiny, variants
+from native.jobs import together
 
 from zllm import _native as native
 from zllm._native import VARIANT_FIELDS as VARIANTS
@@ -194,17 +194,6 @@ def streams_of(model: Model, lengths: list[int]) -> tuple[Encoded, Decoded, byte
         decoded.append((len(part), [first] if cut else []))
         text += part
     return encoded, decoded, text
-
-
-def together(job: native.Job, lanes: int) -> bytes:
-    """What the job's threads make of it."""
-    threads = [threading.Thread(target=native.work, args=([job], k, lanes)) for k in range(job.threads)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
-    return job.result()
 
 
 @pytest.mark.parametrize("kind", [
