@@ -10,6 +10,9 @@ from operator import mul
 from reference import Cursor, clamp
 from reference_counters import INITIAL, NEXT, ONE, STRETCH, Adaptive, Histories, Lazy, hashed, slot_key, squash
 
+# What was predicted with less than this left to the other answer teaches no weights, or no probabilities.
+KNOWN, CERTAIN = 2**16, 2**10
+
 
 class Frame:
     """All that the streams share."""
@@ -139,9 +142,17 @@ class Ends:
         self.selected = selected
         vectors = [weights[i] for weights, i in zip(self.weights, selected, strict=True)]
         self.outputs = [clamp(sum(map(mul, self.inputs, vector)) >> 16, 2047) for vector in vectors]
-        return squash(sum(self.outputs) * 21845 >> 16)
+        self.predicted = squash(sum(self.outputs) * 21845 >> 16)
+        return self.predicted
 
     def learn(self, end: int) -> None:
+        missed = ONE - self.predicted if end else self.predicted
+        if missed >= KNOWN:
+            self._learn_weights(end)
+        for probability in self.asked if missed >= CERTAIN else []:
+            probability.learn(end)
+
+    def _learn_weights(self, end: int) -> None:
         target = ONE if end else 0
         for s, (i, o) in enumerate(zip(self.selected, self.outputs, strict=True)):
             used = self.used[s][i]
@@ -151,8 +162,6 @@ class Ends:
                 clamp(w + ((a * step + 2**11) >> 12), 2**20) for w, a in zip(vector, self.inputs, strict=True)
             ]
             self.used[s][i] = min(used + 1, 1023)
-        for probability in self.asked:
-            probability.learn(end)
 
 
 class Match:
@@ -368,16 +377,21 @@ class StreamCursor:
         selected = self._selected(lm)
         x = self.frame.mixer.mix(inputs, selected, [partial, selected[0], document.classes % 64])
         maps = partial + 256 * document.last(1, 1), hashed(document.last(1, 2) * 256 + partial) >> 8
-        return self.frame.maps.refine(x, maps)
+        self.predicted = self.frame.maps.refine(x, maps)
+        return self.predicted
 
     def update(self, bit: int) -> None:
-        self.frame.mixer.learn(bit)
-        self.frame.maps.learn(bit)
+        missed = ONE - self.predicted if bit else self.predicted
+        if missed >= KNOWN:
+            self.frame.mixer.learn(bit)
+        if missed >= CERTAIN:
+            self.frame.maps.learn(bit)
         if self.matched:
             self.matched.learn(int(bit == self.matched_bit))
         for probabilities, (table, at) in zip(self.frame.probabilities, self.places, strict=True):
             state = table[at]  # not what it was when it was asked for, if an earlier context has the same slot
-            probabilities[state].learn(bit)
+            if missed >= CERTAIN:
+                probabilities[state].learn(bit)
             table[at] = NEXT[state][bit]
         self.skip(bit)
 

@@ -80,13 +80,11 @@ uint32_t predictor_flag(predictor_t *p, cursor_t *c, uint32_t lm) {
         f->outputs[s] = clamp_stretch(sum >> 16);
         total += f->outputs[s];
     }
-    return squash(t, total * 21845 >> 16); /* a third */
+    f->predicted = squash(t, total * 21845 >> 16); /* a third */
+    return f->predicted;
 }
 
-void predictor_update_flag(predictor_t *p, cursor_t *c, int end) {
-    flag_t *f = p->flag;
-    const tables_t *t = &p->tables;
-    (void)c;
+static void learn_weights(flag_t *f, const tables_t *t, int end) {
     for (uint32_t s = 0; s < FLAG_SETS; s++) {
         uint16_t *uses = &f->uses[f->vector[s]];
         const int32_t rate = RATE_LAST + RATE_FIRST / (1 + *uses / 32);
@@ -98,7 +96,15 @@ void predictor_update_flag(predictor_t *p, cursor_t *c, int end) {
             w[i] = w[i] > WEIGHT_MAX ? WEIGHT_MAX : w[i] < -WEIGHT_MAX ? -WEIGHT_MAX : w[i];
         }
     }
-    for (uint32_t k = 0; k < FLAG_CONTEXTS; k++) adapt(t, f->used[k], end, LIMIT);
+}
+
+void predictor_update_flag(predictor_t *p, cursor_t *c, int end) {
+    flag_t *f = p->flag;
+    const uint32_t missed = surprise(f->predicted, end);
+    (void)c;
+    if (missed >= KNOWN) learn_weights(f, &p->tables, end);
+    if (missed < CERTAIN) return;
+    for (uint32_t k = 0; k < FLAG_CONTEXTS; k++) adapt(&p->tables, f->used[k], end, LIMIT);
 }
 
 void cursor_token(predictor_t *p, cursor_t *c, uint32_t token) {

@@ -16,7 +16,6 @@
 #define MODEL_APM_LIMIT 255u /* of the model's probability */
 #define MODEL_APM_START 2u
 
-#define FINAL_MAX (1 << 20) /* 1 is 2^16 */
 #define TABLE_LEAST 16u /* log2 of the slots' bytes */
 #define TABLE_MOST 24u
 #define FAR 2u /* hashed contexts whose lower nibbles are spread over the table; others' are in neighbouring lines */
@@ -198,19 +197,12 @@ static void select_vectors(predictor_t *p, const cursor_t *c, uint32_t match, ui
 }
 
 static void mix(predictor_t *p, const cursor_t *c) {
-    int32_t sums[SETS], total = 0;
-    mixer_dots(p, sums);
-    for (uint32_t s = 0; s < SETS; s++) p->outputs[s] = clamp_stretch(sums[s] >> 14);
     p->final_vector[0] = FINAL_PARTIAL + c->partial;
     p->final_vector[1] = FINAL_MATCH + (p->vector[0] - SET_MATCH);
     p->final_vector[2] = FINAL_CLASS + (c->classes & 63);
-    for (uint32_t f = 0; f < FINALS; f++) {
-        const int32_t *w = p->final[p->final_vector[f]];
-        int64_t sum = 0;
-        for (uint32_t s = 0; s < SETS; s++) sum += (int64_t)p->outputs[s] * w[s];
-        p->finals[f] = clamp_stretch(sum >> 16);
-        total += p->finals[f];
-    }
+    mixer_mix(p);
+    int32_t total = 0;
+    for (uint32_t f = 0; f < FINALS; f++) total += p->finals[f];
     p->mixed = total * 21845 >> 16; /* a third */
 }
 
@@ -279,38 +271,33 @@ uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
     const uint32_t all = (2 * direct + a + b) >> 2;
 #endif
     c->learning = 1;
-    return all < 16 ? 16 : all > (1u << 24) - 16 ? (1u << 24) - 16 : all;
+    p->predicted = all < 16 ? 16 : all > (1u << 24) - 16 ? (1u << 24) - 16 : all;
+    return p->predicted;
 }
 
 static void learn_weights(predictor_t *p, int bit) {
     const tables_t *t = &p->tables;
-    int32_t steps[SETS];
+    int32_t steps[SETS], wrong[FINALS];
     for (uint32_t s = 0; s < SETS; s++) {
         uint16_t *uses = &p->uses[p->vector[s]];
         steps[s] = error_of(squash(t, p->outputs[s]), bit) * t->rate[*uses >> RATE_SHIFT] >> 14;
         *uses = (uint16_t)(*uses + (*uses < 1023));
     }
-    for (uint32_t f = 0; f < FINALS; f++) {
-        const int32_t wrong = error_of(squash(t, p->finals[f]), bit);
-        int32_t *w = p->final[p->final_vector[f]];
-        for (uint32_t s = 0; s < SETS; s++) {
-            w[s] += (p->outputs[s] * wrong + (1 << 15)) >> 16;
-            w[s] = w[s] > FINAL_MAX ? FINAL_MAX : w[s] < -FINAL_MAX ? -FINAL_MAX : w[s];
-        }
-    }
-    mixer_train(p, steps);
+    for (uint32_t f = 0; f < FINALS; f++) wrong[f] = error_of(squash(t, p->finals[f]), bit);
+    mixer_train(p, steps, wrong);
 }
 
 static void learn(predictor_t *p, int bit) {
     const tables_t *t = &p->tables;
-    learn_weights(p, bit);
-    for (uint32_t i = 0; i < CONTEXTS; i++) {
+    const uint32_t missed = surprise(p->predicted, bit);
+    if (missed >= KNOWN) learn_weights(p, bit);
+    if (p->match_used) adapt(t, p->match_used, p->expected_bit == bit, MATCH_LIMIT);
+    for (uint32_t i = 0; i < CONTEXTS; i++) { /* in this order: two contexts may share a history */
         const uint32_t s = *p->state[i];
-        adapt(t, &p->maps[i][s], bit, STATE_LIMIT);
+        if (missed >= CERTAIN) adapt(t, &p->maps[i][s], bit, STATE_LIMIT);
         *p->state[i] = t->next[s][bit];
     }
-    if (p->match_used) adapt(t, p->match_used, p->expected_bit == bit, MATCH_LIMIT);
-    for (uint32_t a = 0; a < maps_of(p->lm); a++)
+    for (uint32_t a = 0; missed >= CERTAIN && a < maps_of(p->lm); a++)
         adapt(t, p->apm[a].used, bit, a < PLAIN_MAPS ? APM_LIMIT : MODEL_APM_LIMIT);
 }
 

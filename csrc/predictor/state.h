@@ -36,6 +36,7 @@ enum {
 
 /* Where the sets of vectors that mix the sets' outputs start. */
 #define FINALS 3u
+#define FINAL_ROW 8u /* of weights and outputs: padded with zeros */
 enum { FINAL_PARTIAL = 0, FINAL_MATCH = 256, FINAL_CLASS = FINAL_MATCH + 34, FINAL_VECTORS = FINAL_CLASS + 64 };
 
 /* An adaptive probability: of a one in 2^-22, above a count of 10 bits. */
@@ -92,6 +93,7 @@ typedef struct {
     int32_t inputs[FLAG_INPUTS], outputs[FLAG_SETS];
     adaptive_t *used[FLAG_CONTEXTS];
     uint32_t vector[FLAG_SETS];
+    uint32_t predicted; /* in 2^-24 */
 } flag_t;
 
 typedef struct {
@@ -119,14 +121,15 @@ struct predictor {
     uint16_t *follow; /* [65536] the bytes that came after two bytes, the last two times */
     int16_t weights[VECTORS][ROW];
     uint16_t uses[VECTORS];
-    int32_t final[FINAL_VECTORS][SETS];
+    int32_t final[FINAL_VECTORS][FINAL_ROW];
     /* of the decision that waits for its bit */
     int16_t inputs[ROW];
-    int32_t outputs[SETS];
+    int32_t outputs[FINAL_ROW];
     uint32_t vector[SETS];
     uint32_t final_vector[FINALS];
     int32_t finals[FINALS];
     int32_t mixed;
+    uint32_t predicted; /* in 2^-24 */
     uint8_t *state[CONTEXTS];
     adaptive_t *match_used;
     int expected_bit;
@@ -161,6 +164,12 @@ static inline uint32_t squash(const tables_t *t, int32_t x) { return t->squash[x
 
 /* p: probability in 2^-12. */
 static inline int32_t stretch(const tables_t *t, uint32_t p) { return t->stretch[p]; }
+
+/* What was predicted well teaches little, and takes as long to learn as anything: where less than KNOWN of 2^24 was
+ * given to the other answer, weights stay as they are, and below CERTAIN all but histories and the match model does. */
+#define KNOWN (1u << 16)
+#define CERTAIN (1u << 10)
+static inline uint32_t surprise(uint32_t predicted, int bit) { return bit ? (1u << 24) - predicted : predicted; }
 
 /* The error of a probability in 2^-24, in 2^-16. */
 static inline int32_t error_of(uint32_t p, int bit) { return (int32_t)((bit ? 1u << 24 : 0) - p) >> 8; }
