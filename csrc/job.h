@@ -45,6 +45,7 @@ struct zllm_job {
     block_t block[ZLLM_AHEAD];
     _Atomic uint32_t mixed; /* blocks done */
     _Atomic int mixing;     /* whether a thread is at it */
+    _Atomic uint64_t filled; /* blocks, by all threads together */
 
     place_t *places;   /* steps.c, decoding: [streams] */
     size_t step;       /* steps.c, encoding: turns that all streams have had, */

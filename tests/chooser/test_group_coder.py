@@ -131,7 +131,7 @@ def test_bad_samples_save_the_work():
     llm = FakeLlm(lambda data: (0.9 if data.isupper() else 0.1) * len(data))
     helped, alone = GroupCoder(get_level(6), llm).encode([group(good), group(bad)])
     assert llm.batches[1:] == [[(530_000, ())]]
-    assert [(frame.codec_id, frame.reason) for frame in helped] == [(3, Reason.LLM_SMALLER)]
+    assert [(frame.codec_id, frame.reason) for frame in helped] == [(3, Reason.LLM_AHEAD)]
     assert [(frame.codec_id, frame.reason) for frame in alone] == [(CmCodec.id, Reason.CM_PROBE)]
     assert alone[0].rival == millibits(len(ZstdCodec(19).encode(bad)), len(bad))
     assert decode(alone) == bad

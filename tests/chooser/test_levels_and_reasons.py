@@ -51,6 +51,7 @@ def test_reason_numbers_never_change():
         ("CM_LEVEL", 9),
         ("CM_PROBE", 10),
         ("CM_SMALLER", 11),
+        ("LLM_AHEAD", 12),
     ]
 
 

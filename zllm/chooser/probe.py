@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from zllm.chooser.pieces import Piece
-from zllm.codecs.base import Codec, Run
+from zllm.codecs.base import Buffer, Codec, Run
 from zllm.stats import Stats
 
 # Below this, coding all of it costs little more than samples would.
@@ -26,7 +26,7 @@ def gains(pieces: Sequence[Piece], without: Codec, llm: Codec, run: Run) -> list
 
     All windows of all pieces go through one batch for each codec, where the model is fastest.
     """
-    items: list[tuple[memoryview, tuple[int, ...]]] = []
+    items: list[tuple[Buffer, Sequence[int]]] = []
     counts = []
     for piece in pieces:
         starts = _starts(len(piece.data))
@@ -37,7 +37,7 @@ def gains(pieces: Sequence[Piece], without: Codec, llm: Codec, run: Run) -> list
                 items.append((window.data, window.cuts))
     if not items:
         return [None] * len(pieces)
-    alone, helped = (iter(_later_halves(_measure(items, codec, run))) for codec in (without, llm))
+    alone, helped = (iter(_later_halves(coded_sizes(items, codec, run))) for codec in (without, llm))
     result: list[float | None] = []
     for count in counts:
         sizes = [sum(next(costs) for _ in range(count)) for costs in (alone, helped)]
@@ -50,8 +50,8 @@ def _later_halves(sizes: Sequence[int]) -> list[int]:
     return [max(0, whole - head) for head, whole in zip(sizes[::2], sizes[1::2], strict=True)]
 
 
-def _measure(items: list[tuple[memoryview, tuple[int, ...]]], codec: Codec, run: Run) -> list[int]:
-    """Coded sizes. To the statistics all of it is one stage."""
+def coded_sizes(items: Sequence[tuple[Buffer, Sequence[int]]], codec: Codec, run: Run) -> list[int]:
+    """Bytes of each item. To the statistics all of it is one stage."""
     if run.stats is None:
         return [len(payload) for payload in codec.encode_batch(items, run)]
     mine = Stats()

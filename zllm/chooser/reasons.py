@@ -22,6 +22,7 @@ class Reason(IntEnum):
     CM_LEVEL = 9
     CM_PROBE = 10
     CM_SMALLER = 11
+    LLM_AHEAD = 12
 
 
 _TEXTS: dict[int, str] = {
@@ -37,6 +38,7 @@ _TEXTS: dict[int, str] = {
     Reason.CM_LEVEL: "cm: no language model in use; zstd took {rival} bits per byte",
     Reason.CM_PROBE: "cm: by its samples the model would save too little; zstd took {rival} bits per byte",
     Reason.CM_SMALLER: "cm: the model took {rival} bits per byte",
+    Reason.LLM_AHEAD: "llm: without the model about {rival} bits per byte",
 }
 
 

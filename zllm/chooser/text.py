@@ -6,10 +6,11 @@ So a unit comes out as its zstd frame, or as pieces, each by the codec that pays
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from zllm.chooser.estimate import MIN_ESTIMATED, estimates, model_is_ahead
 from zllm.chooser.levels import Level
 from zllm.chooser.pieces import CodedFrame, Piece, cut_pieces
 from zllm.chooser.probe import gains
@@ -29,15 +30,26 @@ MODEL_COST = 51
 
 @dataclass
 class _Candidate:
-    """A piece of a unit, and its payloads by the predictor alone and with the model."""
+    """A piece of a unit, and its payloads by the predictor alone and with the model. ``estimate``: of the bytes of the
+    first, where it was made; ``ahead``: it was enough to see that the model's is smaller, so there is no first.
+    """
 
     piece: Piece
     alone: bytes = b""
     with_model: bytes | None = None
+    estimate: int | None = None
+    ahead: bool = False
+
+    @property
+    def alone_size(self) -> int:
+        """Bytes by the predictor alone, or about so many."""
+        return self.estimate if self.ahead and self.estimate is not None else len(self.alone)
 
     def model_wins(self, level: Level) -> bool:
         """Whether the model saves what the level asks of it."""
-        return self.with_model is not None and len(self.with_model) < len(self.alone) * (1 - level.min_gain)
+        if self.with_model is None:
+            return False
+        return self.ahead or len(self.with_model) < len(self.alone) * (1 - level.min_gain)
 
 
 @dataclass(eq=False)
@@ -52,7 +64,7 @@ class _Unit:
     @property
     def alone(self) -> int:
         """Bytes by the predictor alone."""
-        return sum(len(c.alone) for c in self.candidates)
+        return sum(c.alone_size for c in self.candidates)
 
     def promises(self, level: Level) -> bool:
         """Whether the model is likely to save what the level asks of it."""
@@ -61,10 +73,14 @@ class _Unit:
 
 @dataclass(frozen=True)
 class Choice:
-    """The frames of each unit, with and without the model: either all of one or all of the other."""
+    """The frames of each unit, with and without the model: either all of one or all of the other.
+
+    ``settled``: the model is used in both.
+    """
 
     helped: list[list[CodedFrame]]
     without: list[list[CodedFrame]]
+    settled: bool
 
 
 class TextCoder:
@@ -91,11 +107,12 @@ class TextCoder:
             fast = beside.submit(payloads)
             try:
                 asked = self._promising(units)
-                self._alone([unit for unit in units if unit not in asked], self.run)
+                self._alone(_candidates(unit for unit in units if unit not in asked), self.run)
                 # The predictor takes a tenth of the model's time: beside it one thread is enough, and a frame's memory.
-                rest = beside.submit(self._alone, asked, replace(self.quiet, threads=1))
-                self._ask_model(asked)
+                rest = beside.submit(self._compare, _candidates(asked), replace(self.quiet, threads=1))
+                self._ask_model(_candidates(asked))
                 rest.result()
+                self._settle_estimated(_candidates(asked))
             except KeyboardInterrupt:
                 self.run.cancelled.set()  # for zstd, which would be waited for
                 raise
@@ -104,13 +121,14 @@ class TextCoder:
         return Choice(
             helped=[self._settle(unit, use_model=True) for unit in units],
             without=[self._settle(unit, use_model=False) for unit in units],
+            settled=any(candidate.ahead for candidate in _candidates(asked)),
         )
 
     def choose(self, choice: Choice) -> list[list[CodedFrame]]:
         """Whether the model pays what naming it costs the archive, which is to be asked in the archive's order."""
         if not self._model_is_named:
             saved = sum(map(_cost, choice.without)) - sum(map(_cost, choice.helped))
-            self._model_is_named = saved > MODEL_COST
+            self._model_is_named = choice.settled or saved > MODEL_COST
         return choice.helped if self._model_is_named else choice.without
 
     def _promising(self, units: Sequence[_Unit]) -> list[_Unit]:
@@ -122,21 +140,32 @@ class TextCoder:
             unit.expected = share
         return [unit for unit in units if unit.promises(self.level)]
 
-    def _alone(self, units: Sequence[_Unit], run: Run) -> None:
+    def _alone(self, candidates: Sequence[_Candidate], run: Run) -> None:
         """Every piece by the predictor alone."""
-        candidates = [candidate for unit in units for candidate in unit.candidates]
         coded = self.cm.encode_batch([(c.piece.data, c.piece.cuts) for c in candidates], run) if candidates else []
         for candidate, payload in zip(candidates, coded, strict=True):
             candidate.alone = payload
 
-    def _ask_model(self, units: Sequence[_Unit]) -> None:
+    def _compare(self, candidates: Sequence[_Candidate], run: Run) -> None:
+        """What the model has to beat: of small pieces their bytes by the predictor alone, of others an estimate."""
+        self._alone([c for c in candidates if len(c.piece.data) < MIN_ESTIMATED], run)
+        for candidate, size in zip(candidates, estimates([c.piece for c in candidates], self.cm, run), strict=True):
+            candidate.estimate = size
+
+    def _ask_model(self, candidates: Sequence[_Candidate]) -> None:
         """Every piece with the model, in one batch."""
-        if self.llm is None or not units:
+        if self.llm is None or not candidates:
             return
-        candidates = [candidate for unit in units for candidate in unit.candidates]
         coded = self.llm.encode_batch([(c.piece.data, c.piece.cuts) for c in candidates], self.run)
         for candidate, payload in zip(candidates, coded, strict=True):
             candidate.with_model = payload
+
+    def _settle_estimated(self, candidates: Sequence[_Candidate]) -> None:
+        """Where the estimate does not decide, the predictor has to run after all."""
+        for candidate in candidates:
+            with_model = candidate.with_model
+            candidate.ahead = with_model is not None and model_is_ahead(len(with_model), candidate.estimate)
+        self._alone([c for c in candidates if not c.ahead and not c.alone], self.quiet)
 
     def _settle(self, unit: _Unit, *, use_model: bool) -> list[CodedFrame]:
         frames = [self._frame(candidate, use_model=use_model) for candidate in unit.candidates]
@@ -149,9 +178,10 @@ class TextCoder:
 
     def _frame(self, candidate: _Candidate, *, use_model: bool) -> CodedFrame:
         size, slow = len(candidate.piece.data), candidate.with_model
-        if use_model and slow is not None and self.llm is not None and candidate.model_wins(self.level):
-            rival = millibits(len(candidate.alone), size)
-            return CodedFrame(self.llm.id, True, size, slow, Reason.LLM_SMALLER, rival)
+        used = (use_model or candidate.ahead) and candidate.model_wins(self.level)
+        if used and slow is not None and self.llm is not None:
+            reason = Reason.LLM_AHEAD if candidate.ahead else Reason.LLM_SMALLER
+            return CodedFrame(self.llm.id, True, size, slow, reason, millibits(candidate.alone_size, size))
         if slow is not None:
             return CodedFrame(CmCodec.id, False, size, candidate.alone, Reason.CM_SMALLER, millibits(len(slow), size))
         reason = Reason.CM_LEVEL if self.llm is None else Reason.CM_PROBE
@@ -163,6 +193,10 @@ class TextCoder:
         if len(unit.payload) < size:
             return CodedFrame(self.zstd.id, False, size, unit.payload, Reason.ZSTD_SMALLER, rival)
         return CodedFrame(StoreCodec.id, False, size, unit.piece.data, Reason.STORE_INCOMPRESSIBLE, rival)
+
+
+def _candidates(units: Iterable[_Unit]) -> list[_Candidate]:
+    return [candidate for unit in units for candidate in unit.candidates]
 
 
 def _cost(frames: Sequence[CodedFrame]) -> int:

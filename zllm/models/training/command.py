@@ -25,8 +25,8 @@ LOSS_RUNS = 48
 PRESETS = {
     "default": (ModelConfig(), Recipe(tokens=60_500_000, matrix_lr=0.015, embed_lr=0.006)),
     "fast": (
-        ModelConfig(dim=192, layers=2, heads=3, kv_heads=1, head_dim=64, ffn=512),
-        Recipe(tokens=20_000_000, matrix_lr=0.02, embed_lr=0.008),
+        ModelConfig(dim=128, layers=2, heads=2, kv_heads=1, head_dim=64, ffn=384),
+        Recipe(tokens=24_000_000, matrix_lr=0.02, embed_lr=0.008),
     ),
     "tiny": (
         ModelConfig(vocab=512, dim=64, layers=2, heads=2, kv_heads=1, head_dim=32, ffn=128, window=64),
