@@ -21,8 +21,8 @@ _SPOTS = 4
 _ZSTD = 9  # 50 MB/s, and zstd -19 gives no better estimates
 # What repeats itself so much that it comes out below this share is not estimated.
 _LEAST = 12
-# Of the estimate, which may be 8% too high.
-_PERCENT = 90
+# Of the estimate, which may be 5% too high.
+_PERCENT = 95
 
 
 def estimates(pieces: Sequence[Piece], cm: Codec, run: Run) -> list[int | None]:
