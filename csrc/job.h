@@ -11,7 +11,7 @@
 #include "distribution.h"
 #include "transformer.h"
 
-#define ZLLM_AHEAD 3u /* blocks of tokens that an encoding thread may be ahead of the mixing */
+#define ZLLM_AHEAD 6u /* blocks of tokens that an encoding thread may be ahead of the mixing */
 
 /* Encoding: what the model says about the next ZLLM_BULK tokens of each stream. */
 typedef struct {
