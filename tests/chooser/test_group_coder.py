@@ -34,7 +34,7 @@ def group(data: bytes, category: Category = Category.TEXT, *cuts: int) -> Group:
 
 def small_frames(size: int) -> Level:
     """Level 6 with text frames of another size."""
-    return dataclasses.replace(get_level(6), text_frame=size)
+    return dataclasses.replace(get_level(6), text_frame=size, alone_frame=size)
 
 
 def decode(frames: list[CodedFrame], llm: FakeLlm | None = None, cuts: Sequence[int] = ()) -> bytes:
@@ -110,7 +110,9 @@ def test_the_predictor_gets_text_and_structured_text_only():
 def test_all_text_goes_through_one_batch_after_one_of_samples():
     llm = share(0.1)
     big = prose(600_000)
-    GroupCoder(small_frames(200_000), llm).encode([group(big), group(prose(9000)), group(prose(100), Category(1))])
+    structured = Category.STRUCTURED
+    groups = [group(big, structured), group(prose(9000)), group(prose(100), structured)]
+    GroupCoder(small_frames(200_000), llm).encode(groups)
     samples, work = llm.batches
     assert [size for size, _ in samples] == [16 << 10, 32 << 10]
     assert [size for size, _ in work] == [200_000, 200_000, 200_000, 9000, 100]
@@ -125,11 +127,21 @@ def test_text_that_is_too_short_for_samples_is_tried():
     assert frame.rival == 7200
 
 
+def test_prose_is_not_sampled_however_long():
+    llm = share(0.0001)
+    dull = prose(20_000) * 30
+    GroupCoder(get_level(6), llm).encode([group(prose(600_000)), group(dull)])
+    samples, work = llm.batches
+    assert [size for size, _ in samples] == [16 << 10, 32 << 10]  # of what repeats itself
+    assert [size for size, _ in work] == [600_000, 600_000]
+
+
 def test_bad_samples_save_the_work():
     """They decide about each unit for itself."""
     good, bad = prose(530_000), prose(530_000).upper()
     llm = FakeLlm(lambda data: (0.9 if data.isupper() else 0.1) * len(data))
-    helped, alone = GroupCoder(get_level(6), llm).encode([group(good), group(bad)])
+    groups = [group(good, Category.STRUCTURED), group(bad, Category.STRUCTURED)]
+    helped, alone = GroupCoder(get_level(6), llm).encode(groups)
     assert llm.batches[1:] == [[(530_000, ())]]
     assert [(frame.codec_id, frame.reason) for frame in helped] == [(3, Reason.LLM_AHEAD)]
     assert [(frame.codec_id, frame.reason) for frame in alone] == [(CmCodec.id, Reason.CM_PROBE)]
@@ -192,7 +204,7 @@ def test_frames_pay_for_their_headers(monkeypatch):
     for spare, reason in ((1, Reason.CM_LEVEL), (0, Reason.ZSTD_SMALLER)):
         payload = bytes(alone + 3 * FRAME_COST + spare)
         monkeypatch.setattr(ZstdCodec, "encode_batch", lambda _, items, __, out=payload: [out] * len(items))
-        (frames,) = GroupCoder(dataclasses.replace(get_level(5), text_frame=5000)).encode([group(data)])
+        (frames,) = GroupCoder(dataclasses.replace(get_level(5), alone_frame=5000)).encode([group(data)])
         assert {frame.reason for frame in frames} == {reason}
 
 
@@ -274,14 +286,14 @@ def test_large_member_is_one_zstd_frame_small_ones_share_frames():
         [group(big, Category.BINARY), group(big, Category.BINARY, 7 << 20, 10 << 20, 16 << 20)]
     )
     assert [frame.raw_size for frame in alone] == [20 << 20]
-    # At 7 MiB, since the next member would not fit; then at 10 MiB only 3 are in the frame: that one is cut.
-    assert [frame.raw_size for frame in shared] == [7 << 20, 8 << 20, 5 << 20]
+    # At 7 MiB, a third of all; then 16 MiB is too far, and 10 MiB too near: that member is cut in half.
+    assert [frame.raw_size for frame in shared] == [7 << 20, 13 << 19, 13 << 19]
 
 
 def test_a_member_beyond_the_frame_limit_is_cut():
     data = bytes((64 << 20) + 5)
     (frames,) = GroupCoder(get_level(1)).encode([group(data, Category.BINARY)])
-    assert [frame.raw_size for frame in frames] == [64 << 20, 5]
+    assert [frame.raw_size for frame in frames] == [(32 << 20) + 3, (32 << 20) + 2]
 
 
 @pytest.mark.parametrize("llm", [None, share(0.1), share(0.9)], ids=["no model", "good model", "bad model"])
@@ -341,7 +353,7 @@ def test_promise(parts, ratio, number, frame, category):
     ends = [sum(map(len, parts[: n + 1])) for n in range(len(parts))]
     cuts = sorted(set(ends) - {0, len(data)})
     llm = None if ratio is None else share(ratio)
-    level = dataclasses.replace(get_level(number), text_frame=frame)
+    level = dataclasses.replace(get_level(number), text_frame=frame, alone_frame=frame)
     (frames,) = GroupCoder(level, llm).encode([group(data, category, *cuts)])
     assert decode(frames, llm, cuts) == data
     assert coded(frames) + FRAME_COST * (len(frames) - bool(data)) <= len(ZstdCodec(level.zstd_level).encode(data))

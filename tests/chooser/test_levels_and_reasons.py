@@ -17,13 +17,15 @@ def test_levels():
     assert DEFAULT_LEVEL == 6
     assert [LEVELS[n].min_gain for n in (6, 7, 8, 9)] == [0.02, 0.005, 0, 0]
     assert [LEVELS[n].streams for n in (6, 7, 8, 9)] == [16, 8, 8, 8]
-    assert LEVELS[9].text_frame == LEVELS[9].solid_frame == 16 << 20
+    assert [level.text_frame for level in LEVELS.values()] == [1 << 20] * 9
+    assert [level.alone_frame >> 20 for level in LEVELS.values()] == [1] * 7 + [4, 16]
+    assert LEVELS[9].solid_frame == 16 << 20
 
 
 @pytest.mark.parametrize("level", LEVELS.values(), ids=str)
 def test_levels_make_sense(level):
     assert registry.by_name(level.fast_codec).name == level.fast_codec
-    assert level.text_frame <= level.solid_frame
+    assert level.text_frame <= level.alone_frame <= level.solid_frame
     assert level.adaptive or not level.llm
     assert level.hope >= 1
     assert 1 <= level.streams <= MAX_STREAMS

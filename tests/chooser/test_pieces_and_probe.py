@@ -39,12 +39,13 @@ def test_pieces_are_the_whole(size, cuts, limit):
 @pytest.mark.parametrize(
     ("cuts", "sizes"),
     [
-        ((), [100, 100, 50]),
+        ((), [84, 83, 83]),
         ((90, 180), [90, 90, 70]),  # whole members
-        ((40, 120), [100, 100, 50]),  # 40 would leave a frame less than half full
-        ((50, 140), [50, 90, 100, 10]),
+        ((40, 120), [84, 83, 83]),  # 40 would leave a frame less than half full
+        ((50, 140), [50, 90, 55, 55]),
         ((100, 200), [100, 100, 50]),
-        (tuple(range(10, 250, 10)), [100, 100, 50]),
+        (tuple(range(10, 250, 10)), [80, 80, 90]),  # the nearest to an equal share
+        ((80, 90), [80, 85, 85]),
     ],
 )
 def test_where_pieces_end(cuts, sizes):

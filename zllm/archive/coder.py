@@ -33,7 +33,8 @@ class Coder:
         if options.frame_size is not None:
             if not MIN_FRAME <= options.frame_size <= MAX_FRAME:
                 raise UsageError(f"frames have {MIN_FRAME} to {MAX_FRAME} bytes, not {options.frame_size}")
-            level = dataclasses.replace(level, text_frame=options.frame_size, solid_frame=options.frame_size)
+            size = options.frame_size
+            level = dataclasses.replace(level, text_frame=size, alone_frame=size, solid_frame=size)
         if options.embed_model and not (options.llm and level.llm):
             raise UsageError(f"level {level.number} uses no model that could be embedded: choose one from 6 on")
         self.level = level

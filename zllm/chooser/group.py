@@ -87,7 +87,7 @@ class GroupCoder:
         result: list[list[CodedFrame]] = [[] for _ in groups]
         for (at, piece), payload in zip(other, self._fast_payloads(other, self.run), strict=True):
             result[at].append(self._fast_frame(groups[at], piece, payload))
-        return Coded(result, [at for at, _ in text], self._text_frames(text))
+        return Coded(result, [at for at, _ in text], self._text_frames(groups, text))
 
     def choose(self, coded: Coded) -> list[list[CodedFrame]]:
         """What the archive gets: in the archive's order, since it depends on what was chosen before."""
@@ -104,11 +104,12 @@ class GroupCoder:
         limit = self.level.solid_frame if group.cuts else MAX_FRAME
         return cut_pieces(Piece(group.data, group.cuts), limit)
 
-    def _text_frames(self, owned: Sequence[tuple[int, Piece]]) -> Choice | None:
+    def _text_frames(self, groups: Sequence[Group], owned: Sequence[tuple[int, Piece]]) -> Choice | None:
         if self._text is None or not owned:
             return None
         # Text is counted as done when the slowest codec is done with it: zstd takes a twentieth of the time.
-        return self._text.code([piece for _, piece in owned], lambda: self._fast_payloads(owned, self.run.quiet()))
+        plain = [groups[at].category is Category.TEXT for at, _ in owned]
+        return self._text.code([p for _, p in owned], plain, lambda: self._fast_payloads(owned, self.run.quiet()))
 
     def _fast_payloads(self, owned: Sequence[tuple[int, Piece]], run: Run) -> list[bytes]:
         # Largest first, so that no thread is left alone with a large one at the end.

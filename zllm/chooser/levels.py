@@ -17,8 +17,8 @@ class Level:
 
     ``fast_codec`` codes whatever is not text (``lz4`` or ``zstd`` at ``zstd_level``), and is what text has to beat.
     ``adaptive``: text by the adaptive predictor; ``llm``: with the model, where it saves ``min_gain``. ``hope``: how
-    much more than its samples promise the model may turn out to save. ``streams``: of a text frame, at most; fewer code
-    smaller, more decode faster.
+    much more than its samples promise the model may turn out to save. ``text_frame``, ``alone_frame``: of text that the
+    model is asked about, and of other. ``streams``: of a text frame, at most; fewer code smaller, more decode faster.
     """
 
     number: int
@@ -29,7 +29,9 @@ class Level:
     llm: bool = False
     min_gain: float = 0.0
     hope: float = 1.5
+    # The model gains nothing from more history, the predictor alone does (docs/predictor.md, frames).
     text_frame: int = _MIB
+    alone_frame: int = _MIB
     solid_frame: int = 8 * _MIB
     streams: int = 16
 
@@ -66,22 +68,22 @@ LEVELS: dict[int, Level] = {
             8,
             "zstd",
             19,
-            "the model wherever it saves anything, text frames of 4 MiB: slower",
+            "the model wherever it saves anything, frames of 4 MiB for text without it",
             adaptive=True,
             llm=True,
             hope=10.0,
-            text_frame=4 * _MIB,
+            alone_frame=4 * _MIB,
             streams=8,
         ),
         Level(
             9,
             "zstd",
             19,
-            "as 8 in text frames of 16 MiB: smallest; reading one member may decode 16 MiB",
+            "as 8, with frames of 16 MiB: smallest; reading one member may decode 16 MiB",
             adaptive=True,
             llm=True,
             hope=10.0,
-            text_frame=16 * _MIB,
+            alone_frame=16 * _MIB,
             solid_frame=16 * _MIB,
             streams=8,
         ),

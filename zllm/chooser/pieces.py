@@ -49,19 +49,26 @@ class Piece:
 
 
 def cut_pieces(piece: Piece, limit: int) -> list[Piece]:
-    """Cut into pieces of at most ``limit`` bytes, at member boundaries where there are any.
+    """Cut into pieces of at most ``limit`` bytes, about equal: a short last one would learn all anew from little.
 
-    A member that fits into a piece stays whole as long as that leaves the piece before it at least half full:
-    otherwise pieces would come out small wherever large members meet, and small frames cost ratio.
+    A piece ends at the member boundary that is nearest to an equal share. If there is none within the limit that leaves
+    the piece at least half full, it ends inside a member: small frames cost ratio.
     """
     pieces = []
     start, size = 0, len(piece.data)
     while start < size:
-        stop = min(start + limit, size)
-        if stop < size:
-            at = bisect_right(piece.cuts, stop) - 1
-            if at >= 0 and (piece.cuts[at] - start) * 2 >= limit:
-                stop = piece.cuts[at]
+        stop = _stop(piece, start, limit)
         pieces.append(piece.part(start, stop))
         start = stop
     return pieces
+
+
+def _stop(piece: Piece, start: int, limit: int) -> int:
+    """Where the piece that starts there ends."""
+    left = len(piece.data) - start
+    if left <= limit:
+        return start + left
+    share = start + -(-left // -(-left // limit))
+    after = bisect_right(piece.cuts, share)
+    near = [cut for cut in piece.cuts[max(0, after - 1) : after + 1] if limit <= 2 * (cut - start) <= 2 * limit]
+    return min(near, key=lambda cut: abs(cut - share), default=share)
