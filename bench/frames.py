@@ -1,6 +1,6 @@
 """What frames of 64 KiB to 16 MiB cost, by the adaptive predictor alone and with the default model, and a primer.
 
-A *primer* is the first frame of a text, whose adaptive end state is what each other frame starts with. No codec has one.
+A *primer* is the first frame of a text, whose adaptive end state is what each other frame starts with. No codec has it.
 What it would do is measured with those that there are: frame F after primer P costs what P and F cost as one frame, cut
 between them, less what P costs. The predictor's state before F is then the end state of P, in tables for both. With the
 model the same is done in one stream, where the model also sees the end of P; so the frame without a primer follows the
@@ -112,7 +112,7 @@ def _options() -> ArgumentParser:
     options = parser("frames", __doc__ or "", coding=False)
     options.add_argument("--quick", action="store_true", help="a little of each text: whether it runs")
     options.add_argument("--bytes", type=int, help="of each text, at most")
-    options.add_argument("--frames", type=int, nargs="+", default=FRAMES, help="bytes of a frame (default: %(default)s)")
+    options.add_argument("--frames", type=int, nargs="+", default=FRAMES, help="sizes (default: %(default)s)")
     options.add_argument("--codecs", nargs="+", choices=(CmCodec.name, LlmCodec.name), default=("cm", "llm"))
     options.add_argument("--files", type=Path, nargs="+", help="these texts instead")
     options.add_argument("--data", type=Path, default=DATA, help="folder of files (default: ../shared/bench)")
