@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +22,7 @@ from bench.common import CORPUS, DATA, RESULTS, Row, parser, say, table, write_c
 from bench.texts import validation_documents
 from bench.workloads import VALIDATION
 from zllm.archive.options import thread_count
+from zllm.chooser.levels import DEFAULT_LEVEL, LEVELS, get_level
 from zllm.chooser.text import FRAME_COST
 from zllm.codecs.base import Codec, Run
 from zllm.codecs.cm import CmCodec
@@ -39,10 +40,13 @@ Item = tuple[bytes, Sequence[int]]
 
 
 class Coder(Protocol):
-    """A codec, and what its frames would cost after a primer. ``sample``: bytes in frames that are tried; 0: all."""
+    """A codec, and what its frames would cost after a primer. ``least``: bytes of the smallest frames that it makes."""
 
     name: str
-    sample: int
+    least: int
+
+    def tries(self, step: int) -> int | None:
+        """How many frames of so many bytes to prime; None: all."""
 
     def sizes(self, frames: Sequence[bytes]) -> list[int]:
         """Of the payloads."""
@@ -55,10 +59,14 @@ class Alone:
     """``cm``: the adaptive predictor without a model."""
 
     name = CmCodec.name
-    sample = 0
+    least = 0
 
     def __init__(self, threads: int) -> None:
         self._run = Run(threads)
+
+    def tries(self, step: int) -> int | None:
+        """All."""
+        return None
 
     def sizes(self, frames: Sequence[bytes]) -> list[int]:
         """Of the payloads."""
@@ -73,21 +81,41 @@ class WithModel:
     """``llm``: the default model, in streams as the default level has them."""
 
     name = LlmCodec.name
+    least = 0
+    streams = get_level(DEFAULT_LEVEL).streams
 
-    def __init__(self, threads: int, sample: int = _SAMPLE) -> None:
+    def __init__(self, threads: int) -> None:
         self._run = Run(threads)
         self._model = store.resolve()
-        self.sample = sample
+
+    def tries(self, step: int) -> int | None:
+        """As many as the sample has."""
+        return max(1, _SAMPLE // step)
 
     def sizes(self, frames: Sequence[bytes]) -> list[int]:
         """Of the payloads."""
-        return _sizes(LlmCodec(self._model), [(frame, ()) for frame in frames], self._run)
+        return _sizes(LlmCodec(self._model, self.streams), [(frame, ()) for frame in frames], self._run)
 
     def primed(self, primer: bytes, frames: Sequence[bytes]) -> tuple[int, int]:
         """What the frames cost together without and with a primer, each as one stream."""
         codec = LlmCodec(self._model, streams=1)
         one, other = (_after(codec, before, frames, self._run) for before in (primer[-_CONTEXT:], primer))
         return one, other
+
+
+class FewStreams(WithModel):
+    """The same in streams as levels 7 to 9 have them, whose frames are large. They are not tried with a primer."""
+
+    streams = get_level(max(LEVELS)).streams
+    name = f"{LlmCodec.name}, {streams} streams"
+    least = _MIB
+
+    def tries(self, step: int) -> int | None:
+        """None."""
+        return 0
+
+
+CODERS: dict[str, Callable[[int], Coder]] = {"cm": Alone, "llm": WithModel, "llm-few": FewStreams}
 
 
 def main(arguments: list[str]) -> int:
@@ -97,9 +125,7 @@ def main(arguments: list[str]) -> int:
     texts = [Text(text.name, text.data[:most]) for text in _texts(given) if text.data]
     if not texts:
         raise UsageError(f"nothing to measure: no text in {given.data} or {given.corpus}")
-    coders: list[Coder] = [
-        Alone(given.threads) if name == CmCodec.name else WithModel(given.threads) for name in given.codecs
-    ]
+    coders = [CODERS[name](given.threads) for name in given.codecs]
     rows = [row for text in texts for coder in coders for row in measure(text, coder, given.frames)]
     sys.stdout.write(table(rows))
     # What a quick run finds is not to replace what was measured.
@@ -113,7 +139,7 @@ def _options() -> ArgumentParser:
     options.add_argument("--quick", action="store_true", help="a little of each text: whether it runs")
     options.add_argument("--bytes", type=int, help="of each text, at most")
     options.add_argument("--frames", type=int, nargs="+", default=FRAMES, help="sizes (default: %(default)s)")
-    options.add_argument("--codecs", nargs="+", choices=(CmCodec.name, LlmCodec.name), default=("cm", "llm"))
+    options.add_argument("--codecs", nargs="+", choices=CODERS, default=list(CODERS), help="(default: all)")
     options.add_argument("--files", type=Path, nargs="+", help="these texts instead")
     options.add_argument("--data", type=Path, default=DATA, help="folder of files (default: ../shared/bench)")
     options.add_argument("--corpus", type=Path, default=CORPUS, help="of validation text (default: ../shared/corpus)")
@@ -164,7 +190,7 @@ class Found:
 def measure(text: Text, coder: Coder, frame_sizes: Sequence[int]) -> list[Row]:
     """A row for each size of frames below the text's, and for one frame that has it all."""
     data = text.data
-    below = sorted(step for step in frame_sizes if step < len(data))
+    below = sorted(step for step in frame_sizes if coder.least <= step < len(data))
     whole = sorted(step for step in frame_sizes if step >= len(data))[:1]
     found = []
     for step in (*below, *whole):
@@ -178,16 +204,16 @@ def measure(text: Text, coder: Coder, frame_sizes: Sequence[int]) -> list[Row]:
 def _measure(frames: list[bytes], step: int, coder: Coder) -> Found:
     sizes = coder.sizes(frames)
     size = sum(sizes) + FRAME_COST * (len(frames) - 1)
-    some = _evenly(frames[1:], coder.sample // step if coder.sample else len(frames))
+    some = _evenly(frames[1:], coder.tries(step))
     if not some:
         return Found(step, len(frames), sizes[0], size)
     without, primed = coder.primed(frames[0], some)
     return Found(step, len(frames), sizes[0], size, len(some), 1 - primed / without)
 
 
-def _evenly(frames: list[bytes], count: int) -> list[bytes]:
-    """That many of them, but one at least."""
-    most = min(max(1, count), len(frames))
+def _evenly(frames: list[bytes], count: int | None) -> list[bytes]:
+    """That many of them."""
+    most = len(frames) if count is None else min(count, len(frames))
     return [frames[(2 * k + 1) * len(frames) // (2 * most)] for k in range(most)]
 
 

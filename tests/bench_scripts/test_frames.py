@@ -29,7 +29,7 @@ def run(tmp_path):
 
 def test_rows(run):
     size = 9000
-    rows = run("--bytes", str(size), "--frames", "2000", "16000", "32000", "-j", "2")
+    rows = run("--bytes", str(size), "--frames", "2000", "16000", "32000", "-j", "2", "--codecs", "cm", "llm")
     assert [(row["text"], row["codec"], row["frame"], row["frames"]) for row in rows] == [
         ("geonames.tsv", codec, step, count)
         for codec in ("cm", "llm")
@@ -61,8 +61,8 @@ def test_a_sample_is_taken_evenly():
     names = [bytes([n]) for n in range(10)]
     assert frames._evenly(names, 3) == [names[1], names[5], names[8]]
     assert frames._evenly(names, 20) == names
-    assert frames._evenly(names, 0) == [names[5]]
-    assert frames._evenly([], 3) == []
+    assert frames._evenly(names, None) == names
+    assert frames._evenly(names, 0) == frames._evenly([], 3) == []
 
 
 def test_quick_keeps_what_was_measured(run, tmp_path, monkeypatch):
