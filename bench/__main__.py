@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from functools import partial
 
-from bench import gpu, memory, overhead, pareto, ratio, speed
+from bench import extraction, frames, gpu, memory, overhead, pareto, ratio, speed
 from zllm.errors import ZllmError
 
 BENCHMARKS = {
+    "extraction": extraction.main,
+    "frames": frames.main,
     "gpu": gpu.main,
     "memory": memory.main,
     "overhead": overhead.main,

@@ -25,11 +25,15 @@ _SAMPLE_SECONDS = 0.01
 
 @dataclass(frozen=True)
 class Finished:
-    """A process that ended well. ``first_byte``: seconds until it wrote something, not a number if it never did."""
+    """A process that ended well. ``first_byte``: seconds until it wrote something, not a number if it never did.
+
+    ``said``: what it wrote to stderr.
+    """
 
     seconds: float
     first_byte: float
     peak_mb: float
+    said: str = ""
 
 
 def run_zllm(
@@ -71,11 +75,12 @@ def run(
             os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
             seconds = time.perf_counter() - started
             peak_mb = peak.stop()
+        errors.seek(0)
+        said = errors.read().decode(errors="replace")
         if child.returncode:
-            errors.seek(0)
-            lines = errors.read().decode(errors="replace").strip().splitlines()
+            lines = said.strip().splitlines()
             raise ZllmError(f"{' '.join(command[1:5])} ended with {child.returncode}: {lines[-1] if lines else ''}")
-    return Finished(seconds, first, peak_mb)
+    return Finished(seconds, first, peak_mb, said)
 
 
 def environment_of(kernel: str | None = None) -> dict[str, str]:

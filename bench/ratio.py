@@ -11,12 +11,15 @@ import math
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from bench import configurations, ingredients
 from bench.accounts import PPMD, WAYS, ZPAQ, ZSTD, Accounts, Entry, entries_of, load
 from bench.common import CORPUS, DATA, Outcome, Row, Target, parser, say, table
-from bench.configurations import CM, CONFIGURATIONS, DEFAULT, FAST, Configuration, available, contenders
-from bench.workloads import CANTERBURY, SMALL, VALIDATION, offers
+from bench.configurations import CM, CONFIGURATIONS, DEFAULT, FAST, Configuration, available
+from bench.ingredients import INGREDIENTS, Variant
+from bench.workloads import CANTERBURY, SMALL, VALIDATION, Case, offers
 from zllm.benchmark.rivals import Contender, Rival, installed
 from zllm.benchmark.runner import compare
 from zllm.errors import UsageError
@@ -33,8 +36,9 @@ def main(arguments: list[str]) -> int:
     """Run; the exit code is 1 if anything did not come back exactly, or a run of everything missed a target."""
     given = _options().parse_args(arguments)
     part = bool(given.only or given.names)
-    configurations, rivals, notes = _contenders(given.names)
-    entries, wrong, failures = _measure(given, configurations, rivals)
+    with tempfile.TemporaryDirectory(prefix="zllm-ratio-") as built:
+        everybody, notes = _everybody(given.names, Path(built))
+        entries, wrong, failures = _measure(given, everybody)
     path = given.results / "ratio.csv"
     old = load(path)
     accounts = (old if part else Accounts()).updated(entries)
@@ -60,20 +64,32 @@ def _options() -> argparse.ArgumentParser:
     return options
 
 
-def _contenders(names: Sequence[str] | None) -> tuple[list[Configuration], list[Rival], list[str]]:
-    """The configurations and rivals of these names (None: all) that are there; notes on rivals that are not."""
-    known = [*(one.name for one in CONFIGURATIONS), *RIVALS]
+@dataclass(frozen=True)
+class _Everybody:
+    configurations: Sequence[Configuration]
+    variants: Sequence[Variant]
+    rivals: Sequence[Rival]
+
+    def on(self, case: Case, threads: int) -> list[Contender]:
+        """All that code the case."""
+        own = configurations.contenders(self.configurations, case, threads)
+        return [*own, *ingredients.contenders(self.variants, case, threads), *self.rivals]
+
+
+def _everybody(names: Sequence[str] | None, built: Path) -> tuple[_Everybody, list[str]]:
+    """The contenders of these names (None: all) that are there; notes on rivals that are not."""
+    known = [*(one.name for one in CONFIGURATIONS), *(one.name for one in INGREDIENTS), *RIVALS]
     unknown = sorted(set(names or ()) - set(known))
     if unknown:
         raise UsageError(f"nothing is called {', '.join(unknown)}; there are {', '.join(known)}")
     wanted = names or known
     rivals, notes = installed([name for name in RIVALS if name in wanted])
-    return available([one for one in CONFIGURATIONS if one.name in wanted]), rivals, notes
+    there = available([one for one in CONFIGURATIONS if one.name in wanted])
+    variants = list(ingredients.built([one for one in INGREDIENTS if one.name in wanted], built))
+    return _Everybody(there, variants, rivals), notes
 
 
-def _measure(
-    given: argparse.Namespace, configurations: Sequence[Configuration], rivals: Sequence[Rival]
-) -> tuple[list[Entry], list[str], list[str]]:
+def _measure(given: argparse.Namespace, everybody: _Everybody) -> tuple[list[Entry], list[str], list[str]]:
     """Entries, what did not come back exactly, and notes on rivals that failed."""
     entries: list[Entry] = []
     wrong: list[str] = []
@@ -83,8 +99,7 @@ def _measure(
             continue
         with tempfile.TemporaryDirectory(prefix="zllm-ratio-") as made, tempfile.TemporaryDirectory() as scratch:
             case = offer.make(Path(made))
-            everybody: list[Contender] = [*contenders(configurations, case, given.threads), *rivals]
-            section, failures = compare(case.work, everybody, Path(scratch), say)
+            section, failures = compare(case.work, everybody.on(case, given.threads), Path(scratch), say)
         entries += entries_of(section)
         wrong += [f"{section.title}: {row.name}" for row in section.rows if not row.exact]
         notes += failures

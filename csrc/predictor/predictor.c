@@ -247,6 +247,9 @@ static void model_inputs(predictor_t *p, uint32_t lm, int32_t model) {
 }
 
 uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
+#ifdef ZLLM_MODEL_ALONE /* for bench/ingredients.py */
+    if (p->lm) return lm < 16 ? 16 : lm > (1u << 24) - 16 ? (1u << 24) - 16 : lm;
+#endif
     const tables_t *t = &p->tables;
     const int32_t model = p->lm ? stretch(t, lm >> 12) : 0;
     uint32_t order = 0;

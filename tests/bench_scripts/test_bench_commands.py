@@ -56,6 +56,6 @@ def test_gpu(tmp_path, capsys):
 def test_usage(arguments, capsys):
     assert main(arguments) == 2
     assert (
-        "usage: python -m bench {balance,coder,efficiency,exact,gpu,memory,overhead,peers,plot,ratio,scaling,speed}"
-        in capsys.readouterr().err
+        "usage: python -m bench {balance,coder,efficiency,exact,extraction,frames,gpu,memory,overhead,peers,plot,ratio,"
+        "scaling,speed}" in capsys.readouterr().err
     )

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import ratio, workloads
+from bench import ingredients, ratio, workloads
 from bench.__main__ import main
 from bench.accounts import PPMD, ZPAQ, ZSTD, Accounts, Entry, Timing, entries_of, load
 from bench.configurations import CM, CONFIGURATIONS, DEFAULT, CommandLine, Configuration, available, same_tree
+from bench.ingredients import INGREDIENTS
 from zllm.benchmark import rivals
 from zllm.benchmark.report import Row, Section
 from zllm.benchmark.runner import measure
@@ -172,7 +173,7 @@ def test_the_environment_reaches_the_children(data, tmp_path):
 
 
 def test_names_are_different():
-    names = [*(one.name for one in CONFIGURATIONS), *ratio.RIVALS]
+    names = [*(one.name for one in (*CONFIGURATIONS, *INGREDIENTS)), *ratio.RIVALS]
     assert len(set(names)) == len(names)
     assert {DEFAULT, CM, ZPAQ, ZSTD, PPMD} <= set(names)
     rivals.installed(ratio.RIVALS)  # raises if it does not know one
@@ -331,6 +332,7 @@ def test_speeds_are_over_zpaqs(run):
 
 def test_a_whole_run_is_judged(run, data, monkeypatch, capsys):
     monkeypatch.setattr(ratio, "CONFIGURATIONS", (Configuration("zllm -5", ("-5",)),))
+    monkeypatch.setattr(ratio, "INGREDIENTS", ())
     monkeypatch.setattr(ratio, "RIVALS", (ZSTD,))
     monkeypatch.setattr(workloads, "_SMALL_FILES", 20)
     code, rows = run()
@@ -340,6 +342,39 @@ def test_a_whole_run_is_judged(run, data, monkeypatch, capsys):
     monkeypatch.setattr(ratio, "DEFAULT", "zllm -5")
     monkeypatch.setattr(ratio, "OF_ZSTD", 0.01)
     assert run()[0] == 1
+
+
+def test_ingredients(run, data):
+    """Each is coded by a core of its own, and comes back."""
+    pytest.importorskip("cffi")
+    (data / "prose.txt").write_bytes(b"".join(workloads.docstrings(PYTHON / "asyncio").values())[:8000])
+    names = [one.name for one in INGREDIENTS]
+    code, rows = run("--only", "prose", "--names", *names)
+    assert code == 0
+    if len(rows) == 1:
+        pytest.skip("the C core does not compile here")
+    assert [row["name"] for row in rows] == names
+    model, counters, match, everything = (int(row["size"]) for row in rows)
+    assert model > counters > match
+    assert everything not in (model, counters, match)
+    (default,) = (model for model in store.installed() if model.name == "default")
+    assert {int(row["model_bytes"]) for row in rows} == {default.size}
+
+
+def test_a_folder_has_no_rows_of_ingredients(data):
+    variants = [ingredients.Variant("x")]
+    folder, file = (
+        workloads.Case(path, workloads.Workload("x", path, 1, 1, path)) for path in (data, data / "aaa.json")
+    )
+    assert ingredients.contenders(variants, folder, 1) == []
+    assert [one.name for one in ingredients.contenders(variants, file, 1)] == ["x"]
+
+
+def test_cores_that_do_not_compile_are_left_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CC", str(tmp_path / "no-compiler"))
+    (tmp_path / "built").mkdir()
+    assert [one.name for one in ingredients.built(INGREDIENTS, tmp_path / "built")] == [INGREDIENTS[3].name]
+    assert "LM alone: left out: the C core does not compile: " in capsys.readouterr().err
 
 
 def test_what_does_not_come_back_is_said(run, monkeypatch, capsys):
