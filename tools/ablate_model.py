@@ -32,7 +32,7 @@ from zllm.models.training.start import dequantise
 RESULTS = Path(__file__).resolve().parents[1] / "bench" / "results" / "model_ablation.csv"
 FIELDS = ("group", "variant", "weights", "text_mb", "tokens_per_byte", "model_bits", "bits", "time")
 SAMPLE, DOCUMENT, TIMED = 64 << 10, 8 << 10, 16 << 10  # bytes of each category: coded, of a document, and for the clock
-RUNS = 5
+RUNS = 3
 TOKENIZER_BYTES = 12 << 20
 BASE = Recipe(matrix_lr=0.02, embed_lr=0.008, rows=4, compile=False, checkpoint_seconds=1e9, patience=0)
 
