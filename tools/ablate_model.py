@@ -216,10 +216,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     frames = [sample(category) for category in read_validation(args.validation)]
     rows = list(csv.DictReader(args.output.open(newline=""))) if args.output.exists() else []
     done = {(row["group"], row["variant"]) for row in rows}
+    order = {(variant.group, variant.name): i for i, variant in enumerate(variants())}
     for variant in variants():
         if (variant.group, variant.name) in done or (args.groups and variant.group not in args.groups):
             continue
         rows.append(measure(variant, frames, args))
+        rows.sort(key=lambda row: order.get((row["group"], row["variant"]), len(order)))
         with args.output.open("w", newline="") as file:
             writer = csv.DictWriter(file, FIELDS, restval="", lineterminator="\n")
             writer.writeheader()
