@@ -159,18 +159,33 @@ def test_large_frames_that_are_left_over_are_shared(
     together: set[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Two threads that encode share every large frame; that decode few streams, those that are left over."""
     items = BATCHES[batch]
+    monkeypatch.setattr(llm.FrameDecoding, "least_shared", 100)
     monkeypatch.setattr(llm, "ROWS", 16)  # a large frame fills a step
     monkeypatch.setattr(llm, "lane_count", lambda _: 16)
-    for work in (
-        lambda: codec.encode_batch(items, Run(threads)),
-        lambda: codec.decode_batch(back(codec.encode_batch(items, Run()), items), Run(threads)),
+    encoded = (0, {2}) if threads == 2 else (alone, together)
+    for work, (expected, others) in (
+        (lambda: codec.encode_batch(items, Run(threads)), encoded),
+        (lambda: codec.decode_batch(back(codec.encode_batch(items, Run()), items), Run(threads)), (alone, together)),
     ):
         shared.clear()
         work()
         last = shared[-len(items) :]
-        assert sorted(last)[: alone if together != {1} else 0] == [1] * alone
-        assert set(sorted(last)[alone:]) == together
+        assert sorted(last)[: expected if others != {1} else 0] == [1] * expected
+        assert set(sorted(last)[expected:]) == others
+
+
+@pytest.mark.usefixtures("short_streams")
+def test_decoding_threads_share_frames_that_have_streams_enough_for_all(
+    codec: LlmCodec, shared: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = BATCHES["more large than threads"]
+    payloads = codec.encode_batch(items, Run())
+    monkeypatch.setattr(llm, "lane_count", lambda _: 16)
+    shared.clear()
+    assert codec.decode_batch(back(payloads, items), Run(2)) == [data for data, _ in items]
+    assert set(shared[-len(items) :]) == {2}
 
 
 @pytest.mark.usefixtures("short_streams")
