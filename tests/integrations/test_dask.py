@@ -75,7 +75,7 @@ def files(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory, files: Path) -> Path:
-    """A file of 200 KB that takes the model some seconds."""
+    """A file of 200 KB."""
     path = tmp_path_factory.mktemp("in") / "text"
     path.write_text(long_text(files, 200_000), encoding="utf-8")
     return path
@@ -227,7 +227,7 @@ def test_a_scheduler_without_workers_then_with_odd_ones(zllm: Run, alone: Farm, 
 
 def start(farm: Farm, text: Path, tmp_path: Path) -> subprocess.Popen[bytes]:
     """A program that has given the model's work to a cluster."""
-    words = ["create", "--model", "fast", "--dask", farm.address, "a.zllm", "-C", text.parent, "text"]
+    words = ["create", "--dask", farm.address, "a.zllm", "-C", text.parent, "text"]  # the default model: some seconds
     command = [sys.executable, "-m", "zllm", *map(str, words)]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
     wait_for(lambda: farm.busy_with("llm") or process.poll() is not None)
