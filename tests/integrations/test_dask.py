@@ -229,7 +229,10 @@ def start(farm: Farm, text: Path, tmp_path: Path) -> subprocess.Popen[bytes]:
     """A program that has given the model's work to a cluster."""
     words = ["create", "--dask", farm.address, "a.zllm", "-C", text.parent, "text"]  # the default model: some seconds
     command = [sys.executable, "-m", "zllm", *map(str, words)]
+    # Whoever runs the tests in the background may have told them to ignore Ctrl-C, which children inherit.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
+    signal.signal(signal.SIGINT, before)
     wait_for(lambda: farm.busy_with("llm") or process.poll() is not None)
     assert process.poll() is None, process.communicate()
     return process
