@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zllm.chooser.pieces import Piece
-from zllm.chooser.probe import coded_sizes
+from zllm.chooser.probe import QUICK, coded_sizes
 from zllm.codecs.base import Buffer, Codec, Run
-from zllm.codecs.zstd import ZstdCodec
 
 # Below this, coding all of it takes less than a tenth of a second, beside the model.
 MIN_ESTIMATED = 128 << 10
 _SHARES = (8, 16)
 _SPOTS = 4
-_ZSTD = 9  # 50 MB/s, and zstd -19 gives no better estimates
 # What repeats itself so much that it comes out below this share is not estimated.
 _LEAST = 12
 # Of the estimate, which may be 5% too high.
@@ -32,7 +30,8 @@ def estimates(pieces: Sequence[Piece], cm: Codec, run: Run) -> list[int | None]:
     if not large:
         return result
     samples: list[tuple[Buffer, Sequence[int]]] = [(_sample(data, share), ()) for _, data in large for share in _SHARES]
-    by_zstd = coded_sizes([*samples, *((data, ()) for _, data in large)], ZstdCodec(_ZSTD), run)
+    # By zstd -19 estimates are no better.
+    by_zstd = coded_sizes([*samples, *((data, ()) for _, data in large)], QUICK, run)
     by_cm = coded_sizes(samples, cm, run)
     for i, (at, data) in enumerate(large):
         eighth, sixteenth = (by_cm[2 * i + k] / max(1, by_zstd[2 * i + k]) for k in range(2))

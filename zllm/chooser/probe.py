@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from zllm.chooser.pieces import Piece
 from zllm.codecs.base import Buffer, Codec, Run
+from zllm.codecs.zstd import ZstdCodec
 from zllm.stats import Stats
 
 # Below this, coding all of it costs little more than samples would.
@@ -18,6 +19,10 @@ _WINDOW = 32 << 10
 _HEAD = 16 << 10
 _MAX_WINDOWS = 4
 _BYTES_PER_WINDOW = 1 << 20
+# For sizes that are only compared: 50 MB/s.
+QUICK = ZstdCodec(9)
+# It makes prose 2.6 to 3.5 times smaller, source code 5 times.
+_PROSE = 4
 
 
 def gains(pieces: Sequence[Piece], without: Codec, llm: Codec, run: Run) -> list[float | None]:
@@ -43,6 +48,15 @@ def gains(pieces: Sequence[Piece], without: Codec, llm: Codec, run: Run) -> list
         sizes = [sum(next(costs) for _ in range(count)) for costs in (alone, helped)]
         result.append(1 - sizes[1] / max(1, sizes[0]) if count else None)
     return result
+
+
+def are_prose(pieces: Sequence[Piece], run: Run) -> list[bool]:
+    """Whether each is large and no samples of it are needed, provided that it is text without structure: zstd tells
+    prose, which the model knows, from what repeats itself.
+    """
+    large = [piece for piece in pieces if len(piece.data) >= MIN_PROBED]
+    sizes = iter(coded_sizes([(piece.data, ()) for piece in large], QUICK, run))
+    return [len(piece.data) >= MIN_PROBED and next(sizes) * _PROSE > len(piece.data) for piece in pieces]
 
 
 def _later_halves(sizes: Sequence[int]) -> list[int]:

@@ -13,35 +13,38 @@ from dataclasses import dataclass, field, replace
 from zllm.chooser.estimate import MIN_ESTIMATED, estimates, model_is_ahead
 from zllm.chooser.levels import Level
 from zllm.chooser.pieces import CodedFrame, Piece, cut_pieces
-from zllm.chooser.probe import MIN_PROBED, coded_sizes, gains
+from zllm.chooser.probe import are_prose, gains
 from zllm.chooser.reasons import Reason, millibits
-from zllm.codecs.base import Buffer, Codec, Run
+from zllm.codecs.base import Codec, Run
 from zllm.codecs.cm import CmCodec
 from zllm.codecs.store import StoreCodec
-from zllm.codecs.zstd import ZstdCodec
 
 # A frame more costs a header in the file and a row in the index.
 FRAME_COST = 24
 # Of what the model saves in samples of 32 KiB, this much it saves in a whole text of half a megabyte: verse that stood
 # at 14% there came out at 5%.
 _OF_SAMPLES = 0.35
-# zstd -9 makes prose 2.6 to 3.5 times smaller, source code 5 times.
-_PROSE, _QUICK_ZSTD = 4, 9
 # Naming the model costs this much once in an archive (its hash, name and size in a section header).
 MODEL_COST = 51
 
 
 @dataclass
 class _Candidate:
-    """A piece of a unit, and its payloads by the predictor alone and with the model. ``estimate``: of the bytes of the
-    first, where it was made; ``ahead``: it was enough to see that the model's is smaller, so there is no first.
+    """A piece of a unit, and its payloads by the predictor alone and with the model.
+
+    ``estimate``: of the bytes of the first, where it was made. Where that is enough to see that the model's is smaller,
+    there is no first.
     """
 
     piece: Piece
     alone: bytes = b""
     with_model: bytes | None = None
     estimate: int | None = None
-    ahead: bool = False
+
+    @property
+    def ahead(self) -> bool:
+        """Whether the estimate decides for the model."""
+        return self.with_model is not None and model_is_ahead(len(self.with_model), self.estimate)
 
     @property
     def alone_size(self) -> int:
@@ -82,12 +85,11 @@ class _Unit:
 class Choice:
     """The frames of each unit, with and without the model: either all of one or all of the other.
 
-    ``settled``: the model is used in both.
+    Where an estimate decided for the model, it is used in both.
     """
 
     helped: list[list[CodedFrame]]
     without: list[list[CodedFrame]]
-    settled: bool
 
 
 class TextCoder:
@@ -124,7 +126,8 @@ class TextCoder:
                 rest = beside.submit(self._compare, _candidates(asked), replace(self.quiet, threads=1))
                 self._ask_model(_candidates(asked))
                 rest.result()
-                self._settle_estimated(_candidates(asked))
+                # Where no estimate decides, the predictor has to run after all.
+                self._alone([c for c in _candidates(asked) if not c.ahead and not c.alone], self.quiet)
             except KeyboardInterrupt:
                 self.run.cancelled.set()  # for zstd, which would be waited for
                 raise
@@ -133,32 +136,28 @@ class TextCoder:
         return Choice(
             helped=[self._settle(unit, use_model=True) for unit in units],
             without=[self._settle(unit, use_model=False) for unit in units],
-            settled=any(candidate.ahead for candidate in _candidates(asked)),
         )
 
     def choose(self, choice: Choice) -> list[list[CodedFrame]]:
         """Whether the model pays what naming it costs the archive, which is to be asked in the archive's order."""
         if not self._model_is_named:
             saved = sum(map(_cost, choice.without)) - sum(map(_cost, choice.helped))
-            self._model_is_named = choice.settled or saved > MODEL_COST
+            needed = any(frame.uses_model for frames in choice.without for frame in frames)
+            self._model_is_named = needed or saved > MODEL_COST
         return choice.helped if self._model_is_named else choice.without
 
     def _promising(self, units: Sequence[_Unit]) -> list[_Unit]:
         """Those that the model is asked about."""
         if self.llm is None:
             return []
-        prose = self._prose([unit for unit in units if unit.plain and len(unit.piece.data) >= MIN_PROBED])
+        plain = [unit for unit in units if unit.plain]
+        told = zip(plain, are_prose([unit.piece for unit in plain], self.quiet), strict=True)
+        prose = [unit for unit, is_prose in told if is_prose]
         doubtful = [unit for unit in units if unit not in prose]
         expected = gains([unit.piece for unit in doubtful], self.cm, self.llm, self.quiet)
         for unit, share in zip(doubtful, expected, strict=True):
             unit.expected = share
         return [unit for unit in units if unit.promises(self.level)]
-
-    def _prose(self, units: Sequence[_Unit]) -> list[_Unit]:
-        """Those of which no samples are needed: zstd tells prose, which the model knows, from what repeats itself."""
-        items: list[tuple[Buffer, Sequence[int]]] = [(unit.piece.data, ()) for unit in units]
-        sizes = coded_sizes(items, ZstdCodec(_QUICK_ZSTD), self.quiet) if items else []
-        return [unit for unit, size in zip(units, sizes, strict=True) if size * _PROSE > len(unit.piece.data)]
 
     def _alone(self, candidates: Sequence[_Candidate], run: Run) -> None:
         """Every piece by the predictor alone."""
@@ -179,13 +178,6 @@ class TextCoder:
         coded = self.llm.encode_batch([(c.piece.data, c.piece.cuts) for c in candidates], self.run)
         for candidate, payload in zip(candidates, coded, strict=True):
             candidate.with_model = payload
-
-    def _settle_estimated(self, candidates: Sequence[_Candidate]) -> None:
-        """Where the estimate does not decide, the predictor has to run after all."""
-        for candidate in candidates:
-            with_model = candidate.with_model
-            candidate.ahead = with_model is not None and model_is_ahead(len(with_model), candidate.estimate)
-        self._alone([c for c in candidates if not c.ahead and not c.alone], self.quiet)
 
     def _settle(self, unit: _Unit, *, use_model: bool) -> list[CodedFrame]:
         frames = [self._frame(candidate, use_model=use_model) for candidate in unit.candidates]
