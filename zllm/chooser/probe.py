@@ -66,7 +66,7 @@ def _later_halves(sizes: Sequence[int]) -> list[int]:
 
 def coded_sizes(items: Sequence[tuple[Buffer, Sequence[int]]], codec: Codec, run: Run) -> list[int]:
     """Bytes of each item. To the statistics all of it is one stage."""
-    if run.stats is None:
+    if run.stats is None or not items:
         return [len(payload) for payload in codec.encode_batch(items, run)]
     mine = Stats()
     sizes = [len(payload) for payload in codec.encode_batch(items, replace(run, stats=mine))]
