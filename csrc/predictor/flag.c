@@ -82,7 +82,7 @@ uint32_t predictor_flag(predictor_t *p, cursor_t *c, uint32_t lm) {
     }
     f->predicted = squash(t, total * 21845 >> 16); /* a third */
 #ifdef ZLLM_MODEL_ALONE /* for bench/ingredients.py; what is learnt is not used */
-    return lm < 16 ? 16 : lm > (1u << 24) - 16 ? (1u << 24) - 16 : lm;
+    return codable(lm);
 #endif
     return f->predicted;
 }

@@ -1,5 +1,5 @@
-/* The selected weight vectors' dot products with the inputs, the vectors that mix these, and the training of both: inputs in [-2047, 2047], weights in 16
- * bits (1 is 2^14).
+/* The selected weight vectors' dot products with the inputs, the final vectors that mix these, and the training of both:
+ * inputs in [-2047, 2047], weights in 16 bits (1 is 2^14).
  *
  * No sum overflows 32 bits: INPUTS products, half of at most 2047 * 2^15 and half of at most 512 * 2^15, are below 2^31
  * in size, and so is every part of the sum. The order of summation therefore changes nothing. */

@@ -248,7 +248,7 @@ static void model_inputs(predictor_t *p, uint32_t lm, int32_t model) {
 
 uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
 #ifdef ZLLM_MODEL_ALONE /* for bench/ingredients.py */
-    if (p->lm) return lm < 16 ? 16 : lm > (1u << 24) - 16 ? (1u << 24) - 16 : lm;
+    if (p->lm) return codable(lm);
 #endif
     const tables_t *t = &p->tables;
     const int32_t model = p->lm ? stretch(t, lm >> 12) : 0;
@@ -274,7 +274,7 @@ uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
     const uint32_t all = (2 * direct + a + b) >> 2;
 #endif
     c->learning = 1;
-    p->predicted = all < 16 ? 16 : all > (1u << 24) - 16 ? (1u << 24) - 16 : all;
+    p->predicted = codable(all);
     return p->predicted;
 }
 

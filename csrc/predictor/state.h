@@ -165,6 +165,9 @@ static inline uint32_t squash(const tables_t *t, int32_t x) { return t->squash[x
 /* p: probability in 2^-12. */
 static inline int32_t stretch(const tables_t *t, uint32_t p) { return t->stretch[p]; }
 
+/* A probability in 2^-24 as far from certainty as all are that are coded. */
+static inline uint32_t codable(uint32_t p) { return p < 16 ? 16 : p > (1u << 24) - 16 ? (1u << 24) - 16 : p; }
+
 /* What was predicted well teaches little, and takes as long to learn as anything: where less than KNOWN of 2^24 was
  * given to the other answer, weights stay as they are, and below CERTAIN all but histories and the match model does. */
 #define KNOWN (1u << 16)

@@ -217,7 +217,7 @@ class _Coding:
     time.
     """
 
-    least_shared = 0
+    least_shared: ClassVar[int]
     """Streams a thread from which on threads share a frame rather than take one each."""
 
     def __init__(self, codec: LlmCodec, run: Run, rows: int) -> None:
