@@ -55,12 +55,12 @@ class Variant:
 
 
 def shape(dim: int, layers: int, ffn: int, heads: int = 0) -> ModelConfig:
-    """Heads of 64, or of 32 where ``heads`` says so many that they are."""
+    """A shape of ``heads`` query heads, by default as many as make them 64 wide, and one of keys and values."""
     heads = heads or dim // 64
     return ModelConfig(dim=dim, layers=layers, heads=heads, head_dim=dim // heads, ffn=ffn)
 
 
-FAST, SMALL = shape(192, 2, 512), shape(128, 2, 384)
+WIDE, NARROW = shape(192, 2, 512), shape(128, 2, 384)
 PIECES = tokenizer.SPLIT_PATTERN
 SPLITS = (
     ("digits one by one", " ?[0-9]{1,3}", " ?[0-9]"),
@@ -69,29 +69,29 @@ SPLITS = (
 
 
 def variants() -> Iterator[Variant]:
-    """All rows in their order. ``fast otherwise``: the shape of ``fast`` but for what is named."""
+    """All rows in their order. ``192 x 2 otherwise``: that shape but for what is named."""
     for name in ("cm", "fast", "default"):
         yield Variant("ships", name, ModelConfig(), made=name)
     yield Variant("default", _name(ModelConfig()), ModelConfig())
-    for wide in (FAST, SMALL, shape(128, 3, 384), shape(160, 2, 448, 5), shape(192, 1, 512)):
+    for wide in (WIDE, NARROW, shape(128, 3, 384), shape(160, 2, 448, 5), shape(192, 1, 512)):
         yield Variant("fast", _name(wide), wide)
-    for wide, vocab in ((FAST, 2048), (FAST, 8192), (SMALL, 2048), (SMALL, 8192), (SMALL, 16384)):
+    for wide, vocab in ((WIDE, 2048), (WIDE, 8192), (NARROW, 2048), (NARROW, 8192), (NARROW, 16384)):
         yield Variant("vocabulary", f"{_name(wide)}, {vocab}", replace(wide, vocab=vocab))
-    for wide in (FAST, SMALL):
+    for wide in (WIDE, NARROW):
         yield Variant("twice the text", _name(wide), wide, text=2)
     for factor in (0.5, 2):
         recipe = replace(BASE, matrix_lr=0.02 * factor, embed_lr=0.008 * factor)
-        yield Variant("fast otherwise", f"rates times {factor}", FAST, recipe)
+        yield Variant("192 x 2 otherwise", f"rates times {factor}", WIDE, recipe)
     for rate in (0.003, 0.006):
         recipe = replace(BASE, matrix_lr=rate)
-        yield Variant("fast otherwise", f"AdamW alone, rate {rate}", FAST, recipe, adamw=True)
-    yield Variant("fast otherwise", "seed 2", FAST, replace(BASE, seed=2))
+        yield Variant("192 x 2 otherwise", f"AdamW alone, rate {rate}", WIDE, recipe, adamw=True)
+    yield Variant("192 x 2 otherwise", "seed 2", WIDE, replace(BASE, seed=2))
     for wide in (shape(256, 1, 768), shape(128, 5, 384), shape(192, 2, 256), shape(192, 2, 1024)):
-        yield Variant("fast otherwise", _name(wide), wide)
+        yield Variant("192 x 2 otherwise", _name(wide), wide)
     for window in (128, 512):
-        yield Variant("fast otherwise", f"window {window}", replace(FAST, window=window))
+        yield Variant("192 x 2 otherwise", f"window {window}", replace(WIDE, window=window))
     for name, old, new in SPLITS:
-        yield Variant("fast otherwise", name, FAST, split=PIECES.replace(old, new))
+        yield Variant("192 x 2 otherwise", name, WIDE, split=PIECES.replace(old, new))
 
 
 def _name(config: ModelConfig) -> str:
@@ -184,7 +184,8 @@ def measure(variant: Variant, frames: Sequence[Frame], args: argparse.Namespace)
     if variant.made != "cm":
         model = quantised(variant, args)
         network, words = dequantise(model.file), model.tokenizer
-        assert isinstance(words, tokenizer.BytesTokenizer)
+        if not isinstance(words, tokenizer.BytesTokenizer):
+            raise ValueError(f"{variant.name}: its tokenizer was not trained here")
         recipe = Recipe(rows=2, length=2048, held_out_tokens=10**9)
         held_out = HeldOut(words, b"\0".join(data for data, _ in frames), recipe)
         row["weights"] = str(sum(p.numel() for p in network.parameters()))
