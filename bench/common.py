@@ -47,6 +47,11 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
         writer.writerows(rows)
 
 
+def keeps(given: argparse.Namespace) -> bool:
+    """Whether results are written: what a quick run finds is not to replace what was measured."""
+    return not given.quick or given.results != RESULTS
+
+
 def table(rows: Sequence[Mapping[str, object]]) -> str:
     """Rows with the same keys as aligned text: words to the left, numbers to the right."""
     cells = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]

@@ -13,7 +13,7 @@ import tempfile
 from argparse import ArgumentParser
 from pathlib import Path
 
-from bench.common import CORPUS, DATA, RESULTS, Row, parser, say, table, write_csv
+from bench.common import CORPUS, DATA, Row, keeps, parser, say, table, write_csv
 from bench.process import Finished, run_zllm
 from bench.texts import text
 from zllm.benchmark.rivals import same
@@ -26,17 +26,20 @@ _REPEATS, _LONG = 5, 2.0
 
 
 def main(arguments: list[str]) -> int:
-    """Run; exit code 1 if the member did not come back."""
+    """Run.
+
+    Raises:
+        ZllmError: a member did not come back.
+    """
     given = _options().parse_args(arguments)
     path = given.results / "extraction.csv"
-    keep = not given.quick or given.results != RESULTS  # what a quick run finds is not to replace what was measured
     with tempfile.TemporaryDirectory(prefix="zllm-extraction-") as scratch:
         size = given.bytes or (_QUICK if given.quick else _FULL)
         members = _write(text(given.data, given.corpus, size), Path(scratch))
         found = {level: _measure(level, members, given.threads, Path(scratch)) for level in given.levels}
     rows = [row for _, row in sorted((_rows(path) | found).items())]
     sys.stdout.write(table(rows))
-    if keep:
+    if keeps(given):
         write_csv(path, rows)
     return 0
 

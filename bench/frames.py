@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from bench.common import CORPUS, DATA, RESULTS, Row, parser, say, table, write_csv
+from bench.common import CORPUS, DATA, Row, keeps, parser, say, table, write_csv
 from bench.texts import validation_documents
 from bench.workloads import VALIDATION
 from zllm.archive.options import thread_count
@@ -128,8 +128,7 @@ def main(arguments: list[str]) -> int:
     coders = [CODERS[name](given.threads) for name in given.codecs]
     rows = [row for text in texts for coder in coders for row in measure(text, coder, given.frames)]
     sys.stdout.write(table(rows))
-    # What a quick run finds is not to replace what was measured.
-    if not given.quick or given.results != RESULTS:
+    if keeps(given):
         write_csv(given.results / "frames.csv", rows)
     return 0
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import balance, coder, efficiency, exact, peers, scaling
-from bench.common import CORPUS, DATA, RESULTS, Outcome, Row, Settings, parser, say, table, write_csv
+from bench.common import CORPUS, DATA, Outcome, Row, Settings, keeps, parser, say, table, write_csv
 
 PARTS: dict[str, Callable[[Settings], Outcome]] = {
     "peers": peers.measure,
@@ -31,8 +31,7 @@ def main(arguments: list[str], part: str | None = None) -> int:
     The exit code is 1 if anything did not come back exactly or (unless ``--quick``) a target was missed.
     """
     given = _options(part).parse_args(arguments)
-    # What a quick run finds is not to replace what was measured.
-    results = None if given.quick and given.results == RESULTS else given.results
+    results = given.results if keeps(given) else None
     judged: list[Row] = []
     wrong = False
     for name in given.part:

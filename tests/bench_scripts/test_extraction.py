@@ -56,7 +56,7 @@ def test_members_are_whole_lines(tmp_path):
 
 
 def test_quick_keeps_what_was_measured(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(extraction, "RESULTS", tmp_path / "kept")
+    monkeypatch.setattr("bench.common.RESULTS", tmp_path / "kept")
     paths = ["--data", str(tmp_path / "data"), "--corpus", str(tmp_path / "none"), "--results", str(tmp_path / "kept")]
     assert main(["extraction", "--quick", "--levels", "1", *paths]) == 0
     assert not (tmp_path / "kept").exists()

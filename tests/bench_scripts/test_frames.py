@@ -66,7 +66,7 @@ def test_a_sample_is_taken_evenly():
 
 
 def test_quick_keeps_what_was_measured(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(frames, "RESULTS", tmp_path / "kept")
+    monkeypatch.setattr("bench.common.RESULTS", tmp_path / "kept")
     run("--bytes", "900", "--codecs", "cm", "--results", str(tmp_path))
     paths = ["--data", str(tmp_path / "data"), "--corpus", str(tmp_path / "none")]
     assert main(["frames", "--quick", "--codecs", "cm", *paths, "--results", str(tmp_path / "kept")]) == 0

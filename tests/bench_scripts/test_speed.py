@@ -238,7 +238,7 @@ def test_all_parts_and_the_targets_in_one_file(data, tmp_path, monkeypatch, caps
         assert [row["part"] for row in csv.DictReader(file)] == ["one", "two"]
     assert "0 of 2 targets met" in capsys.readouterr().out
     assert (tmp_path / "speed_two.csv").read_text() == "bytes\n7\n"
-    monkeypatch.setattr(speed, "RESULTS", tmp_path / "kept")
+    monkeypatch.setattr("bench.common.RESULTS", tmp_path / "kept")
     assert main(["speed", "--quick", "--part", "two", "--results", str(tmp_path / "kept")]) == 0
     assert not (tmp_path / "kept").exists()
 
