@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+import random
 import resource
 import shutil
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from zllm.codecs.base import Codec, Run
 from zllm.codecs.cm import CmCodec
@@ -42,7 +45,11 @@ Frame = tuple[bytes, list[int]]
 
 @dataclass(frozen=True)
 class Variant:
-    """A row. ``text``: times the usual amount; ``made``: a model that ships, or "cm", in place of one trained here."""
+    """A row. ``text``: times the usual amount; ``made``: a model that ships, or "cm", in place of one trained here.
+
+    ``aware``: trained with weights and activations rounded as they will be. ``mixture``: a category's share of the text
+    is its size to this power: 0 takes as much of each.
+    """
 
     group: str
     name: str
@@ -50,6 +57,8 @@ class Variant:
     recipe: Recipe = field(default_factory=lambda: BASE)
     text: float = 1.0
     adamw: bool = False
+    aware: bool = False
+    mixture: float = 1.0
     split: str = tokenizer.SPLIT_PATTERN
     made: str = ""
 
@@ -92,6 +101,9 @@ def variants() -> Iterator[Variant]:
         yield Variant("192 x 2 otherwise", f"window {window}", replace(WIDE, window=window))
     for name, old, new in SPLITS:
         yield Variant("192 x 2 otherwise", name, WIDE, split=PIECES.replace(old, new))
+    yield Variant("192 x 2 otherwise", "rounded in training", WIDE, aware=True)
+    for power in (0.0, 0.5):
+        yield Variant("192 x 2 otherwise", f"categories to the power {power:g}", WIDE, mixture=power)
 
 
 def _name(config: ModelConfig) -> str:
@@ -119,6 +131,63 @@ def seconds(codec: Codec, frame: Frame) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_utime - start
 
 
+def mixed(text: Path, power: float, target: int, work: Path) -> Path:
+    """A folder of about ``target`` bytes of documents, each category's share its size to a power.
+
+    Beside each file of text is a .tsv: offset, length and category of its documents. ``xhtml`` and ``lang2``, of which
+    there is little and no validation text, keep their shares.
+    """
+    folder = work / f"mixture-{power:g}-{target}"
+    if folder.exists():
+        return folder
+    found: dict[str, list[tuple[Path, int, int]]] = {}
+    for path in sorted(text.glob("*.tsv")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            offset, length, category = line.split("\t")[:3]
+            found.setdefault(category, []).append((path.with_suffix(".txt"), int(offset), int(length)))
+    sizes = {category: sum(length for *_, length in documents) for category, documents in found.items()}
+    rare = {category: size / sum(sizes.values()) for category, size in sizes.items() if category in ("xhtml", "lang2")}
+    powers = {category: size**power for category, size in sizes.items() if category not in rare}
+    shares = rare | {c: (1 - sum(rare.values())) * p / sum(powers.values()) for c, p in powers.items()}
+    taken = [document for c, share in shares.items() for document in _some(found[c], share * target)]
+    random.Random(1).shuffle(taken)
+    folder.mkdir()
+    (folder / "text.txt").write_bytes(b"\0".join(_read(*document) for document in taken))
+    return folder
+
+
+def _some(documents: list[tuple[Path, int, int]], size: float) -> Iterator[tuple[Path, int, int]]:
+    """Documents here and there, about ``size`` bytes of them."""
+    order = random.Random(1).sample(documents, len(documents))
+    for document in order:
+        if size <= 0:
+            return
+        size -= document[2]
+        yield document
+
+
+def _read(path: Path, offset: int, length: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(length)
+
+
+class Rounded(nn.Module):
+    """Values as int8 has them, by one scale a row; gradients pass as if nothing were rounded (Bengio et al. 2013)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., n] -> the same shape."""
+        scale = x.detach().abs().amax(-1, keepdim=True).clamp_min(1e-9) / 127
+        return x + ((x / scale).round() * scale - x).detach()
+
+
+def round_in_training(network: Network) -> None:
+    """Round all matrices and what they multiply."""
+    for module in [m for m in network.layers.modules() if isinstance(m, nn.Linear)]:
+        parametrize.register_parametrization(module, "weight", Rounded())
+        module.register_forward_pre_hook(lambda module, x: (Rounded()(x[0]),))
+
+
 def words_of(variant: Variant, corpus: Corpus, work: Path) -> str:
     """The tokenizer of the variant's vocabulary and pieces, trained once."""
     suffix = "" if variant.split == PIECES else "-" + _slug(variant.name)
@@ -136,8 +205,10 @@ def _slug(name: str) -> str:
 
 def train(variant: Variant, args: argparse.Namespace) -> tuple[Network, tokenizer.BytesTokenizer]:
     """The variant's network and tokenizer, trained now or before."""
-    corpus = Corpus(args.text, variant.recipe.seed)
+    corpus, data = Corpus(args.text, variant.recipe.seed), args.text
     words = tokenizer.BytesTokenizer(words_of(variant, corpus, args.work))
+    if variant.mixture != 1:
+        data = mixed(args.text, variant.mixture, 4 * args.bytes, args.work)
     path: Path = args.work / f"{_slug(variant.group)}-{_slug(variant.name)}.pt"
     if path.exists():
         network = Network(variant.config)
@@ -149,13 +220,21 @@ def train(variant: Variant, args: argparse.Namespace) -> tuple[Network, tokenize
     (folder / "tokenizer.json").write_text(words.json, encoding="utf-8")
     text = b"".join(corpus.sample(1 << 20))
     tokens = round(args.bytes * variant.text * len(words.encode(text)) / len(text))
-    trainer = Trainer(Job(folder, args.text), variant.config, replace(variant.recipe, tokens=tokens), print)
+    trainer = Trainer(Job(folder, data), variant.config, replace(variant.recipe, tokens=tokens), print)
     if variant.adamw:
         use_adamw(trainer)
+    if variant.aware:
+        round_in_training(trainer.network)
     trainer.run()
-    torch.save(trainer.network.state_dict(), path)
+    trained = {
+        name.replace("parametrizations.weight.original", "weight"): t
+        for name, t in trainer.network.state_dict().items()
+    }
+    torch.save(trained, path)
     shutil.rmtree(folder)
-    return trainer.network, words
+    network = Network(variant.config)
+    network.load_state_dict(trained)
+    return network, words
 
 
 def quantised(variant: Variant, args: argparse.Namespace) -> store.Model:
