@@ -48,7 +48,7 @@ static void remember(workspace_t *w, lane_t *lane, const layer_t *layer, size_t 
     int32_t sum;
     const scale_t s = quantise_head(w->m, &layer->k_gain, key, rope, q, &sum);
     lane->key_scale[at + slot] = keep_scale(s, layer->k_frac);
-    k->pack_row(q, slot, dim, lane->keys + at * dim);
+    k->key_row(q, slot, dim, lane->keys + at * dim);
     (void)quantise_row(k, value, dim, 0, 0, q, &sum);
     const uint64_t vs = ((uint64_t)k->absmax(value, dim) * 66052u) >> layer->v_shift; /* 2^23 / 127 */
     lane->value_scale[at + slot] = (int16_t)(vs > 32767u ? 32767u : vs);
@@ -104,7 +104,7 @@ static void attend(workspace_t *w, const lane_t *lane, uint32_t l, uint32_t g, u
     const uint32_t end = slot + n, high = end + (end & 1);
     const size_t cache = (size_t)l * c->kv_heads + g, base = (cache * w->capacity + low) * dim;
     const size_t first_query = (size_t)g * QUERY_ROWS * group;
-    k->matmul(lane->keys + base, round_up(end - low, ZLLM_ROW_ALIGN), dim, w->queries.q + first_query * dim, dim,
+    k->match_keys(lane->keys + base, round_up(end - low, ZLLM_ROW_ALIGN), dim, w->queries.q + first_query * dim, dim,
               w->queries.sum + first_query, count, w->score_acc, w->capacity);
     lap(&w->laps, ZLLM_STAGE_ATTENTION);
     for (uint32_t i = 0; i < count; i++) {

@@ -17,7 +17,7 @@ static void generic_pack(const int8_t *w, uint32_t rows, uint32_t cols, int8_t *
     memset(packed + (size_t)rows * cols, 0, (padded - rows) * cols);
 }
 
-static void generic_pack_row(const int8_t *w, uint32_t row, uint32_t cols, int8_t *packed) {
+static void generic_key_row(const int8_t *w, uint32_t row, uint32_t cols, int8_t *packed) {
     memcpy(packed + (size_t)row * cols, w, cols);
 }
 

@@ -1,9 +1,8 @@
 /* The primitives that a kernel supplies. Every one is a sum, product, shift or comparison of integers that cannot
  * overflow within the limits model.c checks, so the order of evaluation, and with it the SIMD width, changes nothing.
  *
- * A packed matrix has its own layout in every kernel; the key cache is a packed matrix that grows by a row a token.
- * In every layout, 32 rows (or slots of the value cache) from a multiple of 32 on are contiguous, so that a cache can
- * be moved by as many.
+ * A packed matrix has its own layout in every kernel, and so have the caches, which grow by a slot a token. 32 slots from
+ * a multiple of 32 on are contiguous, so that a cache can be moved by as many.
  */
 #ifndef ZLLM_KERNELS_H
 #define ZLLM_KERNELS_H
@@ -18,13 +17,19 @@ typedef struct {
     const char *name;
     int (*supported)(void);
 
-    /* w int8 [rows][cols], row-major -> packed; rows is padded to ZLLM_ROW_ALIGN, cols is a multiple of 32. */
+    /* Bytes of a packed matrix; rows is padded to ZLLM_ROW_ALIGN, cols is a multiple of 32. */
+    size_t (*packed_size)(uint32_t rows, uint32_t cols);
+    /* w int8 [rows][cols], row-major -> packed. */
     void (*pack)(const int8_t *w, uint32_t rows, uint32_t cols, int8_t *packed);
-    /* Replace row `row` of a packed matrix. */
-    void (*pack_row)(const int8_t *w, uint32_t row, uint32_t cols, int8_t *packed);
-    /* acc[r][j] = sum_i packed[j][i] * act[r][i], j < rows (multiple of ZLLM_ROW_ALIGN). act_sum[r] = sum_i act[r][i]. */
+    /* acc[r][j] = sum_i packed[j][i] * act[r][i], j < rows, all of the packed matrix with its padding. act_sum[r] = sum_i
+     * act[r][i]. */
     void (*matmul)(const int8_t *packed, uint32_t rows, uint32_t cols, const int8_t *act, size_t act_stride,
                    const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride);
+    /* Key cache: slot t of [slots][dim]. */
+    void (*key_row)(const int8_t *key, uint32_t slot, uint32_t dim, int8_t *cache);
+    /* As matmul, of the first slots of a key cache (a multiple of ZLLM_ROW_ALIGN). */
+    void (*match_keys)(const int8_t *cache, uint32_t slots, uint32_t dim, const int8_t *act, size_t act_stride,
+                       const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride);
     /* Value cache: slot t of [slots][dim]. */
     void (*value_row)(const int8_t *v, uint32_t slot, uint32_t dim, int8_t *cache);
     /* acc[h][d] = sum_t w[h][t] * cache[t][d], t < slots (even); w [heads][stride], none negative, at most 512 of a head

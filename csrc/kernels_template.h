@@ -203,10 +203,18 @@ TARGET static void NAME(block_sums)(const uint32_t *restrict w, uint32_t blocks,
     for (uint32_t b = 0; b < blocks; b++) sums[b] = NAME(block_sum)(w + (size_t)b * ZLLM_SUM_BLOCK);
 }
 
+/* Unless a kernel has other layouts, a packed matrix is its weights, and keys are packed as the rows of one. */
+#ifndef MATCH_KEYS
+#define MATCH_KEYS NAME(matmul)
+static size_t NAME(packed_size)(uint32_t rows, uint32_t cols) {
+    return (size_t)(rows + ZLLM_ROW_ALIGN - 1) / ZLLM_ROW_ALIGN * ZLLM_ROW_ALIGN * cols;
+}
+#endif
+
 #define KERNEL_TABLE(kernel_name)                                                                                     \
     {                                                                                                                 \
-        kernel_name, NAME(supported), NAME(pack), NAME(pack_row), NAME(matmul), NAME(value_row), NAME(weigh_values),  \
-            NAME(absmax), NAME(quantise), NAME(dequantise), NAME(add), NAME(gate), NAME(gelu), NAME(quantise_wide),   \
-            NAME(dequantise_wide), NAME(softmax), NAME(weigh), NAME(divide), NAME(weights), NAME(rotate),             \
-            NAME(block_sums)                                                                                          \
+        kernel_name, NAME(supported), NAME(packed_size), NAME(pack), NAME(matmul), NAME(key_row), MATCH_KEYS,         \
+            NAME(value_row), NAME(weigh_values), NAME(absmax), NAME(quantise), NAME(dequantise), NAME(add),           \
+            NAME(gate), NAME(gelu), NAME(quantise_wide), NAME(dequantise_wide), NAME(softmax), NAME(weigh),           \
+            NAME(divide), NAME(weights), NAME(rotate), NAME(block_sums)                                               \
     }

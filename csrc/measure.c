@@ -14,10 +14,12 @@ zllm_result zllm_kernel_time(const char *name, uint32_t rows, uint32_t cols, uin
     if (rows < 32 || rows > 4096 || rows % 32 || cols < 32 || cols > 4096 || cols % 32 || batch < 1 || batch > 256 ||
         repeats < 1)
         return ZLLM_E_ARGUMENT;
-    int8_t *packed = pages_new((size_t)rows * cols), *act = pages_new((size_t)batch * cols);
+    int8_t *packed = pages_new(k->packed_size(rows, cols)), *act = pages_new((size_t)batch * cols);
+    int8_t *w = pages_new((size_t)rows * cols);
     int32_t *acc = pages_new((size_t)batch * rows * sizeof *acc), sums[256] = {0};
-    if (packed != NULL && act != NULL && acc != NULL) {
-        memset(packed, 1, (size_t)rows * cols);
+    if (packed != NULL && act != NULL && acc != NULL && w != NULL) {
+        memset(w, 1, (size_t)rows * cols);
+        k->pack(w, rows, cols, packed);
         memset(act, 1, (size_t)batch * cols);
         *nanoseconds = UINT64_MAX;
         for (uint32_t i = 0; i < repeats; i++) {
@@ -27,8 +29,9 @@ zllm_result zllm_kernel_time(const char *name, uint32_t rows, uint32_t cols, uin
             if (took < *nanoseconds) *nanoseconds = took;
         }
     }
-    const int failed = packed == NULL || act == NULL || acc == NULL;
+    const int failed = packed == NULL || act == NULL || acc == NULL || w == NULL;
     free(packed);
+    free(w);
     free(act);
     free(acc);
     return failed ? ZLLM_E_MEMORY : ZLLM_OK;

@@ -145,7 +145,7 @@ static void pack(zllm_model *m, const zllm_weights *w, uint32_t wide, matrix_t *
     out->wide = wide;
     out->scale = copy(m, w->scale, w->rows * sizeof *w->scale);
     out->bias = w->bias == NULL ? NULL : copy(m, w->bias, w->rows * sizeof *w->bias);
-    out->packed = take(m, (size_t)round_up(w->rows, ZLLM_ROW_ALIGN) * w->cols);
+    out->packed = take(m, m->kernel->packed_size(w->rows, w->cols));
     if (out->packed != NULL) m->kernel->pack(w->q, w->rows, w->cols, out->packed);
 }
 

@@ -61,45 +61,67 @@ static void fill_scales(source_t *s, int16_t *x, size_t n, uint32_t low) {
 static const uint32_t BATCHES[] = {1, 2, 3, 4, 5, 7, 8, 9, 16};
 
 typedef struct {
-    _Alignas(64) int8_t packed[2][ROWS * COLS];
+    _Alignas(64) int8_t packed[2][2 * ROWS * COLS]; /* whatever else a layout has */
+    _Alignas(64) int8_t keys[2][ROWS * COLS];
     _Alignas(64) int8_t weights[ROWS * COLS];
     _Alignas(64) int8_t act[BATCH * (COLS + GUARD)];
     _Alignas(64) int32_t acc[2][BATCH * (ROWS + GUARD)];
     int32_t sums[BATCH];
 } product_t;
 
-static int product_equal(const zllm_kernel *k, product_t *p, uint32_t rows, uint32_t cols, uint32_t batch) {
+/* Of the packed matrix, or of the key cache: the kernel's (0), or the scalar code's (1). */
+static void multiply(const zllm_kernel *k, product_t *p, int which, int keys, uint32_t rows, uint32_t cols,
+                     uint32_t batch) {
     const size_t act_stride = cols + GUARD, stride = rows + GUARD;
+    if (keys) k->match_keys(p->keys[which], rows, cols, p->act, act_stride, p->sums, batch, p->acc[which], stride);
+    else k->matmul(p->packed[which], rows, cols, p->act, act_stride, p->sums, batch, p->acc[which], stride);
+}
+
+static int product_equal(const zllm_kernel *k, product_t *p, int keys, uint32_t rows, uint32_t cols, uint32_t batch) {
+    const size_t stride = rows + GUARD;
     memset(p->acc[0], 0x55, sizeof p->acc[0]);
-    k->matmul(p->packed[0], rows, cols, p->act, act_stride, p->sums, batch, p->acc[0], stride);
+    multiply(k, p, 0, keys, rows, cols, batch);
     for (uint32_t r = 0; r < BATCH; r++)
         for (uint32_t j = 0; j < stride; j++)
             if (p->acc[0][r * stride + j] != (r < batch && j < rows ? p->acc[1][r * stride + j] : 0x55555555)) return 0;
     return 1;
 }
 
+/* Weights of all sizes in all rows, or small ones with some large among them, as models have them. */
+static void fill_weights(source_t *s, int8_t *w, size_t n) {
+    fill8(s, w, n);
+    if (s->mode != ANY || draw(s) & 1) return;
+    for (size_t i = 0; i < n; i++)
+        if (draw(s) % 32) w[i] = (int8_t)(w[i] / 4);
+}
+
 static int product_matches(const zllm_kernel *k, source_t *s, uint32_t rows, uint32_t cols) {
     product_t p;
     const uint32_t padded = (rows + ZLLM_ROW_ALIGN - 1) / ZLLM_ROW_ALIGN * ZLLM_ROW_ALIGN;
-    fill8(s, p.weights, (size_t)rows * cols);
+    fill_weights(s, p.weights, (size_t)rows * cols);
     fill8(s, p.act, sizeof p.act);
     for (uint32_t r = 0; r < BATCH; r++) {
         p.sums[r] = 0;
         for (uint32_t i = 0; i < cols; i++) p.sums[r] += p.act[r * (cols + GUARD) + i];
     }
+    if (k->packed_size(rows, cols) > sizeof p.packed[0]) return 0;
     memset(p.packed, 0x55, sizeof p.packed);
     k->pack(p.weights, rows, cols, p.packed[0]);
     SCALAR->pack(p.weights, rows, cols, p.packed[1]);
-    SCALAR->matmul(p.packed[1], padded, cols, p.act, cols + GUARD, p.sums, BATCH, p.acc[1], padded + GUARD);
+    multiply(SCALAR, &p, 1, 0, padded, cols, BATCH);
     int ok = 1;
-    for (size_t i = 0; i < COUNT(BATCHES); i++) ok &= product_equal(k, &p, padded, cols, BATCHES[i]);
-    fill8(s, p.weights, (size_t)rows * cols);
-    for (uint32_t j = 0; j < rows; j += 1 + draw(s) % 2) {
-        k->pack_row(p.weights + (size_t)j * cols, j, cols, p.packed[0]);
-        SCALAR->pack_row(p.weights + (size_t)j * cols, j, cols, p.packed[1]);
+    for (size_t i = 0; i < COUNT(BATCHES); i++) ok &= product_equal(k, &p, 0, padded, cols, BATCHES[i]);
+    for (uint32_t i = 0; i < padded + padded / 4; i++) { /* a quarter is replaced */
+        const uint32_t slot = i < padded ? i : draw(s) % padded;
+        fill8(s, p.weights, cols);
+        k->key_row(p.weights, slot, cols, p.keys[0]);
+        SCALAR->key_row(p.weights, slot, cols, p.keys[1]);
     }
-    SCALAR->matmul(p.packed[1], padded, cols, p.act, cols + GUARD, p.sums, BATCH, p.acc[1], padded + GUARD);
-    return ok & product_equal(k, &p, padded, cols, BATCH);
+    for (size_t i = 0; i < COUNT(BATCHES); i++) {
+        multiply(SCALAR, &p, 1, 1, padded, cols, BATCHES[i]);
+        ok &= product_equal(k, &p, 1, padded, cols, BATCHES[i]);
+    }
+    return ok;
 }
 
 #define CACHE 16384u

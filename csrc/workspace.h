@@ -14,7 +14,7 @@
 
 /* Keys and values of a lane, oldest first. When the cache is full, all but the last window is dropped. */
 typedef struct {
-    int8_t *keys;         /* [layers][kv_heads] packed matrices [capacity][head_dim] */
+    int8_t *keys;         /* [layers][kv_heads] key caches [capacity][head_dim] */
     int8_t *values;       /* [layers][kv_heads][capacity][head_dim], in the kernel's layout */
     int16_t *key_scale;   /* [layers][kv_heads][capacity], 2^-k_frac */
     int16_t *value_scale; /* [layers][kv_heads][capacity], 2^(v_shift - 23 - 12) */

@@ -6,7 +6,7 @@
 #include <arm_neon.h>
 #include <string.h>
 
-TARGET static void NAME(pack_row)(const int8_t *w, uint32_t row, uint32_t cols, int8_t *packed) {
+TARGET static void NAME(key_row)(const int8_t *w, uint32_t row, uint32_t cols, int8_t *packed) {
     int8_t *p = packed + (size_t)(row / 8) * 8 * cols + (row % 8) * 4;
     for (uint32_t i = 0; i < cols; i += 4) memcpy(p + (size_t)i * 8, w + i, 4);
 }
@@ -14,7 +14,7 @@ TARGET static void NAME(pack_row)(const int8_t *w, uint32_t row, uint32_t cols, 
 static void NAME(pack)(const int8_t *w, uint32_t rows, uint32_t cols, int8_t *packed) {
     const size_t padded = (rows + ZLLM_ROW_ALIGN - 1) / ZLLM_ROW_ALIGN * ZLLM_ROW_ALIGN;
     memset(packed, 0, padded * cols);
-    for (uint32_t j = 0; j < rows; j++) NAME(pack_row)(w + (size_t)j * cols, j, cols, packed);
+    for (uint32_t j = 0; j < rows; j++) NAME(key_row)(w + (size_t)j * cols, j, cols, packed);
 }
 
 /* Products of a few packed rows with a few activation rows, all sums in registers. */

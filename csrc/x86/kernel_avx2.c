@@ -3,8 +3,15 @@
  * pair is at most 2 * 127^2 = 32258 < 2^15: it never saturates, and vpmaddwd by ones adds pairs in 32 bits. (With a bias
  * instead of signs, 255 * 127 * 2 would.) Values are widened and multiplied by vpmaddwd: at most 2 * 32767 * 127.
  *
- * Packed matrix: [rows / 8][cols / 4][8][4]; a 32-byte load holds four columns of eight rows.
- * Value cache: [slots / 2][dim][2]. */
+ * A pair of products is at most 127 (|v| + |w|). So two pairs may be added in 16 bits, and widened together, where the
+ * four weights are 258 at most in all, and they nearly always are: a row's largest is 127, and most are far smaller. For
+ * every 16 rows, packing finds an order of groups of four columns in which most groups have such a partner. (It adds in
+ * bytes that saturate, where 255 may be more, so its limit is 254.)
+ *
+ * Packed matrix: [rows / 16][2][cols / 4][8][4], groups of columns in their order: a 32-byte load holds four columns of
+ * eight rows; then, for every 16 rows, uint16 [1 + cols / 4]: how many couples of groups there are, and where in the
+ * activations each group's columns are.
+ * Key cache: [slots / 8][dim / 4][8][4]. Value cache: [slots / 2][dim][2]. */
 #include "../kernels.h"
 
 #ifdef ZLLM_X86
@@ -47,6 +54,7 @@ TARGET static inline void avx2_products(__m256i a, __m256i b, int32_t *p) {
 #define DEQUANTISE avx2_dequantise8
 #define DEQUANTISE_LANES 8u
 #define EXPONENTIALS avx2_exponentials
+#define MATCH_KEYS avx2_match_keys
 
 TARGET static inline int32_t avx2_total(__m256i v) {
     int32_t each[8], total = 0;
@@ -117,23 +125,155 @@ TARGET static inline void avx2_dequantise8(const int32_t *acc, const int16_t *sc
     _mm256_storeu_si256((__m256i *)out, _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa));
 }
 
+static size_t avx2_packed_size(uint32_t rows, uint32_t cols);
+static void avx2_match_keys(const int8_t *cache, uint32_t slots, uint32_t dim, const int8_t *act, size_t act_stride,
+                            const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride);
+
 #include "../kernels_template.h"
 
 static int avx2_supported(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"); }
 
-static void avx2_pack_row(const int8_t *w, uint32_t row, uint32_t cols, int8_t *packed) {
-    int8_t *p = packed + (size_t)(row / 8) * 8 * cols + (row % 8) * 4;
-    for (uint32_t i = 0; i < cols; i += 4) memcpy(p + (size_t)i * 8, w + i, 4);
+static uint32_t padded(uint32_t rows) { return (rows + ZLLM_ROW_ALIGN - 1) / ZLLM_ROW_ALIGN * ZLLM_ROW_ALIGN; }
+
+static size_t avx2_packed_size(uint32_t rows, uint32_t cols) {
+    return (size_t)padded(rows) * cols + (size_t)(padded(rows) / 16) * (1 + cols / 4) * sizeof(uint16_t);
+}
+
+/* Of the 16 rows from `row` on. */
+static uint16_t *order_of(int8_t *packed, uint32_t rows, uint32_t row, uint32_t cols) {
+    return (uint16_t *)(void *)(packed + (size_t)padded(rows) * cols) + (size_t)(row / 16) * (1 + cols / 4);
+}
+
+/* Four columns of up to 16 rows; the others' are 0. */
+static void read_group(const int8_t *w, uint32_t rows, uint32_t cols, uint32_t column, int8_t group[64]) {
+    memset(group, 0, 64);
+    for (uint32_t r = 0; r < 16 && r < rows; r++) memcpy(group + (size_t)r * 4, w + (size_t)r * cols + column, 4);
+}
+
+/* Pairs of absolute values, added, of a group. */
+TARGET static __m256i heaviness(const int8_t group[64]) {
+    const __m256i ones = _mm256_set1_epi8(1);
+    const __m256i a = _mm256_abs_epi8(_mm256_loadu_si256((const __m256i *)group));
+    const __m256i b = _mm256_abs_epi8(_mm256_loadu_si256((const __m256i *)(group + 32)));
+    return _mm256_packus_epi16(_mm256_maddubs_epi16(a, ones), _mm256_maddubs_epi16(b, ones));
+}
+
+TARGET static int fit(__m256i a, __m256i b) {
+    const __m256i most = _mm256_set1_epi8(-1); /* 255 */
+    return _mm256_testz_si256(_mm256_cmpeq_epi8(_mm256_adds_epu8(a, b), most), most);
+}
+
+#define EXCHANGES 64u /* couples that are tried */
+#define WAITING 16u /* groups that have no partner yet; an older one gives up */
+
+typedef struct {
+    __m256i heavy[WAITING];
+    uint16_t column[WAITING];
+    uint32_t count;
+} waiting_t;
+
+/* A waiting group that can be added to one, WAITING without. */
+TARGET static uint32_t partner(const waiting_t *w, __m256i heavy) {
+    for (uint32_t i = 0; i < w->count; i++)
+        if (fit(w->heavy[i], heavy)) return i;
+    return WAITING;
+}
+
+static void leave(waiting_t *w, uint32_t i) {
+    for (w->count--; i < w->count; i++) {
+        w->heavy[i] = w->heavy[i + 1];
+        w->column[i] = w->column[i + 1];
+    }
+}
+
+/* 16 rows of a matrix; those from `rows` on are zeros. */
+typedef struct {
+    const int8_t *w;
+    uint32_t rows, cols;
+} rows_t;
+
+TARGET static __m256i heaviness_of(const rows_t *m, uint32_t column) {
+    int8_t group[64];
+    read_group(m->w, m->rows, m->cols, column, group);
+    return heaviness(group);
+}
+
+/* Groups a and b do not fit together, but may fit with the two of a couple: then there are two couples. */
+TARGET static int exchange(const rows_t *m, uint16_t a, uint16_t b, uint16_t *order, uint32_t couples) {
+    const __m256i of_a = heaviness_of(m, a), of_b = heaviness_of(m, b);
+    for (uint32_t i = 0; i < couples && i < EXCHANGES; i++) {
+        uint16_t *c = order + 2 * i;
+        const uint16_t first = c[0], second = c[1];
+        const __m256i x = heaviness_of(m, first), y = heaviness_of(m, second);
+        const int straight = fit(of_a, x) && fit(of_b, y);
+        if (!straight && !(fit(of_a, y) && fit(of_b, x))) continue;
+        c[0] = a;
+        c[1] = straight ? first : second;
+        order[2 * couples] = b;
+        order[2 * couples + 1] = straight ? second : first;
+        return 1;
+    }
+    return 0;
+}
+
+/* The order of the columns: couples from the front, single groups from the back. Returns how many couples. */
+TARGET static uint16_t find_order(const rows_t *m, uint16_t *order) {
+    waiting_t waiting = {.count = 0};
+    uint32_t couples = 0, back = m->cols / 4;
+    for (uint32_t column = 0; column < m->cols; column += 4) {
+        const __m256i heavy = heaviness_of(m, column);
+        const uint32_t other = partner(&waiting, heavy);
+        if (other < WAITING) {
+            order[2 * couples] = waiting.column[other];
+            order[2 * couples++ + 1] = (uint16_t)column;
+            leave(&waiting, other);
+            continue;
+        }
+        if (waiting.count == WAITING) {
+            order[--back] = waiting.column[0];
+            leave(&waiting, 0);
+        }
+        waiting.heavy[waiting.count] = heavy;
+        waiting.column[waiting.count++] = (uint16_t)column;
+    }
+    for (; waiting.count >= 2; waiting.count -= 2) {
+        const uint16_t a = waiting.column[waiting.count - 1], b = waiting.column[waiting.count - 2];
+        if (exchange(m, a, b, order, couples)) {
+            couples++;
+        } else {
+            order[--back] = a;
+            order[--back] = b;
+        }
+    }
+    if (waiting.count > 0) order[--back] = waiting.column[0];
+    return (uint16_t)couples;
 }
 
 static void avx2_pack(const int8_t *w, uint32_t rows, uint32_t cols, int8_t *packed) {
-    const size_t padded = (rows + ZLLM_ROW_ALIGN - 1) / ZLLM_ROW_ALIGN * ZLLM_ROW_ALIGN;
-    memset(packed, 0, padded * cols);
-    for (uint32_t j = 0; j < rows; j++) avx2_pack_row(w + (size_t)j * cols, j, cols, packed);
+    for (uint32_t j = 0; j < padded(rows); j += 16) {
+        const uint32_t left = j < rows ? rows - j : 0;
+        const int8_t *block = w + (size_t)(left ? j : 0) * cols;
+        uint16_t *order = order_of(packed, rows, j, cols);
+        order[0] = find_order(&(rows_t){block, left, cols}, order + 1);
+        for (uint32_t g = 0; g < cols / 4; g++) {
+            int8_t group[64], *p = packed + (size_t)j * cols + (size_t)g * 32;
+            read_group(block, left, cols, order[1 + g], group);
+            memcpy(p, group, 32);
+            memcpy(p + (size_t)cols * 8, group + 32, 32);
+        }
+    }
 }
 
-TARGET static inline __m256i load_wide(const int8_t *p) { return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p)); }
+static void avx2_key_row(const int8_t *key, uint32_t slot, uint32_t dim, int8_t *cache) {
+    int8_t *p = cache + (size_t)(slot / 8) * 8 * dim + (slot % 8) * 4;
+    for (uint32_t i = 0; i < dim; i += 4) memcpy(p + (size_t)i * 8, key + i, 4);
+}
 
+TARGET static inline __m256i load(const int8_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
+
+TARGET static inline __m256i load_wide(const int8_t *p) {
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p));
+}
 
 TARGET static inline __m256i four_of(const int8_t *p) {
     int32_t four;
@@ -141,22 +281,46 @@ TARGET static inline __m256i four_of(const int8_t *p) {
     return _mm256_set1_epi32(four);
 }
 
-/* R rows of activations with their absolute values, and 16 rows of weights. */
+/* Activations, their absolute values, and where the columns of each group are. */
+typedef struct {
+    const int8_t *act, *absolute;
+    size_t stride;
+    uint32_t cols, couples;
+    const uint16_t *order;
+} operand_t;
+
+/* Activations `a` and their absolute values `b` times eight rows' weights: 16 sums of two products. */
+TARGET static inline __m256i product(__m256i w, __m256i a, __m256i b) {
+    return _mm256_maddubs_epi16(b, _mm256_sign_epi8(w, a));
+}
+
+/* R rows of activations, and 16 rows of weights. */
 #define AVX2_BLOCK(R)                                                                                                 \
-    TARGET static void avx2_block##R(const int8_t *w, uint32_t cols, const int8_t *act, size_t act_stride,            \
-                                     const int8_t *absolute, int32_t *acc, size_t acc_stride) {                       \
+    TARGET static void avx2_block##R(const int8_t *w, const operand_t *o, int32_t *acc, size_t acc_stride) {          \
         const __m256i ones = _mm256_set1_epi16(1);                                                                    \
+        const int8_t *v = w + (size_t)o->cols * 8, *end = v;                                                          \
+        const uint16_t *at = o->order;                                                                                \
         __m256i s[R][2];                                                                                              \
         for (int r = 0; r < R; r++) s[r][0] = s[r][1] = _mm256_setzero_si256();                                       \
-        for (uint32_t i = 0; i < cols; i += 4) {                                                                      \
-            const __m256i w0 = _mm256_loadu_si256((const __m256i *)(w + (size_t)i * 8));                              \
-            const __m256i w1 = _mm256_loadu_si256((const __m256i *)(w + ((size_t)cols + i) * 8));                     \
+        for (uint32_t k = 0; k < o->couples; k++, w += 64, v += 64, at += 2) {                                        \
+            const __m256i w0 = load(w), w1 = load(w + 32), v0 = load(v), v1 = load(v + 32);                           \
             for (int r = 0; r < R; r++) {                                                                             \
-                const __m256i a = four_of(act + r * act_stride + i), b = four_of(absolute + (size_t)r * cols + i);    \
-                const __m256i p0 = _mm256_maddubs_epi16(b, _mm256_sign_epi8(w0, a));                                  \
-                const __m256i p1 = _mm256_maddubs_epi16(b, _mm256_sign_epi8(w1, a));                                  \
-                s[r][0] = _mm256_add_epi32(s[r][0], _mm256_madd_epi16(p0, ones));                                     \
-                s[r][1] = _mm256_add_epi32(s[r][1], _mm256_madd_epi16(p1, ones));                                     \
+                const int8_t *x = o->act + r * o->stride, *y = o->absolute + (size_t)r * o->cols;                     \
+                const __m256i a0 = four_of(x + at[0]), b0 = four_of(y + at[0]);                                       \
+                const __m256i a1 = four_of(x + at[1]), b1 = four_of(y + at[1]);                                       \
+                const __m256i p = _mm256_add_epi16(product(w0, a0, b0), product(w1, a1, b1));                         \
+                const __m256i q = _mm256_add_epi16(product(v0, a0, b0), product(v1, a1, b1));                         \
+                s[r][0] = _mm256_add_epi32(s[r][0], _mm256_madd_epi16(p, ones));                                      \
+                s[r][1] = _mm256_add_epi32(s[r][1], _mm256_madd_epi16(q, ones));                                      \
+            }                                                                                                         \
+        }                                                                                                             \
+        for (; w < end; w += 32, v += 32, at++) {                                                                     \
+            const __m256i w0 = load(w), v0 = load(v);                                                                 \
+            for (int r = 0; r < R; r++) {                                                                             \
+                const __m256i a = four_of(o->act + r * o->stride + *at);                                              \
+                const __m256i b = four_of(o->absolute + (size_t)r * o->cols + *at);                                   \
+                s[r][0] = _mm256_add_epi32(s[r][0], _mm256_madd_epi16(product(w0, a, b), ones));                      \
+                s[r][1] = _mm256_add_epi32(s[r][1], _mm256_madd_epi16(product(v0, a, b), ones));                      \
             }                                                                                                         \
         }                                                                                                             \
         for (int r = 0; r < R; r++) {                                                                                 \
@@ -169,27 +333,45 @@ AVX2_BLOCK(1)
 AVX2_BLOCK(2)
 AVX2_BLOCK(4)
 
-TARGET static void avx2_matmul(const int8_t *packed, uint32_t rows, uint32_t cols, const int8_t *act,
-                               size_t act_stride, const int32_t *act_sum, uint32_t batch, int32_t *acc,
-                               size_t acc_stride) {
+/* All rows; `order` is of the first 16, the next 16 have theirs `step` behind it, and how many couples stands before. */
+TARGET static void multiply(const int8_t *packed, uint32_t rows, uint32_t cols, const uint16_t *order, uint32_t step,
+                            const int8_t *act, size_t act_stride, uint32_t batch, int32_t *acc, size_t acc_stride) {
     int8_t absolute[4 * ZLLM_MAX_COLS];
-    (void)act_sum;
     for (uint32_t r = 0; r < batch;) {
         const uint32_t n = batch - r >= 4 ? 4 : batch - r >= 2 ? 2 : 1;
-        const int8_t *first = act + r * act_stride;
+        operand_t o = {.act = act + r * act_stride, .absolute = absolute, .stride = act_stride, .cols = cols};
         for (uint32_t k = 0; k < n; k++)
             for (uint32_t i = 0; i < cols; i += 32)
                 _mm256_storeu_si256((__m256i *)(absolute + (size_t)k * cols + i),
-                                    _mm256_abs_epi8(_mm256_loadu_si256((const __m256i *)(first + k * act_stride + i))));
+                                    _mm256_abs_epi8(load(o.act + k * act_stride + i)));
         for (uint32_t j = 0; j < rows; j += 16) {
             const int8_t *w = packed + (size_t)j * cols;
             int32_t *out = acc + r * acc_stride + j;
-            if (n == 4) avx2_block4(w, cols, first, act_stride, absolute, out, acc_stride);
-            else if (n == 2) avx2_block2(w, cols, first, act_stride, absolute, out, acc_stride);
-            else avx2_block1(w, cols, first, act_stride, absolute, out, acc_stride);
+            const uint16_t *mine = order + (size_t)(j / 16) * step;
+            o.couples = mine[0];
+            o.order = mine + 1;
+            if (n == 4) avx2_block4(w, &o, out, acc_stride);
+            else if (n == 2) avx2_block2(w, &o, out, acc_stride);
+            else avx2_block1(w, &o, out, acc_stride);
         }
         r += n;
     }
+}
+
+static void avx2_matmul(const int8_t *packed, uint32_t rows, uint32_t cols, const int8_t *act, size_t act_stride,
+                        const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride) {
+    const uint16_t *order = (const uint16_t *)(const void *)(packed + (size_t)rows * cols);
+    (void)act_sum;
+    multiply(packed, rows, cols, order, 1 + cols / 4, act, act_stride, batch, acc, acc_stride);
+}
+
+/* Keys come one at a time, so that their columns stay in order, and all groups single. */
+static void avx2_match_keys(const int8_t *cache, uint32_t slots, uint32_t dim, const int8_t *act, size_t act_stride,
+                            const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride) {
+    uint16_t order[1 + 256 / 4] = {0};
+    (void)act_sum;
+    for (uint32_t g = 0; g < dim / 4; g++) order[1 + g] = (uint16_t)(4 * g);
+    multiply(cache, slots, dim, order, 0, act, act_stride, batch, acc, acc_stride);
 }
 
 /* A slot's byte is the lower or the upper one of 16 bits; the other one stays. */

@@ -140,7 +140,7 @@ static int avx512vnni_supported(void) {
            __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("bmi2");
 }
 
-static void avx512vnni_pack_row(const int8_t *w, uint32_t row, uint32_t cols, int8_t *packed) {
+static void avx512vnni_key_row(const int8_t *w, uint32_t row, uint32_t cols, int8_t *packed) {
     int8_t *p = packed + (size_t)(row / 16) * 16 * cols + (row % 16) * 4;
     for (uint32_t i = 0; i < cols; i += 4) {
         uint32_t four;
@@ -153,7 +153,7 @@ static void avx512vnni_pack_row(const int8_t *w, uint32_t row, uint32_t cols, in
 static void avx512vnni_pack(const int8_t *w, uint32_t rows, uint32_t cols, int8_t *packed) {
     const size_t padded = (rows + ZLLM_ROW_ALIGN - 1) / ZLLM_ROW_ALIGN * ZLLM_ROW_ALIGN;
     memset(packed, 128, padded * cols);
-    for (uint32_t j = 0; j < rows; j++) avx512vnni_pack_row(w + (size_t)j * cols, j, cols, packed);
+    for (uint32_t j = 0; j < rows; j++) avx512vnni_key_row(w + (size_t)j * cols, j, cols, packed);
 }
 
 /* By name, with the sum as both input and output: gcc 12 copies sums from register to register, or to the stack, for

@@ -25,36 +25,49 @@ static void *room(size_t size) {
     return p;
 }
 
-/* extreme: 0 for any operands, 1 for 127 with random signs, 2 for 127 with one sign. */
-static int8_t *bytes(size_t n, int extreme) {
+/* What operands are made of: anything; 127 with random signs; 127 with one sign; small ones, and some that are not. */
+enum { ANY, SIGNS, LARGEST, SMALL, KINDS };
+
+static int8_t *bytes(size_t n, int kind) {
     int8_t *p = room(n);
     const int sign = draw(2) ? 127 : -127;
-    for (size_t i = 0; i < n; i++)
-        p[i] = (int8_t)(extreme == 0 ? (int)draw(255) - 127 : extreme == 1 ? (draw(2) ? 127 : -127) : sign);
+    for (size_t i = 0; i < n; i++) {
+        const int any = (int)draw(255) - 127;
+        p[i] = (int8_t)(kind == SIGNS ? (any < 0 ? -127 : 127) : kind == LARGEST ? sign : any);
+        if (kind == SMALL && draw(40)) p[i] /= 4;
+    }
     return p;
 }
 
-/* Packed rows from `from` on are moved to the front. */
-static int product_equal(const zllm_kernel *k, uint32_t rows, uint32_t cols, uint32_t batch, uint32_t from,
-                         int extreme) {
-    const uint32_t left = rows - from;
-    int8_t *w = bytes((size_t)rows * cols, extreme), *act = bytes((size_t)batch * cols, extreme);
-    int8_t *packed = room((size_t)rows * cols);
-    int32_t *acc = room((size_t)batch * left * sizeof *acc), *sums = room(batch * sizeof *sums);
+/* acc is [batch][rows]. */
+static int sums_equal(const int32_t *acc, const int8_t *w, const int8_t *act, uint32_t rows, uint32_t cols,
+                      uint32_t batch) {
     int equal = 1;
-    k->pack(w, rows, cols, packed);
-    memmove(packed, packed + (size_t)from * cols, (size_t)left * cols);
+    for (uint32_t r = 0; r < batch; r++)
+        for (uint32_t j = 0; j < rows; j++) {
+            int64_t sum = 0;
+            for (uint32_t i = 0; i < cols; i++) sum += w[(size_t)j * cols + i] * act[(size_t)r * cols + i];
+            equal &= acc[(size_t)r * rows + j] == sum;
+        }
+    return equal;
+}
+
+static int32_t *sums_of(const int8_t *act, uint32_t cols, uint32_t batch) {
+    int32_t *sums = room(batch * sizeof *sums);
     for (uint32_t r = 0; r < batch; r++) {
         sums[r] = 0;
         for (uint32_t i = 0; i < cols; i++) sums[r] += act[(size_t)r * cols + i];
     }
-    k->matmul(packed, left, cols, act, cols, sums, batch, acc, left);
-    for (uint32_t r = 0; r < batch; r++)
-        for (uint32_t j = 0; j < left; j++) {
-            int64_t sum = 0;
-            for (uint32_t i = 0; i < cols; i++) sum += w[(size_t)(from + j) * cols + i] * act[(size_t)r * cols + i];
-            equal &= acc[(size_t)r * left + j] == sum;
-        }
+    return sums;
+}
+
+static int product_equal(const zllm_kernel *k, uint32_t rows, uint32_t cols, uint32_t batch, int kind) {
+    int8_t *w = bytes((size_t)rows * cols, kind), *act = bytes((size_t)batch * cols, kind == SMALL ? LARGEST : kind);
+    int8_t *packed = room(k->packed_size(rows, cols));
+    int32_t *acc = room((size_t)batch * rows * sizeof *acc), *sums = sums_of(act, cols, batch);
+    k->pack(w, rows, cols, packed);
+    k->matmul(packed, rows, cols, act, cols, sums, batch, acc, rows);
+    const int equal = sums_equal(acc, w, act, rows, cols, batch);
     free(w);
     free(act);
     free(packed);
@@ -63,14 +76,32 @@ static int product_equal(const zllm_kernel *k, uint32_t rows, uint32_t cols, uin
     return equal;
 }
 
+/* Slots from `from` on are moved to the front. */
+static int keys_equal(const zllm_kernel *k, uint32_t slots, uint32_t dim, uint32_t batch, uint32_t from, int kind) {
+    const uint32_t left = slots - from;
+    int8_t *keys = bytes((size_t)slots * dim, kind), *act = bytes((size_t)batch * dim, kind);
+    int8_t *cache = room((size_t)slots * dim);
+    int32_t *acc = room((size_t)batch * left * sizeof *acc), *sums = sums_of(act, dim, batch);
+    for (uint32_t t = 0; t < slots; t++) k->key_row(keys + (size_t)t * dim, t, dim, cache);
+    memmove(cache, cache + (size_t)from * dim, (size_t)left * dim);
+    k->match_keys(cache, left, dim, act, dim, sums, batch, acc, left);
+    const int equal = sums_equal(acc, keys + (size_t)from * dim, act, left, dim, batch);
+    free(keys);
+    free(act);
+    free(cache);
+    free(acc);
+    free(sums);
+    return equal;
+}
+
 static int values_equal(const zllm_kernel *k, uint32_t slots, uint32_t dim, uint32_t heads, uint32_t from,
-                        int extreme) {
+                        int kind) {
     const uint32_t window = (from + slots + 31) / 32 * 32;
-    int8_t *v = bytes((size_t)window * dim, extreme), *cache = room((size_t)window * dim);
+    int8_t *v = bytes((size_t)window * dim, kind), *cache = room((size_t)window * dim);
     int16_t *w = room((size_t)heads * window * sizeof *w);
     int32_t *acc = room((size_t)heads * dim * sizeof *acc);
     int equal = 1;
-    for (uint32_t i = 0; i < heads * window; i++) w[i] = (int16_t)(extreme ? 32767 : draw(32768));
+    for (uint32_t i = 0; i < heads * window; i++) w[i] = (int16_t)(kind == SIGNS || kind == LARGEST ? 32767 : draw(32768));
     for (uint32_t t = 0; t < window; t++) k->value_row(v + (size_t)t * dim, t, dim, cache);
     memmove(cache, cache + (size_t)from * dim, (size_t)(window - from) * dim);
     k->weigh_values(cache, slots, dim, w, window, heads, acc);
@@ -90,13 +121,14 @@ static int values_equal(const zllm_kernel *k, uint32_t slots, uint32_t dim, uint
 static int all_equal(const zllm_kernel *k) {
     int equal = 1;
     for (uint64_t seed = 0; seed < 6; seed++) equal &= kernel_matches(k, seed);
-    for (int extreme = 0; extreme < 3; extreme++) {
-        equal &= product_equal(k, 32, ZLLM_MAX_COLS, 3, 0, extreme);
-        equal &= values_equal(k, 512, 32, 256, 0, extreme);
+    for (int kind = 0; kind < KINDS; kind++) {
+        equal &= product_equal(k, 32, ZLLM_MAX_COLS, 3, kind);
+        equal &= values_equal(k, 512, 32, 256, 0, kind);
         for (int i = 0; i < 12; i++) {
-            const uint32_t rows = 32 * (1 + draw(4)), cols = 32 * (1 + draw(16));
-            equal &= product_equal(k, rows, cols, 1 + draw(40), 32 * draw(rows / 32), extreme);
-            equal &= values_equal(k, 2 + 2 * draw(100), 32 * (1 + draw(8)), 1 + draw(20), 32 * draw(4), extreme);
+            const uint32_t rows = 32 * (1 + draw(4)), from = 32 * draw(rows / 32), dim = 32 * (1 + draw(8));
+            equal &= product_equal(k, rows, 32 * (1 + draw(16)), 1 + draw(40), kind);
+            equal &= keys_equal(k, rows, dim, 1 + draw(40), from, kind);
+            equal &= values_equal(k, 2 + 2 * draw(100), dim, 1 + draw(20), 32 * draw(4), kind);
         }
     }
     return equal;

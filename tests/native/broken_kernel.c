@@ -27,12 +27,15 @@ static void pack_without_last_row(const int8_t *w, uint32_t rows, uint32_t cols,
     memset(packed + (size_t)(rows - 1) * cols, 0, cols);
 }
 
-static void pack_row_short(const int8_t *w, uint32_t row, uint32_t cols, int8_t *packed) {
-    G->pack_row(w, row, cols - 1, packed + row); /* row * cols from packed on, in the end */
+/* More than the self-check has room for. */
+static size_t packed_size_endless(uint32_t rows, uint32_t cols) { return (size_t)rows * cols << 20; }
+
+static void key_row_short(const int8_t *key, uint32_t slot, uint32_t dim, int8_t *cache) {
+    G->key_row(key, slot, dim - 1, cache + slot); /* slot * dim from the cache on, in the end */
 }
 
-static void pack_row_beside(const int8_t *w, uint32_t row, uint32_t cols, int8_t *packed) {
-    G->pack_row(w, row ^ 1, cols, packed);
+static void key_row_beside(const int8_t *key, uint32_t slot, uint32_t dim, int8_t *cache) {
+    G->key_row(key, slot ^ 1, dim, cache);
 }
 
 #define MATMUL(name)                                                                                                  \
@@ -81,6 +84,8 @@ MATMUL(matmul_three_in_int16) {
                 acc[r * acc_stride + j] += (int32_t)((uint32_t)(s > 32767) * 65536u) - (s < -32768) * 65536;
             }
 }
+
+MATMUL(match_keys_few) { G->match_keys(packed, rows / 64 * 64, cols, act, act_stride, act_sum, batch, acc, acc_stride); }
 
 static void value_row_short(const int8_t *v, uint32_t slot, uint32_t dim, int8_t *cache) {
     memcpy(cache + (size_t)slot * dim, v, dim - 1);
@@ -326,14 +331,18 @@ static int products_refused(void) {
     int ok = 1;
     BROKEN(pack, pack_without_padding);
     BROKEN(pack, pack_without_last_row);
-    BROKEN(pack_row, pack_row_short);
-    BROKEN(pack_row, pack_row_beside);
+    BROKEN(packed_size, packed_size_endless);
+    BROKEN(key_row, key_row_short);
+    BROKEN(key_row, key_row_beside);
     BROKEN(matmul, matmul_three);
     BROKEN(matmul, matmul_ninth_row);
     BROKEN(matmul, matmul_behind);
     BROKEN(matmul, matmul_below);
     BROKEN(matmul, matmul_last_columns);
     BROKEN(matmul, matmul_three_in_int16);
+    BROKEN(match_keys, matmul_three);
+    BROKEN(match_keys, matmul_behind);
+    BROKEN(match_keys, match_keys_few);
     BROKEN(value_row, value_row_short);
     BROKEN(weigh_values, weigh_few_slots);
     BROKEN(weigh_values, weigh_more_slots);
