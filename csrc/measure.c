@@ -14,9 +14,9 @@ zllm_result zllm_kernel_time(const char *name, uint32_t rows, uint32_t cols, uin
     if (rows < 32 || rows > 4096 || rows % 32 || cols < 32 || cols > 4096 || cols % 32 || batch < 1 || batch > 256 ||
         repeats < 1)
         return ZLLM_E_ARGUMENT;
-    int8_t *packed = pages_new(k->packed_size(rows, cols)), *act = pages_new((size_t)batch * cols);
-    int8_t *w = pages_new((size_t)rows * cols);
-    int32_t *acc = pages_new((size_t)batch * rows * sizeof *acc), sums[256] = {0};
+    int8_t *packed = aligned_new(k->packed_size(rows, cols)), *act = aligned_new((size_t)batch * cols);
+    int8_t *w = aligned_new((size_t)rows * cols);
+    int32_t *acc = aligned_new((size_t)batch * rows * sizeof *acc), sums[256] = {0};
     if (packed != NULL && act != NULL && acc != NULL && w != NULL) {
         memset(w, 1, (size_t)rows * cols);
         k->pack(w, rows, cols, packed);

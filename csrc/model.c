@@ -218,7 +218,7 @@ zllm_result zllm_model_new(const zllm_model_data *data, const char *kernel, zllm
 void zllm_model_free(zllm_model *m) {
     if (m == NULL) return;
     free(m->layers);
-    free(m->arena);
+    pages_free(m->arena, m->memory);
     free(m);
 }
 

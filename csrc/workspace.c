@@ -22,10 +22,10 @@ size_t lane_memory(const zllm_model *m) {
 static int lanes_new(workspace_t *w) {
     const zllm_config *c = &w->m->config;
     const size_t bytes = cache_size(c), scales = scale_count(c) * sizeof(int16_t);
-    const size_t size = w->lane_count * (2 * bytes + 2 * scales);
-    int8_t *at = w->caches = pages_new(size);
+    w->caches_size = w->lane_count * (2 * bytes + 2 * scales);
+    int8_t *at = w->caches = pages_new(w->caches_size);
     if (at == NULL) return 0;
-    memset(at, 0, size);
+    memset(at, 0, w->caches_size);
     for (uint32_t i = 0; i < w->lane_count; i++, at += 2 * bytes) {
         w->lanes[i].keys = at;
         w->lanes[i].values = at + bytes;
@@ -57,7 +57,7 @@ void lane_reserve(workspace_t *w, lane_t *lane, uint32_t n) {
 
 static int rows_new(rows_t *r, uint32_t count, uint32_t cols) {
     r->stride = cols;
-    r->q = pages_new((size_t)count * cols);
+    r->q = aligned_new((size_t)count * cols);
     r->sum = calloc(count, sizeof *r->sum);
     r->scale = calloc(count, sizeof *r->scale);
     return r->q && r->sum && r->scale;
@@ -75,21 +75,21 @@ static int allocate(workspace_t *w) {
     const zllm_config *c = &w->m->config;
     const size_t queries = QUERY_ROWS * (c->heads / c->kv_heads), rows = w->rows, parts = w->m->wide ? 2 : 1;
     const size_t head_rows = (c->wide_head ? 2 : 1) * ZLLM_HEAD_ROWS;
-    w->x = pages_new(rows * c->dim * sizeof(int32_t));
-    w->qkv = pages_new(rows * w->qkv_stride * sizeof(int32_t));
-    w->rope = pages_new(rows * c->head_dim * sizeof(int32_t));
-    w->acc = pages_new(parts * BLOCK_ROWS * w->widest * sizeof(int32_t));
-    w->out = pages_new((size_t)BLOCK_ROWS * w->widest * sizeof(int32_t));
-    w->head_acc = pages_new(head_rows * w->vocab_stride * sizeof(int32_t));
-    w->logits = pages_new(w->vocab_stride * sizeof(int32_t));
-    w->score_acc = pages_new(queries * w->capacity * sizeof(int32_t));
-    w->score = pages_new(w->capacity * sizeof(int32_t));
-    w->soft = pages_new(w->capacity * sizeof(uint16_t));
-    w->weight = pages_new(queries * w->capacity * sizeof(int16_t));
-    w->mixed = pages_new(queries * c->head_dim * sizeof(int32_t));
-    w->reciprocal = pages_new(queries * sizeof(int32_t));
+    w->x = aligned_new(rows * c->dim * sizeof(int32_t));
+    w->qkv = aligned_new(rows * w->qkv_stride * sizeof(int32_t));
+    w->rope = aligned_new(rows * c->head_dim * sizeof(int32_t));
+    w->acc = aligned_new(parts * BLOCK_ROWS * w->widest * sizeof(int32_t));
+    w->out = aligned_new((size_t)BLOCK_ROWS * w->widest * sizeof(int32_t));
+    w->head_acc = aligned_new(head_rows * w->vocab_stride * sizeof(int32_t));
+    w->logits = aligned_new(w->vocab_stride * sizeof(int32_t));
+    w->score_acc = aligned_new(queries * w->capacity * sizeof(int32_t));
+    w->score = aligned_new(w->capacity * sizeof(int32_t));
+    w->soft = aligned_new(w->capacity * sizeof(uint16_t));
+    w->weight = aligned_new(queries * w->capacity * sizeof(int16_t));
+    w->mixed = aligned_new(queries * c->head_dim * sizeof(int32_t));
+    w->reciprocal = aligned_new(queries * sizeof(int32_t));
     if (c->parallel) {
-        w->branch = pages_new((size_t)BLOCK_ROWS * c->dim * sizeof(int32_t));
+        w->branch = aligned_new((size_t)BLOCK_ROWS * c->dim * sizeof(int32_t));
         if (w->branch == NULL) return 0;
     }
     if (!w->x || !w->qkv || !w->rope || !w->acc || !w->out || !w->head_acc || !w->logits || !w->score_acc || !w->score ||
@@ -125,8 +125,9 @@ workspace_t *workspace_new(const zllm_model *m, uint32_t lanes, uint32_t rows, u
 
 void workspace_free(workspace_t *w) {
     if (w == NULL) return;
-    void *all[] = {w->lanes, w->caches, w->x,    w->qkv,  w->rope,   w->acc,   w->out,       w->head_acc, w->logits,
-                   w->score_acc, w->score, w->soft, w->weight, w->mixed, w->reciprocal, w->runs, w->branch};
+    void *all[] = {w->lanes,     w->x,     w->qkv,  w->rope,   w->acc,   w->out,        w->head_acc, w->logits,
+                   w->score_acc, w->score, w->soft, w->weight, w->mixed, w->reciprocal, w->runs,     w->branch};
+    pages_free(w->caches, w->caches_size);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     rows_free(&w->block);
     rows_free(&w->queries);

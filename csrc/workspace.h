@@ -38,6 +38,7 @@ struct workspace {
     const zllm_model *m;
     lane_t *lanes;
     int8_t *caches; /* of all lanes */
+    size_t caches_size;
     uint32_t lane_count, rows, capacity; /* capacity: slots of a lane */
     laps_t laps;
     run_t *runs; /* [rows] */

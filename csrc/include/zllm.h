@@ -103,6 +103,9 @@ zllm_result zllm_kernel_state(const char *name);
 /* Compare every primitive of a kernel with the scalar one on fixed vectors: ZLLM_OK or ZLLM_E_KERNEL_WRONG.
  * zllm_model_new does it once a process for the kernel it takes. */
 zllm_result zllm_kernel_check(const char *name);
+/* Give the system back what malloc keeps for each thread, where malloc can. */
+void zllm_memory_trim(void);
+
 /* Shortest of `repeats` runs of the kernel's product of an int8 matrix [rows][cols] with `batch` rows, in nanoseconds;
  * rows and cols multiples of 32, each up to 4096, batch up to 256. */
 zllm_result zllm_kernel_time(const char *name, uint32_t rows, uint32_t cols, uint32_t batch, uint32_t repeats,

@@ -95,7 +95,7 @@ predictor_t *predictor_new(uint64_t size, uint32_t streams, int lm) {
 void predictor_free(predictor_t *p) {
     if (p == NULL) return;
     free(p->direct);
-    free(p->table);
+    pages_free(p->table, ((size_t)p->line_mask + 1) * 64);
     free(p->recent);
     free(p->text);
     free(p->follow);

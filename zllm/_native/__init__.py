@@ -138,6 +138,11 @@ def kernel_rate(name: str, rows: int = 512, cols: int = 512, batch: int = 64, re
     return rows * cols * batch * 1e9 / max(1, int(nanoseconds[0]))
 
 
+def trim_memory() -> None:
+    """Give the system back what malloc keeps for each thread: milliseconds, where malloc can do it at all."""
+    lib.zllm_memory_trim()
+
+
 def check_kernel(name: str) -> None:
     """Compare a kernel with the scalar code.
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import ClassVar, Protocol, TypedDict, TypeVar
 
-from zllm._native import GIVEN, Cancel, Counter, Job, RoomError, Stages, work
+from zllm._native import GIVEN, Cancel, Counter, Job, RoomError, Stages, trim_memory, work
 from zllm._native import Model as NativeModel
 from zllm.codecs.base import Buffer, Codec, Run
 from zllm.codecs.repeats import Repeats, find, read
@@ -345,6 +345,8 @@ class FrameEncoding(_Coding):
         """The frame's streams, each of them its tokens and the bytes of their text; its header is made of them."""
         with self.run.stage("tokenizing", frame.size):
             streams = list(self._streams(self._tokens(frame), self.streams_of(frame)))
+            if frame.size >= _TOKENISED:
+                trim_memory()
         frame.header = (
             frame.repeats.to_bytes() + varint(len(streams) - 1) + b"".join(varint(size) for _, size in streams[:-1])
         )
