@@ -137,11 +137,14 @@ def test_symbols_as_decisions():
 
 def test_exact(part):
     rows = part("exact", "--bytes", "6000", "--kernels", KERNEL)
-    assert [row["threads"] for row in rows] == ["1", "2", "7"]
-    assert {row["batch"] for row in rows} == {"1", "3", "64"}
-    assert len({row["sha256"] for row in rows}) == 1
+    for model in ("fast", "default"):
+        mine = [row for row in rows if row["model"] == model]
+        assert [row["threads"] for row in mine] == ["1", "2", "7"]
+        assert {row["batch"] for row in mine} == {"1", "3", "64"}
+        assert len({row["sha256"] for row in mine}) == 1
+    assert len(rows) == 6
     assert all(row["differing_bits"] == "0" and row["decoded"] == "exact" for row in rows)
-    assert {(row["frames"], row["streams"]) for row in rows} == {("2", "7")}
+    assert [(row["frames"], row["streams"]) for row in rows[::3]] == [("2", "7"), ("1", "1")]
 
 
 def test_exact_codes_frames_of_all_sizes_alone_and_together():
@@ -163,7 +166,14 @@ def test_exact_sees_what_differs(part, data, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(exact._Run, "encode", wrong)
     options = ["--quick", "--data", str(data), "--corpus", str(tmp_path), "--bytes", "3000", "--kernels", KERNEL]
     assert main(["exact", *options]) == 1
-    assert f"WRONG: {KERNEL}, threads: 7, batch: 64" in capsys.readouterr().out
+    assert f"WRONG: fast, {KERNEL}, threads: 7, batch: 64" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("count", [12, 107, 500])
+def test_the_scalar_kernel_gets_frames_of_all_kinds(count):
+    sample = exact._sample([exact._Frame(number, []) for number in range(count)])
+    assert 2 <= len(sample) <= 11
+    assert {frame.shared for frame in sample} == {False, True}
 
 
 def test_every_kernel_meets_every_batch_and_thread_count():
