@@ -29,8 +29,8 @@ SPLIT_PATTERN = "|".join(
     ]
 )
 
-# Before a space or a line end that follows a letter: there every alternative has ended, and none looks back, so that the
-# parts' tokens are the whole's.
+# Before a space or a line end that follows a letter: there every alternative has ended, and none looks back, so the
+# parts' tokens are those of the whole.
 _SEAM = re.compile(rb"(?<=[A-Za-z\x80-\xff])[ \r\n]")
 _PART = 32 << 10
 
