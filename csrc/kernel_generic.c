@@ -12,7 +12,7 @@
 static int generic_supported(void) { return 1; }
 
 static void generic_pack(const int8_t *w, uint32_t rows, uint32_t cols, int8_t *packed) {
-    const size_t padded = (rows + ZLLM_ROW_ALIGN - 1) / ZLLM_ROW_ALIGN * ZLLM_ROW_ALIGN;
+    const size_t padded = padded_rows(rows);
     memcpy(packed, w, (size_t)rows * cols);
     memset(packed + (size_t)rows * cols, 0, (padded - rows) * cols);
 }

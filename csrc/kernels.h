@@ -13,6 +13,8 @@
 #define ZLLM_MAX_COLS 16384u
 #define ZLLM_SUM_BLOCK 64u
 
+static inline uint32_t padded_rows(uint32_t rows) { return (rows + ZLLM_ROW_ALIGN - 1) / ZLLM_ROW_ALIGN * ZLLM_ROW_ALIGN; }
+
 typedef struct {
     const char *name;
     int (*supported)(void);

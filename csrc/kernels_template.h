@@ -207,7 +207,7 @@ TARGET static void NAME(block_sums)(const uint32_t *restrict w, uint32_t blocks,
 #ifndef MATCH_KEYS
 #define MATCH_KEYS NAME(matmul)
 static size_t NAME(packed_size)(uint32_t rows, uint32_t cols) {
-    return (size_t)(rows + ZLLM_ROW_ALIGN - 1) / ZLLM_ROW_ALIGN * ZLLM_ROW_ALIGN * cols;
+    return (size_t)padded_rows(rows) * cols;
 }
 #endif
 

@@ -97,7 +97,7 @@ static void fill_weights(source_t *s, int8_t *w, size_t n) {
 
 static int product_matches(const zllm_kernel *k, source_t *s, uint32_t rows, uint32_t cols) {
     product_t p;
-    const uint32_t padded = (rows + ZLLM_ROW_ALIGN - 1) / ZLLM_ROW_ALIGN * ZLLM_ROW_ALIGN;
+    const uint32_t padded = padded_rows(rows);
     fill_weights(s, p.weights, (size_t)rows * cols);
     fill8(s, p.act, sizeof p.act);
     for (uint32_t r = 0; r < BATCH; r++) {

@@ -12,7 +12,7 @@ TARGET static void NAME(key_row)(const int8_t *w, uint32_t row, uint32_t cols, i
 }
 
 static void NAME(pack)(const int8_t *w, uint32_t rows, uint32_t cols, int8_t *packed) {
-    const size_t padded = (rows + ZLLM_ROW_ALIGN - 1) / ZLLM_ROW_ALIGN * ZLLM_ROW_ALIGN;
+    const size_t padded = padded_rows(rows);
     memset(packed, 0, padded * cols);
     for (uint32_t j = 0; j < rows; j++) NAME(key_row)(w + (size_t)j * cols, j, cols, packed);
 }

@@ -133,15 +133,13 @@ static void avx2_match_keys(const int8_t *cache, uint32_t slots, uint32_t dim, c
 
 static int avx2_supported(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"); }
 
-static uint32_t padded(uint32_t rows) { return (rows + ZLLM_ROW_ALIGN - 1) / ZLLM_ROW_ALIGN * ZLLM_ROW_ALIGN; }
-
 static size_t avx2_packed_size(uint32_t rows, uint32_t cols) {
-    return (size_t)padded(rows) * cols + (size_t)(padded(rows) / 16) * (1 + cols / 4) * sizeof(uint16_t);
+    return (size_t)padded_rows(rows) * cols + (size_t)(padded_rows(rows) / 16) * (1 + cols / 4) * sizeof(uint16_t);
 }
 
 /* Of the 16 rows from `row` on. */
 static uint16_t *order_of(int8_t *packed, uint32_t rows, uint32_t row, uint32_t cols) {
-    return (uint16_t *)(void *)(packed + (size_t)padded(rows) * cols) + (size_t)(row / 16) * (1 + cols / 4);
+    return (uint16_t *)(void *)(packed + (size_t)padded_rows(rows) * cols) + (size_t)(row / 16) * (1 + cols / 4);
 }
 
 /* Four columns of up to 16 rows; the others' are 0. */
@@ -250,7 +248,7 @@ TARGET static uint16_t find_order(const rows_t *m, uint16_t *order) {
 }
 
 static void avx2_pack(const int8_t *w, uint32_t rows, uint32_t cols, int8_t *packed) {
-    for (uint32_t j = 0; j < padded(rows); j += 16) {
+    for (uint32_t j = 0; j < padded_rows(rows); j += 16) {
         const uint32_t left = j < rows ? rows - j : 0;
         const int8_t *block = w + (size_t)(left ? j : 0) * cols;
         uint16_t *order = order_of(packed, rows, j, cols);

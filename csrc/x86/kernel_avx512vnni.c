@@ -151,7 +151,7 @@ static void avx512vnni_key_row(const int8_t *w, uint32_t row, uint32_t cols, int
 }
 
 static void avx512vnni_pack(const int8_t *w, uint32_t rows, uint32_t cols, int8_t *packed) {
-    const size_t padded = (rows + ZLLM_ROW_ALIGN - 1) / ZLLM_ROW_ALIGN * ZLLM_ROW_ALIGN;
+    const size_t padded = padded_rows(rows);
     memset(packed, 128, padded * cols);
     for (uint32_t j = 0; j < rows; j++) avx512vnni_key_row(w + (size_t)j * cols, j, cols, packed);
 }
