@@ -67,11 +67,11 @@ class _Frame:
 class _Run:
     """One configuration and what it made of the frames."""
 
+    model: str
     kernel: str
     threads: int
     lanes: int
     frames: list[_Frame]
-    model: str = ""
     coded: list[bytes] = field(default_factory=list)
 
     def encode(self, native: NativeModel, start: int) -> None:
@@ -125,11 +125,10 @@ def measure(settings: Settings) -> Outcome:
         model = store.resolve(name)
         frames = list(_frames(text, model))[::share]
         expected: dict[int, bytes] = {}
-        for run in _configurations(list(settings.kernels) or usable_kernels(), frames):
+        for run in _configurations(name, list(settings.kernels) or usable_kernels(), frames):
             say(f"exact: {name}, {run.kernel}, threads: {run.threads}, batch: {run.lanes}")
             with _demanded(run.kernel):
                 native = store.Model(model.path, zlm.read(model.path)).native
-            run.model = name
             _check(run, native, model.start, expected, outcome)
         sizes = [sum(len(frame.text) for frame in part) for part in (_sample(frames), frames)]
         outcome.notes.append(f"{name}: the scalar kernel ran on {sizes[0]:,} of {sizes[1]:,} bytes")
@@ -171,12 +170,12 @@ def _sample(frames: list[_Frame]) -> list[_Frame]:
     return frames[::step]
 
 
-def _configurations(kernels: Sequence[str], frames: list[_Frame]) -> Iterator[_Run]:
+def _configurations(model: str, kernels: Sequence[str], frames: list[_Frame]) -> Iterator[_Run]:
     """Three for each kernel; which batch shape goes with how many threads is another one for each."""
     for turn, kernel in enumerate(kernels):
         for place, threads in enumerate(THREADS):
             mine = _sample(frames) if kernel == "generic" else frames
-            yield _Run(kernel, threads, SHAPES[(place + turn) % len(SHAPES)], mine)
+            yield _Run(model, kernel, threads, SHAPES[(place + turn) % len(SHAPES)], mine)
 
 
 def _check(run: _Run, native: NativeModel, start: int, expected: dict[int, bytes], outcome: Outcome) -> None:

@@ -177,7 +177,7 @@ def test_the_scalar_kernel_gets_frames_of_all_kinds(count):
 
 
 def test_every_kernel_meets_every_batch_and_thread_count():
-    found = [(r.kernel, r.threads, r.lanes) for r in exact._configurations(["a", "b"], [])]
+    found = [(r.kernel, r.threads, r.lanes) for r in exact._configurations("m", ["a", "b"], [])]
     for kernel in "ab":
         assert sorted(threads for k, threads, _ in found if k == kernel) == [1, 2, 7]
         assert sorted(lanes for k, _, lanes in found if k == kernel) == [1, 3, 64]
