@@ -93,29 +93,55 @@ static int32_t soften(workspace_t *w, const lane_t *lane, const layer_t *layer, 
     return (int32_t)(((uint64_t)1 << 38) / sum);
 }
 
+/* The first slot that the query of a slot sees, and the multiple of CACHE_UNIT before it. */
+static uint32_t first_seen(const workspace_t *w, uint32_t slot) {
+    return slot < w->m->config.window ? 0 : slot - w->m->config.window + 1;
+}
+static uint32_t low_of(const workspace_t *w, uint32_t slot) { return first_seen(w, slot) / CACHE_UNIT * CACHE_UNIT; }
+
+/* A step of one token a lane reads every lane's keys and values once, so that they come from a far cache, or from memory;
+ * each is fetched while the one before is at work. NULL for the step's last ones. */
+static const int8_t *next_keys(const workspace_t *w, const run_t *run, uint32_t l, uint32_t g) {
+    const zllm_config *c = &w->m->config;
+    if (g + 1 < c->kv_heads) g++;
+    else if (++run < w->runs + w->run_count) g = 0;
+    else return NULL;
+    const size_t cache = (size_t)l * c->kv_heads + g;
+    return w->lanes[run->lane].keys + (cache * w->capacity + low_of(w, run->slot)) * c->head_dim;
+}
+
+/* The scales of n slots from `at` on. */
+static void fetch_scales(const lane_t *lane, size_t at, uint32_t n) {
+    for (uint32_t i = 0; i < n; i += CACHE_UNIT) { /* 64 bytes */
+        __builtin_prefetch(lane->key_scale + at + i);
+        __builtin_prefetch(lane->value_scale + at + i);
+    }
+}
+
 /* Heads that share one key head, for n rows whose slots start at `slot`; replaces the queries in w->qkv by the heads'
  * output with 39 - v_shift fractional bits. */
-static void attend(workspace_t *w, const lane_t *lane, uint32_t l, uint32_t g, uint32_t from, uint32_t n,
-                   uint32_t slot) {
+static void attend(workspace_t *w, const run_t *run, uint32_t l, uint32_t g, uint32_t from, uint32_t n, uint32_t slot) {
     const zllm_config *c = &w->m->config;
     const zllm_kernel *k = w->m->kernel;
+    const lane_t *lane = &w->lanes[run->lane];
     const uint32_t group = c->heads / c->kv_heads, dim = c->head_dim, count = n * group;
-    const uint32_t low = (slot < c->window ? 0 : slot - c->window + 1) / CACHE_UNIT * CACHE_UNIT;
-    const uint32_t end = slot + n, high = end + (end & 1);
+    const uint32_t low = low_of(w, slot), end = slot + n, high = end + (end & 1);
     const size_t cache = (size_t)l * c->kv_heads + g, base = (cache * w->capacity + low) * dim;
     const size_t first_query = (size_t)g * QUERY_ROWS * group;
+    const int once = run->n == 1;
+    if (once) fetch_scales(lane, cache * w->capacity + low, end - low);
     k->match_keys(lane->keys + base, round_up(end - low, ZLLM_ROW_ALIGN), dim, w->queries.q + first_query * dim, dim,
-              w->queries.sum + first_query, count, w->score_acc, w->capacity);
+                  w->queries.sum + first_query, count, w->score_acc, w->capacity, once ? lane->values + base : NULL);
     lap(&w->laps, ZLLM_STAGE_ATTENTION);
     for (uint32_t i = 0; i < count; i++) {
         const uint32_t own = slot + i / group;
         w->reciprocal[i] = soften(w, lane, &w->m->layers[l], cache, w->queries.scale[first_query + i],
-                                  w->score_acc + (size_t)i * w->capacity, low,
-                                  own < c->window ? 0 : own - c->window + 1, own + 1, high,
+                                  w->score_acc + (size_t)i * w->capacity, low, first_seen(w, own), own + 1, high,
                                   w->weight + (size_t)i * w->capacity);
     }
     lap(&w->laps, ZLLM_STAGE_SOFTMAX);
-    k->weigh_values(lane->values + base, high - low, dim, w->weight, w->capacity, count, w->mixed);
+    k->weigh_values(lane->values + base, high - low, dim, w->weight, w->capacity, count, w->mixed,
+                    once ? next_keys(w, run, l, g) : NULL);
     for (uint32_t i = 0; i < count; i++)
         k->divide(w->mixed + (size_t)i * dim, dim, w->reciprocal[i],
                   w->qkv + (size_t)(from + i / group) * w->qkv_stride + (size_t)(g * group + i % group) * dim);
@@ -128,6 +154,6 @@ void attention(workspace_t *w, const run_t *run, uint32_t l) {
         const uint32_t part = run->n - i < QUERY_ROWS ? run->n - i : QUERY_ROWS;
         prepare(w, lane, l, run->from + i, part, run->slot + i);
         lap(&w->laps, ZLLM_STAGE_CACHE);
-        for (uint32_t g = 0; g < w->m->config.kv_heads; g++) attend(w, lane, l, g, run->from + i, part, run->slot + i);
+        for (uint32_t g = 0; g < w->m->config.kv_heads; g++) attend(w, run, l, g, run->from + i, part, run->slot + i);
     }
 }

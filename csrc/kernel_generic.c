@@ -40,7 +40,8 @@ static void generic_value_row(const int8_t *v, uint32_t slot, uint32_t dim, int8
 }
 
 static void generic_weigh_values(const int8_t *cache, uint32_t slots, uint32_t dim, const int16_t *w, size_t stride,
-                                 uint32_t heads, int32_t *acc) {
+                                 uint32_t heads, int32_t *acc, const int8_t *next) {
+    (void)next;
     memset(acc, 0, (size_t)heads * dim * sizeof *acc);
     for (uint32_t h = 0; h < heads; h++)
         for (uint32_t t = 0; t < slots; t++)

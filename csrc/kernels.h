@@ -29,15 +29,16 @@ typedef struct {
                    const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride);
     /* Key cache: slot t of [slots][dim]. */
     void (*key_row)(const int8_t *key, uint32_t slot, uint32_t dim, int8_t *cache);
-    /* As matmul, of the first slots of a key cache (a multiple of ZLLM_ROW_ALIGN). */
+    /* As matmul, of the first slots of a key cache (a multiple of ZLLM_ROW_ALIGN). next: as many bytes from here on will
+     * be read soon, and a kernel may fetch them meanwhile; or NULL. */
     void (*match_keys)(const int8_t *cache, uint32_t slots, uint32_t dim, const int8_t *act, size_t act_stride,
-                       const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride);
+                       const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride, const int8_t *next);
     /* Value cache: slot t of [slots][dim]. */
     void (*value_row)(const int8_t *v, uint32_t slot, uint32_t dim, int8_t *cache);
     /* acc[h][d] = sum_t w[h][t] * cache[t][d], t < slots (even); w [heads][stride], none negative, at most 512 of a head
-     * not 0. */
+     * not 0. next: as for match_keys. */
     void (*weigh_values)(const int8_t *cache, uint32_t slots, uint32_t dim, const int16_t *w, size_t stride,
-                         uint32_t heads, int32_t *acc);
+                         uint32_t heads, int32_t *acc, const int8_t *next);
 
     uint32_t (*absmax)(const int32_t *x, uint32_t n);
     /* q[i] = (x[i] * 2^shift * reciprocal + 2^53) >> 54; sums of q and of q^2. */

@@ -204,16 +204,28 @@ TARGET static void NAME(block_sums)(const uint32_t *restrict w, uint32_t blocks,
 }
 
 /* Unless a kernel has other layouts, a packed matrix is its weights, and keys are packed as the rows of one. */
-#ifndef MATCH_KEYS
-#define MATCH_KEYS NAME(matmul)
+#ifndef PACKED_SIZE
+#define PACKED_SIZE NAME(packed_size)
 static size_t NAME(packed_size)(uint32_t rows, uint32_t cols) {
     return (size_t)padded_rows(rows) * cols;
+}
+#endif
+#ifndef MATCH_KEYS
+#define MATCH_KEYS NAME(match_keys)
+static void NAME(matmul)(const int8_t *packed, uint32_t rows, uint32_t cols, const int8_t *act, size_t act_stride,
+                         const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride);
+
+static void NAME(match_keys)(const int8_t *cache, uint32_t slots, uint32_t dim, const int8_t *act, size_t act_stride,
+                             const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride,
+                             const int8_t *next) {
+    (void)next;
+    NAME(matmul)(cache, slots, dim, act, act_stride, act_sum, batch, acc, acc_stride);
 }
 #endif
 
 #define KERNEL_TABLE(kernel_name)                                                                                     \
     {                                                                                                                 \
-        kernel_name, NAME(supported), NAME(packed_size), NAME(pack), NAME(matmul), NAME(key_row), MATCH_KEYS,         \
+        kernel_name, NAME(supported), PACKED_SIZE, NAME(pack), NAME(matmul), NAME(key_row), MATCH_KEYS,         \
             NAME(value_row), NAME(weigh_values), NAME(absmax), NAME(quantise), NAME(dequantise), NAME(add),           \
             NAME(gate), NAME(gelu), NAME(quantise_wide), NAME(dequantise_wide), NAME(softmax), NAME(weigh),           \
             NAME(divide), NAME(weights), NAME(rotate), NAME(block_sums)                                               \

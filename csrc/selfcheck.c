@@ -73,7 +73,8 @@ typedef struct {
 static void multiply(const zllm_kernel *k, product_t *p, int which, int keys, uint32_t rows, uint32_t cols,
                      uint32_t batch) {
     const size_t act_stride = cols + GUARD, stride = rows + GUARD;
-    if (keys) k->match_keys(p->keys[which], rows, cols, p->act, act_stride, p->sums, batch, p->acc[which], stride);
+    const int8_t *next = batch % 2 ? p->weights : NULL;
+    if (keys) k->match_keys(p->keys[which], rows, cols, p->act, act_stride, p->sums, batch, p->acc[which], stride, next);
     else k->matmul(p->packed[which], rows, cols, p->act, act_stride, p->sums, batch, p->acc[which], stride);
 }
 
@@ -147,12 +148,13 @@ static int values_match(const zllm_kernel *k, source_t *s, uint32_t slots, uint3
         SCALAR->value_row(v.values + (size_t)i * dim, slot, dim, v.cache[1]);
     }
     fill_scales(s, v.weights, COUNT(v.weights), 0);
-    SCALAR->weigh_values(v.cache[1], slots, dim, v.weights, SLOTS + GUARD, BATCH, v.acc[1]);
+    SCALAR->weigh_values(v.cache[1], slots, dim, v.weights, SLOTS + GUARD, BATCH, v.acc[1], NULL);
     int ok = 1;
     for (size_t i = 0; i < COUNT(BATCHES); i++) {
         const size_t used = (size_t)BATCHES[i] * dim;
         memset(v.acc[0], 0x55, sizeof v.acc[0]);
-        k->weigh_values(v.cache[0], slots, dim, v.weights, SLOTS + GUARD, BATCHES[i], v.acc[0]);
+        k->weigh_values(v.cache[0], slots, dim, v.weights, SLOTS + GUARD, BATCHES[i], v.acc[0],
+                        BATCHES[i] % 2 ? v.values : NULL);
         ok &= memcmp(v.acc[0], v.acc[1], used * sizeof(int32_t)) == 0;
         for (size_t d = used; d < used + GUARD; d++) ok &= v.acc[0][d] == 0x55555555;
     }

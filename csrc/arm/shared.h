@@ -82,7 +82,8 @@ WEIGH_TILE(2)
 WEIGH_TILE(1)
 
 static void NAME(weigh_values)(const int8_t *cache, uint32_t slots, uint32_t dim, const int16_t *w, size_t stride,
-                               uint32_t heads, int32_t *acc) {
+                               uint32_t heads, int32_t *acc, const int8_t *next) {
+    (void)next;
     for (uint32_t d = 0; d < dim; d += 16) {
         uint32_t h = 0;
         for (; h + 4 <= heads; h += 4)

@@ -54,6 +54,7 @@ TARGET static inline void avx2_products(__m256i a, __m256i b, int32_t *p) {
 #define DEQUANTISE avx2_dequantise8
 #define DEQUANTISE_LANES 8u
 #define EXPONENTIALS avx2_exponentials
+#define PACKED_SIZE avx2_packed_size
 #define MATCH_KEYS avx2_match_keys
 
 TARGET static inline int32_t avx2_total(__m256i v) {
@@ -127,7 +128,7 @@ TARGET static inline void avx2_dequantise8(const int32_t *acc, const int16_t *sc
 
 static size_t avx2_packed_size(uint32_t rows, uint32_t cols);
 static void avx2_match_keys(const int8_t *cache, uint32_t slots, uint32_t dim, const int8_t *act, size_t act_stride,
-                            const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride);
+                            const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride, const int8_t *next);
 
 #include "../kernels_template.h"
 
@@ -279,13 +280,18 @@ TARGET static inline __m256i four_of(const int8_t *p) {
     return _mm256_set1_epi32(four);
 }
 
-/* Activations, their absolute values, and where the columns of each group are. */
+/* Activations, their absolute values, and where the columns of each group are. While weights are read, what lies `ahead`
+ * bytes behind them is fetched; nothing is new there for 0. */
 typedef struct {
     const int8_t *act, *absolute;
-    size_t stride;
+    size_t stride, ahead;
     uint32_t cols, couples;
     const uint16_t *order;
 } operand_t;
+
+static inline void fetch(const int8_t *p, size_t ahead) {
+    _mm_prefetch((const char *)((uintptr_t)p + ahead), _MM_HINT_T0);
+}
 
 /* Activations `a` and their absolute values `b` times eight rows' weights: 16 sums of two products. */
 TARGET static inline __m256i product(__m256i w, __m256i a, __m256i b) {
@@ -302,6 +308,8 @@ TARGET static inline __m256i product(__m256i w, __m256i a, __m256i b) {
         for (int r = 0; r < R; r++) s[r][0] = s[r][1] = _mm256_setzero_si256();                                       \
         for (uint32_t k = 0; k < o->couples; k++, w += 64, v += 64, at += 2) {                                        \
             const __m256i w0 = load(w), w1 = load(w + 32), v0 = load(v), v1 = load(v + 32);                           \
+            fetch(w, o->ahead);                                                                                       \
+            fetch(v, o->ahead);                                                                                       \
             for (int r = 0; r < R; r++) {                                                                             \
                 const int8_t *x = o->act + r * o->stride, *y = o->absolute + (size_t)r * o->cols;                     \
                 const __m256i a0 = four_of(x + at[0]), b0 = four_of(y + at[0]);                                       \
@@ -314,6 +322,8 @@ TARGET static inline __m256i product(__m256i w, __m256i a, __m256i b) {
         }                                                                                                             \
         for (; w < end; w += 32, v += 32, at++) {                                                                     \
             const __m256i w0 = load(w), v0 = load(v);                                                                 \
+            fetch(w, o->ahead);                                                                                       \
+            fetch(v, o->ahead);                                                                                       \
             for (int r = 0; r < R; r++) {                                                                             \
                 const __m256i a = four_of(o->act + r * o->stride + *at);                                              \
                 const __m256i b = four_of(o->absolute + (size_t)r * o->cols + *at);                                   \
@@ -331,23 +341,33 @@ AVX2_BLOCK(1)
 AVX2_BLOCK(2)
 AVX2_BLOCK(4)
 
-/* All rows; `order` is of the first 16, the next 16 have theirs `step` behind it, and how many couples stands before. */
-TARGET static void multiply(const int8_t *packed, uint32_t rows, uint32_t cols, const uint16_t *order, uint32_t step,
-                            const int8_t *act, size_t act_stride, uint32_t batch, int32_t *acc, size_t acc_stride) {
+/* What a matrix or a cache of keys is to a product. */
+typedef struct {
+    const int8_t *packed;
+    uint32_t rows, cols;
+    const uint16_t *order; /* of the first 16 rows, after the number of their couples; */
+    uint32_t step;         /* those of the next 16 stand so far behind */
+    size_t ahead;          /* what lies so many bytes behind is fetched, */
+    uint32_t fetching;     /* by the rows below this one */
+} packed_t;
+
+TARGET static void multiply(const packed_t *m, const int8_t *act, size_t act_stride, uint32_t batch, int32_t *acc,
+                            size_t acc_stride) {
     int8_t absolute[4 * ZLLM_MAX_COLS];
     for (uint32_t r = 0; r < batch;) {
         const uint32_t n = batch - r >= 4 ? 4 : batch - r >= 2 ? 2 : 1;
-        operand_t o = {.act = act + r * act_stride, .absolute = absolute, .stride = act_stride, .cols = cols};
+        operand_t o = {.act = act + r * act_stride, .absolute = absolute, .stride = act_stride, .cols = m->cols};
         for (uint32_t k = 0; k < n; k++)
-            for (uint32_t i = 0; i < cols; i += 32)
-                _mm256_storeu_si256((__m256i *)(absolute + (size_t)k * cols + i),
+            for (uint32_t i = 0; i < m->cols; i += 32)
+                _mm256_storeu_si256((__m256i *)(absolute + (size_t)k * m->cols + i),
                                     _mm256_abs_epi8(load(o.act + k * act_stride + i)));
-        for (uint32_t j = 0; j < rows; j += 16) {
-            const int8_t *w = packed + (size_t)j * cols;
+        for (uint32_t j = 0; j < m->rows; j += 16) {
+            const int8_t *w = m->packed + (size_t)j * m->cols;
             int32_t *out = acc + r * acc_stride + j;
-            const uint16_t *mine = order + (size_t)(j / 16) * step;
-            o.couples = mine[0];
-            o.order = mine + 1;
+            const uint16_t *order = m->order + (size_t)(j / 16) * m->step;
+            o.couples = order[0];
+            o.order = order + 1;
+            o.ahead = r == 0 && j < m->fetching ? m->ahead : 0;
             if (n == 4) avx2_block4(w, &o, out, acc_stride);
             else if (n == 2) avx2_block2(w, &o, out, acc_stride);
             else avx2_block1(w, &o, out, acc_stride);
@@ -359,17 +379,19 @@ TARGET static void multiply(const int8_t *packed, uint32_t rows, uint32_t cols, 
 static void avx2_matmul(const int8_t *packed, uint32_t rows, uint32_t cols, const int8_t *act, size_t act_stride,
                         const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride) {
     const uint16_t *order = (const uint16_t *)(const void *)(packed + (size_t)rows * cols);
+    const packed_t m = {packed, rows, cols, order, 1 + cols / 4, (size_t)16 * cols, rows - 16};
     (void)act_sum;
-    multiply(packed, rows, cols, order, 1 + cols / 4, act, act_stride, batch, acc, acc_stride);
+    multiply(&m, act, act_stride, batch, acc, acc_stride);
 }
 
 /* Keys come one at a time, so that their columns stay in order, and all groups single. */
 static void avx2_match_keys(const int8_t *cache, uint32_t slots, uint32_t dim, const int8_t *act, size_t act_stride,
-                            const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride) {
+                            const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride, const int8_t *next) {
     uint16_t order[1 + 256 / 4] = {0};
+    const packed_t m = {cache, slots, dim, order, 0, (uintptr_t)next - (uintptr_t)cache, next == NULL ? 0 : slots};
     (void)act_sum;
     for (uint32_t g = 0; g < dim / 4; g++) order[1 + g] = (uint16_t)(4 * g);
-    multiply(cache, slots, dim, order, 0, act, act_stride, batch, acc, acc_stride);
+    multiply(&m, act, act_stride, batch, acc, acc_stride);
 }
 
 /* A slot's byte is the lower or the upper one of 16 bits; the other one stays. */
@@ -387,11 +409,12 @@ TARGET static void avx2_value_row(const int8_t *v, uint32_t slot, uint32_t dim, 
 /* R rows of weights and 16 dimensions: a pair of slots is widened once for all rows. */
 #define AVX2_VALUES(R)                                                                                                \
     TARGET static void avx2_values##R(const int8_t *v, uint32_t slots, uint32_t dim, const int16_t *w, size_t stride, \
-                                      int32_t *acc) {                                                                 \
+                                      int32_t *acc, const int8_t *next) {                                             \
         __m256i s[R][2];                                                                                              \
         for (int r = 0; r < R; r++) s[r][0] = s[r][1] = _mm256_setzero_si256();                                       \
-        for (uint32_t t = 0; t < slots; t += 2, v += (size_t)2 * dim) {                                               \
+        for (uint32_t t = 0; t < slots; t += 2, v += (size_t)2 * dim, next += 32) {                                   \
             const __m256i v0 = load_wide(v), v1 = load_wide(v + 16);                                                  \
+            fetch(next, 0);                                                                                           \
             for (int r = 0; r < R; r++) {                                                                             \
                 int32_t both;                                                                                         \
                 memcpy(&both, w + r * stride + t, sizeof both);                                                       \
@@ -410,18 +433,20 @@ AVX2_VALUES(1)
 AVX2_VALUES(3)
 AVX2_VALUES(4)
 
-TARGET static void avx2_weigh_values(const int8_t *cache, uint32_t slots, uint32_t dim, const int16_t *w,
-                                     size_t stride, uint32_t heads, int32_t *acc) {
+/* Each of the passes asks for its share of what is next. Without any, or when others have asked, for what it reads
+ * itself. */
+TARGET static void avx2_weigh_values(const int8_t *cache, uint32_t slots, uint32_t dim, const int16_t *w, size_t stride,
+                                     uint32_t heads, int32_t *acc, const int8_t *next) {
     for (uint32_t d = 0; d < dim; d += 16) {
-        const int8_t *v = cache + (size_t)d * 2;
-        for (uint32_t h = 0; h < heads;) {
-            const uint32_t left = heads - h, n = left >= 4 ? 4 : left == 3 ? 3 : 1;
+        const int8_t *v = cache + (size_t)d * 2, *soon = (next ? next : cache) + (size_t)d * slots;
+        for (uint32_t h = 0, n; h < heads; h += n, soon = cache) {
+            const uint32_t left = heads - h;
             const int16_t *weights = w + h * stride;
             int32_t *out = acc + (size_t)h * dim + d;
-            if (n == 4) avx2_values4(v, slots, dim, weights, stride, out);
-            else if (n == 3) avx2_values3(v, slots, dim, weights, stride, out);
-            else avx2_values1(v, slots, dim, weights, stride, out);
-            h += n;
+            n = left >= 4 ? 4 : left == 3 ? 3 : 1;
+            if (n == 4) avx2_values4(v, slots, dim, weights, stride, out, soon);
+            else if (n == 3) avx2_values3(v, slots, dim, weights, stride, out, soon);
+            else avx2_values1(v, slots, dim, weights, stride, out, soon);
         }
     }
 }

@@ -45,6 +45,7 @@ TARGET static inline void avx512vnni_products(__m512i a, __m512i b, int32_t *p) 
 #define DEQUANTISE_LANES 16u
 #define EXPONENTIALS avx512vnni_exponentials
 #define WEIGHTS avx512vnni_all_weights
+#define MATCH_KEYS avx512vnni_match_keys
 
 /* Products of the even and of the odd elements, shifted so that each result is in the lower half of 64 bits, back in one
  * vector (see low_bits in fixed.h). */
@@ -167,6 +168,11 @@ TARGET static inline __m512i four_bytes(const void *p) {
     return _mm512_set1_epi32(four);
 }
 
+/* Ask for what lies `ahead` bytes behind p, which nobody may read through this pointer; nothing is new there for 0. */
+static inline void fetch(const int8_t *p, size_t ahead) {
+    _mm_prefetch((const char *)((uintptr_t)p + ahead), _MM_HINT_T0);
+}
+
 /* Row r: sums x and y of 16 packed rows each. */
 #define ROW_START(r) __m512i x##r = _mm512_set1_epi32(-128 * act_sum[r]), y##r = x##r
 #define ROW_ADD(r, p)                                                                                                 \
@@ -188,8 +194,8 @@ TARGET static inline __m512i four_bytes(const void *p) {
         const int8_t *v = w + (size_t)cols * 16, *end = v, *high = act + 4 * stride;                                  \
         for (; w < end; w += 64, v += 64, act += 4, high += 4) {                                                      \
             const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(v);                                     \
-            _mm_prefetch((const char *)w + ahead, _MM_HINT_T0);                                                       \
-            _mm_prefetch((const char *)v + ahead, _MM_HINT_T0);                                                       \
+            fetch(w, ahead);                                                                                          \
+            fetch(v, ahead);                                                                                          \
             ADD;                                                                                                      \
         }                                                                                                             \
         (void)high;                                                                                                   \
@@ -250,13 +256,17 @@ static block_t *const BLOCKS[] = {NULL,        NULL,        vnni_block2, vnni_bl
     } while (0)
 #define VNNI_WIDE(R, START, ADD, END)                                                                                 \
     TARGET static void vnni_wide##R(const int8_t *w, uint32_t cols, const int8_t *act, size_t stride,                 \
-                                    const int32_t *act_sum, int32_t *acc, size_t acc_stride) {                        \
+                                    const int32_t *act_sum, int32_t *acc, size_t acc_stride, size_t ahead) {          \
         START;                                                                                                        \
         const size_t part = (size_t)cols * 16;                                                                        \
         const int8_t *v = w + 2 * part, *end = w + part;                                                              \
         for (; w < end; w += 64, v += 64, act += 4) {                                                                 \
             const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + part);                              \
             const __m512i w2 = _mm512_loadu_si512(v), w3 = _mm512_loadu_si512(v + part);                              \
+            fetch(w, ahead);                                                                                          \
+            fetch(w + part, ahead);                                                                                   \
+            fetch(v, ahead);                                                                                          \
+            fetch(v + part, ahead);                                                                                   \
             ADD;                                                                                                      \
         }                                                                                                             \
         END;                                                                                                          \
@@ -270,11 +280,16 @@ VNNI_WIDE(4, WIDE_START(0); WIDE_START(1); WIDE_START(2); WIDE_START(3),
           WIDE_END(0); WIDE_END(1); WIDE_END(2); WIDE_END(3))
 
 /* One row of activations: four chains of sums instead of two, and as many streams of weights. */
-TARGET static void vnni_single(const int8_t *w, uint32_t cols, const int8_t *act, int32_t act_sum, int32_t *acc) {
+TARGET static void vnni_single(const int8_t *w, uint32_t cols, const int8_t *act, int32_t act_sum, int32_t *acc,
+                               size_t ahead) {
     __m512i x0 = _mm512_set1_epi32(-128 * act_sum), y0 = x0, x1 = _mm512_setzero_si512(), y1 = x1;
     const int8_t *v = w + (size_t)cols * 16, *end = v;
     for (; w < end; w += 128, v += 128, act += 8) {
         const __m512i a0 = four_bytes(act), a1 = four_bytes(act + 4);
+        fetch(w, ahead);
+        fetch(v, ahead);
+        fetch(w + 64, ahead);
+        fetch(v + 64, ahead);
         DPBUSD(x0, _mm512_loadu_si512(w), a0);
         DPBUSD(y0, _mm512_loadu_si512(v), a0);
         DPBUSD(x1, _mm512_loadu_si512(w + 64), a1);
@@ -284,29 +299,47 @@ TARGET static void vnni_single(const int8_t *w, uint32_t cols, const int8_t *act
     _mm512_storeu_si512(acc + 16, _mm512_add_epi32(y0, y1));
 }
 
-/* The weights of 32 rows are fetched once and met by all activation rows; the first of these to meet them asks for the
- * next 32, which come from a far cache, or from memory, while the others are at work. */
-TARGET static void avx512vnni_matmul(const int8_t *packed, uint32_t rows, uint32_t cols, const int8_t *act,
-                                     size_t act_stride, const int32_t *act_sum, uint32_t batch, int32_t *acc,
-                                     size_t acc_stride) {
+/* Packed rows are read once and met by all activation rows. The first of these to meet them asks for what lies `ahead`
+ * bytes behind, which comes from a far cache, or from memory, while the others are at work; from row `fetching` on nobody
+ * asks. */
+TARGET static void vnni_multiply(const int8_t *packed, uint32_t rows, uint32_t cols, const int8_t *act, size_t act_stride,
+                                 const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride, size_t ahead,
+                                 uint32_t fetching) {
     uint32_t j = 0;
     for (; (batch == 3 || batch == 4) && j + 64 <= rows; j += 64) {
-        if (batch == 3) vnni_wide3(packed + (size_t)j * cols, cols, act, act_stride, act_sum, acc + j, acc_stride);
-        else vnni_wide4(packed + (size_t)j * cols, cols, act, act_stride, act_sum, acc + j, acc_stride);
+        const int8_t *w = packed + (size_t)j * cols;
+        const size_t next = j < fetching ? ahead : 0;
+        if (batch == 3) vnni_wide3(w, cols, act, act_stride, act_sum, acc + j, acc_stride, next);
+        else vnni_wide4(w, cols, act, act_stride, act_sum, acc + j, acc_stride, next);
     }
     for (; j < rows; j += 32) {
         const int8_t *w = packed + (size_t)j * cols;
-        size_t ahead = j + 32 < rows ? (size_t)cols * 32 : 0;
-        for (uint32_t r = 0, n; r < batch; r += n, ahead = 0) {
+        size_t next = j < fetching ? ahead : 0;
+        for (uint32_t r = 0, n; r < batch; r += n, next = 0) {
             const uint32_t left = batch - r;
             const int8_t *a = act + r * act_stride;
             int32_t *out = acc + r * acc_stride + j;
             /* Eight or fewer, about the same: blocks of few rows wait for their own sums. */
             n = left >= 16 || left == 8 ? 8 : left > 8 ? (left + 1) / 2 : left;
-            if (n > 1) BLOCKS[n](w, cols, a, act_stride, act_sum + r, out, acc_stride, ahead);
-            else vnni_single(w, cols, a, act_sum[r], out);
+            if (n > 1) BLOCKS[n](w, cols, a, act_stride, act_sum + r, out, acc_stride, next);
+            else vnni_single(w, cols, a, act_sum[r], out, next);
         }
     }
+}
+
+/* The rows that follow are fetched. */
+static void avx512vnni_matmul(const int8_t *packed, uint32_t rows, uint32_t cols, const int8_t *act, size_t act_stride,
+                              const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride) {
+    const uint32_t step = batch == 3 || batch == 4 ? 64 : 32;
+    vnni_multiply(packed, rows, cols, act, act_stride, act_sum, batch, acc, acc_stride, (size_t)step * cols,
+                  rows > step ? rows - step : 0);
+}
+
+static void avx512vnni_match_keys(const int8_t *cache, uint32_t slots, uint32_t dim, const int8_t *act,
+                                  size_t act_stride, const int32_t *act_sum, uint32_t batch, int32_t *acc,
+                                  size_t acc_stride, const int8_t *next) {
+    vnni_multiply(cache, slots, dim, act, act_stride, act_sum, batch, acc, acc_stride,
+                  (uintptr_t)next - (uintptr_t)cache, next == NULL ? 0 : slots);
 }
 
 /* A slot's byte is the lower or the upper one of 16 bits; the other one stays. */
@@ -339,11 +372,12 @@ TARGET static void avx512vnni_value_row(const int8_t *v, uint32_t slot, uint32_t
 
 #define VNNI_VALUES(R, START, ADD, END)                                                                               \
     TARGET static void vnni_values##R(const int8_t *v, uint32_t slots, uint32_t dim, const int16_t *w, size_t stride, \
-                                      int32_t *acc) {                                                                 \
+                                      int32_t *acc, const int8_t *next) {                                             \
         START;                                                                                                        \
         const int16_t *high = w + 4 * stride;                                                                         \
-        for (uint32_t t = 0; t < slots; t += 2, v += (size_t)2 * dim, w += 2, high += 2) {                            \
+        for (uint32_t t = 0; t < slots; t += 2, v += (size_t)2 * dim, w += 2, high += 2, next += 64) {                \
             PAIR_OF_SLOTS(v);                                                                                         \
+            fetch(next, 0);                                                                                           \
             ADD;                                                                                                      \
         }                                                                                                             \
         (void)high;                                                                                                   \
@@ -365,27 +399,24 @@ VNNI_VALUES(3, HEADS_START3, HEADS_ADD3, HEADS_END3)
 VNNI_VALUES(4, HEADS_START4, HEADS_ADD4, HEADS_END4)
 VNNI_VALUES(8, HEADS_START8, HEADS_ADD8, HEADS_END8)
 
-TARGET static void vnni_values1(const int8_t *v, uint32_t slots, uint32_t dim, const int16_t *w, int32_t *acc) {
-    HEAD_START(0);
-    for (uint32_t t = 0; t < slots; t += 2, v += (size_t)2 * dim, w += 2) {
-        PAIR_OF_SLOTS(v);
-        HEAD_ADD(0, w);
-    }
-    HEAD_END(0);
-}
+VNNI_VALUES(1, HEAD_START(0), HEAD_ADD(0, w), HEAD_END(0))
 
+/* Each of the passes asks for its share of what is next. Without any, or when others have asked, for what it reads
+ * itself. */
 TARGET static void avx512vnni_weigh_values(const int8_t *cache, uint32_t slots, uint32_t dim, const int16_t *w,
-                                           size_t stride, uint32_t heads, int32_t *acc) {
+                                           size_t stride, uint32_t heads, int32_t *acc, const int8_t *next) {
     for (uint32_t d = 0; d < dim; d += 32) {
-        const int8_t *v = cache + (size_t)d * 2;
-        uint32_t h = 0;
-        for (; h + 8 <= heads; h += 8)
-            vnni_values8(v, slots, dim, w + h * stride, stride, acc + (size_t)h * dim + d);
-        for (; h + 4 <= heads; h += 4)
-            vnni_values4(v, slots, dim, w + h * stride, stride, acc + (size_t)h * dim + d);
-        for (; h + 3 <= heads; h += 3)
-            vnni_values3(v, slots, dim, w + h * stride, stride, acc + (size_t)h * dim + d);
-        for (; h < heads; h++) vnni_values1(v, slots, dim, w + h * stride, acc + (size_t)h * dim + d);
+        const int8_t *v = cache + (size_t)d * 2, *soon = (next ? next : cache) + (size_t)d * slots;
+        for (uint32_t h = 0, n; h < heads; h += n, soon = cache) {
+            const uint32_t left = heads - h;
+            const int16_t *weights = w + h * stride;
+            int32_t *out = acc + (size_t)h * dim + d;
+            n = left >= 8 ? 8 : left >= 4 ? 4 : left == 3 ? 3 : 1;
+            if (n == 8) vnni_values8(v, slots, dim, weights, stride, out, soon);
+            else if (n == 4) vnni_values4(v, slots, dim, weights, stride, out, soon);
+            else if (n == 3) vnni_values3(v, slots, dim, weights, stride, out, soon);
+            else vnni_values1(v, slots, dim, weights, stride, out, soon);
+        }
     }
 }
 

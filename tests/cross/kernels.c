@@ -84,7 +84,7 @@ static int keys_equal(const zllm_kernel *k, uint32_t slots, uint32_t dim, uint32
     int32_t *acc = room((size_t)batch * left * sizeof *acc), *sums = sums_of(act, dim, batch);
     for (uint32_t t = 0; t < slots; t++) k->key_row(keys + (size_t)t * dim, t, dim, cache);
     memmove(cache, cache + (size_t)from * dim, (size_t)left * dim);
-    k->match_keys(cache, left, dim, act, dim, sums, batch, acc, left);
+    k->match_keys(cache, left, dim, act, dim, sums, batch, acc, left, NULL);
     const int equal = sums_equal(acc, keys + (size_t)from * dim, act, left, dim, batch);
     free(keys);
     free(act);
@@ -104,7 +104,7 @@ static int values_equal(const zllm_kernel *k, uint32_t slots, uint32_t dim, uint
     for (uint32_t i = 0; i < heads * window; i++) w[i] = (int16_t)(kind == SIGNS || kind == LARGEST ? 32767 : draw(32768));
     for (uint32_t t = 0; t < window; t++) k->value_row(v + (size_t)t * dim, t, dim, cache);
     memmove(cache, cache + (size_t)from * dim, (size_t)(window - from) * dim);
-    k->weigh_values(cache, slots, dim, w, window, heads, acc);
+    k->weigh_values(cache, slots, dim, w, window, heads, acc, NULL);
     for (uint32_t h = 0; h < heads; h++)
         for (uint32_t d = 0; d < dim; d++) {
             int64_t sum = 0;
