@@ -100,11 +100,11 @@ static uint32_t first_seen(const workspace_t *w, uint32_t slot) {
 static uint32_t low_of(const workspace_t *w, uint32_t slot) { return first_seen(w, slot) / CACHE_UNIT * CACHE_UNIT; }
 
 /* A step of one token a lane reads every lane's keys and values once, so that they come from a far cache, or from memory;
- * each is fetched while the one before is at work. NULL for the step's last ones. */
-static const int8_t *next_keys(const workspace_t *w, const run_t *run, uint32_t l, uint32_t g) {
+ * each is fetched while the one before is at work. NULL for the last ones. */
+static const int8_t *next_keys(const workspace_t *w, const run_t *run, uint32_t left, uint32_t l, uint32_t g) {
     const zllm_config *c = &w->m->config;
     if (g + 1 < c->kv_heads) g++;
-    else if (++run < w->runs + w->run_count) g = 0;
+    else if (left > 1) run++, g = 0;
     else return NULL;
     const size_t cache = (size_t)l * c->kv_heads + g;
     return w->lanes[run->lane].keys + (cache * w->capacity + low_of(w, run->slot)) * c->head_dim;
@@ -120,7 +120,8 @@ static void fetch_scales(const lane_t *lane, size_t at, uint32_t n) {
 
 /* Heads that share one key head, for n rows whose slots start at `slot`; replaces the queries in w->qkv by the heads'
  * output with 39 - v_shift fractional bits. */
-static void attend(workspace_t *w, const run_t *run, uint32_t l, uint32_t g, uint32_t from, uint32_t n, uint32_t slot) {
+static void attend(workspace_t *w, const run_t *run, uint32_t left, uint32_t l, uint32_t g, uint32_t from, uint32_t n,
+                   uint32_t slot) {
     const zllm_config *c = &w->m->config;
     const zllm_kernel *k = w->m->kernel;
     const lane_t *lane = &w->lanes[run->lane];
@@ -141,19 +142,20 @@ static void attend(workspace_t *w, const run_t *run, uint32_t l, uint32_t g, uin
     }
     lap(&w->laps, ZLLM_STAGE_SOFTMAX);
     k->weigh_values(lane->values + base, high - low, dim, w->weight, w->capacity, count, w->mixed,
-                    once ? next_keys(w, run, l, g) : NULL);
+                    once ? next_keys(w, run, left, l, g) : NULL);
     for (uint32_t i = 0; i < count; i++)
         k->divide(w->mixed + (size_t)i * dim, dim, w->reciprocal[i],
                   w->qkv + (size_t)(from + i / group) * w->qkv_stride + (size_t)(g * group + i % group) * dim);
     lap(&w->laps, ZLLM_STAGE_ATTENTION);
 }
 
-void attention(workspace_t *w, const run_t *run, uint32_t l) {
+void attention(workspace_t *w, const run_t *run, uint32_t left, uint32_t l) {
     lane_t *lane = &w->lanes[run->lane];
     for (uint32_t i = 0; i < run->n; i += QUERY_ROWS) {
         const uint32_t part = run->n - i < QUERY_ROWS ? run->n - i : QUERY_ROWS;
         prepare(w, lane, l, run->from + i, part, run->slot + i);
         lap(&w->laps, ZLLM_STAGE_CACHE);
-        for (uint32_t g = 0; g < w->m->config.kv_heads; g++) attend(w, run, l, g, run->from + i, part, run->slot + i);
+        for (uint32_t g = 0; g < w->m->config.kv_heads; g++)
+            attend(w, run, left, l, g, run->from + i, part, run->slot + i);
     }
 }

@@ -29,6 +29,8 @@ typedef struct {
     uint32_t *busy;     /* [capacity]: lanes at work, in the order of their jobs and streams; then the free ones */
     uint32_t *ids, *tokens;
     uint32_t count, capacity, rows, thread;
+    workspace_t **members; /* [threads], of the team: the first is w, the others have joined it */
+    uint32_t threads, asked; /* asked: rows of the step */
     part_t *parts;
     size_t n, taken;
     const zllm_run *run;
@@ -40,7 +42,7 @@ static int take_turn(const decode_t *s, zllm_job *j) {
     if (j->threads == 1) return !job_stopped(j, s->run);
     while (atomic_load(&j->turn) != s->thread) {
         if (job_stopped(j, s->run)) return 0;
-        job_pause(&turns);
+        team_pause(&turns);
     }
     return !job_stopped(j, s->run);
 }
@@ -101,22 +103,39 @@ static void refill(decode_t *s) {
     }
 }
 
+/* A thread's part of a step of s->asked rows, and of what follows from it. */
+static void ask_part(void *context, uint32_t thread) {
+    decode_t *s = context;
+    workspace_t *w = s->members[thread];
+    lap(workspace_laps(w), ZLLM_STAGE_WAIT); /* for the leader, who was mixing */
+    transformer_step(w, s->ids, s->tokens, s->asked);
+    const uint32_t most = workspace_head_rows(w);
+    for (uint32_t from = 0; from < s->asked; from += most) {
+        const uint32_t n = s->asked - from < most ? s->asked - from : most;
+        transformer_head(w, from, n);
+        for (uint32_t i = thread; i < n; i += s->threads) {
+            lane_job_t *l = &s->lanes[s->ids[from + i]];
+            if (!l->place.coded) continue;
+            distribution_set(&l->distribution, l->part->j->m->kernel, transformer_logits(w, i));
+        }
+        lap(workspace_laps(w), ZLLM_STAGE_WEIGHTS);
+    }
+}
+
+static void run_all(decode_t *s, team_work_t *work) {
+    if (s->run->team != NULL) team_run(s->run->team, work, s);
+    else work(s, 0);
+}
+
 /* Ask the model what may follow in every busy lane. */
 static void ask(decode_t *s) {
     for (uint32_t from = 0; from < s->count; from += s->rows) {
-        const uint32_t n = s->count - from < s->rows ? s->count - from : s->rows;
-        for (uint32_t i = 0; i < n; i++) {
+        s->asked = s->count - from < s->rows ? s->count - from : s->rows;
+        for (uint32_t i = 0; i < s->asked; i++) {
             s->ids[i] = s->busy[from + i];
             s->tokens[i] = s->lanes[s->ids[i]].place.next;
         }
-        transformer_step(s->w, s->ids, s->tokens, n);
-        for (uint32_t i = 0; i < n; i++) {
-            lane_job_t *l = &s->lanes[s->ids[i]];
-            if (i % ZLLM_HEAD_ROWS == 0) transformer_head(s->w, i, n - i < ZLLM_HEAD_ROWS ? n - i : ZLLM_HEAD_ROWS);
-            if (!l->place.coded) continue;
-            distribution_set(&l->distribution, l->part->j->m->kernel, transformer_logits(s->w, i % ZLLM_HEAD_ROWS));
-            lap(workspace_laps(s->w), ZLLM_STAGE_WEIGHTS);
-        }
+        run_all(s, ask_part);
     }
 }
 
@@ -158,15 +177,41 @@ static int decode_new(decode_t *s, zllm_job **jobs) {
     return 1;
 }
 
+static void join(void *context, uint32_t thread) {
+    decode_t *s = context;
+    if (thread > 0) s->members[thread] = workspace_join(s->w, thread, s->run->team->runs[thread]->nanoseconds);
+}
+
+/* The team's workspaces, when all of it have come. */
+static zllm_result gather(decode_t *s, zllm_job *j) {
+    zllm_team *team = s->run->team;
+    uint32_t turns = 0;
+    s->threads = team != NULL ? team->threads : 1;
+    s->members = calloc(s->threads, sizeof(workspace_t *));
+    if (s->members == NULL) return ZLLM_E_MEMORY;
+    s->members[0] = s->w;
+    if (team == NULL) return ZLLM_OK;
+    while (!team_whole(team)) {
+        if (job_stopped(j, s->run)) return (zllm_result)atomic_load(&j->failure);
+        team_pause(&turns);
+    }
+    if (!workspace_lead(s->w, team)) return ZLLM_E_MEMORY;
+    run_all(s, join);
+    for (uint32_t k = 0; k < s->threads; k++)
+        if (s->members[k] == NULL) return ZLLM_E_MEMORY;
+    return ZLLM_OK;
+}
+
 void job_decode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run) {
     decode_t s = {.run = run, .thread = thread, .n = n};
-    if (decode_new(&s, jobs)) {
-        decode(&s);
-    } else {
-        for (size_t k = 0; k < n; k++) job_fail(jobs[k], ZLLM_E_MEMORY);
-    }
+    const zllm_result rc = decode_new(&s, jobs) ? gather(&s, jobs[0]) : ZLLM_E_MEMORY;
+    if (rc == ZLLM_OK) decode(&s);
+    else for (size_t k = 0; k < n; k++) job_fail(jobs[k], rc);
+    if (run->team != NULL) team_end(run->team);
+    for (uint32_t k = 1; s.members != NULL && k < s.threads; k++) workspace_free(s.members[k]);
     for (uint32_t i = 0; s.lanes != NULL && i < s.capacity; i++) distribution_free(&s.lanes[i].distribution);
     workspace_free(s.w);
+    free(s.members);
     free(s.lanes);
     free(s.busy);
     free(s.ids);

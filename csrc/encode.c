@@ -87,7 +87,7 @@ static int wait_for(encode_t *s, uint32_t blocks) {
     uint32_t turns = 0;
     while (atomic_load(&s->j->mixed) < blocks && !job_stopped(s->j, s->run)) {
         if (try_mixing(s)) turns = 0;
-        else job_pause(&turns);
+        else team_pause(&turns);
     }
     lap(workspace_laps(s->w), ZLLM_STAGE_WAIT);
     return !job_stopped(s->j, s->run);

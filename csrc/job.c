@@ -1,9 +1,6 @@
-#define _POSIX_C_SOURCE 199309L /* nanosleep */
 #include "job.h"
 
-#include <sched.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define MOST_STREAMS 256u
 #define MOST_THREADS 256u
@@ -16,13 +13,6 @@ int job_stopped(zllm_job *j, const zllm_run *run) {
 void job_fail(zllm_job *j, zllm_result rc) {
     int none = ZLLM_OK;
     (void)atomic_compare_exchange_strong(&j->failure, &none, (int)rc);
-}
-
-/* The others are microseconds from done, or milliseconds when the machine is busy: then sleeping costs nothing. */
-void job_pause(uint32_t *turns) {
-    const struct timespec nap = {0, 50000};
-    if (++*turns > 2000) nanosleep(&nap, NULL);
-    else if (*turns > 100) sched_yield();
 }
 
 int job_decode_turn(zllm_job *j, uint32_t stream, place_t *p, const answer_t *d, const zllm_run *run) {
@@ -161,11 +151,14 @@ void zllm_job_free(zllm_job *j) {
 }
 
 static int work_fits(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run) {
-    if (run->lanes < 1 || run->lanes > 256) return 0;
-    for (size_t i = 0; i < n; i++)
-        if (thread >= jobs[i]->threads || jobs[i]->m != jobs[0]->m || jobs[i]->decoding != jobs[0]->decoding ||
-            (n > 1 && jobs[i]->threads > 1))
+    if (run->lanes < 1 || run->lanes > 256 || (run->team != NULL && thread >= run->team->threads)) return 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t threads = run->team != NULL ? 1 : jobs[i]->threads;
+        if (jobs[i]->m != jobs[0]->m || jobs[i]->decoding != jobs[0]->decoding || jobs[i]->threads != threads ||
+            (run->team == NULL && thread >= threads) || (run->team != NULL && !jobs[i]->decoding) ||
+            (n > 1 && threads > 1))
             return 0;
+    }
     return 1;
 }
 
@@ -173,6 +166,9 @@ zllm_result zllm_job_work(zllm_job **jobs, size_t n, uint32_t thread, const zllm
     if (n == 0) return ZLLM_OK;
     if (!work_fits(jobs, n, thread, run)) { /* other threads may be waiting for this one already */
         for (size_t i = 0; i < n; i++) job_fail(jobs[i], ZLLM_E_ARGUMENT);
+        if (run->team != NULL && thread == 0) team_end(run->team);
+    } else if (run->team != NULL && thread > 0) {
+        team_help(run->team, thread, run);
     } else if (jobs[0]->decoding) {
         job_decode(jobs, n, thread, run);
     } else {

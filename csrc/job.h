@@ -9,6 +9,7 @@
 
 #include "cancel.h"
 #include "distribution.h"
+#include "team.h"
 #include "transformer.h"
 
 #define ZLLM_AHEAD 6u /* blocks of tokens that an encoding thread may be ahead of the mixing */
@@ -70,9 +71,6 @@ static inline place_t job_place(const zllm_job *j, uint32_t stream) {
 int job_decode_turn(zllm_job *j, uint32_t stream, place_t *p, const answer_t *d, const zllm_run *run);
 /* A turn of a stream that is encoded, its token number `at`; lm: of the decisions on the token's way. */
 void job_encode_turn(zllm_job *j, uint32_t stream, size_t at, const uint32_t *lm, const zllm_run *run);
-
-/* Let other threads run: `turns` counts how long one has waited, from 0. */
-void job_pause(uint32_t *turns);
 
 /* A thread's part of coding; a failure is in its job. n is at least 1. */
 void job_encode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run);

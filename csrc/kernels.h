@@ -19,7 +19,8 @@ typedef struct {
     const char *name;
     int (*supported)(void);
 
-    /* Bytes of a packed matrix; rows is padded to ZLLM_ROW_ALIGN, cols is a multiple of 32. */
+    /* Bytes of a packed matrix; rows is padded to ZLLM_ROW_ALIGN, cols is a multiple of 32. Its rows from j on, a multiple
+     * of ZLLM_ROW_ALIGN, start after packed_size(j, cols) bytes and are a packed matrix themselves. */
     size_t (*packed_size)(uint32_t rows, uint32_t cols);
     /* w int8 [rows][cols], row-major -> packed. */
     void (*pack)(const int8_t *w, uint32_t rows, uint32_t cols, int8_t *packed);

@@ -69,13 +69,21 @@ typedef struct {
     int32_t sums[BATCH];
 } product_t;
 
-/* Of the packed matrix, or of the key cache: the kernel's (0), or the scalar code's (1). */
+/* Of the packed matrix, for even batches in two parts, or of the key cache, with or without something to fetch: the
+ * kernel's (0), or the scalar code's (1). */
 static void multiply(const zllm_kernel *k, product_t *p, int which, int keys, uint32_t rows, uint32_t cols,
                      uint32_t batch) {
     const size_t act_stride = cols + GUARD, stride = rows + GUARD;
-    const int8_t *next = batch % 2 ? p->weights : NULL;
-    if (keys) k->match_keys(p->keys[which], rows, cols, p->act, act_stride, p->sums, batch, p->acc[which], stride, next);
-    else k->matmul(p->packed[which], rows, cols, p->act, act_stride, p->sums, batch, p->acc[which], stride);
+    const uint32_t first = batch % 2 == 0 && rows > ZLLM_ROW_ALIGN ? ZLLM_ROW_ALIGN : 0;
+    const int8_t *packed = p->packed[which], *next = batch % 2 ? p->weights : NULL;
+    int32_t *acc = p->acc[which];
+    if (keys) {
+        k->match_keys(p->keys[which], rows, cols, p->act, act_stride, p->sums, batch, acc, stride, next);
+        return;
+    }
+    if (first) k->matmul(packed, first, cols, p->act, act_stride, p->sums, batch, acc, stride);
+    k->matmul(packed + k->packed_size(first, cols), rows - first, cols, p->act, act_stride, p->sums, batch, acc + first,
+              stride);
 }
 
 static int product_equal(const zllm_kernel *k, product_t *p, int keys, uint32_t rows, uint32_t cols, uint32_t batch) {

@@ -17,12 +17,17 @@ scale_t quantise_row(const zllm_kernel *k, const int32_t *x, uint32_t n, int nor
     return normalise ? fixed_norm_scale(n, (uint32_t)squares) : fixed_abs_scale(largest, frac);
 }
 
+/* How a team shares a step: rows where each is alone (normalising, quantising, attention), columns of the result where they
+ * are multiplied. Each of these parts reads what others wrote in the one before, so all meet in between; a part that ends
+ * with its own columns of x, or of the block's sums, ends with a meeting. Alone, a share is everything. */
+
 /* n rows to the block, as the matrix takes them. */
 static void quantise_rows(workspace_t *w, const matrix_t *a, const int32_t *x, size_t stride, int normalise, int32_t frac,
                           uint32_t n) {
     const zllm_kernel *k = w->m->kernel;
+    const share_t rows = share_of(w, n, 1);
     rows_t *r = &w->block;
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = rows.from; i < rows.end; i++) {
         const int32_t *row = x + i * stride;
         int8_t *q = r->q + (a->wide ? 2 * i : i) * r->stride;
         if (a->wide)
@@ -30,12 +35,17 @@ static void quantise_rows(workspace_t *w, const matrix_t *a, const int32_t *x, s
         else r->scale[i] = quantise_row(k, row, a->cols, normalise, frac, q, &r->sum[i]);
     }
     lap(&w->laps, ZLLM_STAGE_QUANTISE);
+    workspace_meet(w);
 }
 
-/* acc = the block's n rows times the matrix; two rows of products for a wide one. */
-static void multiply(workspace_t *w, const matrix_t *a, int32_t *acc, size_t stride, uint32_t n, zllm_stage stage) {
-    w->m->kernel->matmul(a->packed, round_up(a->rows, ZLLM_ROW_ALIGN), a->cols, w->block.q, w->block.stride,
-                         w->block.sum, a->wide ? 2 * n : n, acc, stride);
+/* acc = the block's n rows times these of the matrix; two rows of products for a wide one. */
+static void multiply(workspace_t *w, const matrix_t *a, share_t of, int32_t *acc, size_t stride, uint32_t n,
+                     zllm_stage stage) {
+    const zllm_kernel *k = w->m->kernel;
+    const uint32_t rows = round_up(of.end - of.from, ZLLM_ROW_ALIGN);
+    if (rows > 0)
+        k->matmul(a->packed + k->packed_size(of.from, a->cols), rows, a->cols, w->block.q, w->block.stride, w->block.sum,
+                  a->wide ? 2 * n : n, acc + of.from, stride);
     lap(&w->laps, stage);
 }
 
@@ -70,77 +80,97 @@ static void dequantise_row(const workspace_t *w, const matrix_t *a, uint32_t i, 
     if (a->bias != NULL) k->add(out, a->bias + from, count);
 }
 
-/* The same of n rows, to out[from] of each. */
-static void dequantise(workspace_t *w, const matrix_t *a, uint32_t from, uint32_t count, int32_t frac, int32_t *out,
-                       size_t out_stride, uint32_t n) {
+/* The same of n rows, to out[of.from] of each. */
+static void dequantise(workspace_t *w, const matrix_t *a, share_t of, int32_t frac, int32_t *out, size_t out_stride,
+                       uint32_t n) {
     for (uint32_t i = 0; i < n; i++)
-        dequantise_row(w, a, i, w->acc, w->widest, from, count, frac, out + i * out_stride + from);
+        dequantise_row(w, a, i, w->acc, w->widest, of.from, of.end - of.from, frac, out + i * out_stride + of.from);
 }
 
-/* out = block times matrix, for the residual. */
-static void project(workspace_t *w, const matrix_t *a, int32_t *out, size_t stride, uint32_t n) {
-    multiply(w, a, w->acc, w->widest, n, ZLLM_STAGE_MATRIX);
-    dequantise(w, a, 0, a->rows, RESIDUAL_FRAC, out, stride, n);
+/* Own columns of the block times the matrix, with frac fractional bits, to out. Returns which. */
+static share_t project(workspace_t *w, const matrix_t *a, int32_t frac, int32_t *out, size_t stride, uint32_t n) {
+    const share_t own = share_of(w, a->rows, ZLLM_ROW_ALIGN);
+    multiply(w, a, own, w->acc, w->widest, n, ZLLM_STAGE_MATRIX);
+    dequantise(w, a, own, frac, out, stride, n);
     lap(&w->laps, ZLLM_STAGE_SCALE);
+    return own;
 }
 
-/* The residual of rows [from, from + n) += y. */
-static void add_rows(workspace_t *w, const int32_t *y, size_t stride, uint32_t from, uint32_t n) {
-    const uint32_t dim = w->m->config.dim;
-    for (uint32_t i = 0; i < n; i++) w->m->kernel->add(w->x + (size_t)(from + i) * dim, y + i * stride, dim);
+/* Own columns of the residual of rows [from, from + n) += y. */
+static void add_rows(workspace_t *w, share_t own, const int32_t *y, size_t stride, uint32_t from, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++)
+        w->m->kernel->add(w->x + (size_t)(from + i) * w->m->config.dim + own.from, y + i * stride + own.from,
+                          own.end - own.from);
     lap(&w->laps, ZLLM_STAGE_SCALE);
 }
 
 static void project_qkv(workspace_t *w, const layer_t *layer, uint32_t from, uint32_t n) {
     const uint32_t dim = w->m->config.dim;
     quantise_rows(w, &layer->qkv, w->x + (size_t)from * dim, dim, 1, 0, n);
-    multiply(w, &layer->qkv, w->acc, w->widest, n, ZLLM_STAGE_MATRIX);
-    dequantise(w, &layer->qkv, 0, layer->qkv.rows, QKV_FRAC, w->qkv + (size_t)from * w->qkv_stride, w->qkv_stride, n);
-    lap(&w->laps, ZLLM_STAGE_SCALE);
+    (void)project(w, &layer->qkv, QKV_FRAC, w->qkv + (size_t)from * w->qkv_stride, w->qkv_stride, n);
+    workspace_meet(w);
 }
 
 static void project_heads(workspace_t *w, const layer_t *layer, uint32_t from, uint32_t n) {
     quantise_rows(w, &layer->o, w->qkv + (size_t)from * w->qkv_stride, w->qkv_stride, 0, 39 - (int32_t)layer->v_shift, n);
-    project(w, &layer->o, w->out, w->widest, n);
-    add_rows(w, w->out, w->widest, from, n);
+    add_rows(w, project(w, &layer->o, RESIDUAL_FRAC, w->out, w->widest, n), w->out, w->widest, from, n);
 }
 
-/* What the feed-forward adds to rows [from, from + n), to out. */
-static void feed_forward(workspace_t *w, const layer_t *layer, uint32_t from, uint32_t n, int32_t *out, size_t stride) {
+/* Own columns of what the feed-forward has between its matrices, to acc; each thread reads its own sums there only. */
+static void project_gate(workspace_t *w, const matrix_t *both, const layer_t *layer, uint32_t n) {
     const zllm_config *c = &w->m->config;
-    const matrix_t *both = &layer->gate_up;
     const size_t wide = w->widest;
-    quantise_rows(w, both, w->x + (size_t)from * c->dim, c->dim, 1, 0, n);
-    multiply(w, both, w->acc, wide, n, ZLLM_STAGE_MATRIX);
-    dequantise(w, both, 0, c->ffn, GATE_FRAC, w->out, wide, n);
-    if (c->mlp == 0) dequantise(w, both, c->ffn, c->ffn, (int32_t)layer->up_frac, w->out, wide, n);
+    const share_t own = share_of(w, c->ffn, ZLLM_ROW_ALIGN), up = {c->ffn + own.from, c->ffn + own.end};
+    const uint32_t count = own.end - own.from;
+    multiply(w, both, own, w->acc, wide, n, ZLLM_STAGE_MATRIX);
+    if (c->mlp == 0) multiply(w, both, up, w->acc, wide, n, ZLLM_STAGE_MATRIX);
+    dequantise(w, both, own, GATE_FRAC, w->out, wide, n);
+    if (c->mlp == 0) dequantise(w, both, up, (int32_t)layer->up_frac, w->out, wide, n);
     lap(&w->laps, ZLLM_STAGE_SCALE);
     for (uint32_t i = 0; i < n; i++) {
-        int32_t *gate = w->out + i * wide, *h = w->acc + i * wide;
-        if (c->mlp == 0) w->m->kernel->gate(gate, gate + c->ffn, c->ffn, h);
-        else w->m->kernel->gelu(gate, c->ffn, h);
+        int32_t *gate = w->out + i * wide + own.from, *h = w->acc + i * wide + own.from;
+        if (c->mlp == 0) w->m->kernel->gate(gate, gate + c->ffn, count, h);
+        else w->m->kernel->gelu(gate, count, h);
     }
     lap(&w->laps, ZLLM_STAGE_GATE);
-    quantise_rows(w, &layer->down, w->acc, wide, 0, c->mlp == 0 ? GATE_FRAC + (int32_t)layer->up_frac : GELU_FRAC, n);
-    project(w, &layer->down, out, stride, n);
+}
+
+/* Own columns of what the feed-forward adds to rows [from, from + n), to out. Returns which. */
+static share_t feed_forward(workspace_t *w, const layer_t *layer, uint32_t from, uint32_t n, int32_t *out,
+                            size_t stride) {
+    const zllm_config *c = &w->m->config;
+    quantise_rows(w, &layer->gate_up, w->x + (size_t)from * c->dim, c->dim, 1, 0, n);
+    project_gate(w, &layer->gate_up, layer, n);
+    workspace_meet(w);
+    quantise_rows(w, &layer->down, w->acc, w->widest, 0, c->mlp == 0 ? GATE_FRAC + (int32_t)layer->up_frac : GELU_FRAC, n);
+    return project(w, &layer->down, RESIDUAL_FRAC, out, stride, n);
+}
+
+/* Own runs: a run's rows are of one lane. */
+static void attend_runs(workspace_t *w, uint32_t l) {
+    const share_t own = share_of(w, w->run_count, 1);
+    for (uint32_t r = own.from; r < own.end; r++) attention(w, &w->runs[r], own.end - r, l);
+    workspace_meet(w);
 }
 
 static void layer_step(workspace_t *w, uint32_t l, uint32_t n) {
     const layer_t *layer = &w->m->layers[l];
     const uint32_t dim = w->m->config.dim;
     for (uint32_t i = 0; i < n; i += BLOCK_ROWS) project_qkv(w, layer, i, n - i < BLOCK_ROWS ? n - i : BLOCK_ROWS);
-    for (uint32_t r = 0; r < w->run_count; r++) attention(w, &w->runs[r], l);
+    attend_runs(w, l);
     for (uint32_t i = 0; i < n; i += BLOCK_ROWS) {
         const uint32_t part = n - i < BLOCK_ROWS ? n - i : BLOCK_ROWS;
         if (w->branch != NULL) { /* parallel: the feed-forward reads x before attention is added to it */
-            feed_forward(w, layer, i, part, w->branch, dim);
+            const share_t own = feed_forward(w, layer, i, part, w->branch, dim);
+            workspace_meet(w);
             project_heads(w, layer, i, part);
-            add_rows(w, w->branch, dim, i, part);
+            add_rows(w, own, w->branch, dim, i, part);
         } else {
             project_heads(w, layer, i, part);
-            feed_forward(w, layer, i, part, w->out, w->widest);
-            add_rows(w, w->out, w->widest, i, part);
+            workspace_meet(w);
+            add_rows(w, feed_forward(w, layer, i, part, w->out, w->widest), w->out, w->widest, i, part);
         }
+        workspace_meet(w);
     }
 }
 
@@ -183,16 +213,23 @@ static void start_rows(workspace_t *w, const run_t *run, const uint32_t *tokens)
 }
 
 void transformer_step(workspace_t *w, const uint32_t *ids, const uint32_t *tokens, uint32_t n) {
-    plan(w, ids, n);
-    for (uint32_t r = 0; r < w->run_count; r++) start_rows(w, &w->runs[r], tokens);
+    if (w == w->lead) plan(w, ids, n);
+    workspace_meet(w);
+    w->run_count = w->lead->run_count;
+    const share_t own = share_of(w, w->run_count, 1);
+    for (uint32_t r = own.from; r < own.end; r++) start_rows(w, &w->runs[r], tokens);
     lap(&w->laps, ZLLM_STAGE_CACHE);
+    workspace_meet(w);
     for (uint32_t l = 0; l < w->m->config.layers; l++) layer_step(w, l, n);
 }
 
 void transformer_head(workspace_t *w, uint32_t from, uint32_t n) {
+    const matrix_t *head = &w->m->head;
     const uint32_t dim = w->m->config.dim;
-    quantise_rows(w, &w->m->head, w->x + (size_t)from * dim, dim, 1, 0, n);
-    multiply(w, &w->m->head, w->head_acc, w->vocab_stride, n, ZLLM_STAGE_HEAD);
+    workspace_meet(w); /* somebody may still read logits */
+    quantise_rows(w, head, w->x + (size_t)from * dim, dim, 1, 0, n);
+    multiply(w, head, share_of(w, head->rows, ZLLM_ROW_ALIGN), w->head_acc, w->vocab_stride, n, ZLLM_STAGE_HEAD);
+    workspace_meet(w);
 }
 
 const int32_t *transformer_logits(workspace_t *w, uint32_t i) {

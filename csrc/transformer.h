@@ -5,21 +5,28 @@
 
 #include "model.h"
 #include "stages.h"
+#include "team.h"
 
 #define ZLLM_BULK 64u      /* tokens of one lane in a step, at most */
-#define ZLLM_HEAD_ROWS 16u /* rows whose logits are computed at once */
+#define ZLLM_HEAD_ROWS 16u /* rows whose logits are computed at once, by one thread */
 
 typedef struct workspace workspace_t;
 
 /* For steps of up to `rows` tokens. NULL when out of memory. */
 workspace_t *workspace_new(const zllm_model *m, uint32_t lanes, uint32_t rows, uint64_t *nanoseconds);
+/* The same for a team. Its first thread has made `lead` and leads; every other one joins it, and computes every step and
+ * every head as the first does, at the same time. */
+int workspace_lead(workspace_t *lead, zllm_team *team); /* 0 when out of memory */
+workspace_t *workspace_join(const workspace_t *lead, uint32_t thread, uint64_t *nanoseconds);
 void workspace_free(workspace_t *w);
 laps_t *workspace_laps(workspace_t *w);
+/* Rows whose logits are computed at once: ZLLM_HEAD_ROWS, or more in a team. */
+uint32_t workspace_head_rows(const workspace_t *w);
 void workspace_restart(workspace_t *w, uint32_t lane);
 
 /* Feed tokens[i] to lane ids[i]. Tokens of one lane stand side by side, in order, at most ZLLM_BULK of them. */
 void transformer_step(workspace_t *w, const uint32_t *ids, const uint32_t *tokens, uint32_t n);
-/* Multiply rows [from, from + n) of the last step by the head's matrix; n up to ZLLM_HEAD_ROWS. */
+/* Multiply rows [from, from + n) of the last step by the head's matrix; n up to workspace_head_rows. */
 void transformer_head(workspace_t *w, uint32_t from, uint32_t n);
 /* Logits of row from + i, int32 [vocab] in log2 units, 2^-16; they hold until the next call. */
 const int32_t *transformer_logits(workspace_t *w, uint32_t i);

@@ -71,16 +71,10 @@ static void rows_free(rows_t *r) {
 
 _Static_assert(2 * ZLLM_HEAD_ROWS <= BLOCK_ROWS, "the head's wide rows fit the block of a model without others");
 
-static int allocate(workspace_t *w) {
+/* What one thread has for itself. */
+static int own_new(workspace_t *w) {
     const zllm_config *c = &w->m->config;
-    const size_t queries = QUERY_ROWS * (c->heads / c->kv_heads), rows = w->rows, parts = w->m->wide ? 2 : 1;
-    const size_t head_rows = (c->wide_head ? 2 : 1) * ZLLM_HEAD_ROWS;
-    w->x = aligned_new(rows * c->dim * sizeof(int32_t));
-    w->qkv = aligned_new(rows * w->qkv_stride * sizeof(int32_t));
-    w->rope = aligned_new(rows * c->head_dim * sizeof(int32_t));
-    w->acc = aligned_new(parts * BLOCK_ROWS * w->widest * sizeof(int32_t));
-    w->out = aligned_new((size_t)BLOCK_ROWS * w->widest * sizeof(int32_t));
-    w->head_acc = aligned_new(head_rows * w->vocab_stride * sizeof(int32_t));
+    const size_t queries = QUERY_ROWS * (c->heads / c->kv_heads);
     w->logits = aligned_new(w->vocab_stride * sizeof(int32_t));
     w->score_acc = aligned_new(queries * w->capacity * sizeof(int32_t));
     w->score = aligned_new(w->capacity * sizeof(int32_t));
@@ -88,16 +82,46 @@ static int allocate(workspace_t *w) {
     w->weight = aligned_new(queries * w->capacity * sizeof(int16_t));
     w->mixed = aligned_new(queries * c->head_dim * sizeof(int32_t));
     w->reciprocal = aligned_new(queries * sizeof(int32_t));
+    return w->logits && w->score_acc && w->score && w->soft && w->weight && w->mixed && w->reciprocal &&
+           rows_new(&w->queries, QUERY_ROWS * c->heads, c->head_dim);
+}
+
+static void own_free(workspace_t *w) {
+    void *all[] = {w->logits, w->score_acc, w->score, w->soft, w->weight, w->mixed, w->reciprocal};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+    rows_free(&w->queries);
+}
+
+static int32_t *head_new(workspace_t *w, uint32_t rows) {
+    w->head_rows = rows;
+    return aligned_new((size_t)(w->m->config.wide_head ? 2 : 1) * rows * w->vocab_stride * sizeof(int32_t));
+}
+
+/* What the threads of a team share. */
+static int shared_new(workspace_t *w) {
+    const zllm_config *c = &w->m->config;
+    const size_t rows = w->rows, parts = w->m->wide ? 2 : 1;
+    w->lanes = calloc(w->lane_count, sizeof *w->lanes);
+    w->runs = calloc(rows, sizeof *w->runs);
+    w->x = aligned_new(rows * c->dim * sizeof(int32_t));
+    w->qkv = aligned_new(rows * w->qkv_stride * sizeof(int32_t));
+    w->rope = aligned_new(rows * c->head_dim * sizeof(int32_t));
+    w->acc = aligned_new(parts * BLOCK_ROWS * w->widest * sizeof(int32_t));
+    w->out = aligned_new((size_t)BLOCK_ROWS * w->widest * sizeof(int32_t));
+    w->head_acc = head_new(w, ZLLM_HEAD_ROWS);
     if (c->parallel) {
         w->branch = aligned_new((size_t)BLOCK_ROWS * c->dim * sizeof(int32_t));
         if (w->branch == NULL) return 0;
     }
-    if (!w->x || !w->qkv || !w->rope || !w->acc || !w->out || !w->head_acc || !w->logits || !w->score_acc || !w->score ||
-        !w->soft || !w->weight || !w->mixed || !w->reciprocal)
-        return 0;
-    if (!rows_new(&w->block, (uint32_t)(parts * BLOCK_ROWS), w->longest)) return 0;
-    if (!rows_new(&w->queries, QUERY_ROWS * c->heads, c->head_dim)) return 0;
-    return lanes_new(w);
+    return w->lanes && w->runs && w->x && w->qkv && w->rope && w->acc && w->out && w->head_acc &&
+           rows_new(&w->block, (uint32_t)(parts * BLOCK_ROWS), w->longest) && lanes_new(w);
+}
+
+static void shared_free(workspace_t *w) {
+    void *all[] = {w->lanes, w->runs, w->x, w->qkv, w->rope, w->acc, w->out, w->head_acc, w->branch};
+    pages_free(w->caches, w->caches_size);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+    rows_free(&w->block);
 }
 
 workspace_t *workspace_new(const zllm_model *m, uint32_t lanes, uint32_t rows, uint64_t *nanoseconds) {
@@ -106,6 +130,8 @@ workspace_t *workspace_new(const zllm_model *m, uint32_t lanes, uint32_t rows, u
     workspace_t *w = calloc(1, sizeof *w);
     if (w == NULL) return NULL;
     w->m = m;
+    w->lead = w;
+    w->threads = 1;
     w->rows = rows;
     w->lane_count = lanes;
     w->capacity = capacity_of(c);
@@ -113,9 +139,31 @@ workspace_t *workspace_new(const zllm_model *m, uint32_t lanes, uint32_t rows, u
     w->longest = max_of(max_of(c->dim, heads), c->ffn);
     w->widest = round_up(max_of(max_of(w->qkv_stride, 2 * c->ffn), max_of(c->dim, heads)), ZLLM_ROW_ALIGN);
     w->vocab_stride = round_up(c->vocab, ZLLM_ROW_ALIGN);
-    w->lanes = calloc(lanes, sizeof *w->lanes);
-    w->runs = calloc(rows, sizeof *w->runs);
-    if (w->lanes == NULL || w->runs == NULL || !allocate(w)) {
+    if (!shared_new(w) || !own_new(w)) {
+        workspace_free(w);
+        return NULL;
+    }
+    laps_start(&w->laps, nanoseconds);
+    return w;
+}
+
+/* The head of a model for teams is read from memory: by all rows of a step at once, if the block has room for them. */
+int workspace_lead(workspace_t *w, zllm_team *team) {
+    w->team = team;
+    w->threads = team->threads;
+    if (w->m->config.wide_head) return 1;
+    free(w->head_acc);
+    w->head_acc = head_new(w, BLOCK_ROWS);
+    return w->head_acc != NULL;
+}
+
+workspace_t *workspace_join(const workspace_t *lead, uint32_t thread, uint64_t *nanoseconds) {
+    workspace_t *w = calloc(1, sizeof *w);
+    if (w == NULL) return NULL;
+    *w = *lead;
+    w->thread = thread;
+    w->queries = (rows_t){0};
+    if (!own_new(w)) {
         workspace_free(w);
         return NULL;
     }
@@ -125,15 +173,13 @@ workspace_t *workspace_new(const zllm_model *m, uint32_t lanes, uint32_t rows, u
 
 void workspace_free(workspace_t *w) {
     if (w == NULL) return;
-    void *all[] = {w->lanes,     w->x,     w->qkv,  w->rope,   w->acc,   w->out,        w->head_acc, w->logits,
-                   w->score_acc, w->score, w->soft, w->weight, w->mixed, w->reciprocal, w->runs,     w->branch};
-    pages_free(w->caches, w->caches_size);
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
-    rows_free(&w->block);
-    rows_free(&w->queries);
+    if (w == w->lead) shared_free(w);
+    own_free(w);
     free(w);
 }
 
 laps_t *workspace_laps(workspace_t *w) { return &w->laps; }
+
+uint32_t workspace_head_rows(const workspace_t *w) { return w->head_rows; }
 
 void workspace_restart(workspace_t *w, uint32_t lane) { w->lanes[lane].filled = w->lanes[lane].position = 0; }

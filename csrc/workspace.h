@@ -3,6 +3,7 @@
 #define ZLLM_WORKSPACE_H
 
 #include "fixed.h"
+#include "team.h"
 #include "transformer.h"
 
 #define BLOCK_ROWS 32u /* rows between two passes over a layer's weights: what a block needs stays in the second cache */
@@ -34,13 +35,16 @@ typedef struct {
     uint32_t lane, from, n, slot, position;
 } run_t;
 
+/* What a thread computes with. Threads of a team have what follows `own` for themselves, and share the rest. */
 struct workspace {
     const zllm_model *m;
+    const workspace_t *lead; /* the first thread's; itself, if it is that one or there is no team */
+    zllm_team *team;         /* or NULL */
+    uint32_t thread, threads;
     lane_t *lanes;
     int8_t *caches; /* of all lanes */
     size_t caches_size;
     uint32_t lane_count, rows, capacity; /* capacity: slots of a lane */
-    laps_t laps;
     run_t *runs; /* [rows] */
     uint32_t run_count;
     int32_t *x;    /* residual [rows][dim] */
@@ -48,9 +52,13 @@ struct workspace {
     int32_t *rope; /* [rows][head_dim]: sines and cosines of the row's position */
     int32_t *acc, *out; /* [BLOCK_ROWS][widest]; acc has twice as many rows if any are wide */
     int32_t *branch;    /* [BLOCK_ROWS][dim], of the feed-forward if it is parallel; else NULL */
-    int32_t *head_acc;  /* [ZLLM_HEAD_ROWS][vocab_stride], or twice as many */
-    int32_t *logits;    /* [vocab_stride] */
+    int32_t *head_acc;  /* [head_rows][vocab_stride], or twice as many if they are wide */
+    uint32_t head_rows;
     rows_t block;       /* [BLOCK_ROWS][longest], or twice as many: the parts of wide row i are rows 2 i and 2 i + 1 */
+    uint32_t widest, longest, vocab_stride, qkv_stride;
+    /* own */
+    laps_t laps;
+    int32_t *logits;    /* [vocab_stride] */
     rows_t queries;     /* [kv_heads][QUERY_ROWS][group], each [head_dim] */
     int32_t *score_acc; /* [QUERY_ROWS][group][capacity] */
     int32_t *score;     /* [capacity] */
@@ -58,8 +66,27 @@ struct workspace {
     int16_t *weight;    /* [QUERY_ROWS][group][capacity] */
     int32_t *mixed;     /* [QUERY_ROWS][group][head_dim] */
     int32_t *reciprocal; /* [QUERY_ROWS][group] */
-    uint32_t widest, longest, vocab_stride, qkv_stride;
 };
+
+/* A part of n: [from, end). */
+typedef struct {
+    uint32_t from, end;
+} share_t;
+
+/* The part of this thread, in whole units. */
+static inline share_t share_of(const workspace_t *w, uint32_t n, uint32_t unit) {
+    const uint64_t units = (n + unit - 1) / unit;
+    const uint32_t from = (uint32_t)(units * w->thread / w->threads) * unit;
+    const uint32_t end = (uint32_t)(units * (w->thread + 1) / w->threads) * unit;
+    return (share_t){from < n ? from : n, end < n ? end : n};
+}
+
+/* Wait for the team, if there is one. */
+static inline void workspace_meet(workspace_t *w) {
+    if (w->team == NULL) return;
+    team_meet(w->team);
+    lap(&w->laps, ZLLM_STAGE_WAIT);
+}
 
 /* Quantise one row to int8. normalise: its scale is then that of x / rms(x), else that of x * 2^-frac. */
 scale_t quantise_row(const zllm_kernel *k, const int32_t *x, uint32_t n, int normalise, int32_t frac, int8_t *q,
@@ -70,7 +97,7 @@ void scale_sums(const zllm_kernel *k, const int32_t *acc, const int16_t *scale, 
 
 /* Make room for n more tokens. */
 void lane_reserve(workspace_t *w, lane_t *lane, uint32_t n);
-/* Attention of a run's rows in one layer. */
-void attention(workspace_t *w, const run_t *run, uint32_t l);
+/* Attention of a run's rows in one layer; it is the first of `left` that this thread computes. */
+void attention(workspace_t *w, const run_t *run, uint32_t left, uint32_t l);
 
 #endif

@@ -155,12 +155,19 @@ typedef enum {
     ZLLM_STAGES
 } zllm_stage;
 
+/* Threads that decode the same jobs together, sharing every product by its rows: the weights of a model that is larger than
+ * the caches are then read once for all lanes. Each calls zllm_job_work with the same jobs, made for one thread, once. */
+typedef struct zllm_team zllm_team;
+zllm_result zllm_team_new(uint32_t threads, zllm_team **out);
+void zllm_team_free(zllm_team *team);
+
 /* How a thread codes; nothing in it changes a byte of the result. Pointers may be NULL. */
 typedef struct {
     uint32_t lanes;                 /* rows of a step: streams decoded or tokens of one encoded at once, 1 to 256 */
     const volatile int32_t *cancel; /* polled between steps; set it by an atomic or a volatile store */
     volatile uint64_t *progress;    /* counts bytes of text done */
     uint64_t *nanoseconds;          /* [ZLLM_STAGES]: time is added to it */
+    zllm_team *team;                /* when decoding: to which the thread belongs */
 } zllm_run;
 
 /* A frame to be coded by `threads` threads together; by 0 if the model is computed elsewhere (below). Every stream is
@@ -173,7 +180,7 @@ zllm_result zllm_job_new(const zllm_model *model, zllm_frame *frame, uint32_t st
 void zllm_job_free(zllm_job *job);
 /* The part of thread number `thread`, from 0. Every thread of a job has to call this once, at about the same time, for
  * they wait for each other; where one cannot come, set *cancel. Several jobs, all to be encoded or all to be decoded,
- * may be given by a thread that is the only one of each: when decoding, their streams fill the steps together. */
+ * may be given by a thread, or a team, that is the only one of each: when decoding, their streams fill the steps together. */
 zllm_result zllm_job_work(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run);
 /* Bytes that a job holds: the predictor's tables, its text, and the model's answers when encoding. */
 size_t zllm_job_memory(const zllm_model *model, size_t size, size_t n_streams, int decoding);

@@ -8,9 +8,9 @@
  * every 16 rows, packing finds an order of groups of four columns in which most groups have such a partner. (It adds in
  * bytes that saturate, where 255 may be more, so its limit is 254.)
  *
- * Packed matrix: [rows / 16][2][cols / 4][8][4], groups of columns in their order: a 32-byte load holds four columns of
- * eight rows; then, for every 16 rows, uint16 [1 + cols / 4]: how many couples of groups there are, and where in the
- * activations each group's columns are.
+ * Packed matrix: for every 16 rows, [2][cols / 4][8][4], groups of columns in their order: a 32-byte load holds four
+ * columns of eight rows; then uint16 [1 + cols / 4]: how many couples of groups there are, and where in the activations
+ * each group's columns are.
  * Key cache: [slots / 8][dim / 4][8][4]. Value cache: [slots / 2][dim][2]. */
 #include "../kernels.h"
 
@@ -134,14 +134,10 @@ static void avx2_match_keys(const int8_t *cache, uint32_t slots, uint32_t dim, c
 
 static int avx2_supported(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"); }
 
-static size_t avx2_packed_size(uint32_t rows, uint32_t cols) {
-    return (size_t)padded_rows(rows) * cols + (size_t)(padded_rows(rows) / 16) * (1 + cols / 4) * sizeof(uint16_t);
-}
+/* Bytes of 16 rows: the weights, the number of couples, and where the columns of each group are. */
+static size_t block_size(uint32_t cols) { return (size_t)16 * cols + (2 * (1 + cols / 4) + 63) / 64 * 64; }
 
-/* Of the 16 rows from `row` on. */
-static uint16_t *order_of(int8_t *packed, uint32_t rows, uint32_t row, uint32_t cols) {
-    return (uint16_t *)(void *)(packed + (size_t)padded_rows(rows) * cols) + (size_t)(row / 16) * (1 + cols / 4);
-}
+static size_t avx2_packed_size(uint32_t rows, uint32_t cols) { return padded_rows(rows) / 16 * block_size(cols); }
 
 /* Four columns of up to 16 rows; the others' are 0. */
 static void read_group(const int8_t *w, uint32_t rows, uint32_t cols, uint32_t column, int8_t group[64]) {
@@ -249,13 +245,13 @@ TARGET static uint16_t find_order(const rows_t *m, uint16_t *order) {
 }
 
 static void avx2_pack(const int8_t *w, uint32_t rows, uint32_t cols, int8_t *packed) {
-    for (uint32_t j = 0; j < padded_rows(rows); j += 16) {
+    for (uint32_t j = 0; j < padded_rows(rows); j += 16, packed += block_size(cols)) {
         const uint32_t left = j < rows ? rows - j : 0;
         const int8_t *block = w + (size_t)(left ? j : 0) * cols;
-        uint16_t *order = order_of(packed, rows, j, cols);
+        uint16_t *order = (uint16_t *)(void *)(packed + (size_t)16 * cols);
         order[0] = find_order(&(rows_t){block, left, cols}, order + 1);
         for (uint32_t g = 0; g < cols / 4; g++) {
-            int8_t group[64], *p = packed + (size_t)j * cols + (size_t)g * 32;
+            int8_t group[64], *p = packed + (size_t)g * 32;
             read_group(block, left, cols, order[1 + g], group);
             memcpy(p, group, 32);
             memcpy(p + (size_t)cols * 8, group + 32, 32);
@@ -341,14 +337,15 @@ AVX2_BLOCK(1)
 AVX2_BLOCK(2)
 AVX2_BLOCK(4)
 
-/* What a matrix or a cache of keys is to a product. */
+/* Rows of a matrix, or slots of a cache of keys. Sixteen follow the ones before after `block` bytes, and their order after
+ * `order_step`. Rows below `fetching` fetch what lies `ahead` bytes behind them. */
 typedef struct {
     const int8_t *packed;
     uint32_t rows, cols;
-    const uint16_t *order; /* of the first 16 rows, after the number of their couples; */
-    uint32_t step;         /* those of the next 16 stand so far behind */
-    size_t ahead;          /* what lies so many bytes behind is fetched, */
-    uint32_t fetching;     /* by the rows below this one */
+    size_t block;
+    const int8_t *order; /* of the first 16 rows: how many couples, then where the columns of each group are */
+    size_t order_step, ahead;
+    uint32_t fetching;
 } packed_t;
 
 TARGET static void multiply(const packed_t *m, const int8_t *act, size_t act_stride, uint32_t batch, int32_t *acc,
@@ -362,9 +359,9 @@ TARGET static void multiply(const packed_t *m, const int8_t *act, size_t act_str
                 _mm256_storeu_si256((__m256i *)(absolute + (size_t)k * m->cols + i),
                                     _mm256_abs_epi8(load(o.act + k * act_stride + i)));
         for (uint32_t j = 0; j < m->rows; j += 16) {
-            const int8_t *w = m->packed + (size_t)j * m->cols;
+            const int8_t *w = m->packed + j / 16 * m->block;
             int32_t *out = acc + r * acc_stride + j;
-            const uint16_t *order = m->order + (size_t)(j / 16) * m->step;
+            const uint16_t *order = (const uint16_t *)(const void *)(m->order + j / 16 * m->order_step);
             o.couples = order[0];
             o.order = order + 1;
             o.ahead = r == 0 && j < m->fetching ? m->ahead : 0;
@@ -376,19 +373,34 @@ TARGET static void multiply(const packed_t *m, const int8_t *act, size_t act_str
     }
 }
 
+#define NEAR (256u << 10) /* bytes of weights that stay in the second cache while all activations meet them */
+
+/* Part by part. The first activations to meet sixteen rows fetch the next sixteen, which are those of the next part at a
+ * part's end. */
 static void avx2_matmul(const int8_t *packed, uint32_t rows, uint32_t cols, const int8_t *act, size_t act_stride,
                         const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride) {
-    const uint16_t *order = (const uint16_t *)(const void *)(packed + (size_t)rows * cols);
-    const packed_t m = {packed, rows, cols, order, 1 + cols / 4, (size_t)16 * cols, rows - 16};
+    const size_t block = block_size(cols);
+    const uint32_t most = (uint32_t)(NEAR / block + 1) * 16;
     (void)act_sum;
-    multiply(&m, act, act_stride, batch, acc, acc_stride);
+    for (uint32_t j = 0, n; j < rows; j += n) {
+        const int8_t *w = packed + j / 16 * block;
+        n = rows - j < most ? rows - j : most;
+        const packed_t m = {w, n, cols, block, w + (size_t)16 * cols, block, block, j + n < rows ? n : n - 16};
+        multiply(&m, act, act_stride, batch, acc + j, acc_stride);
+    }
 }
 
 /* Keys come one at a time, so that their columns stay in order, and all groups single. */
 static void avx2_match_keys(const int8_t *cache, uint32_t slots, uint32_t dim, const int8_t *act, size_t act_stride,
                             const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride, const int8_t *next) {
     uint16_t order[1 + 256 / 4] = {0};
-    const packed_t m = {cache, slots, dim, order, 0, (uintptr_t)next - (uintptr_t)cache, next == NULL ? 0 : slots};
+    const packed_t m = {.packed = cache,
+                        .rows = slots,
+                        .cols = dim,
+                        .block = (size_t)16 * dim,
+                        .order = (const int8_t *)order,
+                        .ahead = (uintptr_t)next - (uintptr_t)cache,
+                        .fetching = next == NULL ? 0 : slots};
     (void)act_sum;
     for (uint32_t g = 0; g < dim / 4; g++) order[1 + g] = (uint16_t)(4 * g);
     multiply(&m, act, act_stride, batch, acc, acc_stride);

@@ -189,13 +189,14 @@ static inline void fetch(const int8_t *p, size_t ahead) {
 
 #define VNNI_BLOCK(R, START, ADD, END)                                                                                \
     TARGET static void vnni_block##R(const int8_t *w, uint32_t cols, const int8_t *act, size_t stride,                \
-                                     const int32_t *act_sum, int32_t *acc, size_t acc_stride, size_t ahead) {         \
+                                     const int32_t *act_sum, int32_t *acc, size_t acc_stride, const int8_t *soon,     \
+                                     size_t step) {                                                                   \
         START;                                                                                                        \
         const int8_t *v = w + (size_t)cols * 16, *end = v, *high = act + 4 * stride;                                  \
-        for (; w < end; w += 64, v += 64, act += 4, high += 4) {                                                      \
+        for (; w < end; w += 64, v += 64, act += 4, high += 4, soon += step) {                                        \
             const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(v);                                     \
-            fetch(w, ahead);                                                                                          \
-            fetch(v, ahead);                                                                                          \
+            fetch(soon, 0);                                                                                           \
+            fetch(soon, 64);                                                                                          \
             ADD;                                                                                                      \
         }                                                                                                             \
         (void)high;                                                                                                   \
@@ -234,7 +235,7 @@ VNNI_BLOCK(7, START7, ADD7, END7)
 VNNI_BLOCK(8, START8, ADD8, END8)
 
 typedef void block_t(const int8_t *w, uint32_t cols, const int8_t *act, size_t stride, const int32_t *act_sum,
-                     int32_t *acc, size_t acc_stride, size_t ahead);
+                     int32_t *acc, size_t acc_stride, const int8_t *soon, size_t step);
 static block_t *const BLOCKS[] = {NULL,        NULL,        vnni_block2, vnni_block3, vnni_block4,
                                   vnni_block5, vnni_block6, vnni_block7, vnni_block8};
 
@@ -299,12 +300,22 @@ TARGET static void vnni_single(const int8_t *w, uint32_t cols, const int8_t *act
     _mm512_storeu_si512(acc + 16, _mm512_add_epi32(y0, y1));
 }
 
-/* Packed rows are read once and met by all activation rows. The first of these to meet them asks for what lies `ahead`
- * bytes behind, which comes from a far cache, or from memory, while the others are at work; from row `fetching` on nobody
- * asks. */
+/* Blocks of n rows: eight or fewer, about the same, for blocks of few rows wait for their own sums. */
+static uint32_t block_rows(uint32_t left) { return left >= 16 || left == 8 ? 8 : left > 8 ? (left + 1) / 2 : left; }
+
+static uint32_t block_count(uint32_t batch) {
+    uint32_t count = 0;
+    for (; batch > 0; batch -= block_rows(batch)) count++;
+    return count;
+}
+
+/* Packed rows are read once and met by all activation rows. Meanwhile what lies `ahead` bytes behind is fetched from a far
+ * cache, or from memory: a part by each block of activation rows, for a core waits when it has asked for too many lines at
+ * once. From row `fetching` on nothing is fetched but what is read anyway. */
 TARGET static void vnni_multiply(const int8_t *packed, uint32_t rows, uint32_t cols, const int8_t *act, size_t act_stride,
                                  const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride, size_t ahead,
                                  uint32_t fetching) {
+    const uint32_t blocks = block_count(batch);
     uint32_t j = 0;
     for (; (batch == 3 || batch == 4) && j + 64 <= rows; j += 64) {
         const int8_t *w = packed + (size_t)j * cols;
@@ -314,14 +325,13 @@ TARGET static void vnni_multiply(const int8_t *packed, uint32_t rows, uint32_t c
     }
     for (; j < rows; j += 32) {
         const int8_t *w = packed + (size_t)j * cols;
-        size_t next = j < fetching ? ahead : 0;
-        for (uint32_t r = 0, n; r < batch; r += n, next = 0) {
-            const uint32_t left = batch - r;
+        const size_t next = j < fetching ? ahead : 0, part = (size_t)32 * cols / blocks;
+        const int8_t *soon = (const int8_t *)((uintptr_t)w + next);
+        for (uint32_t r = 0, n; r < batch; r += n, soon += part) {
             const int8_t *a = act + r * act_stride;
             int32_t *out = acc + r * acc_stride + j;
-            /* Eight or fewer, about the same: blocks of few rows wait for their own sums. */
-            n = left >= 16 || left == 8 ? 8 : left > 8 ? (left + 1) / 2 : left;
-            if (n > 1) BLOCKS[n](w, cols, a, act_stride, act_sum + r, out, acc_stride, next);
+            n = block_rows(batch - r);
+            if (n > 1) BLOCKS[n](w, cols, a, act_stride, act_sum + r, out, acc_stride, soon, 128 / blocks);
             else vnni_single(w, cols, a, act_sum[r], out, next);
         }
     }

@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from limits import within
 from models import tiny
 
 from zllm import _native as native
-from zllm.codecs import llm
+from zllm.codecs import llm, llm_team
 from zllm.codecs.base import Run
 from zllm.codecs.llm import LlmCodec, cut_tokens, stream_count
 from zllm.errors import DamagedError
@@ -132,6 +133,65 @@ def test_threads_and_steps_change_nothing(
         decoded = within(60, lambda: codec.decode_batch(back(expected, items), Run(threads, done.append)))  # noqa: B023
         assert decoded == [data for data, _ in items]
         assert sum(done) == size
+
+
+@pytest.fixture
+def teams(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Every model is decoded by teams: number of the thread and of its jobs, as they come."""
+    seen: list[tuple[int, int]] = []
+
+    def work(jobs: Sequence[native.Job], thread: int, lanes: int = 32, **how: Any) -> None:
+        if how["team"] is not None:
+            seen.append((thread, len(jobs)))
+        native.work(jobs, thread, lanes, **how)
+
+    monkeypatch.setattr(llm_team, "FAR", 0)
+    monkeypatch.setattr(llm, "work", work)
+    return seen
+
+
+@pytest.mark.usefixtures("short_streams")
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("rows", [1, 20, 64])
+def test_teams_change_nothing(
+    *, codec: LlmCodec, batch: str, rows: int, teams: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = BATCHES[batch]
+    expected = codec.encode_batch(items, Run())
+    assert not teams
+    monkeypatch.setattr(llm, "lane_count", lambda _: rows)
+    for threads in THREADS:
+        teams.clear()
+        done: list[int] = []
+        decoded = within(60, lambda: codec.decode_batch(back(expected, items), Run(threads, done.append)))  # noqa: B023
+        assert decoded == [data for data, _ in items]
+        assert sum(done) == sum(len(data) for data, _ in items)
+        texts = sum(1 for data, _ in items if data)
+        for thread in range(threads if threads > 1 else 0):
+            assert sum(jobs for number, jobs in teams if number == thread) == texts
+        assert threads > 1 or not teams
+    if batch == "few large" and rows == 64:
+        assert (1, 3) in teams
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+def test_a_team_is_cancelled(codec: LlmCodec, threads: int, teams: list[tuple[int, int]]) -> None:
+    junk = b"\x00\x03" + b"\x80\x80\x40" * 3 + random.Random(1).randbytes(1 << 20)  # 4 streams of 1 MiB
+    with pytest.raises(KeyboardInterrupt):
+        within(20, lambda: codec.decode_batch([(junk, 4 << 20, ())], cancelled_at_once(threads)))
+    assert sorted(teams) == [(number, 1) for number in range(threads)]
+
+
+def test_large_models_are_for_teams() -> None:
+    class Large:
+        memory = 25 << 20
+
+    class Small:
+        memory = 23 << 20
+
+    assert llm_team.suits(Large(), 2)  # type: ignore[arg-type]
+    assert not llm_team.suits(Large(), 1)  # type: ignore[arg-type]
+    assert not llm_team.suits(Small(), 2)  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("short_streams")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from models import tiny
+from native.jobs import in_team
 
 from zllm import _native as native
 from zllm.errors import DamagedError, UsageError
@@ -196,3 +198,104 @@ def test_thread_numbers(model: Model) -> None:
     alone = encoder(model, [stream(model, [3])], 1)
     with pytest.raises(UsageError):
         native.work([alone, encoder(model, [stream(model, [3])], 2)], 0)
+
+
+# Teams
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("shape", sorted(SHAPES))
+def test_a_team_changes_nothing(model: Model, shape: str, threads: int) -> None:
+    streams = [stream(model, lengths, seed) for seed, lengths in enumerate(SHAPES[shape])]
+    coded = encoded(model, streams)
+    for lanes in (1, 5, 33, 256):  # 32 rows are computed together
+        assert in_team([decoder(model, coded, streams, 1)], threads, lanes) == [text_of(model, streams)]
+
+
+@pytest.mark.parametrize("kernel", native.usable_kernels())
+def test_a_team_with_every_kernel(tmp_path: Path, kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that no number of threads divides evenly, more of them than fit into a part."""
+    path = tiny.write(tmp_path / "m.zlm", seed=4, dim=352, heads=11, kv_heads=1, ffn=416)
+    monkeypatch.setenv("ZLLM_KERNEL", kernel)
+    model = load(path)
+    streams = [stream(model, [9 + seed % 4], seed) for seed in range(20)]
+    coded = encoded(model, streams)
+    for threads in (2, 3, 8):
+        assert in_team([decoder(model, coded, streams, 1)], threads, 32) == [text_of(model, streams)]
+
+
+def test_a_team_fills_its_steps_with_several_frames(model: Model) -> None:
+    frames = [[stream(model, lengths, seed) for seed, lengths in enumerate(shape)] for shape in SHAPES.values()]
+    coded = [encoded(model, streams) for streams in frames]
+    for lanes in (1, 7, 256):
+        jobs = [decoder(model, code, streams, 1) for code, streams in zip(coded, frames, strict=True)]
+        assert in_team(jobs, 3, lanes) == [text_of(model, streams) for streams in frames]
+
+
+def members(
+    job: native.Job, team: native.Team, numbers: Sequence[int], cancel: native.Cancel | None = None
+) -> list[BaseException | None]:
+    """What each of these threads raises; they must all end."""
+    outcome: dict[int, BaseException | None] = {}
+
+    def one(number: int) -> None:
+        try:
+            native.work([job], number, 8, team=team, cancel=cancel)
+            outcome[number] = None
+        except BaseException as exc:
+            outcome[number] = exc
+
+    threads = [threading.Thread(target=one, args=(k,), daemon=True) for k in numbers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SOON)
+    assert not any(thread.is_alive() for thread in threads), "a thread waits for ever"
+    return [outcome[number] for number in numbers]
+
+
+@pytest.mark.parametrize("numbers", [(0,), (1,), (0, 2), (1, 2)])
+def test_cancelling_ends_a_team_that_is_not_whole(model: Model, numbers: Sequence[int]) -> None:
+    streams = [stream(model, [200], seed) for seed in range(6)]
+    cancel = native.Cancel()
+    threading.Timer(0.2, cancel.set).start()
+    outcome = members(decoder(model, encoded(model, streams), streams, 1), native.Team(3), numbers, cancel)
+    if 0 in numbers:
+        assert all(isinstance(error, KeyboardInterrupt) for error in outcome)
+
+
+def test_cancelling_ends_a_team_at_work(model: Model) -> None:
+    for wait in (0.0, 0.001, 0.01, 0.03):
+        streams = [stream(model, [3000], seed) for seed in range(6)]
+        job = decoder(model, encoded(model, streams), streams, 1)
+        cancel = native.Cancel()
+        threading.Timer(wait, cancel.set).start()
+        outcome = members(job, native.Team(3), (0, 1, 2), cancel)
+        assert isinstance(outcome[0], KeyboardInterrupt)
+
+
+def test_damaged_code_ends_a_team(model: Model) -> None:
+    streams = [stream(model, [20, 3, 5], seed) for seed in range(7)]
+    coded = encoded(model, streams)
+    failed = 0
+    for seed in range(30):
+        job = decoder(model, coded[: seed * 4] + random.Random(seed).randbytes(300), streams, 1)
+        outcome = members(job, native.Team(3), (0, 1, 2))
+        assert all(error is None or isinstance(error, DamagedError) for error in outcome)
+        failed += outcome[0] is not None
+    assert failed > 10
+
+
+def test_what_a_team_cannot_do(model: Model) -> None:
+    streams = [stream(model, [30]), stream(model, [30])]
+    coded = encoded(model, streams)
+    with pytest.raises(UsageError):
+        native.Team(0)
+    with pytest.raises(UsageError):
+        native.work([decoder(model, coded, streams, 1)], 2, team=native.Team(2))
+    with pytest.raises(UsageError):
+        native.work([decoder(model, coded, streams, 2)], 0, team=native.Team(2))
+    with pytest.raises(UsageError):
+        native.work([encoder(model, streams, 1)], 0, team=native.Team(2))
+    outcome = members(decoder(model, coded, streams, 2), native.Team(2), (0, 1))
+    assert all(isinstance(error, UsageError) for error in outcome)

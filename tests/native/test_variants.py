@@ -14,7 +14,7 @@ import pytest
 import reference
 import reference_predictor
 from models import tiny, variants
-from native.jobs import together
+from native.jobs import in_team, together
 
 from zllm import _native as native
 from zllm._native import VARIANT_FIELDS as VARIANTS
@@ -212,6 +212,8 @@ def test_restarts_do_not_depend_on_the_shape_of_steps(make: Make, kind: dict[str
         for threads, lanes in ((1, 1), (1, 31), (1, 256), (3, 7), (4, 64)):
             assert together(core.encoder(encoded, model.start, threads), lanes) == expected
             assert together(core.decoder(expected, decoded, model.start, threads), lanes) == text
+        for threads, lanes in ((2, 1), (3, 256)):
+            assert in_team([core.decoder(expected, decoded, model.start, 1)], threads, lanes) == [text]
 
 
 @pytest.mark.parametrize("family", variants.FAMILIES)
@@ -226,6 +228,8 @@ def test_frames_of_families_equal_reference(make: Make, family: str) -> None:
         for threads, lanes in ((1, 1), (1, 48), (2, 5)):
             assert together(core.encoder(encoded, model.start, threads), lanes) == expected
             assert together(core.decoder(expected, decoded, model.start, threads), lanes) == text
+        for threads, lanes in ((2, 48), (5, 2)):
+            assert in_team([core.decoder(expected, decoded, model.start, 1)], threads, lanes) == [text]
 
 
 # The start token

@@ -180,6 +180,16 @@ class Job:
         return bytes(ffi.buffer(self._frame.coded, self._frame.coded_size))
 
 
+class Team:
+    """So many threads that decode the same jobs together, all of them at the same products: see :func:`work`."""
+
+    def __init__(self, threads: int) -> None:
+        out = ffi.new("zllm_team **")
+        _raise(lib.zllm_team_new(threads, out))
+        self._team = ffi.gc(out[0], lib.zllm_team_free)
+        self.threads = threads
+
+
 def work(
     jobs: Sequence[Job],
     thread: int,
@@ -188,8 +198,11 @@ def work(
     cancel: Cancel | None = None,
     counter: Counter | None = None,
     stages: Stages | None = None,
+    team: Team | None = None,
 ) -> None:
     """The part of thread number ``thread``, in steps of ``lanes`` rows; several jobs only if it is their only thread.
+
+    With a ``team``, its threads are one in this: each calls this once, with the same jobs, made for one thread.
 
     Raises:
         DamagedError: a code string is not one that an encoder makes.
@@ -201,6 +214,7 @@ def work(
     run.cancel = cancel._flag if cancel else ffi.NULL
     run.progress = counter._count if counter else ffi.NULL
     run.nanoseconds = stages._nanoseconds if stages else ffi.NULL
+    run.team = team._team if team else ffi.NULL
     _raise(lib.zllm_job_work(ffi.new("zllm_job *[]", [job._job for job in jobs]), len(jobs), thread, run))
 
 

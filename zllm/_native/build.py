@@ -28,6 +28,7 @@ SOURCES = [
     "csrc/selfcheck.c",
     "csrc/stages.c",
     "csrc/steps.c",
+    "csrc/team.c",
     "csrc/transformer.c",
     "csrc/trie.c",
     "csrc/variants.c",

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import ClassVar, Protocol, TypedDict, TypeVar
 
-from zllm._native import GIVEN, Cancel, Counter, Job, RoomError, Stages, trim_memory, work
+from zllm._native import GIVEN, Cancel, Counter, Job, RoomError, Stages, Team, trim_memory, work
 from zllm._native import Model as NativeModel
 from zllm.codecs.base import Buffer, Codec, Run
 from zllm.codecs.repeats import Repeats, find, read
@@ -43,7 +43,8 @@ _TOKENISED = 256 << 10  # text that is tokenised at once: its tokens are Python 
 _ROOM_FOR_ANYTHING = 32
 _UNIT_BYTES = 256 << 10  # text of small frames in work at once in a thread: a predictor takes 100 times a small text
 _SAME = 0.8  # of the largest: frames that take threads about the same time
-_NEAR, _FAR = 6 << 20, 24 << 20
+_NEAR = 6 << 20  # keys and values of all lanes of a model that fits into the last cache
+FAR = 24 << 20  # a model that does not
 
 _T = TypeVar("_T")
 
@@ -54,7 +55,7 @@ def lane_count(model: NativeModel) -> int:
     The keys and values of all lanes, and the model, come by once a token. A model that fits into the last cache shares
     it with so many lanes only; one that does not is read from memory, the more rarely the more lanes there are.
     """
-    if model.memory > _FAR:
+    if model.memory > FAR:
         return LANES
     return min(LANES, max(8, _NEAR // model.stream_memory))
 
@@ -183,7 +184,9 @@ class LlmCodec(Codec):
 
     def _decoding(self, run: Run) -> _Coding:
         if self.executor is None:
-            return FrameDecoding(self, run)
+            from zllm.codecs.llm_team import TeamDecoding, suits
+
+            return TeamDecoding(self, run) if suits(self.model.native, run.threads) else FrameDecoding(self, run)
         from zllm.codecs.llm_steps import SteppedDecoding
 
         return SteppedDecoding(self, run, self.executor)
@@ -207,6 +210,7 @@ class _How(TypedDict):
     cancel: Cancel
     counter: Counter
     stages: Stages | None
+    team: Team | None
 
 
 class _Coding:
@@ -276,7 +280,7 @@ class _Coding:
         return units
 
     def _thread(self, number: int, cancel: Cancel, counter: Counter, stages: Stages | None) -> None:
-        how: _How = {"cancel": cancel, "counter": counter, "stages": stages}
+        how: _How = {"cancel": cancel, "counter": counter, "stages": stages, "team": None}
         self._take(self.alone, how)
         for frame in self.shared:
             job = self._shared_job(frame)

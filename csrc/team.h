@@ -1,0 +1,45 @@
+/* Threads that do each piece of work together and meet between its parts.
+ *
+ * The first of them leads: it says what there is to do, and the others wait for that. Whoever is late is waited for, for as
+ * long as a piece of work lasts; only before the first piece may a thread be missing, and waiting be given up. */
+#ifndef ZLLM_TEAM_H
+#define ZLLM_TEAM_H
+
+#include <stdatomic.h>
+
+#include "cancel.h"
+#include "zllm.h"
+
+#define TEAM_WHOLE UINT32_MAX /* nobody may go any more before the end */
+
+/* A thread's part of a piece of work. */
+typedef void team_work_t(void *context, uint32_t thread);
+
+struct zllm_team {
+    uint32_t threads;
+    _Atomic uint32_t joined;  /* threads that came, without the leader; TEAM_WHOLE once it has seen them all */
+    _Atomic uint32_t arrived; /* at the next meeting, */
+    _Atomic uint32_t met;     /* and how many meetings there were */
+    _Atomic uint32_t pieces;  /* of work that there have been, */
+    _Atomic int ended;        /* and whether that was all */
+    team_work_t *work;        /* the newest */
+    void *context;
+    const zllm_run *runs[];   /* [threads], of those that have joined */
+};
+
+/* Let other threads run: `turns` counts how long one has waited, from 0. */
+void team_pause(uint32_t *turns);
+
+/* The leader. Whether all threads have come; from then on they stay to the end. */
+int team_whole(zllm_team *t);
+void team_run(zllm_team *t, team_work_t *work, void *context);
+/* No more work: the others go. */
+void team_end(zllm_team *t);
+
+/* Any other thread: its part of all there is to do. It goes when cancelled, unless the leader has seen it. */
+void team_help(zllm_team *t, uint32_t thread, const zllm_run *run);
+
+/* Within a piece of work: wait for all the others. What each has written before, all can read after. */
+void team_meet(zllm_team *t);
+
+#endif
