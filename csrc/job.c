@@ -168,7 +168,7 @@ zllm_result zllm_job_work(zllm_job **jobs, size_t n, uint32_t thread, const zllm
         for (size_t i = 0; i < n; i++) job_fail(jobs[i], ZLLM_E_ARGUMENT);
         if (run->team != NULL && thread == 0) team_end(run->team);
     } else if (run->team != NULL && thread > 0) {
-        team_help(run->team, thread, run);
+        if (!team_help(run->team, thread, run)) job_fail(jobs[0], ZLLM_E_CANCELLED);
     } else if (jobs[0]->decoding) {
         job_decode(jobs, n, thread, run);
     } else {

@@ -49,13 +49,14 @@ static int leave(zllm_team *t) {
     return 0;
 }
 
-void team_help(zllm_team *t, uint32_t thread, const zllm_run *run) {
+int team_help(zllm_team *t, uint32_t thread, const zllm_run *run) {
     t->runs[thread] = run;
     atomic_fetch_add(&t->joined, 1);
     for (uint32_t done = 0;; done++) {
         uint32_t turns = 0;
         while (atomic_load(&t->pieces) == done) {
-            if (atomic_load(&t->ended) || (cancelled(run->cancel) && leave(t))) return;
+            if (atomic_load(&t->ended)) return 1;
+            if (cancelled(run->cancel) && leave(t)) return 0;
             team_pause(&turns);
         }
         t->work(t->context, thread);

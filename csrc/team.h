@@ -36,8 +36,8 @@ void team_run(zllm_team *t, team_work_t *work, void *context);
 /* No more work: the others go. */
 void team_end(zllm_team *t);
 
-/* Any other thread: its part of all there is to do. It goes when cancelled, unless the leader has seen it. */
-void team_help(zllm_team *t, uint32_t thread, const zllm_run *run);
+/* Any other thread: its part of all there is to do. 0 if it was cancelled before the leader had seen all. */
+int team_help(zllm_team *t, uint32_t thread, const zllm_run *run);
 
 /* Within a piece of work: wait for all the others. What each has written before, all can read after. */
 void team_meet(zllm_team *t);

@@ -215,7 +215,7 @@ static void start_rows(workspace_t *w, const run_t *run, const uint32_t *tokens)
 void transformer_step(workspace_t *w, const uint32_t *ids, const uint32_t *tokens, uint32_t n) {
     if (w == w->lead) plan(w, ids, n);
     workspace_meet(w);
-    w->run_count = w->lead->run_count;
+    if (w != w->lead) w->run_count = w->lead->run_count;
     const share_t own = share_of(w, w->run_count, 1);
     for (uint32_t r = own.from; r < own.end; r++) start_rows(w, &w->runs[r], tokens);
     lap(&w->laps, ZLLM_STAGE_CACHE);
