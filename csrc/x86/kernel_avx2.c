@@ -277,7 +277,7 @@ TARGET static inline __m256i four_of(const int8_t *p) {
 }
 
 /* Activations, their absolute values, and where the columns of each group are. While weights are read, what lies `ahead`
- * bytes behind them is fetched; nothing is new there for 0. */
+ * bytes behind them may be fetched. */
 typedef struct {
     const int8_t *act, *absolute;
     size_t stride, ahead;
@@ -295,8 +295,8 @@ TARGET static inline __m256i product(__m256i w, __m256i a, __m256i b) {
 }
 
 /* R rows of activations, and 16 rows of weights. */
-#define AVX2_BLOCK(R)                                                                                                 \
-    TARGET static void avx2_block##R(const int8_t *w, const operand_t *o, int32_t *acc, size_t acc_stride) {          \
+#define AVX2_BLOCK(R, NAME, FETCH)                                                                                    \
+    TARGET static void NAME(const int8_t *w, const operand_t *o, int32_t *acc, size_t acc_stride) {                   \
         const __m256i ones = _mm256_set1_epi16(1);                                                                    \
         const int8_t *v = w + (size_t)o->cols * 8, *end = v;                                                          \
         const uint16_t *at = o->order;                                                                                \
@@ -304,8 +304,8 @@ TARGET static inline __m256i product(__m256i w, __m256i a, __m256i b) {
         for (int r = 0; r < R; r++) s[r][0] = s[r][1] = _mm256_setzero_si256();                                       \
         for (uint32_t k = 0; k < o->couples; k++, w += 64, v += 64, at += 2) {                                        \
             const __m256i w0 = load(w), w1 = load(w + 32), v0 = load(v), v1 = load(v + 32);                           \
-            fetch(w, o->ahead);                                                                                       \
-            fetch(v, o->ahead);                                                                                       \
+            FETCH(w, o->ahead);                                                                                       \
+            FETCH(v, o->ahead);                                                                                       \
             for (int r = 0; r < R; r++) {                                                                             \
                 const int8_t *x = o->act + r * o->stride, *y = o->absolute + (size_t)r * o->cols;                     \
                 const __m256i a0 = four_of(x + at[0]), b0 = four_of(y + at[0]);                                       \
@@ -318,8 +318,8 @@ TARGET static inline __m256i product(__m256i w, __m256i a, __m256i b) {
         }                                                                                                             \
         for (; w < end; w += 32, v += 32, at++) {                                                                     \
             const __m256i w0 = load(w), v0 = load(v);                                                                 \
-            fetch(w, o->ahead);                                                                                       \
-            fetch(v, o->ahead);                                                                                       \
+            FETCH(w, o->ahead);                                                                                       \
+            FETCH(v, o->ahead);                                                                                       \
             for (int r = 0; r < R; r++) {                                                                             \
                 const __m256i a = four_of(o->act + r * o->stride + *at);                                              \
                 const __m256i b = four_of(o->absolute + (size_t)r * o->cols + *at);                                   \
@@ -333,9 +333,17 @@ TARGET static inline __m256i product(__m256i w, __m256i a, __m256i b) {
         }                                                                                                             \
     }
 
-AVX2_BLOCK(1)
-AVX2_BLOCK(2)
-AVX2_BLOCK(4)
+#define NO_FETCH(p, ahead) ((void)0)
+AVX2_BLOCK(1, block1, NO_FETCH)
+AVX2_BLOCK(2, block2, NO_FETCH)
+AVX2_BLOCK(4, block4, NO_FETCH)
+AVX2_BLOCK(1, block1_fetching, fetch)
+AVX2_BLOCK(2, block2_fetching, fetch)
+AVX2_BLOCK(4, block4_fetching, fetch)
+
+typedef void block_t(const int8_t *w, const operand_t *o, int32_t *acc, size_t acc_stride);
+static block_t *const BLOCKS[2][5] = {{NULL, block1, block2, NULL, block4},
+                                      {NULL, block1_fetching, block2_fetching, NULL, block4_fetching}};
 
 /* Rows of a matrix, or slots of a cache of keys. Sixteen follow the ones before after `block` bytes, and their order after
  * `order_step`. Rows below `fetching` fetch what lies `ahead` bytes behind them. */
@@ -353,7 +361,8 @@ TARGET static void multiply(const packed_t *m, const int8_t *act, size_t act_str
     int8_t absolute[4 * ZLLM_MAX_COLS];
     for (uint32_t r = 0; r < batch;) {
         const uint32_t n = batch - r >= 4 ? 4 : batch - r >= 2 ? 2 : 1;
-        operand_t o = {.act = act + r * act_stride, .absolute = absolute, .stride = act_stride, .cols = m->cols};
+        operand_t o = {.act = act + r * act_stride, .absolute = absolute, .stride = act_stride, .ahead = m->ahead,
+                       .cols = m->cols};
         for (uint32_t k = 0; k < n; k++)
             for (uint32_t i = 0; i < m->cols; i += 32)
                 _mm256_storeu_si256((__m256i *)(absolute + (size_t)k * m->cols + i),
@@ -364,10 +373,7 @@ TARGET static void multiply(const packed_t *m, const int8_t *act, size_t act_str
             const uint16_t *order = (const uint16_t *)(const void *)(m->order + j / 16 * m->order_step);
             o.couples = order[0];
             o.order = order + 1;
-            o.ahead = r == 0 && j < m->fetching ? m->ahead : 0;
-            if (n == 4) avx2_block4(w, &o, out, acc_stride);
-            else if (n == 2) avx2_block2(w, &o, out, acc_stride);
-            else avx2_block1(w, &o, out, acc_stride);
+            BLOCKS[r == 0 && j < m->fetching][n](w, &o, out, acc_stride);
         }
         r += n;
     }

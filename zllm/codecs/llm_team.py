@@ -50,7 +50,7 @@ class TeamDecoding(FrameDecoding):
         in_threads(self._thread, threads if frames else 0, self.run)
 
     def _parts(self, frames: list[Frame]) -> list[list[Frame]]:
-        """As many frames together as fill the lanes, of about the same size, so that they end at about the same time."""
+        """As many frames together as fill the lanes; of about the same size, so that they end at the same time."""
         parts: list[list[Frame]] = []
         room = 0
         for frame in sorted(frames, key=lambda f: (-f.size, f.number)):
@@ -66,9 +66,7 @@ class TeamDecoding(FrameDecoding):
         for unit in self._together:
             with unit.lock:
                 unit.jobs = unit.jobs or [self.make(frame, 1) for frame in unit.frames]
-            self._work(
-                unit.jobs, number, {"cancel": cancel, "counter": counter, "stages": stages, "team": unit.team}
-            )
+            self._work(unit.jobs, number, {"cancel": cancel, "counter": counter, "stages": stages, "team": unit.team})
             with unit.lock:
                 unit.done += 1
                 if unit.done == unit.team.threads:
