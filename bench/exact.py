@@ -2,9 +2,9 @@
 decoding step by step.
 
 The text is cut into frames of one to sixteen streams of unequal length, some with a second document inside. Each
-configuration encodes and decodes all of them, every other frame by all threads together; every code string has to be,
-bit for bit, the one that the first configuration made. The small model codes all text. The default model and the
-scalar kernel are slow and get a sample of the frames, as the table says.
+configuration encodes and decodes all of them, every other frame by all threads together, one in 16 decoded by them as
+a team; every code string has to be, bit for bit, the one that the first configuration made. The small model codes all
+text. The default model and the scalar kernel are slow and get a sample of the frames, as the table says.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from bench.common import Outcome, Settings, Target, say
 from bench.texts import mixed
-from zllm._native import GIVEN, Job, usable_kernels, work
+from zllm._native import GIVEN, Job, Team, usable_kernels, work
 from zllm._native import Model as NativeModel
 from zllm.errors import DamagedError
 from zllm.models import store, zlm
@@ -62,6 +63,11 @@ class _Frame:
         """Whether all threads code it together; of the others, each thread codes several at once."""
         return self.number % 2 == 1
 
+    @property
+    def teamed(self) -> bool:
+        """Whether these threads are a team when they decode it."""
+        return self.number % 16 == 15
+
 
 @dataclass
 class _Run:
@@ -81,7 +87,7 @@ class _Run:
             streams = [(stream.tokens, len(stream.text)) for stream in self.frames[place].streams]
             return native.encoder(streams, start, threads)
 
-        self.coded = self._code(make)
+        self.coded = self._code(make, decoding=False)
 
     def decode(self, native: NativeModel, start: int) -> list[bytes]:
         """The texts of the code strings, computed token by token."""
@@ -90,9 +96,9 @@ class _Run:
             streams = [(len(stream.text), stream.cuts) for stream in self.frames[place].streams]
             return native.decoder(self.coded[place], streams, start, threads)
 
-        return self._code(make)
+        return self._code(make, decoding=True)
 
-    def _code(self, make: Callable[[int, int], Job]) -> list[bytes]:
+    def _code(self, make: Callable[[int, int], Job], *, decoding: bool) -> list[bytes]:
         out: dict[int, bytes] = {}
 
         def alone(places: list[int]) -> None:
@@ -106,9 +112,10 @@ class _Run:
         with ThreadPoolExecutor(self.threads) as pool:
             list(pool.map(alone, [single[at :: self.threads] for at in range(self.threads)]))
             for place in sorted(set(range(len(self.frames))) - set(single)):
-                job = make(place, self.threads)
-                numbers = range(self.threads)
-                list(pool.map(work, [[job]] * self.threads, numbers, [self.lanes] * self.threads))
+                team = Team(self.threads) if decoding and self.frames[place].teamed else None
+                job = make(place, self.threads if team is None else 1)
+                together = partial(work, [job], lanes=self.lanes, team=team)
+                list(pool.map(together, range(self.threads)))
                 out[place] = job.result()
         return [out[place] for place in range(len(self.frames))]
 

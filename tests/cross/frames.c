@@ -1,5 +1,5 @@
 /* Frames of a model: encoded, and their golden code strings decoded, in each of the ways that the bundle lists, by one
- * thread all together and by several threads one after the other. What goes wrong on purpose must end every thread. */
+ * thread or a team all together, and by several threads one after the other. What goes wrong on purpose must end every thread. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +8,7 @@
 
 #define MOST_FRAMES 4096u
 #define MOST_THREADS 16u
+#define MOST_IN_TEAM 3u /* for they meet often, and an emulator may have two processors for all */
 #define ROOM 1024u
 
 typedef struct {
@@ -82,16 +83,16 @@ static void *work(void *argument) {
     return NULL;
 }
 
-/* A job by several threads; the last may be given another number of lanes, and all be cancelled as soon as they run. */
-static zllm_result share_job(zllm_job *job, uint32_t threads, const zllm_run *run, const uint32_t *odd_lanes,
-                             int32_t *cancel) {
+/* Jobs by several threads; the last may be given another number of lanes, and all be cancelled as soon as they run. */
+static zllm_result share(zllm_job **jobs, size_t count, uint32_t threads, const zllm_run *run,
+                         const uint32_t *odd_lanes, int32_t *cancel) {
     pthread_t id[MOST_THREADS];
     worker_t workers[MOST_THREADS];
     int32_t not_started = 0;
     uint32_t n = 0;
     zllm_result rc = ZLLM_OK;
     for (; n < threads; n++) {
-        workers[n] = (worker_t){.jobs = &job, .n = 1, .thread = n, .run = *run};
+        workers[n] = (worker_t){.jobs = jobs, .n = count, .thread = n, .run = *run};
         workers[n].run.cancel = cancel != NULL ? cancel : &not_started;
         if (odd_lanes != NULL && n == threads - 1) workers[n].run.lanes = *odd_lanes;
         if (pthread_create(&id[n], NULL, work, &workers[n]) != 0) {
@@ -111,41 +112,48 @@ static zllm_result share_job(zllm_job *job, uint32_t threads, const zllm_run *ru
 static zllm_result work_all(zllm_job **jobs, uint32_t n, uint32_t threads, const zllm_run *run) {
     zllm_result rc = ZLLM_OK;
     if (threads == 1) return zllm_job_work(jobs, n, 0, run);
-    for (uint32_t i = 0; i < n && rc == ZLLM_OK; i++) rc = share_job(jobs[i], threads, run, NULL, NULL);
+    if (run->team != NULL) return share(jobs, n, threads, run, NULL, NULL);
+    for (uint32_t i = 0; i < n && rc == ZLLM_OK; i++) rc = share(&jobs[i], 1, threads, run, NULL, NULL);
     return rc;
 }
 
+typedef enum { ENCODING, DECODING, TEAM } way_t; /* teams decode */
+
 /* All frames, encoded or decoded in one way. */
-static zllm_result code(const frames_t *t, uint32_t lanes, uint32_t threads, int decoding, zllm_frame *frames) {
-    const zllm_run run = {.lanes = lanes};
+static zllm_result code(const frames_t *t, uint32_t lanes, uint32_t threads, way_t way, zllm_frame *frames) {
+    zllm_run run = {.lanes = lanes};
     zllm_job **jobs = calloc(t->n + 1, sizeof(zllm_job *));
     zllm_result rc = jobs == NULL ? ZLLM_E_MEMORY : ZLLM_OK;
+    if (rc == ZLLM_OK && way == TEAM) rc = zllm_team_new(threads, &run.team);
     for (uint32_t i = 0; i < t->n && rc == ZLLM_OK; i++) {
         const item_t *f = &t->items[i];
-        if (decoding) memset(f->text, 0, f->size);
+        if (way != ENCODING) memset(f->text, 0, f->size);
         frames[i] = (zllm_frame){.streams = f->streams, .n_streams = f->n_streams, .size = f->size, .data = f->text,
-                                 .coded = decoding ? f->golden : f->coded,
-                                 .coded_size = decoding ? f->golden_size : f->room};
-        rc = zllm_job_new(t->model, &frames[i], t->start, threads, decoding, &jobs[i]);
+                                 .coded = way == ENCODING ? f->coded : f->golden,
+                                 .coded_size = way == ENCODING ? f->room : f->golden_size};
+        rc = zllm_job_new(t->model, &frames[i], t->start, way == TEAM ? 1 : threads, way != ENCODING, &jobs[i]);
     }
     if (rc == ZLLM_OK) rc = work_all(jobs, t->n, threads, &run);
     for (uint32_t i = 0; jobs != NULL && i < t->n; i++) zllm_job_free(jobs[i]);
+    zllm_team_free(run.team);
     free(jobs);
     return rc;
 }
 
 static int print_way(const frames_t *t, uint32_t lanes, uint32_t threads, zllm_frame *frames, const char *name) {
     sha256_t s;
-    zllm_result rc = code(t, lanes, threads, 0, frames);
+    zllm_result rc = code(t, lanes, threads, ENCODING, frames);
     if (rc != ZLLM_OK) return fail("%s: encoding, %u lanes, %u threads: error %d", name, lanes, threads, (int)rc);
     sha256_start(&s);
     for (uint32_t i = 0; i < t->n; i++) sha256_add(&s, frames[i].coded, frames[i].coded_size);
     print_item(&s, name, "/code");
-    rc = code(t, lanes, threads, 1, frames);
-    if (rc != ZLLM_OK) return fail("%s: decoding, %u lanes, %u threads: error %d", name, lanes, threads, (int)rc);
-    sha256_start(&s);
-    for (uint32_t i = 0; i < t->n; i++) sha256_add(&s, frames[i].data, frames[i].size);
-    print_item(&s, name, "/text");
+    for (way_t way = DECODING; way <= (threads > MOST_IN_TEAM ? DECODING : TEAM); way++) {
+        rc = code(t, lanes, threads, way, frames);
+        if (rc != ZLLM_OK) return fail("%s: decoding, %u lanes, %u threads: error %d", name, lanes, threads, (int)rc);
+        sha256_start(&s);
+        for (uint32_t i = 0; i < t->n; i++) sha256_add(&s, frames[i].data, frames[i].size);
+        print_item(&s, name, "/text");
+    }
     return 0;
 }
 
@@ -167,14 +175,16 @@ int do_frames(run_t *r, const char *name) {
 }
 
 /* One frame of several streams by several threads, with something wrong. */
-static zllm_result broken(const frames_t *t, zllm_frame *f, uint32_t threads, int decoding, const uint32_t *odd_lanes,
+static zllm_result broken(const frames_t *t, zllm_frame *f, uint32_t threads, way_t way, const uint32_t *odd_lanes,
                           int cancel) {
-    const zllm_run run = {.lanes = 4};
+    zllm_run run = {.lanes = 4};
     int32_t flag = 0;
-    zllm_job *job;
-    zllm_result rc = zllm_job_new(t->model, f, t->start, threads, decoding, &job);
-    if (rc == ZLLM_OK) rc = share_job(job, threads, &run, odd_lanes, cancel ? &flag : NULL);
+    zllm_job *job = NULL;
+    zllm_result rc = way == TEAM ? zllm_team_new(threads, &run.team) : ZLLM_OK;
+    if (rc == ZLLM_OK) rc = zllm_job_new(t->model, f, t->start, way == TEAM ? 1 : threads, way != ENCODING, &job);
+    if (rc == ZLLM_OK) rc = share(&job, 1, threads, &run, odd_lanes, cancel ? &flag : NULL);
     zllm_job_free(job);
+    zllm_team_free(run.team);
     return rc;
 }
 
@@ -195,26 +205,27 @@ int do_failures(run_t *r, const char *name) {
     if (!read_frames(r, &t) || t.n < 1) return fail("the bundle is damaged: %s", name);
     const item_t *f = &t.items[0];
     for (uint32_t threads = 1; threads <= 3; threads++)
-        for (int decoding = 0; decoding < 2; decoding++) {
+        for (way_t way = ENCODING; way <= TEAM; way++) {
+            const int decoding = way != ENCODING;
             zllm_frame frame = {.streams = f->streams, .n_streams = f->n_streams, .size = f->size, .data = f->text,
                                 .coded = decoding ? f->golden : f->coded,
                                 .coded_size = decoding ? f->golden_size : f->golden_size / 2};
             zllm_frame again = frame;
-            zllm_result rc = broken(&t, &again, threads, decoding, NULL, 0);
+            zllm_result rc = broken(&t, &again, threads, way, NULL, 0);
             if (rc != (decoding ? ZLLM_OK : ZLLM_E_SPACE)) return fail("%s: too little room: %d", name, (int)rc);
             again = frame;
-            rc = broken(&t, &again, threads, decoding, &none, 0);
+            rc = broken(&t, &again, threads, way, &none, 0);
             if (rc != ZLLM_E_ARGUMENT) return fail("%s: a thread without lanes: %d", name, (int)rc);
             again = frame;
             again.coded_size = decoding ? f->golden_size : f->room;
-            rc = broken(&t, &again, threads, decoding, NULL, 1);
+            rc = broken(&t, &again, threads, way, NULL, 1);
             if (rc != ZLLM_OK && rc != ZLLM_E_CANCELLED) return fail("%s: cancelled: %d", name, (int)rc);
         }
     fill_junk(f->coded, f->golden_size);
-    for (uint32_t threads = 1; threads <= 3; threads++) {
+    for (uint32_t i = 0; i < 6; i++) {
         zllm_frame junk = {.streams = f->streams, .n_streams = f->n_streams, .size = f->size, .data = f->text,
                            .coded = f->coded, .coded_size = f->golden_size};
-        const zllm_result rc = broken(&t, &junk, threads, 1, NULL, 0);
+        const zllm_result rc = broken(&t, &junk, 1 + i / 2, i % 2 ? TEAM : DECODING, NULL, 0);
         if (rc != ZLLM_OK && rc != ZLLM_E_DATA) return fail("%s: junk: %d", name, (int)rc);
     }
     return 0;
