@@ -100,7 +100,7 @@ static uint32_t first_seen(const workspace_t *w, uint32_t slot) {
 static uint32_t low_of(const workspace_t *w, uint32_t slot) { return first_seen(w, slot) / CACHE_UNIT * CACHE_UNIT; }
 
 /* A step of one token a lane reads every lane's keys and values once, so that they come from a far cache, or from memory;
- * each is fetched while the one before is at work. NULL for the last ones. */
+ * each is prefetched while the one before is at work. NULL for the last ones. */
 static const int8_t *next_keys(const workspace_t *w, const run_t *run, uint32_t left, uint32_t l, uint32_t g) {
     const zllm_config *c = &w->m->config;
     if (g + 1 < c->kv_heads) g++;
@@ -111,7 +111,7 @@ static const int8_t *next_keys(const workspace_t *w, const run_t *run, uint32_t 
 }
 
 /* The scales of n slots from `at` on. */
-static void fetch_scales(const lane_t *lane, size_t at, uint32_t n) {
+static void prefetch_scales(const lane_t *lane, size_t at, uint32_t n) {
     for (uint32_t i = 0; i < n; i += CACHE_UNIT) { /* 64 bytes */
         __builtin_prefetch(lane->key_scale + at + i);
         __builtin_prefetch(lane->value_scale + at + i);
@@ -130,8 +130,8 @@ static void attend(workspace_t *w, const run_t *run, uint32_t left, uint32_t l, 
     const size_t cache = (size_t)l * c->kv_heads + g, base = (cache * w->capacity + low) * dim;
     const size_t first_query = (size_t)g * QUERY_ROWS * group;
     const int once = run->n == 1;
-    if (once) fetch_scales(lane, cache * w->capacity + low, end - low);
-    k->match_keys(lane->keys + base, round_up(end - low, ZLLM_ROW_ALIGN), dim, w->queries.q + first_query * dim, dim,
+    if (once) prefetch_scales(lane, cache * w->capacity + low, end - low);
+    k->match_keys(lane->keys + base, padded_rows(end - low), dim, w->queries.q + first_query * dim, dim,
                   w->queries.sum + first_query, count, w->score_acc, w->capacity, once ? lane->values + base : NULL);
     lap(&w->laps, ZLLM_STAGE_ATTENTION);
     for (uint32_t i = 0; i < count; i++) {

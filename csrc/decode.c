@@ -29,8 +29,8 @@ typedef struct {
     uint32_t *busy;     /* [capacity]: lanes at work, in the order of their jobs and streams; then the free ones */
     uint32_t *ids, *tokens;
     uint32_t count, capacity, rows, thread;
-    workspace_t **members; /* [threads], of the team: the first is w, the others have joined it */
-    uint32_t threads, asked; /* asked: rows of the step */
+    workspace_t **members; /* of the team's threads: the first is w, the others have joined it */
+    uint32_t asked;        /* rows of the step */
     part_t *parts;
     size_t n, taken;
     const zllm_run *run;
@@ -113,7 +113,7 @@ static void ask_part(void *context, uint32_t thread) {
     for (uint32_t from = 0; from < s->asked; from += most) {
         const uint32_t n = s->asked - from < most ? s->asked - from : most;
         transformer_head(w, from, n);
-        for (uint32_t i = thread; i < n; i += s->threads) {
+        for (uint32_t i = thread; i < n; i += team_threads(s->run->team)) {
             lane_job_t *l = &s->lanes[s->ids[from + i]];
             if (!l->place.coded) continue;
             distribution_set(&l->distribution, l->part->j->m->kernel, transformer_logits(w, i));
@@ -168,7 +168,7 @@ static int decode_new(decode_t *s, zllm_job **jobs) {
     s->busy = calloc(s->capacity, sizeof *s->busy);
     s->ids = calloc(s->capacity, sizeof *s->ids);
     s->tokens = calloc(s->capacity, sizeof *s->tokens);
-    s->w = workspace_new(m, s->capacity, s->rows, s->run->nanoseconds);
+    s->w = workspace_new(m, s->capacity, s->rows, s->run->team, s->run->nanoseconds);
     if (!s->lanes || !s->busy || !s->ids || !s->tokens || !s->w) return 0;
     for (uint32_t i = 0; i < s->capacity; i++) {
         s->busy[i] = i;
@@ -186,8 +186,7 @@ static void join(void *context, uint32_t thread) {
 static zllm_result gather(decode_t *s, zllm_job *j) {
     zllm_team *team = s->run->team;
     uint32_t turns = 0;
-    s->threads = team != NULL ? team->threads : 1;
-    s->members = calloc(s->threads, sizeof(workspace_t *));
+    s->members = calloc(team_threads(team), sizeof(workspace_t *));
     if (s->members == NULL) return ZLLM_E_MEMORY;
     s->members[0] = s->w;
     if (team == NULL) return ZLLM_OK;
@@ -195,9 +194,8 @@ static zllm_result gather(decode_t *s, zllm_job *j) {
         if (job_stopped(j, s->run)) return (zllm_result)atomic_load(&j->failure);
         team_pause(&turns);
     }
-    if (!workspace_lead(s->w, team)) return ZLLM_E_MEMORY;
     run_all(s, join);
-    for (uint32_t k = 0; k < s->threads; k++)
+    for (uint32_t k = 0; k < team->threads; k++)
         if (s->members[k] == NULL) return ZLLM_E_MEMORY;
     return ZLLM_OK;
 }
@@ -208,7 +206,7 @@ void job_decode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run)
     if (rc == ZLLM_OK) decode(&s);
     else for (size_t k = 0; k < n; k++) job_fail(jobs[k], rc);
     if (run->team != NULL) team_end(run->team);
-    for (uint32_t k = 1; s.members != NULL && k < s.threads; k++) workspace_free(s.members[k]);
+    for (uint32_t k = 1; s.members != NULL && k < team_threads(run->team); k++) workspace_free(s.members[k]);
     for (uint32_t i = 0; s.lanes != NULL && i < s.capacity; i++) distribution_free(&s.lanes[i].distribution);
     workspace_free(s.w);
     free(s.members);

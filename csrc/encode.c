@@ -133,7 +133,7 @@ void job_encode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run)
         const uint32_t own = job_first(jobs[k], thread + 1) - job_first(jobs[k], thread);
         if (own > lanes) lanes = own;
     }
-    s.w = n > 0 ? workspace_new(jobs[0]->m, lanes, s.rows, run->nanoseconds) : NULL;
+    s.w = n > 0 ? workspace_new(jobs[0]->m, lanes, s.rows, NULL, run->nanoseconds) : NULL;
     const int whole = s.w != NULL && distribution_new(&s.distribution, jobs[0]->m->config.vocab);
     for (size_t k = 0; k < n; k++) {
         s.j = jobs[k];

@@ -10,7 +10,7 @@ zllm_result zllm_evaluate(const zllm_model *m, const uint32_t *tokens, size_t n,
     distribution_t d;
     for (size_t i = 0; i < n; i++)
         if (tokens[i] >= m->inputs) return ZLLM_E_ARGUMENT;
-    workspace_t *w = workspace_new(m, 1, 1, NULL);
+    workspace_t *w = workspace_new(m, 1, 1, NULL, NULL);
     const int whole = distribution_new(&d, vocab) && w != NULL;
     for (size_t i = 0; i < n && whole; i++) {
         transformer_step(w, &lane, tokens + i, 1);

@@ -151,15 +151,13 @@ void zllm_job_free(zllm_job *j) {
 }
 
 static int work_fits(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run) {
-    if (run->lanes < 1 || run->lanes > 256 || (run->team != NULL && thread >= run->team->threads)) return 0;
+    const int team = run->team != NULL;
+    if (run->lanes < 1 || run->lanes > 256 || thread >= (team ? run->team->threads : jobs[0]->threads)) return 0;
     for (size_t i = 0; i < n; i++) {
-        const uint32_t threads = run->team != NULL ? 1 : jobs[i]->threads;
-        if (jobs[i]->m != jobs[0]->m || jobs[i]->decoding != jobs[0]->decoding || jobs[i]->threads != threads ||
-            (run->team == NULL && thread >= threads) || (run->team != NULL && !jobs[i]->decoding) ||
-            (n > 1 && threads > 1))
-            return 0;
+        if (jobs[i]->m != jobs[0]->m || jobs[i]->decoding != jobs[0]->decoding) return 0;
+        if ((team || n > 1) && jobs[i]->threads != 1) return 0;
     }
-    return 1;
+    return !team || jobs[0]->decoding;
 }
 
 zllm_result zllm_job_work(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run) {

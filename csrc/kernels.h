@@ -13,7 +13,11 @@
 #define ZLLM_MAX_COLS 16384u
 #define ZLLM_SUM_BLOCK 64u
 
-static inline uint32_t padded_rows(uint32_t rows) { return (rows + ZLLM_ROW_ALIGN - 1) / ZLLM_ROW_ALIGN * ZLLM_ROW_ALIGN; }
+static inline uint32_t round_up(uint32_t n, uint32_t to) { return (n + to - 1) / to * to; }
+static inline uint32_t padded_rows(uint32_t rows) { return round_up(rows, ZLLM_ROW_ALIGN); }
+
+/* Ask for what lies `ahead` bytes behind p, which nobody may read through this pointer, and which need not exist. */
+static inline void prefetch(const int8_t *p, size_t ahead) { __builtin_prefetch((const void *)((uintptr_t)p + ahead)); }
 
 typedef struct {
     const char *name;
@@ -31,7 +35,7 @@ typedef struct {
     /* Key cache: slot t of [slots][dim]. */
     void (*key_row)(const int8_t *key, uint32_t slot, uint32_t dim, int8_t *cache);
     /* As matmul, of the first slots of a key cache (a multiple of ZLLM_ROW_ALIGN). next: as many bytes from here on will
-     * be read soon, and a kernel may fetch them meanwhile; or NULL. */
+     * be read soon, and a kernel may prefetch them; or NULL. */
     void (*match_keys)(const int8_t *cache, uint32_t slots, uint32_t dim, const int8_t *act, size_t act_stride,
                        const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride, const int8_t *next);
     /* Value cache: slot t of [slots][dim]. */

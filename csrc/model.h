@@ -57,8 +57,6 @@ struct zllm_model {
     size_t memory;         /* bytes of it */
 };
 
-static inline uint32_t round_up(uint32_t n, uint32_t to) { return (n + to - 1) / to * to; }
-
 /* Fill decisions[vocab - 1] for tokens that are sorted, distinct and not empty. Returns how many decisions a token
  * takes at most. */
 uint32_t trie_build(const uint8_t *bytes, const uint32_t *offsets, uint32_t vocab, decision_t *decisions);

@@ -69,7 +69,7 @@ typedef struct {
     int32_t sums[BATCH];
 } product_t;
 
-/* Of the packed matrix, for even batches in two parts, or of the key cache, with or without something to fetch: the
+/* Of the packed matrix, for even batches in two parts, or of the key cache, with or without something to prefetch: the
  * kernel's (0), or the scalar code's (1). */
 static void multiply(const zllm_kernel *k, product_t *p, int which, int keys, uint32_t rows, uint32_t cols,
                      uint32_t batch) {

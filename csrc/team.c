@@ -36,7 +36,7 @@ void team_run(zllm_team *t, team_work_t *work, void *context) {
     t->context = context;
     atomic_fetch_add(&t->pieces, 1);
     work(context, 0);
-    team_meet(t);
+    team_barrier(t);
 }
 
 void team_end(zllm_team *t) { atomic_store(&t->ended, 1); }
@@ -60,17 +60,17 @@ int team_help(zllm_team *t, uint32_t thread, const zllm_run *run) {
             team_pause(&turns);
         }
         t->work(t->context, thread);
-        team_meet(t);
+        team_barrier(t);
     }
 }
 
-void team_meet(zllm_team *t) {
-    const uint32_t met = atomic_load(&t->met);
+void team_barrier(zllm_team *t) {
+    const uint32_t passed = atomic_load(&t->passed);
     uint32_t turns = 0;
     if (atomic_fetch_add(&t->arrived, 1) + 1 == t->threads) {
         atomic_store(&t->arrived, 0);
-        atomic_store(&t->met, met + 1);
+        atomic_store(&t->passed, passed + 1);
         return;
     }
-    while (atomic_load(&t->met) == met) team_pause(&turns);
+    while (atomic_load(&t->passed) == passed) team_pause(&turns);
 }

@@ -1,4 +1,4 @@
-/* Threads that do each piece of work together and meet between its parts.
+/* Threads that do each piece of work together, with barriers between its parts.
  *
  * The first of them leads: it says what there is to do, and the others wait for that. Whoever is late is waited for, for as
  * long as a piece of work lasts; only before the first piece may a thread be missing, and waiting be given up. */
@@ -18,14 +18,17 @@ typedef void team_work_t(void *context, uint32_t thread);
 struct zllm_team {
     uint32_t threads;
     _Atomic uint32_t joined;  /* threads that came, without the leader; TEAM_WHOLE once it has seen them all */
-    _Atomic uint32_t arrived; /* at the next meeting, */
-    _Atomic uint32_t met;     /* and how many meetings there were */
+    _Atomic uint32_t arrived; /* at the next barrier, */
+    _Atomic uint32_t passed;  /* and how many barriers all have passed */
     _Atomic uint32_t pieces;  /* of work that there have been, */
     _Atomic int ended;        /* and whether that was all */
     team_work_t *work;        /* the newest */
     void *context;
     const zllm_run *runs[];   /* [threads], of those that have joined */
 };
+
+/* Threads of a team, or the one there is without. */
+static inline uint32_t team_threads(const zllm_team *t) { return t != NULL ? t->threads : 1; }
 
 /* Let other threads run: `turns` counts how long one has waited, from 0. */
 void team_pause(uint32_t *turns);
@@ -39,7 +42,8 @@ void team_end(zllm_team *t);
 /* Any other thread: its part of all there is to do. 0 if it was cancelled before the leader had seen all. */
 int team_help(zllm_team *t, uint32_t thread, const zllm_run *run);
 
-/* Within a piece of work: wait for all the others. What each has written before, all can read after. */
-void team_meet(zllm_team *t);
+/* Within a piece of work: wait for all the others (a central barrier, as in Mellor-Crummey and Scott 1991, with a count in
+ * the place of a sense). What each has written before, all can read after. */
+void team_barrier(zllm_team *t);
 
 #endif

@@ -18,8 +18,8 @@ scale_t quantise_row(const zllm_kernel *k, const int32_t *x, uint32_t n, int nor
 }
 
 /* How a team shares a step: rows where each is alone (normalising, quantising, attention), columns of the result where they
- * are multiplied. Each of these parts reads what others wrote in the one before, so all meet in between; a part that ends
- * with its own columns of x, or of the block's sums, ends with a meeting. Alone, a share is everything. */
+ * are multiplied. Each of these parts reads what others wrote in the one before, so there is a barrier in between; a part
+ * that ends with its own columns of x, or of the block's sums, ends with one. Alone, a share is everything. */
 
 /* n rows to the block, as the matrix takes them. */
 static void quantise_rows(workspace_t *w, const matrix_t *a, const int32_t *x, size_t stride, int normalise, int32_t frac,
@@ -35,14 +35,14 @@ static void quantise_rows(workspace_t *w, const matrix_t *a, const int32_t *x, s
         else r->scale[i] = quantise_row(k, row, a->cols, normalise, frac, q, &r->sum[i]);
     }
     lap(&w->laps, ZLLM_STAGE_QUANTISE);
-    workspace_meet(w);
+    workspace_barrier(w);
 }
 
 /* acc = the block's n rows times these of the matrix; two rows of products for a wide one. */
 static void multiply(workspace_t *w, const matrix_t *a, share_t of, int32_t *acc, size_t stride, uint32_t n,
                      zllm_stage stage) {
     const zllm_kernel *k = w->m->kernel;
-    const uint32_t rows = round_up(of.end - of.from, ZLLM_ROW_ALIGN);
+    const uint32_t rows = padded_rows(of.end - of.from);
     if (rows > 0)
         k->matmul(a->packed + k->packed_size(of.from, a->cols), rows, a->cols, w->block.q, w->block.stride, w->block.sum,
                   a->wide ? 2 * n : n, acc + of.from, stride);
@@ -108,7 +108,7 @@ static void project_qkv(workspace_t *w, const layer_t *layer, uint32_t from, uin
     const uint32_t dim = w->m->config.dim;
     quantise_rows(w, &layer->qkv, w->x + (size_t)from * dim, dim, 1, 0, n);
     (void)project(w, &layer->qkv, QKV_FRAC, w->qkv + (size_t)from * w->qkv_stride, w->qkv_stride, n);
-    workspace_meet(w);
+    workspace_barrier(w);
 }
 
 static void project_heads(workspace_t *w, const layer_t *layer, uint32_t from, uint32_t n) {
@@ -141,16 +141,16 @@ static share_t feed_forward(workspace_t *w, const layer_t *layer, uint32_t from,
     const zllm_config *c = &w->m->config;
     quantise_rows(w, &layer->gate_up, w->x + (size_t)from * c->dim, c->dim, 1, 0, n);
     project_gate(w, &layer->gate_up, layer, n);
-    workspace_meet(w);
+    workspace_barrier(w);
     quantise_rows(w, &layer->down, w->acc, w->widest, 0, c->mlp == 0 ? GATE_FRAC + (int32_t)layer->up_frac : GELU_FRAC, n);
     return project(w, &layer->down, RESIDUAL_FRAC, out, stride, n);
 }
 
 /* Own runs: a run's rows are of one lane. */
 static void attend_runs(workspace_t *w, uint32_t l) {
-    const share_t own = share_of(w, w->run_count, 1);
+    const share_t own = share_of(w, w->lead->run_count, 1);
     for (uint32_t r = own.from; r < own.end; r++) attention(w, &w->runs[r], own.end - r, l);
-    workspace_meet(w);
+    workspace_barrier(w);
 }
 
 static void layer_step(workspace_t *w, uint32_t l, uint32_t n) {
@@ -162,15 +162,15 @@ static void layer_step(workspace_t *w, uint32_t l, uint32_t n) {
         const uint32_t part = n - i < BLOCK_ROWS ? n - i : BLOCK_ROWS;
         if (w->branch != NULL) { /* parallel: the feed-forward reads x before attention is added to it */
             const share_t own = feed_forward(w, layer, i, part, w->branch, dim);
-            workspace_meet(w);
+            workspace_barrier(w);
             project_heads(w, layer, i, part);
             add_rows(w, own, w->branch, dim, i, part);
         } else {
             project_heads(w, layer, i, part);
-            workspace_meet(w);
+            workspace_barrier(w);
             add_rows(w, feed_forward(w, layer, i, part, w->out, w->widest), w->out, w->widest, i, part);
         }
-        workspace_meet(w);
+        workspace_barrier(w);
     }
 }
 
@@ -214,22 +214,21 @@ static void start_rows(workspace_t *w, const run_t *run, const uint32_t *tokens)
 
 void transformer_step(workspace_t *w, const uint32_t *ids, const uint32_t *tokens, uint32_t n) {
     if (w == w->lead) plan(w, ids, n);
-    workspace_meet(w);
-    if (w != w->lead) w->run_count = w->lead->run_count;
-    const share_t own = share_of(w, w->run_count, 1);
+    workspace_barrier(w);
+    const share_t own = share_of(w, w->lead->run_count, 1);
     for (uint32_t r = own.from; r < own.end; r++) start_rows(w, &w->runs[r], tokens);
     lap(&w->laps, ZLLM_STAGE_CACHE);
-    workspace_meet(w);
+    workspace_barrier(w);
     for (uint32_t l = 0; l < w->m->config.layers; l++) layer_step(w, l, n);
 }
 
 void transformer_head(workspace_t *w, uint32_t from, uint32_t n) {
     const matrix_t *head = &w->m->head;
     const uint32_t dim = w->m->config.dim;
-    workspace_meet(w); /* somebody may still read logits */
+    workspace_barrier(w); /* somebody may still read logits */
     quantise_rows(w, head, w->x + (size_t)from * dim, dim, 1, 0, n);
     multiply(w, head, share_of(w, head->rows, ZLLM_ROW_ALIGN), w->head_acc, w->vocab_stride, n, ZLLM_STAGE_HEAD);
-    workspace_meet(w);
+    workspace_barrier(w);
 }
 
 const int32_t *transformer_logits(workspace_t *w, uint32_t i) {

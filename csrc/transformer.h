@@ -12,11 +12,9 @@
 
 typedef struct workspace workspace_t;
 
-/* For steps of up to `rows` tokens. NULL when out of memory. */
-workspace_t *workspace_new(const zllm_model *m, uint32_t lanes, uint32_t rows, uint64_t *nanoseconds);
-/* The same for a team. Its first thread has made `lead` and leads; every other one joins it, and computes every step and
- * every head as the first does, at the same time. */
-int workspace_lead(workspace_t *lead, zllm_team *team); /* 0 when out of memory */
+/* For steps of up to `rows` tokens. NULL when out of memory. It is that of a team's first thread, if there is one. */
+workspace_t *workspace_new(const zllm_model *m, uint32_t lanes, uint32_t rows, zllm_team *team, uint64_t *nanoseconds);
+/* That of another thread of the team, which computes every step and every head as the first does, at the same time. */
 workspace_t *workspace_join(const workspace_t *lead, uint32_t thread, uint64_t *nanoseconds);
 void workspace_free(workspace_t *w);
 laps_t *workspace_laps(workspace_t *w);

@@ -92,11 +92,6 @@ static void own_free(workspace_t *w) {
     rows_free(&w->queries);
 }
 
-static int32_t *head_new(workspace_t *w, uint32_t rows) {
-    w->head_rows = rows;
-    return aligned_new((size_t)(w->m->config.wide_head ? 2 : 1) * rows * w->vocab_stride * sizeof(int32_t));
-}
-
 /* What the threads of a team share. */
 static int shared_new(workspace_t *w) {
     const zllm_config *c = &w->m->config;
@@ -108,7 +103,7 @@ static int shared_new(workspace_t *w) {
     w->rope = aligned_new(rows * c->head_dim * sizeof(int32_t));
     w->acc = aligned_new(parts * BLOCK_ROWS * w->widest * sizeof(int32_t));
     w->out = aligned_new((size_t)BLOCK_ROWS * w->widest * sizeof(int32_t));
-    w->head_acc = head_new(w, ZLLM_HEAD_ROWS);
+    w->head_acc = aligned_new((c->wide_head ? 2 : 1) * w->head_rows * w->vocab_stride * sizeof(int32_t));
     if (c->parallel) {
         w->branch = aligned_new((size_t)BLOCK_ROWS * c->dim * sizeof(int32_t));
         if (w->branch == NULL) return 0;
@@ -124,37 +119,29 @@ static void shared_free(workspace_t *w) {
     rows_free(&w->block);
 }
 
-workspace_t *workspace_new(const zllm_model *m, uint32_t lanes, uint32_t rows, uint64_t *nanoseconds) {
+workspace_t *workspace_new(const zllm_model *m, uint32_t lanes, uint32_t rows, zllm_team *team, uint64_t *nanoseconds) {
     const zllm_config *c = &m->config;
     const uint32_t heads = c->heads * c->head_dim;
     workspace_t *w = calloc(1, sizeof *w);
     if (w == NULL) return NULL;
     w->m = m;
     w->lead = w;
-    w->threads = 1;
+    w->team = team;
     w->rows = rows;
     w->lane_count = lanes;
     w->capacity = capacity_of(c);
-    w->qkv_stride = round_up((c->heads + 2 * c->kv_heads) * c->head_dim, ZLLM_ROW_ALIGN);
+    w->qkv_stride = padded_rows((c->heads + 2 * c->kv_heads) * c->head_dim);
     w->longest = max_of(max_of(c->dim, heads), c->ffn);
-    w->widest = round_up(max_of(max_of(w->qkv_stride, 2 * c->ffn), max_of(c->dim, heads)), ZLLM_ROW_ALIGN);
-    w->vocab_stride = round_up(c->vocab, ZLLM_ROW_ALIGN);
+    w->widest = padded_rows(max_of(max_of(w->qkv_stride, 2 * c->ffn), max_of(c->dim, heads)));
+    w->vocab_stride = padded_rows(c->vocab);
+    /* A team reads the head from memory: by all rows of a step at once, if the block has room for them. */
+    w->head_rows = team != NULL && !c->wide_head ? BLOCK_ROWS : ZLLM_HEAD_ROWS;
     if (!shared_new(w) || !own_new(w)) {
         workspace_free(w);
         return NULL;
     }
     laps_start(&w->laps, nanoseconds);
     return w;
-}
-
-/* The head of a model for teams is read from memory: by all rows of a step at once, if the block has room for them. */
-int workspace_lead(workspace_t *w, zllm_team *team) {
-    w->team = team;
-    w->threads = team->threads;
-    if (w->m->config.wide_head) return 1;
-    free(w->head_acc);
-    w->head_acc = head_new(w, BLOCK_ROWS);
-    return w->head_acc != NULL;
 }
 
 workspace_t *workspace_join(const workspace_t *lead, uint32_t thread, uint64_t *nanoseconds) {

@@ -40,13 +40,13 @@ struct workspace {
     const zllm_model *m;
     const workspace_t *lead; /* the first thread's; itself, if it is that one or there is no team */
     zllm_team *team;         /* or NULL */
-    uint32_t thread, threads;
+    uint32_t thread;
     lane_t *lanes;
     int8_t *caches; /* of all lanes */
     size_t caches_size;
     uint32_t lane_count, rows, capacity; /* capacity: slots of a lane */
     run_t *runs; /* [rows] */
-    uint32_t run_count;
+    uint32_t run_count; /* of the lead */
     int32_t *x;    /* residual [rows][dim] */
     int32_t *qkv;  /* [rows][qkv_stride]; then the heads' outputs */
     int32_t *rope; /* [rows][head_dim]: sines and cosines of the row's position */
@@ -75,16 +75,16 @@ typedef struct {
 
 /* The part of this thread, in whole units. */
 static inline share_t share_of(const workspace_t *w, uint32_t n, uint32_t unit) {
-    const uint64_t units = (n + unit - 1) / unit;
-    const uint32_t from = (uint32_t)(units * w->thread / w->threads) * unit;
-    const uint32_t end = (uint32_t)(units * (w->thread + 1) / w->threads) * unit;
+    const uint64_t units = (n + unit - 1) / unit, threads = team_threads(w->team);
+    const uint32_t from = (uint32_t)(units * w->thread / threads) * unit;
+    const uint32_t end = (uint32_t)(units * (w->thread + 1) / threads) * unit;
     return (share_t){from < n ? from : n, end < n ? end : n};
 }
 
 /* Wait for the team, if there is one. */
-static inline void workspace_meet(workspace_t *w) {
+static inline void workspace_barrier(workspace_t *w) {
     if (w->team == NULL) return;
-    team_meet(w->team);
+    team_barrier(w->team);
     lap(&w->laps, ZLLM_STAGE_WAIT);
 }
 

@@ -135,7 +135,7 @@ static void avx2_match_keys(const int8_t *cache, uint32_t slots, uint32_t dim, c
 static int avx2_supported(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"); }
 
 /* Bytes of 16 rows: the weights, the number of couples, and where the columns of each group are. */
-static size_t block_size(uint32_t cols) { return (size_t)16 * cols + (2 * (1 + cols / 4) + 63) / 64 * 64; }
+static size_t block_size(uint32_t cols) { return (size_t)16 * cols + round_up(2 * (1 + cols / 4), 64); }
 
 static size_t avx2_packed_size(uint32_t rows, uint32_t cols) { return padded_rows(rows) / 16 * block_size(cols); }
 
@@ -277,7 +277,7 @@ TARGET static inline __m256i four_of(const int8_t *p) {
 }
 
 /* Activations, their absolute values, and where the columns of each group are. While weights are read, what lies `ahead`
- * bytes behind them may be fetched. */
+ * bytes behind them may be prefetched. */
 typedef struct {
     const int8_t *act, *absolute;
     size_t stride, ahead;
@@ -285,17 +285,13 @@ typedef struct {
     const uint16_t *order;
 } operand_t;
 
-static inline void fetch(const int8_t *p, size_t ahead) {
-    _mm_prefetch((const char *)((uintptr_t)p + ahead), _MM_HINT_T0);
-}
-
 /* Activations `a` and their absolute values `b` times eight rows' weights: 16 sums of two products. */
 TARGET static inline __m256i product(__m256i w, __m256i a, __m256i b) {
     return _mm256_maddubs_epi16(b, _mm256_sign_epi8(w, a));
 }
 
 /* R rows of activations, and 16 rows of weights. */
-#define AVX2_BLOCK(R, NAME, FETCH)                                                                                    \
+#define AVX2_BLOCK(R, NAME, AHEAD)                                                                                    \
     TARGET static void NAME(const int8_t *w, const operand_t *o, int32_t *acc, size_t acc_stride) {                   \
         const __m256i ones = _mm256_set1_epi16(1);                                                                    \
         const int8_t *v = w + (size_t)o->cols * 8, *end = v;                                                          \
@@ -304,8 +300,8 @@ TARGET static inline __m256i product(__m256i w, __m256i a, __m256i b) {
         for (int r = 0; r < R; r++) s[r][0] = s[r][1] = _mm256_setzero_si256();                                       \
         for (uint32_t k = 0; k < o->couples; k++, w += 64, v += 64, at += 2) {                                        \
             const __m256i w0 = load(w), w1 = load(w + 32), v0 = load(v), v1 = load(v + 32);                           \
-            FETCH(w, o->ahead);                                                                                       \
-            FETCH(v, o->ahead);                                                                                       \
+            AHEAD(w, o->ahead);                                                                                       \
+            AHEAD(v, o->ahead);                                                                                       \
             for (int r = 0; r < R; r++) {                                                                             \
                 const int8_t *x = o->act + r * o->stride, *y = o->absolute + (size_t)r * o->cols;                     \
                 const __m256i a0 = four_of(x + at[0]), b0 = four_of(y + at[0]);                                       \
@@ -318,8 +314,8 @@ TARGET static inline __m256i product(__m256i w, __m256i a, __m256i b) {
         }                                                                                                             \
         for (; w < end; w += 32, v += 32, at++) {                                                                     \
             const __m256i w0 = load(w), v0 = load(v);                                                                 \
-            FETCH(w, o->ahead);                                                                                       \
-            FETCH(v, o->ahead);                                                                                       \
+            AHEAD(w, o->ahead);                                                                                       \
+            AHEAD(v, o->ahead);                                                                                       \
             for (int r = 0; r < R; r++) {                                                                             \
                 const __m256i a = four_of(o->act + r * o->stride + *at);                                              \
                 const __m256i b = four_of(o->absolute + (size_t)r * o->cols + *at);                                   \
@@ -333,27 +329,27 @@ TARGET static inline __m256i product(__m256i w, __m256i a, __m256i b) {
         }                                                                                                             \
     }
 
-#define NO_FETCH(p, ahead) ((void)0)
-AVX2_BLOCK(1, block1, NO_FETCH)
-AVX2_BLOCK(2, block2, NO_FETCH)
-AVX2_BLOCK(4, block4, NO_FETCH)
-AVX2_BLOCK(1, block1_fetching, fetch)
-AVX2_BLOCK(2, block2_fetching, fetch)
-AVX2_BLOCK(4, block4_fetching, fetch)
+#define NO_PREFETCH(p, ahead) ((void)0)
+AVX2_BLOCK(1, block1, NO_PREFETCH)
+AVX2_BLOCK(2, block2, NO_PREFETCH)
+AVX2_BLOCK(4, block4, NO_PREFETCH)
+AVX2_BLOCK(1, block1_prefetching, prefetch)
+AVX2_BLOCK(2, block2_prefetching, prefetch)
+AVX2_BLOCK(4, block4_prefetching, prefetch)
 
 typedef void block_t(const int8_t *w, const operand_t *o, int32_t *acc, size_t acc_stride);
 static block_t *const BLOCKS[2][5] = {{NULL, block1, block2, NULL, block4},
-                                      {NULL, block1_fetching, block2_fetching, NULL, block4_fetching}};
+                                      {NULL, block1_prefetching, block2_prefetching, NULL, block4_prefetching}};
 
 /* Rows of a matrix, or slots of a cache of keys. Sixteen follow the ones before after `block` bytes, and their order after
- * `order_step`. Rows below `fetching` fetch what lies `ahead` bytes behind them. */
+ * `order_step`. Rows below `prefetching` prefetch what lies `ahead` bytes behind them. */
 typedef struct {
     const int8_t *packed;
     uint32_t rows, cols;
     size_t block;
     const int8_t *order; /* of the first 16 rows: how many couples, then where the columns of each group are */
     size_t order_step, ahead;
-    uint32_t fetching;
+    uint32_t prefetching;
 } packed_t;
 
 TARGET static void multiply(const packed_t *m, const int8_t *act, size_t act_stride, uint32_t batch, int32_t *acc,
@@ -373,20 +369,20 @@ TARGET static void multiply(const packed_t *m, const int8_t *act, size_t act_str
             const uint16_t *order = (const uint16_t *)(const void *)(m->order + j / 16 * m->order_step);
             o.couples = order[0];
             o.order = order + 1;
-            BLOCKS[r == 0 && j < m->fetching][n](w, &o, out, acc_stride);
+            BLOCKS[r == 0 && j < m->prefetching][n](w, &o, out, acc_stride);
         }
         r += n;
     }
 }
 
-#define NEAR (256u << 10) /* bytes of weights that stay in the second cache while all activations meet them */
+#define PART_BYTES (256u << 10) /* of weights that stay in the second cache while all activations meet them */
 
-/* Part by part. The first activations to meet sixteen rows fetch the next sixteen, which are those of the next part at a
+/* Part by part. The first activations to meet sixteen rows prefetch the next sixteen, which are those of the next part at a
  * part's end. */
 static void avx2_matmul(const int8_t *packed, uint32_t rows, uint32_t cols, const int8_t *act, size_t act_stride,
                         const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride) {
     const size_t block = block_size(cols);
-    const uint32_t most = (uint32_t)(NEAR / block + 1) * 16;
+    const uint32_t most = (uint32_t)(PART_BYTES / block + 1) * 16;
     (void)act_sum;
     for (uint32_t j = 0, n; j < rows; j += n) {
         const int8_t *w = packed + j / 16 * block;
@@ -406,7 +402,7 @@ static void avx2_match_keys(const int8_t *cache, uint32_t slots, uint32_t dim, c
                         .block = (size_t)16 * dim,
                         .order = (const int8_t *)order,
                         .ahead = (uintptr_t)next - (uintptr_t)cache,
-                        .fetching = next == NULL ? 0 : slots};
+                        .prefetching = next == NULL ? 0 : slots};
     (void)act_sum;
     for (uint32_t g = 0; g < dim / 4; g++) order[1 + g] = (uint16_t)(4 * g);
     multiply(&m, act, act_stride, batch, acc, acc_stride);
@@ -432,7 +428,7 @@ TARGET static void avx2_value_row(const int8_t *v, uint32_t slot, uint32_t dim, 
         for (int r = 0; r < R; r++) s[r][0] = s[r][1] = _mm256_setzero_si256();                                       \
         for (uint32_t t = 0; t < slots; t += 2, v += (size_t)2 * dim, next += 32) {                                   \
             const __m256i v0 = load_wide(v), v1 = load_wide(v + 16);                                                  \
-            fetch(next, 0);                                                                                           \
+            prefetch(next, 0);                                                                                        \
             for (int r = 0; r < R; r++) {                                                                             \
                 int32_t both;                                                                                         \
                 memcpy(&both, w + r * stride + t, sizeof both);                                                       \

@@ -168,11 +168,6 @@ TARGET static inline __m512i four_bytes(const void *p) {
     return _mm512_set1_epi32(four);
 }
 
-/* Ask for what lies `ahead` bytes behind p, which nobody may read through this pointer; nothing is new there for 0. */
-static inline void fetch(const int8_t *p, size_t ahead) {
-    _mm_prefetch((const char *)((uintptr_t)p + ahead), _MM_HINT_T0);
-}
-
 /* Row r: sums x and y of 16 packed rows each. */
 #define ROW_START(r) __m512i x##r = _mm512_set1_epi32(-128 * act_sum[r]), y##r = x##r
 #define ROW_ADD(r, p)                                                                                                 \
@@ -195,8 +190,8 @@ static inline void fetch(const int8_t *p, size_t ahead) {
         const int8_t *v = w + (size_t)cols * 16, *end = v, *high = act + 4 * stride;                                  \
         for (; w < end; w += 64, v += 64, act += 4, high += 4, soon += step) {                                        \
             const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(v);                                     \
-            fetch(soon, 0);                                                                                           \
-            fetch(soon, 64);                                                                                          \
+            prefetch(soon, 0);                                                                                        \
+            prefetch(soon, 64);                                                                                       \
             ADD;                                                                                                      \
         }                                                                                                             \
         (void)high;                                                                                                   \
@@ -264,10 +259,10 @@ static block_t *const BLOCKS[] = {NULL,        NULL,        vnni_block2, vnni_bl
         for (; w < end; w += 64, v += 64, act += 4) {                                                                 \
             const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + part);                              \
             const __m512i w2 = _mm512_loadu_si512(v), w3 = _mm512_loadu_si512(v + part);                              \
-            fetch(w, ahead);                                                                                          \
-            fetch(w + part, ahead);                                                                                   \
-            fetch(v, ahead);                                                                                          \
-            fetch(v + part, ahead);                                                                                   \
+            prefetch(w, ahead);                                                                                       \
+            prefetch(w + part, ahead);                                                                                \
+            prefetch(v, ahead);                                                                                       \
+            prefetch(v + part, ahead);                                                                                \
             ADD;                                                                                                      \
         }                                                                                                             \
         END;                                                                                                          \
@@ -287,10 +282,10 @@ TARGET static void vnni_single(const int8_t *w, uint32_t cols, const int8_t *act
     const int8_t *v = w + (size_t)cols * 16, *end = v;
     for (; w < end; w += 128, v += 128, act += 8) {
         const __m512i a0 = four_bytes(act), a1 = four_bytes(act + 4);
-        fetch(w, ahead);
-        fetch(v, ahead);
-        fetch(w + 64, ahead);
-        fetch(v + 64, ahead);
+        prefetch(w, ahead);
+        prefetch(v, ahead);
+        prefetch(w + 64, ahead);
+        prefetch(v + 64, ahead);
         DPBUSD(x0, _mm512_loadu_si512(w), a0);
         DPBUSD(y0, _mm512_loadu_si512(v), a0);
         DPBUSD(x1, _mm512_loadu_si512(w + 64), a1);
@@ -309,23 +304,23 @@ static uint32_t block_count(uint32_t batch) {
     return count;
 }
 
-/* Packed rows are read once and met by all activation rows. Meanwhile what lies `ahead` bytes behind is fetched from a far
+/* Packed rows are read once and met by all activation rows. Meanwhile what lies `ahead` bytes behind is prefetched from a far
  * cache, or from memory: a part by each block of activation rows, for a core waits when it has asked for too many lines at
- * once. From row `fetching` on nothing is fetched but what is read anyway. */
+ * once. From row `prefetching` on nothing is prefetched but what is read anyway. */
 TARGET static void vnni_multiply(const int8_t *packed, uint32_t rows, uint32_t cols, const int8_t *act, size_t act_stride,
                                  const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride, size_t ahead,
-                                 uint32_t fetching) {
+                                 uint32_t prefetching) {
     const uint32_t blocks = block_count(batch);
     uint32_t j = 0;
     for (; (batch == 3 || batch == 4) && j + 64 <= rows; j += 64) {
         const int8_t *w = packed + (size_t)j * cols;
-        const size_t next = j < fetching ? ahead : 0;
+        const size_t next = j < prefetching ? ahead : 0;
         if (batch == 3) vnni_wide3(w, cols, act, act_stride, act_sum, acc + j, acc_stride, next);
         else vnni_wide4(w, cols, act, act_stride, act_sum, acc + j, acc_stride, next);
     }
     for (; j < rows; j += 32) {
         const int8_t *w = packed + (size_t)j * cols;
-        const size_t next = j < fetching ? ahead : 0, part = (size_t)32 * cols / blocks;
+        const size_t next = j < prefetching ? ahead : 0, part = (size_t)32 * cols / blocks;
         const int8_t *soon = (const int8_t *)((uintptr_t)w + next);
         for (uint32_t r = 0, n; r < batch; r += n, soon += part) {
             const int8_t *a = act + r * act_stride;
@@ -337,7 +332,7 @@ TARGET static void vnni_multiply(const int8_t *packed, uint32_t rows, uint32_t c
     }
 }
 
-/* The rows that follow are fetched. */
+/* The rows that follow are prefetched. */
 static void avx512vnni_matmul(const int8_t *packed, uint32_t rows, uint32_t cols, const int8_t *act, size_t act_stride,
                               const int32_t *act_sum, uint32_t batch, int32_t *acc, size_t acc_stride) {
     const uint32_t step = batch == 3 || batch == 4 ? 64 : 32;
@@ -387,7 +382,7 @@ TARGET static void avx512vnni_value_row(const int8_t *v, uint32_t slot, uint32_t
         const int16_t *high = w + 4 * stride;                                                                         \
         for (uint32_t t = 0; t < slots; t += 2, v += (size_t)2 * dim, w += 2, high += 2, next += 64) {                \
             PAIR_OF_SLOTS(v);                                                                                         \
-            fetch(next, 0);                                                                                           \
+            prefetch(next, 0);                                                                                        \
             ADD;                                                                                                      \
         }                                                                                                             \
         (void)high;                                                                                                   \

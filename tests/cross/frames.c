@@ -1,5 +1,6 @@
 /* Frames of a model: encoded, and their golden code strings decoded, in each of the ways that the bundle lists, by one
- * thread or a team all together, and by several threads one after the other. What goes wrong on purpose must end every thread. */
+ * thread, by a team all together, or by several threads one after the other. What goes wrong on purpose must end every
+ * thread. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
