@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +17,7 @@ from limits import within
 from models import tiny
 
 from zllm import _native as native
-from zllm.codecs import llm, llm_team
+from zllm.codecs import llm
 from zllm.codecs.base import Run
 from zllm.codecs.llm import LlmCodec, cut_tokens, stream_count
 from zllm.errors import DamagedError
@@ -127,10 +129,10 @@ def test_threads_and_steps_change_nothing(
     monkeypatch.setattr(llm, "lane_count", lambda _: rows)
     for threads in THREADS:
         done: list[int] = []
-        assert within(60, lambda: codec.encode_batch(items, Run(threads, done.append))) == expected  # noqa: B023
+        assert within(60, partial(codec.encode_batch, items, Run(threads, done.append))) == expected
         assert sum(done) == size
         done.clear()
-        decoded = within(60, lambda: codec.decode_batch(back(expected, items), Run(threads, done.append)))  # noqa: B023
+        decoded = within(60, partial(codec.decode_batch, back(expected, items), Run(threads, done.append)))
         assert decoded == [data for data, _ in items]
         assert sum(done) == size
 
@@ -145,7 +147,7 @@ def teams(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
             seen.append((thread, len(jobs)))
         native.work(jobs, thread, lanes, **how)
 
-    monkeypatch.setattr(llm_team, "FAR", 0)
+    monkeypatch.setattr(llm, "LAST_CACHE", 0)
     monkeypatch.setattr(llm, "work", work)
     return seen
 
@@ -163,7 +165,7 @@ def test_teams_change_nothing(
     for threads in THREADS:
         teams.clear()
         done: list[int] = []
-        decoded = within(60, lambda: codec.decode_batch(back(expected, items), Run(threads, done.append)))  # noqa: B023
+        decoded = within(60, partial(codec.decode_batch, back(expected, items), Run(threads, done.append)))
         assert decoded == [data for data, _ in items]
         assert sum(done) == sum(len(data) for data, _ in items)
         texts = sum(1 for data, _ in items if data)
@@ -182,16 +184,11 @@ def test_a_team_is_cancelled(codec: LlmCodec, threads: int, teams: list[tuple[in
     assert sorted(teams) == [(number, 1) for number in range(threads)]
 
 
-def test_large_models_are_for_teams() -> None:
-    class Large:
-        memory = 25 << 20
-
-    class Small:
-        memory = 23 << 20
-
-    assert llm_team.suits(Large(), 2)  # type: ignore[arg-type]
-    assert not llm_team.suits(Large(), 1)  # type: ignore[arg-type]
-    assert not llm_team.suits(Small(), 2)  # type: ignore[arg-type]
+@pytest.mark.parametrize(("megabytes", "threads", "team"), [(25, 2, True), (25, 1, False), (23, 2, False)])
+def test_large_models_are_for_teams(megabytes: int, threads: int, team: bool) -> None:
+    native_model = SimpleNamespace(memory=megabytes << 20, stream_memory=1 << 20)
+    codec = LlmCodec(cast("llm.Model", SimpleNamespace(native=native_model)))
+    assert isinstance(codec._decoding(Run(threads)), llm.TeamDecoding) == team
 
 
 @pytest.mark.usefixtures("short_streams")

@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 from models import tiny
-from native.jobs import in_team
+from native.jobs import in_team, outcomes, together
 
 from zllm import _native as native
 from zllm.errors import DamagedError, UsageError
 from zllm.models.store import Model, load
-
-SOON = 60.0  # seconds; what hangs takes longer
 
 
 @pytest.fixture(scope="module")
@@ -41,25 +39,6 @@ def stream(model: Model, lengths: Sequence[int], seed: int = 1) -> tuple[list[in
 
 def text_of(model: Model, streams: Sequence[tuple[list[int], int, list[int]]]) -> bytes:
     return b"".join(model.tokens[i] for ids, _, _ in streams for i in ids if i < native.GIVEN)
-
-
-def share(job: native.Job, lanes: Sequence[int], cancel: native.Cancel | None = None) -> list[BaseException | None]:
-    """What each thread raises; they must all end."""
-    outcome: list[BaseException | None] = [None] * len(lanes)
-
-    def one(number: int) -> None:
-        try:
-            native.work([job], number, lanes[number], cancel=cancel)
-        except BaseException as exc:
-            outcome[number] = exc
-
-    threads = [threading.Thread(target=one, args=(k,), daemon=True) for k in range(len(lanes))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(SOON)
-    assert not any(thread.is_alive() for thread in threads), "a thread waits for ever"
-    return outcome
 
 
 def encoder(model: Model, streams: Sequence[tuple[list[int], int, list[int]]], threads: int) -> native.Job:
@@ -95,12 +74,8 @@ def test_threads_change_nothing(model: Model, shape: str, threads: int) -> None:
     streams = [stream(model, lengths, seed) for seed, lengths in enumerate(SHAPES[shape])]
     expected = encoded(model, streams)
     for lanes in (1, 5, 64):
-        job = encoder(model, streams, threads)
-        assert share(job, [lanes] * threads) == [None] * threads
-        assert job.result() == expected
-        job = decoder(model, expected, streams, threads)
-        assert share(job, [lanes] * threads) == [None] * threads
-        assert job.result() == text_of(model, streams)
+        assert together(encoder(model, streams, threads), lanes) == expected
+        assert together(decoder(model, expected, streams, threads), lanes) == text_of(model, streams)
 
 
 def test_frames_of_many_shapes_fill_steps_together(model: Model) -> None:
@@ -116,7 +91,7 @@ def test_frames_of_many_shapes_fill_steps_together(model: Model) -> None:
 def test_a_thread_that_is_refused_stops_the_others(model: Model, decoding: bool) -> None:
     streams = [stream(model, [200], seed) for seed in range(6)]
     job = decoder(model, encoded(model, streams), streams, 3) if decoding else encoder(model, streams, 3)
-    outcome = share(job, [8, 0, 8])
+    outcome = outcomes([job], [8, 0, 8], range(3))
     assert all(isinstance(error, UsageError) for error in outcome)
 
 
@@ -126,25 +101,26 @@ def test_cancelling_ends_threads_that_wait_for_one_that_never_comes(model: Model
     job = decoder(model, encoded(model, streams), streams, 3) if decoding else encoder(model, streams, 3)
     cancel = native.Cancel()
     threading.Timer(0.2, cancel.set).start()
-    outcome = share(job, [8, 8], cancel)  # of three threads
+    outcome = outcomes([job], 8, (0, 1), cancel=cancel)  # of three threads
     assert all(isinstance(error, KeyboardInterrupt) for error in outcome)
 
 
 def test_too_little_room_ends_all_threads(model: Model) -> None:
     streams = [stream(model, [200], seed) for seed in range(6)]
     job = model.native.encoder([(ids, size) for ids, size, _ in streams], model.start, 3, 100)
-    outcome = share(job, [8] * 3)
+    outcome = outcomes([job], 8, range(3))
     assert any(isinstance(error, native.RoomError) for error in outcome)
     assert all(error is None or isinstance(error, native.RoomError) for error in outcome)
 
 
-def test_damaged_code_ends_all_threads(model: Model) -> None:
+@pytest.mark.parametrize("team", [False, True])
+def test_damaged_code_ends_all_threads(model: Model, team: bool) -> None:
     streams = [stream(model, [20, 3, 5], seed) for seed in range(7)]
     coded = encoded(model, streams)
     failed = 0
     for seed in range(30):
-        job = decoder(model, coded[: seed * 4] + random.Random(seed).randbytes(300), streams, 3)
-        outcome = share(job, [4] * 3)
+        job = decoder(model, coded[: seed * 4] + random.Random(seed).randbytes(300), streams, 1 if team else 3)
+        outcome = outcomes([job], 4, range(3), team=native.Team(3) if team else None)
         assert all(error is None or isinstance(error, DamagedError) for error in outcome)
         failed += any(outcome)
     assert failed > 10
@@ -232,34 +208,13 @@ def test_a_team_fills_its_steps_with_several_frames(model: Model) -> None:
         assert in_team(jobs, 3, lanes) == [text_of(model, streams) for streams in frames]
 
 
-def members(
-    job: native.Job, team: native.Team, numbers: Sequence[int], cancel: native.Cancel | None = None
-) -> list[BaseException | None]:
-    """What each of these threads raises; they must all end."""
-    outcome: dict[int, BaseException | None] = {}
-
-    def one(number: int) -> None:
-        try:
-            native.work([job], number, 8, team=team, cancel=cancel)
-            outcome[number] = None
-        except BaseException as exc:
-            outcome[number] = exc
-
-    threads = [threading.Thread(target=one, args=(k,), daemon=True) for k in numbers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(SOON)
-    assert not any(thread.is_alive() for thread in threads), "a thread waits for ever"
-    return [outcome[number] for number in numbers]
-
-
 @pytest.mark.parametrize("numbers", [(0,), (1,), (0, 2), (1, 2)])
 def test_cancelling_ends_a_team_that_is_not_whole(model: Model, numbers: Sequence[int]) -> None:
     streams = [stream(model, [200], seed) for seed in range(6)]
     cancel = native.Cancel()
     threading.Timer(0.2, cancel.set).start()
-    outcome = members(decoder(model, encoded(model, streams), streams, 1), native.Team(3), numbers, cancel)
+    job = decoder(model, encoded(model, streams), streams, 1)
+    outcome = outcomes([job], 8, numbers, team=native.Team(3), cancel=cancel)
     assert all(isinstance(error, KeyboardInterrupt) for error in outcome)
 
 
@@ -269,20 +224,8 @@ def test_cancelling_ends_a_team_at_work(model: Model) -> None:
         job = decoder(model, encoded(model, streams), streams, 1)
         cancel = native.Cancel()
         threading.Timer(wait, cancel.set).start()
-        outcome = members(job, native.Team(3), (0, 1, 2), cancel)
+        outcome = outcomes([job], 8, range(3), team=native.Team(3), cancel=cancel)
         assert isinstance(outcome[0], KeyboardInterrupt)
-
-
-def test_damaged_code_ends_a_team(model: Model) -> None:
-    streams = [stream(model, [20, 3, 5], seed) for seed in range(7)]
-    coded = encoded(model, streams)
-    failed = 0
-    for seed in range(30):
-        job = decoder(model, coded[: seed * 4] + random.Random(seed).randbytes(300), streams, 1)
-        outcome = members(job, native.Team(3), (0, 1, 2))
-        assert all(error is None or isinstance(error, DamagedError) for error in outcome)
-        failed += outcome[0] is not None
-    assert failed > 10
 
 
 def test_what_a_team_cannot_do(model: Model) -> None:
@@ -296,5 +239,5 @@ def test_what_a_team_cannot_do(model: Model) -> None:
         native.work([decoder(model, coded, streams, 2)], 0, team=native.Team(2))
     with pytest.raises(UsageError):
         native.work([encoder(model, streams, 1)], 0, team=native.Team(2))
-    outcome = members(decoder(model, coded, streams, 2), native.Team(2), (0, 1))
+    outcome = outcomes([decoder(model, coded, streams, 2)], 8, range(2), team=native.Team(2))
     assert all(isinstance(error, UsageError) for error in outcome)

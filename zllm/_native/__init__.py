@@ -181,7 +181,13 @@ class Job:
 
 
 class Team:
-    """So many threads that decode the same jobs together, all of them at the same products: see :func:`work`."""
+    """So many threads that decode the same jobs together, all of them at the same products: see :func:`work`.
+
+    One team is for one set of jobs.
+
+    Raises:
+        UsageError: it has less than 1 or more than 256 threads.
+    """
 
     def __init__(self, threads: int) -> None:
         out = ffi.new("zllm_team **")
@@ -207,6 +213,7 @@ def work(
     Raises:
         DamagedError: a code string is not one that an encoder makes.
         RoomError: there is too little room for a code string.
+        UsageError: the jobs are not for such threads, lanes or teams, or not of one model and direction.
         KeyboardInterrupt: ``cancel`` was set.
     """
     run = ffi.new("zllm_run *")

@@ -44,7 +44,8 @@ _ROOM_FOR_ANYTHING = 32
 _UNIT_BYTES = 256 << 10  # text of small frames in work at once in a thread: a predictor takes 100 times a small text
 _SAME = 0.8  # of the largest: frames that take threads about the same time
 _NEAR = 6 << 20  # keys and values of all lanes of a model that fits into the last cache
-FAR = 24 << 20  # a model that does not
+LAST_CACHE = 24 << 20  # a larger model does not
+_MOST_IN_TEAM = 8  # threads: with more, each has too few rows of a matrix
 
 _T = TypeVar("_T")
 
@@ -55,7 +56,7 @@ def lane_count(model: NativeModel) -> int:
     The keys and values of all lanes, and the model, come by once a token. A model that fits into the last cache shares
     it with so many lanes only; one that does not is read from memory, the more rarely the more lanes there are.
     """
-    if model.memory > FAR:
+    if model.memory > LAST_CACHE:
         return LANES
     return min(LANES, max(8, _NEAR // model.stream_memory))
 
@@ -86,11 +87,25 @@ class Frame:
     """Decoding: where its streams end in the text."""
     header: bytes = b""
     """Encoding: what stands before the code string."""
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    job: Job | None = None
-    done: int = 0
-    """Threads of the job that have ended."""
     result: bytes = b""
+
+
+@dataclass
+class _Shared:
+    """Frames that threads code together: one, of which each has some streams; or, by a team, several."""
+
+    frames: list[Frame]
+    team: Team | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    jobs: list[Job] = field(default_factory=list)
+    """From the first thread to come until the last one has ended."""
+    done: int = 0
+    """Threads that have ended."""
+
+    @property
+    def threads(self) -> int:
+        """How many code it. May be fewer than there are: long tokens make fewer streams."""
+        return self.team.threads if self.team else self.jobs[0].threads
 
 
 class Tokenizer(Protocol):
@@ -184,9 +199,8 @@ class LlmCodec(Codec):
 
     def _decoding(self, run: Run) -> _Coding:
         if self.executor is None:
-            from zllm.codecs.llm_team import TeamDecoding, suits
-
-            return TeamDecoding(self, run) if suits(self.model.native, run.threads) else FrameDecoding(self, run)
+            large = self.model.native.memory > LAST_CACHE
+            return TeamDecoding(self, run) if large and run.threads > 1 else FrameDecoding(self, run)
         from zllm.codecs.llm_steps import SteppedDecoding
 
         return SteppedDecoding(self, run, self.executor)
@@ -210,7 +224,6 @@ class _How(TypedDict):
     cancel: Cancel
     counter: Counter
     stages: Stages | None
-    team: Team | None
 
 
 class _Coding:
@@ -231,7 +244,7 @@ class _Coding:
         self.rows = rows
         self.alone: SimpleQueue[list[Frame]] = SimpleQueue()
         self.rest: SimpleQueue[list[Frame]] = SimpleQueue()
-        self.shared: list[Frame] = []
+        self.shared: list[_Shared] = []
 
     def streams_of(self, frame: Frame) -> int:
         """How many streams it has, or will have."""
@@ -252,7 +265,7 @@ class _Coding:
                 self._put(self.alone, same)
             elif streams > 1:
                 same = units[:1]
-                self.shared.append(units[0][0])
+                self.shared.append(_Shared(units[0]))
             else:
                 same = units
                 self._put(self.rest, units)
@@ -280,13 +293,10 @@ class _Coding:
         return units
 
     def _thread(self, number: int, cancel: Cancel, counter: Counter, stages: Stages | None) -> None:
-        how: _How = {"cancel": cancel, "counter": counter, "stages": stages, "team": None}
+        how: _How = {"cancel": cancel, "counter": counter, "stages": stages}
         self._take(self.alone, how)
-        for frame in self.shared:
-            job = self._shared_job(frame)
-            if job is not None and number < job.threads:  # which may be fewer: long tokens make fewer streams
-                self._work([job], number, how)
-                self._leave(frame)
+        for shared in self.shared:
+            self._join(shared, number, how)
         self._take(self.rest, how)
 
     def _take(self, queue: SimpleQueue[list[Frame]], how: _How) -> None:
@@ -301,24 +311,29 @@ class _Coding:
             for frame, job in zip(unit, jobs, strict=True):
                 self._finish(frame, job)
 
-    def _shared_job(self, frame: Frame) -> Job | None:
-        """The frame's job, which the first thread makes; None when all of its threads have ended."""
-        with frame.lock:
-            if frame.job is None and not frame.done:
-                frame.job = self.make(frame, min(self.run.threads, self.streams_of(frame)))
-            return frame.job
+    def _join(self, shared: _Shared, number: int, how: _How) -> None:
+        """The first thread makes the jobs; the last takes the results, so that no more than two of these are held."""
+        with shared.lock:
+            if not shared.jobs and not shared.done:
+                shared.jobs = [self.make(frame, self._threads_for(frame, shared.team)) for frame in shared.frames]
+            jobs = shared.jobs
+            if not jobs or number >= shared.threads:
+                return
+        self._work(jobs, number, how, shared.team)
+        with shared.lock:
+            shared.done += 1
+            if shared.done == shared.threads:
+                for frame, job in zip(shared.frames, jobs, strict=True):
+                    self._finish(frame, job)
+                shared.jobs = []
 
-    def _leave(self, frame: Frame) -> None:
-        """The last thread of a shared frame takes its result, so that no more than two frames' memory is held."""
-        with frame.lock:
-            frame.done += 1
-            if frame.job is not None and frame.done == frame.job.threads:
-                self._finish(frame, frame.job)
-                frame.job = None
+    def _threads_for(self, frame: Frame, team: Team | None) -> int:
+        """That the job of a shared frame is made for; to a job, a team is one."""
+        return 1 if team else min(self.run.threads, self.streams_of(frame))
 
-    def _work(self, jobs: list[Job], thread: int, how: _How) -> None:
+    def _work(self, jobs: list[Job], thread: int, how: _How, team: Team | None = None) -> None:
         with self.run.stage("model"):
-            work(jobs, thread, self.rows, **how)
+            work(jobs, thread, self.rows, team=team, **how)
 
     def _finish(self, frame: Frame, job: Job) -> None:
         frame.result = job.result()
@@ -406,6 +421,34 @@ class FrameDecoding(_Coding):
             inner = frame.cuts[bisect_right(frame.cuts, start) : bisect_left(frame.cuts, end)]
             streams.append((end - start, [cut - start for cut in inner]))
         return self.native.decoder(frame.data, streams, self.codec.model.start, threads)
+
+
+class TeamDecoding(FrameDecoding):
+    """Decodes with a model that is larger than the caches: by all threads at once, some frames after the others.
+
+    A decoded token reads every weight, and from memory that takes longer than the products do. So all threads work at
+    the same step, each at some rows of every matrix: the weights come by once for as many streams as there are lanes,
+    not once for each thread's share of them. For a smaller model it is not worth the waiting (``docs/decisions.md``).
+    """
+
+    def code(self, frames: list[Frame]) -> None:
+        """See :meth:`_Coding.code`."""
+        threads = min(self.run.threads, _MOST_IN_TEAM)
+        self.shared = [_Shared(part, Team(threads)) for part in self._parts(frames)]
+        in_threads(self._thread, threads if frames else 0, self.run)
+
+    def _parts(self, frames: list[Frame]) -> list[list[Frame]]:
+        """As many frames together as fill the lanes; of about the same size, so that they end at the same time."""
+        parts: list[list[Frame]] = []
+        room = 0
+        for frame in sorted(frames, key=lambda f: (-f.size, f.number)):
+            streams = self.streams_of(frame)
+            if streams > room:
+                parts.append([])
+                room = self.rows
+            parts[-1].append(frame)
+            room -= streams
+        return parts
 
 
 def _size(unit: list[Frame]) -> int:
