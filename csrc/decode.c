@@ -60,17 +60,25 @@ static void pass_turn(const decode_t *s, const part_t *p) {
     }
 }
 
+/* A lane's turn will come soon. */
+static void expect(const lane_job_t *l) {
+    const answer_t answer = distribution_answer(&l->distribution);
+    job_expect_decoding(l->part->j, l->number, &l->place, &answer);
+}
+
 /* The lanes of part p, which stand at busy[from], have been computed: decode their tokens. Returns where they end;
  * lanes that go on are moved to busy[*kept], the others stay behind. */
 static uint32_t decode_part(decode_t *s, uint32_t from, uint32_t *kept) {
     part_t *p = s->lanes[s->busy[from]].part;
-    const int going = take_turn(s, p->j);
     uint32_t i = from;
+    expect(&s->lanes[s->busy[from]]);
+    const int going = take_turn(s, p->j);
     lap(workspace_laps(s->w), ZLLM_STAGE_WAIT);
     for (; i < s->count && s->lanes[s->busy[i]].part == p; i++) {
         const uint32_t lane = s->busy[i];
         lane_job_t *l = &s->lanes[lane];
         const answer_t answer = distribution_answer(&l->distribution);
+        if (i + 1 < s->count) expect(&s->lanes[s->busy[i + 1]]);
         const int more = going ? job_decode_turn(p->j, l->number, &l->place, &answer, s->run) : 0;
         if (more < 0) job_fail(p->j, ZLLM_E_DATA);
         if (more <= 0) {

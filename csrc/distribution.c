@@ -77,10 +77,14 @@ static void path_skip(path_t *w, uint32_t t, uint32_t to) {
     for (; w->at < to; w->at++) cursor_skip(w->p, w->c, bytes[w->at / 8] >> (7 - w->at % 8) & 1);
 }
 
+/* To a decision. */
+static void path_go(path_t *w, const decision_t *c) {
+    path_skip(w, c->split, 8u * c->depth + (c->bit == DECISION_END ? 0 : c->bit));
+}
+
 /* Probability that the token is at or above the split. Tokens that end are below: the predictor's flag is the other way
  * round. */
 static uint32_t path_predict(path_t *w, const decision_t *c, uint32_t lm) {
-    path_skip(w, c->split, 8u * c->depth + (c->bit == DECISION_END ? 0 : c->bit));
     if (c->bit != DECISION_END) return predictor_bit(w->p, w->c, lm);
     return (1u << PROBABILITY_BITS) - predictor_flag(w->p, w->c, (1u << PROBABILITY_BITS) - lm);
 }
@@ -99,6 +103,26 @@ static void path_end(path_t *w, uint32_t token) {
     cursor_token(w->p, w->c, token);
 }
 
+void token_expect(const zllm_model *m, const uint32_t *lm, const predictor_t *p, const cursor_t *cursor,
+                  uint32_t token) {
+    const uint8_t *bytes = m->token_bytes + m->token_offsets[token];
+    const uint32_t length = m->token_offsets[token + 1] - m->token_offsets[token];
+    trail_t trail = cursor_trail(cursor);
+    uint32_t done = 0;
+    for (int32_t at = 0; at >= 0; lm++) {
+        const decision_t *c = &m->decisions[at];
+        for (; done < c->depth; done++) predictor_expect_byte(p, cursor, &trail, bytes[done]);
+        if (c->bit != DECISION_END) predictor_expect_bit(p, &trail, 1u << c->bit | bytes[done] >> (8 - c->bit), *lm);
+        at = token >= c->split ? c->high : c->low;
+    }
+    for (; done < length; done++) predictor_expect_byte(p, cursor, &trail, bytes[done]);
+}
+
+void token_expect_any(const zllm_model *m, const answer_t *d, const predictor_t *p, const cursor_t *cursor) {
+    const uint64_t split = sum_below(d, m->decisions[0].split);
+    predictor_expect_token(p, cursor, probability(0, split, sum_below(d, d->vocab)));
+}
+
 void token_encode(const zllm_model *m, const uint32_t *lm, predictor_t *p, cursor_t *cursor, encoder_t *e,
                   uint32_t token) {
     path_t w = {m, p, cursor, 0};
@@ -106,6 +130,7 @@ void token_encode(const zllm_model *m, const uint32_t *lm, predictor_t *p, curso
     while (at >= 0) {
         const decision_t *c = &m->decisions[at];
         const int above = token >= c->split;
+        path_go(&w, c);
         encoder_put(e, path_predict(&w, c, *lm++), above);
         path_learn(&w, c, above);
         at = above ? c->high : c->low;
@@ -120,6 +145,8 @@ uint32_t token_decode(const zllm_model *m, const answer_t *d, predictor_t *p, cu
     while (at >= 0) {
         const decision_t *c = &m->decisions[at];
         const uint64_t split = sum_below(d, c->split);
+        path_go(&w, c);
+        predictor_expect_next(p, cursor);
         const int above = decoder_get(r, path_predict(&w, c, probability(low, split, high)));
         path_learn(&w, c, above);
         if (above) low = split;

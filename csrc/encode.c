@@ -51,15 +51,26 @@ static void fill_stream(encode_t *s, uint32_t i, uint32_t b) {
     }
 }
 
+/* A block's turn number i: what the model says of that token. NULL if there is none. */
+static const uint32_t *turn(const zllm_job *j, uint32_t b, uint32_t i, uint32_t *stream, size_t *at) {
+    const uint32_t row = i / j->streams;
+    *stream = i % j->streams;
+    *at = (size_t)b * ZLLM_BULK + row;
+    if (row == ZLLM_BULK || *at >= j->frame->streams[*stream].n_tokens) return NULL;
+    return j->block[b % ZLLM_AHEAD].lm + ((size_t)*stream * ZLLM_BULK + row) * j->m->deepest;
+}
+
 static void mix_block(encode_t *s, uint32_t b) {
     zllm_job *j = s->j;
-    const uint32_t *lm = j->block[b % ZLLM_AHEAD].lm;
-    for (uint32_t k = 0; k < ZLLM_BULK; k++)
-        for (uint32_t i = 0; i < j->streams; i++) {
-            const size_t at = (size_t)b * ZLLM_BULK + k;
-            if (at < j->frame->streams[i].n_tokens)
-                job_encode_turn(j, i, at, lm + ((size_t)i * ZLLM_BULK + k) * j->m->deepest, s->run);
-        }
+    const uint32_t ahead = j->streams > 1; /* a stream alone is not yet where its next turn starts */
+    for (uint32_t i = 0; i < ZLLM_BULK * j->streams; i++) {
+        uint32_t stream;
+        size_t at;
+        const uint32_t *lm = turn(j, b, i + ahead, &stream, &at);
+        if (lm != NULL) job_expect_encoding(j, stream, at, lm);
+        lm = turn(j, b, i, &stream, &at);
+        if (lm != NULL) job_encode_turn(j, stream, at, lm, s->run);
+    }
     if (j->encoder.full) job_fail(j, ZLLM_E_SPACE);
 }
 

@@ -5,13 +5,10 @@
 #define MATCH_VERIFY 400u /* bytes compared at most */
 
 static void context_restart(cursor_t *c) {
-    c->last = 0;
-    c->word = c->word_before = c->line_word = 0;
-    c->classes = 0;
+    c->trail = (trail_t){0};
     c->line = c->line_before = c->at;
     c->field = c->fields_before = 0;
     c->fields[0][0] = c->fields[1][0] = c->at;
-    c->token_hash = c->token_length = c->tokens_before[0] = c->tokens_before[1] = 0;
     c->match = (match_t){.expected = -1};
 }
 
@@ -26,20 +23,33 @@ static void read_line(cursor_t *c, uint32_t byte) {
         c->fields_before = c->field + 1;
         c->field = 0;
         c->fields[0][0] = c->at;
-        c->line_word = 0;
     } else if (ends_field(byte) && c->field + 1 < FIELDS) {
         c->fields[0][++c->field] = c->at;
     }
 }
 
-static void read_word(cursor_t *c, uint32_t byte) {
+static void read_word(trail_t *t, uint32_t byte) {
     if (is_letter(byte)) {
-        c->word = hash32(((uint64_t)c->word << 8) + (byte - 'A' < 26 ? byte + 32 : byte) + 1);
-    } else if (c->word) {
-        if (c->line_word == 0) c->line_word = c->word;
-        c->word_before = c->word;
-        c->word = 0;
+        t->word = hash32(((uint64_t)t->word << 8) + (byte - 'A' < 26 ? byte + 32 : byte) + 1);
+    } else if (t->word) {
+        if (t->line_word == 0) t->line_word = t->word;
+        t->word_before = t->word;
+        t->word = 0;
     }
+}
+
+void trail_byte(trail_t *t, uint32_t byte) {
+    t->last = t->last << 8 | byte;
+    t->token_hash = hash32(((uint64_t)t->token_hash << 8) + byte + 1);
+    t->token_length++;
+    t->classes = t->classes << 3 | char_class(byte);
+    read_word(t, byte);
+    if (byte == '\n') t->line_word = 0;
+}
+
+/* Where the newest bytes were seen last. */
+static uint32_t *recent_of(const predictor_t *p, const trail_t *t) {
+    return p->recent + (hash32(t->last << (64 - 8 * MATCH_LEAST)) >> (32 - p->recent_bits));
 }
 
 #ifndef ZLLM_WITHOUT_MATCH
@@ -56,8 +66,9 @@ static uint32_t owner(const predictor_t *p, uint32_t position) {
 
 static void find_match(predictor_t *p, cursor_t *c) {
     match_t *m = &c->match;
-    const uint32_t h = hash32(c->last << (64 - 8 * MATCH_LEAST)) >> (32 - p->recent_bits), at = p->recent[h];
-    p->recent[h] = c->at + 1;
+    uint32_t *recent = recent_of(p, &c->trail);
+    const uint32_t at = *recent;
+    *recent = c->at + 1;
     if (at == 0 || (m->expected >= 0 && m->length >= 16)) return;
     const uint32_t position = at - 1, stream = owner(p, position), start = p->cursors[stream].start;
     uint32_t length = 0;
@@ -96,7 +107,7 @@ static uint32_t above(const predictor_t *p, uint32_t from, uint32_t offset, uint
 }
 
 static void hash_contexts(predictor_t *p, cursor_t *c) {
-    const uint64_t l = c->last;
+    const uint64_t l = c->trail.last;
     const uint32_t c1 = l & 255, column = c->at - c->line, in_field = c->at - c->fields[0][c->field];
     const uint32_t up = above(p, c->line_before, column, c->line);
     const uint32_t field_up = c->field < c->fields_before ? above(p, c->fields[1][c->field], in_field, c->line) : 0;
@@ -106,15 +117,15 @@ static void hash_contexts(predictor_t *p, cursor_t *c) {
         l & 0xffffff,
         l & 0xffffffff,
         l & 0xffffffffffff,
-        (uint64_t)c->word << 8 | c1,
-        (uint64_t)c->word << 32 | c->word_before,
+        (uint64_t)c->trail.word << 8 | c1,
+        (uint64_t)c->trail.word << 32 | c->trail.word_before,
         l & 0xffff00,
         (uint64_t)up << 16 | (column < 255 ? column : 255) << 8 | c1,
         (uint64_t)field_up << 24 | c->field << 16 | c1 << 8 | (in_field < 255 ? in_field : 255),
-        (uint64_t)c->line_word << 16 | c->field << 8 | c1,
+        (uint64_t)c->trail.line_word << 16 | c->field << 8 | c1,
         (uint64_t)follow << 8 | c1,
         (uint64_t)(uint32_t)(c->match.expected + 1) << 8 | (c->match.length < 15 ? c->match.length : 15),
-        (uint64_t)c->classes << 8 | c1,
+        (uint64_t)c->trail.classes << 8 | c1,
     };
 #ifdef ZLLM_WITHOUT_CONTEXT /* for tools/ablate_predictor.py */
     v[ZLLM_WITHOUT_CONTEXT - DIRECT] = 0;
@@ -124,20 +135,17 @@ static void hash_contexts(predictor_t *p, cursor_t *c) {
     for (uint32_t i = 0; i < CONTEXTS - DIRECT; i++) {
         const uint32_t h = hash32((v[i] + i + 1) * UINT64_C(0xd6e8feb86659fd93) + i * UINT64_C(0x632be59bd9b4e019));
         c->hash[i] = h;
-        __builtin_prefetch(p->table + (size_t)(h & p->line_mask) * 64);
-        __builtin_prefetch(p->table + (size_t)((h ^ 1) & p->line_mask) * 64);
-        __builtin_prefetch(p->table + (size_t)((h ^ 2) & p->line_mask) * 64);
+        prefetch_line(p, h);
+        if (i < FAR) continue;
+        prefetch_line(p, h ^ 1);
+        prefetch_line(p, h ^ 2);
     }
 }
 
 void context_byte(predictor_t *p, cursor_t *c, uint32_t byte) {
     if (c->at < c->end) p->text[c->at++] = (uint8_t)byte;
-    p->follow[c->last & 0xffff] = (uint16_t)(p->follow[c->last & 0xffff] << 8 | byte);
-    c->last = c->last << 8 | byte;
-    c->token_hash = hash32(((uint64_t)c->token_hash << 8) + byte + 1);
-    c->token_length++;
-    c->classes = c->classes << 3 | char_class(byte);
-    read_word(c, byte);
+    p->follow[c->trail.last & 0xffff] = (uint16_t)(p->follow[c->trail.last & 0xffff] << 8 | byte);
+    trail_byte(&c->trail, byte);
     read_line(c, byte);
     follow_match(p, c, byte);
     hash_contexts(p, c);
@@ -154,3 +162,5 @@ void cursor_cut(predictor_t *p, cursor_t *c) {
     c->found = 0;
     c->learning = 0;
 }
+
+void context_expect(const predictor_t *p, const trail_t *t) { __builtin_prefetch(recent_of(p, t)); }

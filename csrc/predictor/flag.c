@@ -42,23 +42,30 @@ void flag_free(flag_t *f) {
 }
 
 /* hint: 0 if no byte is expected, 2 if a token ended here in the text that matches, else 1. */
-static void find_counters(flag_t *f, const cursor_t *c, uint32_t hint) {
-    const uint32_t length = c->token_length < 255 ? c->token_length : 255;
-    const uint64_t token = c->token_hash;
+static void find_counters(const flag_t *f, const trail_t *t, const match_t *m, uint32_t column, uint32_t hint,
+                          adaptive_t *counters[FLAG_CONTEXTS]) {
+    const uint32_t length = t->token_length < 255 ? t->token_length : 255;
+    const uint64_t token = t->token_hash;
     const uint64_t v[FLAG_CONTEXTS] = {
         token,
-        (uint64_t)c->tokens_before[0] << 32 | token,
-        (c->last & 0xffffff) << 8 | length,
-        (uint64_t)c->word << 8 | length,
-        (uint64_t)(uint32_t)(c->match.expected + 1) << 32 | token,
-        hint << 8 | (c->match.length < 31 ? c->match.length : 31) << 2 | c->match.recent,
-        (uint64_t)c->classes << 8 | length,
-        (uint64_t)(c->at - c->line) << 32 | token,
-        (uint64_t)hash32((uint64_t)c->tokens_before[1] << 32 | c->tokens_before[0]) << 32 | token,
-        (uint64_t)c->word_before << 32 | hash32((uint64_t)c->word << 8 | length),
+        (uint64_t)t->tokens_before[0] << 32 | token,
+        (t->last & 0xffffff) << 8 | length,
+        (uint64_t)t->word << 8 | length,
+        (uint64_t)(uint32_t)(m->expected + 1) << 32 | token,
+        hint << 8 | (m->length < 31 ? m->length : 31) << 2 | m->recent,
+        (uint64_t)t->classes << 8 | length,
+        (uint64_t)column << 32 | token,
+        (uint64_t)hash32((uint64_t)t->tokens_before[1] << 32 | t->tokens_before[0]) << 32 | token,
+        (uint64_t)t->word_before << 32 | hash32((uint64_t)t->word << 8 | length),
     };
     for (uint32_t k = 0; k < FLAG_CONTEXTS; k++)
-        f->used[k] = f->map + ((size_t)k << f->bits) + (hash32(v[k] + 1) >> (32 - f->bits));
+        counters[k] = f->map + ((size_t)k << f->bits) + (hash32(v[k] + 1) >> (32 - f->bits));
+}
+
+void flag_expect(const flag_t *f, const cursor_t *c, const trail_t *t, uint32_t column) {
+    adaptive_t *counters[FLAG_CONTEXTS];
+    find_counters(f, t, &c->match, column, 1, counters);
+    for (uint32_t k = 0; k < FLAG_CONTEXTS; k++) __builtin_prefetch(counters[k]);
 }
 
 uint32_t predictor_flag(predictor_t *p, cursor_t *c, uint32_t lm) {
@@ -66,13 +73,13 @@ uint32_t predictor_flag(predictor_t *p, cursor_t *c, uint32_t lm) {
     const tables_t *t = &p->tables;
     const uint32_t hint = c->match.expected < 0 ? 0 : 1 + p->ends[c->match.position];
     int32_t total = 0;
-    find_counters(f, c, hint);
+    find_counters(f, &c->trail, &c->match, c->at - c->line, hint, f->used);
     f->inputs[0] = stretch(t, lm >> 12);
     f->inputs[1] = 256;
     for (uint32_t k = 0; k < FLAG_CONTEXTS; k++) f->inputs[2 + k] = stretch(t, *f->used[k] >> 20);
-    f->vector[0] = FLAG_MATCH + hint * 5 + (c->token_length < 4 ? c->token_length : 4);
-    f->vector[1] = FLAG_CLASS + (c->classes & 511);
-    f->vector[2] = FLAG_BYTE + (uint32_t)(c->last & 255);
+    f->vector[0] = FLAG_MATCH + hint * 5 + (c->trail.token_length < 4 ? c->trail.token_length : 4);
+    f->vector[1] = FLAG_CLASS + (c->trail.classes & 511);
+    f->vector[2] = FLAG_BYTE + (uint32_t)(c->trail.last & 255);
     for (uint32_t s = 0; s < FLAG_SETS; s++) {
         const int32_t *w = f->weights[f->vector[s]];
         int64_t sum = 0;
@@ -112,8 +119,8 @@ void predictor_update_flag(predictor_t *p, cursor_t *c, int end) {
 
 void cursor_token(predictor_t *p, cursor_t *c, uint32_t token) {
     if (p->lm) p->ends[c->at] = 1;
-    c->tokens_before[1] = c->tokens_before[0];
-    c->tokens_before[0] = token;
-    c->token_hash = 0;
-    c->token_length = 0;
+    c->trail.tokens_before[1] = c->trail.tokens_before[0];
+    c->trail.tokens_before[0] = token;
+    c->trail.token_hash = 0;
+    c->trail.token_length = 0;
 }

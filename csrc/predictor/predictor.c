@@ -18,15 +18,12 @@
 
 #define TABLE_LEAST 16u /* log2 of the slots' bytes */
 #define TABLE_MOST 24u
-#define FAR 2u /* hashed contexts whose lower nibbles are spread over the table; others' are in neighbouring lines */
 #define RECENT_LEAST 10u
 #define RECENT_MOST 18u
 
 static uint32_t table_bits(uint64_t size) { return log2_within(size * 64, TABLE_LEAST, TABLE_MOST); }
 static uint32_t recent_bits(uint64_t size) { return log2_within(size, RECENT_LEAST, RECENT_MOST); }
 static uint32_t apm_bits(uint64_t size) { return log2_within(size / 8, 8, APM_MAX); }
-
-static uint32_t maps_of(int lm) { return lm ? MAPS : PLAIN_MAPS; }
 
 size_t predictor_memory(uint64_t size, int lm) {
     return sizeof(predictor_t) + ((size_t)1 << table_bits(size)) + ((size_t)4 << recent_bits(size)) +
@@ -133,13 +130,8 @@ static void find_slots(predictor_t *p, cursor_t *c) {
     uint32_t h[CONTEXTS - DIRECT];
     const uint32_t upper = c->bits < 4 ? 0 : c->partial >> (c->bits - 4); /* nibble, after a one */
     for (uint32_t i = 0; i < CONTEXTS - DIRECT; i++) {
-        h[i] = c->hash[i];
-        if (upper && i < FAR) {
-            h[i] = hash32(((uint64_t)h[i] << 8) + upper);
-            __builtin_prefetch(p->table + (size_t)(h[i] & p->line_mask) * 64); /* the others were fetched before */
-        } else if (upper) {
-            h[i] = (h[i] ^ (1 + (upper & 1))) + upper * 0x9d000000u;
-        }
+        h[i] = upper ? lower_hash(c->hash[i], i, upper) : c->hash[i];
+        if (upper && i < FAR) prefetch_line(p, h[i]);
     }
     for (uint32_t i = 0; i < CONTEXTS - DIRECT; i++)
         c->slot[DIRECT + i] = find_slot(p, h[i], (uint8_t)(h[i] >> 24));
@@ -183,10 +175,10 @@ static uint32_t match_inputs(predictor_t *p, cursor_t *c) {
 }
 
 static void select_vectors(predictor_t *p, const cursor_t *c, uint32_t match, uint32_t order, int32_t model) {
-    const uint32_t first = c->token_length == 0;
+    const uint32_t first = c->trail.token_length == 0;
     p->vector[0] = SET_MATCH + match * 2 + first;
-    p->vector[1] = SET_CLASS + (c->classes & 511);
-    p->vector[2] = SET_BYTE + (uint32_t)(c->last & 255);
+    p->vector[1] = SET_CLASS + (c->trail.classes & 511);
+    p->vector[2] = SET_BYTE + (uint32_t)(c->trail.last & 255);
     p->vector[3] = SET_ORDER + (order * 8 + c->bits) * 2 + first;
     p->vector[4] = SET_PARTIAL + c->partial;
     if (p->lm) p->vector[4] = SET_PARTIAL + (uint32_t)(model < 0 ? -model : model) / 256 * 17 + match;
@@ -199,34 +191,19 @@ static void select_vectors(predictor_t *p, const cursor_t *c, uint32_t match, ui
 static void mix(predictor_t *p, const cursor_t *c) {
     p->final_vector[0] = FINAL_PARTIAL + c->partial;
     p->final_vector[1] = FINAL_MATCH + (p->vector[0] - SET_MATCH);
-    p->final_vector[2] = FINAL_CLASS + (c->classes & 63);
+    p->final_vector[2] = FINAL_CLASS + (c->trail.classes & 63);
     mixer_mix(p);
     int32_t total = 0;
     for (uint32_t f = 0; f < FINALS; f++) total += p->finals[f];
     p->mixed = total * 21845 >> 16; /* a third */
 }
 
-/* The map's row of a context. Maps are too large for the nearer caches, so their rows are fetched before they are needed:
- * about where the model's probability is, which the mixed one is near; without a model all of it. */
-static void choose_row(apm_t *a, uint32_t context, int lm, int32_t model) {
-    a->row = a->map + (size_t)(context & ((1u << a->bits) - 1)) * KNOTS;
-    __builtin_prefetch(a->row + (lm ? (uint32_t)(model + STRETCH_MAX) >> 7 : 0));
-    if (lm) return;
-    __builtin_prefetch(a->row + KNOTS / 2);
-    __builtin_prefetch(a->row + KNOTS - 1);
-}
-
 static void choose_rows(predictor_t *p, const cursor_t *c, int32_t model) {
-    const uint64_t v[MAPS - PLAIN_MAPS] = {
-        c->classes & 4095,
-        ((uint64_t)c->tokens_before[0] << 8) + c->token_length,
-        c->token_hash,
-    };
-    choose_row(&p->apm[0], c->partial | (uint32_t)(c->last & 255) << 8, p->lm, model);
-    choose_row(&p->apm[1], hash32((c->last & 0xffff) << 8 | c->partial) >> 8, p->lm, model);
-    for (uint32_t k = 0; p->lm && k < MAPS - PLAIN_MAPS; k++) {
-        apm_t *a = &p->apm[PLAIN_MAPS + k];
-        choose_row(a, hash32(v[k] << 8 | c->partial) >> (32 - a->bits), 1, model);
+    adaptive_t *rows[MAPS];
+    find_rows(p, &c->trail, c->partial, rows);
+    for (uint32_t k = 0; k < maps_of(p->lm); k++) {
+        p->apm[k].row = rows[k];
+        prefetch_row(rows[k], p->lm, model);
     }
 }
 

@@ -13,6 +13,15 @@
 typedef struct predictor predictor_t; /* adaptive state of one frame */
 typedef struct cursor cursor_t;       /* where one stream stands */
 
+/* What a stream's contexts are made of that its newest bytes and tokens alone decide. */
+typedef struct {
+    uint64_t last; /* the last eight bytes */
+    uint32_t word, word_before, line_word;
+    uint32_t classes; /* of the last ten bytes, three bits each */
+    uint32_t token_hash, token_length;
+    uint32_t tokens_before[2]; /* the newest first */
+} trail_t;
+
 /* Bytes that predictor_new takes, but for the cursors (under 4 KiB a stream): it grows with the text's size up to a
  * bound, plus the text itself. `lm`: whether a language model's probabilities come in. */
 size_t predictor_memory(uint64_t size, int lm);
@@ -38,5 +47,18 @@ void predictor_update_flag(predictor_t *p, cursor_t *c, int end);
 void cursor_token(predictor_t *p, cursor_t *c, uint32_t token);
 /* A new document starts here: contexts are as at the start; what was learnt stays. */
 void cursor_cut(predictor_t *p, cursor_t *c);
+
+/* Most of what a decision reads is in far caches, or in memory, at a place that the bytes before it decide. Whoever knows
+ * what comes, or what may come, can have that prefetched, with a model only; nothing else happens (expect.c). */
+
+/* A byte, where `t` is the cursor's trail as it will be then; the byte is added to it. */
+trail_t cursor_trail(const cursor_t *c);
+void predictor_expect_byte(const predictor_t *p, const cursor_t *c, trail_t *t, uint32_t byte);
+/* A decision about a bit of the byte after a trail: its bits so far, after a one; the model's probability. */
+void predictor_expect_bit(const predictor_t *p, const trail_t *t, uint32_t partial, uint32_t lm);
+/* Another token at the cursor, with the model's probability of its first bit. */
+void predictor_expect_token(const predictor_t *p, const cursor_t *c, uint32_t lm);
+/* Whatever follows the cursor's next bit. */
+void predictor_expect_next(const predictor_t *p, const cursor_t *c);
 
 #endif

@@ -67,14 +67,10 @@ struct cursor {
     uint32_t bits;    /* how many they are */
     int learning;     /* whether a prediction waits for its bit */
     int found;        /* whether `slot` is of this nibble */
-    uint64_t last;    /* the last eight bytes */
-    uint32_t word, word_before, line_word;
-    uint32_t classes; /* of the last ten bytes, three bits each */
+    trail_t trail;
     uint32_t line, line_before; /* where this line and the one before it start */
     uint32_t field, fields_before;
     uint32_t fields[2][FIELDS]; /* where this line's fields, and the last one's, start */
-    uint32_t token_hash, token_length;
-    uint32_t tokens_before[2]; /* the newest first */
     uint32_t hash[CONTEXTS - DIRECT];
     uint8_t *slot[CONTEXTS]; /* of the direct ones: where their bytes start */
     match_t match;
@@ -139,13 +135,17 @@ struct predictor {
 /* tables.c */
 void tables_fill(tables_t *t);
 
-/* context.c: a byte has ended. */
+/* context.c: a byte has ended; what this will read, once it has. */
 void context_byte(predictor_t *p, cursor_t *c, uint32_t byte);
+void context_expect(const predictor_t *p, const trail_t *t);
+void trail_byte(trail_t *t, uint32_t byte);
 
 /* flag.c. Memory is in bytes; flag_new gives NULL without it. */
 size_t flag_memory(uint64_t size);
 flag_t *flag_new(uint64_t size);
 void flag_free(flag_t *f);
+/* What a decision after these bytes will read: `column` of them are of its line. */
+void flag_expect(const flag_t *f, const cursor_t *c, const trail_t *t, uint32_t column);
 
 /* The least n from `least` on with 2^n >= x, but at most `most`. */
 static inline uint32_t log2_within(uint64_t x, uint32_t least, uint32_t most) {
@@ -190,6 +190,46 @@ static inline void adapt(const tables_t *t, adaptive_t *a, int bit, uint32_t lim
     const uint32_t n = *a & 1023;
     const int32_t gap = (bit ? (1 << 22) - 1 : 0) - (int32_t)(*a >> 10);
     *a += ((uint32_t)(((int64_t)gap * t->reciprocal[n]) >> 16) << 10) + (n < limit);
+}
+
+/* Hashed contexts whose lower nibbles are spread over the table; others' are in neighbouring lines. */
+#define FAR 2u
+
+/* The hash of a lower nibble's line, when the upper one, after a one, is known. */
+static inline uint32_t lower_hash(uint32_t hash, uint32_t context, uint32_t upper) {
+    if (context < FAR) return hash32(((uint64_t)hash << 8) + upper);
+    return (hash ^ (1 + (upper & 1))) + upper * 0x9d000000u;
+}
+
+/* The table's line of a hash. */
+static inline void prefetch_line(const predictor_t *p, uint32_t hash) {
+    __builtin_prefetch(p->table + (size_t)(hash & p->line_mask) * 64);
+}
+
+static inline uint32_t maps_of(int lm) { return lm ? MAPS : PLAIN_MAPS; }
+
+/* The rows of the maps in a byte's context, of which these are the bits so far. */
+static inline void find_rows(const predictor_t *p, const trail_t *t, uint32_t partial, adaptive_t *rows[MAPS]) {
+    const uint32_t bits = p->apm[0].bits; /* of all */
+    const uint64_t v[MAPS - PLAIN_MAPS] = {
+        t->classes & 4095,
+        ((uint64_t)t->tokens_before[0] << 8) + t->token_length,
+        t->token_hash,
+    };
+    uint32_t context[MAPS] = {partial | (uint32_t)(t->last & 255) << 8,
+                              hash32((t->last & 0xffff) << 8 | partial) >> 8};
+    for (uint32_t k = PLAIN_MAPS; k < MAPS; k++) context[k] = hash32(v[k - PLAIN_MAPS] << 8 | partial) >> (32 - bits);
+    for (uint32_t k = 0; k < maps_of(p->lm); k++)
+        rows[k] = p->apm[k].map + (size_t)(context[k] & ((1u << bits) - 1)) * KNOTS;
+}
+
+/* Maps are too large for the nearer caches, so their rows are prefetched: about where the model's probability is, which the
+ * mixed one is near; without a model all of it. */
+static inline void prefetch_row(const adaptive_t *row, int lm, int32_t model) {
+    __builtin_prefetch(row + (lm ? (uint32_t)(model + STRETCH_MAX) >> 7 : 0));
+    if (lm) return;
+    __builtin_prefetch(row + KNOTS / 2);
+    __builtin_prefetch(row + KNOTS - 1);
 }
 
 #endif

@@ -34,6 +34,7 @@ SOURCES = [
     "csrc/variants.c",
     "csrc/workspace.c",
     "csrc/predictor/context.c",
+    "csrc/predictor/expect.c",
     "csrc/predictor/flag.c",
     "csrc/predictor/predictor.c",
     "csrc/predictor/tables.c",
