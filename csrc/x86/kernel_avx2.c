@@ -99,8 +99,8 @@ TARGET static inline uint32_t avx2_quantise8(const int32_t *x, uint32_t n, uint3
         const __m256i y = _mm256_sll_epi32(_mm256_loadu_si256((const __m256i *)(x + i)), count);
         __m256i even = _mm256_mul_epi32(y, c), odd = _mm256_mul_epi32(_mm256_srli_epi64(y, 32), c);
         even = _mm256_srli_epi64(_mm256_add_epi64(even, half), 54);
-        odd = _mm256_slli_epi64(_mm256_srli_epi64(_mm256_add_epi64(odd, half), 54), 32);
-        const __m256i v = _mm256_srai_epi32(_mm256_slli_epi32(_mm256_or_si256(even, odd), 24), 24);
+        odd = _mm256_srli_epi64(_mm256_add_epi64(odd, half), 54 - 32);
+        const __m256i v = _mm256_srai_epi32(_mm256_slli_epi32(_mm256_blend_epi32(even, odd, 0xaa), 24), 24);
         const __m256i low = _mm256_and_si256(v, _mm256_set1_epi32(0xffff));
         s = _mm256_add_epi32(s, v);
         ss = _mm256_add_epi32(ss, _mm256_madd_epi16(low, low));
@@ -112,18 +112,19 @@ TARGET static inline uint32_t avx2_quantise8(const int32_t *x, uint32_t n, uint3
     return i;
 }
 
-/* Four products of the even and four of the odd elements; a shift of up to 32 leaves each result in the lower half. */
+/* Four products of the even and four of the odd elements; a shift of up to 32 to the right leaves a result in the lower
+ * half, and what is left of 32 to the left in the upper one. */
 TARGET static inline void avx2_dequantise8(const int32_t *acc, const int16_t *scale, uint32_t mantissa, uint32_t shift,
                                            int32_t *out) {
     const __m256i a = _mm256_loadu_si256((const __m256i *)acc);
     const __m256i s = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)scale));
     const __m256i m = _mm256_srli_epi32(_mm256_mullo_epi32(s, _mm256_set1_epi32((int32_t)mantissa)), 15);
     const __m256i half = _mm256_set1_epi64x((int64_t)1 << (shift - 1));
-    const __m128i count = _mm_cvtsi32_si128((int32_t)shift);
+    const __m128i right = _mm_cvtsi32_si128((int32_t)shift), left = _mm_cvtsi32_si128(32 - (int32_t)shift);
     __m256i even = _mm256_mul_epi32(a, m), odd = _mm256_mul_epi32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(m, 32));
-    even = _mm256_srl_epi64(_mm256_add_epi64(even, half), count);
-    odd = _mm256_srl_epi64(_mm256_add_epi64(odd, half), count);
-    _mm256_storeu_si256((__m256i *)out, _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa));
+    even = _mm256_srl_epi64(_mm256_add_epi64(even, half), right);
+    odd = _mm256_sll_epi64(_mm256_add_epi64(odd, half), left);
+    _mm256_storeu_si256((__m256i *)out, _mm256_blend_epi32(even, odd, 0xaa));
 }
 
 static size_t avx2_packed_size(uint32_t rows, uint32_t cols);

@@ -47,14 +47,19 @@ TARGET static inline void avx512vnni_products(__m512i a, __m512i b, int32_t *p) 
 #define WEIGHTS avx512vnni_all_weights
 #define MATCH_KEYS avx512vnni_match_keys
 
-/* Products of the even and of the odd elements, shifted so that each result is in the lower half of 64 bits, back in one
- * vector (see low_bits in fixed.h). */
+/* Products of the even and of the odd elements, shifted so that a result is in the lower half of 64 bits, or rotated so that
+ * it is in the upper half, back in one vector (see low_bits in fixed.h). */
 TARGET static inline __m512i avx512vnni_scaled(__m512i a, __m512i m, __m512i m_odd, __m512i half, uint32_t shift) {
     const __m128i count = _mm_cvtsi32_si128((int32_t)shift);
     const __m512i even = _mm512_mul_epi32(a, m), odd = _mm512_mul_epi32(_mm512_srli_epi64(a, 32), m_odd);
     const __m512i low = _mm512_srl_epi64(_mm512_add_epi64(even, half), count);
-    const __m512i high = _mm512_srl_epi64(_mm512_add_epi64(odd, half), count);
-    return _mm512_mask_mov_epi32(low, 0xaaaa, _mm512_slli_epi64(high, 32));
+    const __m512i turn = _mm512_set1_epi64(32 - (int64_t)shift);
+    return _mm512_mask_mov_epi32(low, 0xaaaa, _mm512_rolv_epi64(_mm512_add_epi64(odd, half), turn));
+}
+
+TARGET static inline int32_t avx512vnni_total(__m128i v) {
+    v = _mm_add_epi32(v, _mm_shuffle_epi32(v, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(v, _mm_shuffle_epi32(v, 0xb1)));
 }
 
 /* Whole sixteens of a row; returns how many elements that is. Of a result's 10 bits the lower 8 are the number. */
@@ -62,17 +67,17 @@ TARGET static inline uint32_t avx512vnni_quantise16(const int32_t *x, uint32_t n
                                                     int8_t *q, int32_t *sum, int32_t *squares) {
     const __m128i count = _mm_cvtsi32_si128((int32_t)shift);
     const __m512i c = _mm512_set1_epi32(reciprocal), half = _mm512_set1_epi64((int64_t)1 << 53);
-    __m512i s = _mm512_setzero_si512(), ss = s;
+    __m128i s = _mm_setzero_si128(), ss = s;
     uint32_t i = 0;
     for (; i + 16 <= n; i += 16) {
         const __m512i y = _mm512_sll_epi32(_mm512_loadu_si512(x + i), count);
-        const __m512i v = _mm512_srai_epi32(_mm512_slli_epi32(avx512vnni_scaled(y, c, c, half, 54), 24), 24);
-        s = _mm512_add_epi32(s, v);
-        ss = _mm512_add_epi32(ss, _mm512_mullo_epi32(v, v));
-        _mm_storeu_si128((__m128i *)(q + i), _mm512_cvtepi32_epi8(v));
+        const __m128i v = _mm512_cvtepi32_epi8(avx512vnni_scaled(y, c, c, half, 54)), size = _mm_abs_epi8(v);
+        _mm_storeu_si128((__m128i *)(q + i), v);
+        s = _mm_dpbusd_epi32(s, _mm_set1_epi8(1), v);
+        ss = _mm_dpbusd_epi32(ss, size, size);
     }
-    *sum += _mm512_reduce_add_epi32(s);
-    *squares += _mm512_reduce_add_epi32(ss);
+    *sum += avx512vnni_total(s);
+    *squares += avx512vnni_total(ss);
     return i;
 }
 
