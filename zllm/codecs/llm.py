@@ -24,7 +24,7 @@ from typing import ClassVar, Protocol, TypedDict, TypeVar
 
 from zllm._native import GIVEN, Cancel, Counter, Job, RoomError, Stages, Team, trim_memory, work
 from zllm._native import Model as NativeModel
-from zllm.codecs.base import Buffer, Codec, Run
+from zllm.codecs.base import Buffer, Codec, Run, map_items
 from zllm.codecs.repeats import Repeats, find, read
 from zllm.codecs.threads import in_threads
 from zllm.codecs.varint import read_varint, varint
@@ -38,7 +38,7 @@ MAX_STREAMS = 256  # that a frame may have: each takes memory for its context
 BATCH_BYTES = 8 << 20  # text in work at once, which bounds memory
 STEPPED_BYTES = 64 << 20  # the same where an executor has lanes to fill
 MAX_SIZE = 64 << 20  # the container's limit for one frame: a few bytes may claim, and be, any amount of text
-_TOKENISED = 256 << 10  # text that is tokenised at once: its tokens are Python objects for a moment
+_TOKENISED = 256 << 10  # text that a thread tokenises at once: its tokens are Python objects for a moment
 # Bytes of code a byte of text, at most: a token of n bytes takes up to 9 n + 1 decisions of 24 bits; and the end.
 _ROOM_FOR_ANYTHING = 32
 _UNIT_BYTES = 256 << 10  # text of small frames in work at once in a thread: a predictor takes 100 times a small text
@@ -357,13 +357,13 @@ class FrameEncoding(_Coding):
 
     def make(self, frame: Frame, threads: int) -> Job:
         """See :meth:`_Coding.make`."""
-        streams = self.take_streams(frame)
+        streams = self.take_streams(frame, threads)
         return self.job(frame, streams, min(threads, len(streams)))
 
-    def take_streams(self, frame: Frame) -> list[tuple[array[int], int]]:
+    def take_streams(self, frame: Frame, threads: int = 1) -> list[tuple[array[int], int]]:
         """The frame's streams, each of them its tokens and the bytes of their text; its header is made of them."""
         with self.run.stage("tokenizing", frame.size):
-            streams = list(self._streams(self._tokens(frame), self.streams_of(frame)))
+            streams = list(self._streams(self._tokens(frame, threads), self.streams_of(frame)))
             if frame.size >= _TOKENISED:
                 trim_memory()
         frame.header = (
@@ -388,16 +388,21 @@ class FrameEncoding(_Coding):
                 part = tokens[first:last]
                 yield part, sum(lengths[token] for token in part if token < GIVEN)
 
-    def _tokens(self, frame: Frame) -> array[int]:
+    def _tokens(self, frame: Frame, threads: int) -> array[int]:
         """Documents are cut apart, and each but the first is started by a given token."""
+        run = replace(self.run, threads=threads)
         ids: array[int] = array("I")
         for start, end in zip((0, *frame.cuts), (*frame.cuts, frame.size), strict=True):
             if start:
                 ids.append(self.codec.model.start | GIVEN)
-            for at in range(start, end, _TOKENISED):
-                self.run.check()
-                ids.extend(self.codec.model.tokenizer.encode(frame.data[at : min(end, at + _TOKENISED)].tobytes()))
+            parts = [frame.data[at : min(end, at + _TOKENISED)] for at in range(start, end, _TOKENISED)]
+            for tokens in map_items(self._tokenise, parts, run):
+                ids.extend(tokens)
         return ids
+
+    def _tokenise(self, part: memoryview) -> array[int]:
+        self.run.check()
+        return array("I", self.codec.model.tokenizer.encode(part.tobytes()))
 
 
 class FrameDecoding(_Coding):
