@@ -39,6 +39,7 @@ BATCH_BYTES = 8 << 20  # text in work at once, which bounds memory
 STEPPED_BYTES = 64 << 20  # the same where an executor has lanes to fill
 MAX_SIZE = 64 << 20  # the container's limit for one frame: a few bytes may claim, and be, any amount of text
 _TOKENISED = 256 << 10  # text that a thread tokenises at once: its tokens are Python objects for a moment
+_TOKENISERS = 2  # threads: each more takes 8 MB, and saves less
 # Bytes of code a byte of text, at most: a token of n bytes takes up to 9 n + 1 decisions of 24 bits; and the end.
 _ROOM_FOR_ANYTHING = 32
 _UNIT_BYTES = 256 << 10  # text of small frames in work at once in a thread: a predictor takes 100 times a small text
@@ -390,7 +391,7 @@ class FrameEncoding(_Coding):
 
     def _tokens(self, frame: Frame, threads: int) -> array[int]:
         """Documents are cut apart, and each but the first is started by a given token."""
-        run = replace(self.run, threads=threads)
+        run = replace(self.run, threads=min(threads, _TOKENISERS))
         ids: array[int] = array("I")
         for start, end in zip((0, *frame.cuts), (*frame.cuts, frame.size), strict=True):
             if start:
