@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 from collections.abc import Sequence
@@ -271,6 +272,25 @@ def test_text_that_needs_more_room(codec: LlmCodec, threads: int, monkeypatch: p
     done: list[int] = []
     assert within(60, lambda: codec.encode_batch(items, Run(threads, done.append))) == expected
     assert sum(done) == sum(len(data) for data, _ in items)
+
+
+def test_threads_that_share_a_frame_tokenise_its_parts_side_by_side(
+    codec: LlmCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = BATCHES["one large"] + BATCHES["one stream"]
+    monkeypatch.setattr(llm, "stream_count", lambda size, most=16: 2 if size > 1000 else 1)
+    monkeypatch.setattr(llm, "_TOKENISED", 400)
+    expected = codec.encode_batch(items, Run())
+    encode, calls, two = codec.model.tokenizer.encode, itertools.count(), threading.Barrier(2)
+
+    def tokenise(data: bytes) -> list[int]:
+        if next(calls) < 2:  # the first to come waits for another one
+            two.wait(20)
+        return encode(data)
+
+    monkeypatch.setattr(codec.model.tokenizer, "encode", tokenise)
+    assert within(60, partial(codec.encode_batch, items, Run(3))) == expected
+    assert codec.decode_batch(back(expected, items), Run()) == [data for data, _ in items]
 
 
 def test_room_for_anything_is_enough(tmp_path: Path) -> None:
