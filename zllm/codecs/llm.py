@@ -389,7 +389,7 @@ class FrameEncoding(_Coding):
                 part = tokens[first:last]
                 yield part, sum(lengths[token] for token in part if token < GIVEN)
 
-    def _tokens(self, frame: Frame, threads: int) -> array[int]:
+    def _tokens(self, frame: Frame, threads: int = 1) -> array[int]:
         """Documents are cut apart, and each but the first is started by a given token."""
         run = replace(self.run, threads=min(threads, _TOKENISERS))
         ids: array[int] = array("I")
