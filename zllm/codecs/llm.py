@@ -258,7 +258,9 @@ class _Coding:
     def code(self, frames: list[Frame]) -> None:
         """Code all of them; raises what any thread raised."""
         threads = max(1, self.run.threads)
-        units = self._units(frames, threads)
+        all_streams = sum(map(self.streams_of, frames))
+        limit = min(self.rows, max(1, all_streams // threads))  # some for every thread
+        units = self._units(frames, limit, _UNIT_BYTES)
         while units:
             same = [u for u in units[:threads] if _size(u) >= _SAME * _size(units[0])]
             streams = self.streams_of(units[0][0]) if len(units[0]) == 1 and threads > 1 else 1
@@ -271,22 +273,22 @@ class _Coding:
                 same = units
                 self._put(self.rest, units)
             units = units[len(same) :]
-        in_threads(self._thread, min(threads, sum(map(self.streams_of, frames))), self.run)
+        in_threads(self._thread, min(threads, all_streams), self.run)
 
     @staticmethod
     def _put(queue: SimpleQueue[list[Frame]], units: list[list[Frame]]) -> None:
         for unit in units:
             queue.put(unit)
 
-    def _units(self, frames: list[Frame], threads: int) -> list[list[Frame]]:
-        """Frames that fill a step alone, smaller ones together, but some for every thread; the largest first."""
-        all_streams = sum(map(self.streams_of, frames))
-        limit = min(self.rows, max(1, all_streams // threads))
+    def _units(self, frames: list[Frame], limit: int, most: int) -> list[list[Frame]]:
+        """Frames that fill ``limit`` rows alone, smaller ones together, of ``most`` bytes; the largest first, so that
+        those of a unit are of about the same size and end at the same time.
+        """
         units: list[list[Frame]] = []
         room = 0
         for frame in sorted(frames, key=lambda f: (-f.size, f.number)):
             streams = self.streams_of(frame)
-            if streams > room or _size(units[-1]) + frame.size > _UNIT_BYTES:
+            if streams > room or _size(units[-1]) + frame.size > most:
                 units.append([])
                 room = limit
             units[-1].append(frame)
@@ -440,21 +442,8 @@ class TeamDecoding(FrameDecoding):
     def code(self, frames: list[Frame]) -> None:
         """See :meth:`_Coding.code`."""
         threads = min(self.run.threads, _MOST_IN_TEAM)
-        self.shared = [_Shared(part, Team(threads)) for part in self._parts(frames)]
+        self.shared = [_Shared(unit, Team(threads)) for unit in self._units(frames, self.rows, BATCH_BYTES)]
         in_threads(self._thread, threads if frames else 0, self.run)
-
-    def _parts(self, frames: list[Frame]) -> list[list[Frame]]:
-        """As many frames together as fill the lanes; of about the same size, so that they end at the same time."""
-        parts: list[list[Frame]] = []
-        room = 0
-        for frame in sorted(frames, key=lambda f: (-f.size, f.number)):
-            streams = self.streams_of(frame)
-            if streams > room:
-                parts.append([])
-                room = self.rows
-            parts[-1].append(frame)
-            room -= streams
-        return parts
 
 
 def _size(unit: list[Frame]) -> int:
