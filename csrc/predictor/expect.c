@@ -16,7 +16,7 @@ void predictor_expect_byte(const predictor_t *p, const cursor_t *c, trail_t *t, 
     trail_byte(t, byte);
     context_expect(p, t);
     expect_weights(p, t);
-    flag_expect(p->flag, c, t, c->at - c->line + t->token_length - c->trail.token_length);
+    flag_expect(p->flag, c, t);
 }
 
 void predictor_expect_bit(const predictor_t *p, const trail_t *t, uint32_t partial, uint32_t lm) {
@@ -41,6 +41,6 @@ void predictor_expect_next(const predictor_t *p, const cursor_t *c) {
         trail_t t = c->trail;
         trail_byte(&t, (c->partial << 1 | bit) & 255);
         context_expect(p, &t);
-        flag_expect(p->flag, c, &t, c->at - c->line + 1);
+        flag_expect(p->flag, c, &t);
     }
 }

@@ -62,7 +62,8 @@ static void find_counters(const flag_t *f, const trail_t *t, const match_t *m, u
         counters[k] = f->map + ((size_t)k << f->bits) + (hash32(v[k] + 1) >> (32 - f->bits));
 }
 
-void flag_expect(const flag_t *f, const cursor_t *c, const trail_t *t, uint32_t column) {
+void flag_expect(const flag_t *f, const cursor_t *c, const trail_t *t) {
+    const uint32_t ahead = t->token_length - c->trail.token_length, column = c->at - c->line + ahead;
     adaptive_t *counters[FLAG_CONTEXTS];
     find_counters(f, t, &c->match, column, 1, counters);
     for (uint32_t k = 0; k < FLAG_CONTEXTS; k++) __builtin_prefetch(counters[k]);

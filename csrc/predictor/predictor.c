@@ -37,7 +37,7 @@ static void start_maps(predictor_t *p) {
     for (uint32_t i = 0; i < CONTEXTS; i++) memcpy(p->maps[i], t->prior, sizeof t->prior);
     for (uint32_t i = 0; i < 64; i++) p->match_map[i] = (((1u << 22) - (1u << 20) / (1 + (i >> 2))) << 10) | 2;
     for (uint32_t a = 0; a < maps_of(p->lm); a++)
-        for (uint32_t i = 0; i < KNOTS << p->apm[a].bits; i++) {
+        for (uint32_t i = 0; i < KNOTS << p->apm_bits; i++) {
             const int32_t x = clamp_stretch(((int32_t)(i % KNOTS) - 16) * 128);
             p->apm[a].map[i] = (squash(t, x) >> 2) << 10 | (a < PLAIN_MAPS ? APM_START : MODEL_APM_START);
         }
@@ -68,9 +68,9 @@ predictor_t *predictor_new(uint64_t size, uint32_t streams, int lm) {
     p->follow = calloc(65536, sizeof *p->follow);
     p->cursors = calloc(streams, sizeof *p->cursors);
     int maps = 1;
+    p->apm_bits = apm_bits(size);
     for (uint32_t a = 0; a < maps_of(lm); a++) {
-        p->apm[a].bits = apm_bits(size);
-        p->apm[a].map = malloc(sizeof(adaptive_t) * KNOTS << p->apm[a].bits);
+        p->apm[a].map = malloc(sizeof(adaptive_t) * KNOTS << p->apm_bits);
         maps &= p->apm[a].map != NULL;
     }
     if (lm) {

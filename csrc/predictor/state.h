@@ -93,8 +93,7 @@ typedef struct {
 } flag_t;
 
 typedef struct {
-    adaptive_t *map; /* [contexts][KNOTS] */
-    uint32_t bits;
+    adaptive_t *map; /* [2^apm_bits][KNOTS] */
     adaptive_t *row, *used;
 } apm_t;
 
@@ -114,6 +113,7 @@ struct predictor {
     adaptive_t maps[CONTEXTS][STATES];
     adaptive_t match_map[16 * 4];
     apm_t apm[MAPS];
+    uint32_t apm_bits;
     uint16_t *follow; /* [65536] the bytes that came after two bytes, the last two times */
     int16_t weights[VECTORS][ROW];
     uint16_t uses[VECTORS];
@@ -144,8 +144,8 @@ void trail_byte(trail_t *t, uint32_t byte);
 size_t flag_memory(uint64_t size);
 flag_t *flag_new(uint64_t size);
 void flag_free(flag_t *f);
-/* What a decision after these bytes will read: `column` of them are of its line. */
-void flag_expect(const flag_t *f, const cursor_t *c, const trail_t *t, uint32_t column);
+/* What a decision will read when the cursor's trail is this one, in the same line. */
+void flag_expect(const flag_t *f, const cursor_t *c, const trail_t *t);
 
 /* The least n from `least` on with 2^n >= x, but at most `most`. */
 static inline uint32_t log2_within(uint64_t x, uint32_t least, uint32_t most) {
@@ -210,7 +210,6 @@ static inline uint32_t maps_of(int lm) { return lm ? MAPS : PLAIN_MAPS; }
 
 /* The rows of the maps in a byte's context, of which these are the bits so far. */
 static inline void find_rows(const predictor_t *p, const trail_t *t, uint32_t partial, adaptive_t *rows[MAPS]) {
-    const uint32_t bits = p->apm[0].bits; /* of all */
     const uint64_t v[MAPS - PLAIN_MAPS] = {
         t->classes & 4095,
         ((uint64_t)t->tokens_before[0] << 8) + t->token_length,
@@ -218,9 +217,9 @@ static inline void find_rows(const predictor_t *p, const trail_t *t, uint32_t pa
     };
     uint32_t context[MAPS] = {partial | (uint32_t)(t->last & 255) << 8,
                               hash32((t->last & 0xffff) << 8 | partial) >> 8};
-    for (uint32_t k = PLAIN_MAPS; k < MAPS; k++) context[k] = hash32(v[k - PLAIN_MAPS] << 8 | partial) >> (32 - bits);
+    for (uint32_t k = PLAIN_MAPS; k < MAPS; k++) context[k] = hash32(v[k - PLAIN_MAPS] << 8 | partial) >> (32 - p->apm_bits);
     for (uint32_t k = 0; k < maps_of(p->lm); k++)
-        rows[k] = p->apm[k].map + (size_t)(context[k] & ((1u << bits) - 1)) * KNOTS;
+        rows[k] = p->apm[k].map + (size_t)(context[k] & ((1u << p->apm_bits) - 1)) * KNOTS;
 }
 
 /* Maps are too large for the nearer caches, so their rows are prefetched: about where the model's probability is, which the
