@@ -181,13 +181,7 @@ class Job:
 
 
 class Team:
-    """So many threads that decode the same jobs together, all of them at the same products: see :func:`work`.
-
-    One team is for one set of jobs.
-
-    Raises:
-        UsageError: it has less than 1 or more than 256 threads.
-    """
+    """Threads, from 1 to 256 (else UsageError), that decode one set of jobs, all at the same products: :func:`work`."""
 
     def __init__(self, threads: int) -> None:
         out = ffi.new("zllm_team **")
