@@ -4,30 +4,23 @@
 #include "variants.h"
 #include "workspace.h"
 
-/* The rotary position code, in place, on a head that is first brought to 14 bits. Returns by how many bits it was shifted
- * to the right. */
-static int32_t rotate(const zllm_kernel *k, int32_t *head, uint32_t dim, const int32_t *rope) {
-    const int32_t excess = (int32_t)bit_length32(k->absmax(head, dim)) - 14;
-    k->rotate(head, dim / 2, rope, excess);
-    return excess;
+/* Bring a token's queries and keys to 14 bits and rotate them, after their gains if they have any. */
+static void rotate(workspace_t *w, const layer_t *layer, int32_t *heads, const int32_t *rope) {
+    const zllm_config *c = &w->m->config;
+    const zllm_kernel *k = w->m->kernel;
+    for (uint32_t h = 0; c->qk == 2 && h < c->heads + c->kv_heads; h++)
+        w->norm[h] = multiply_gain(k, heads + (size_t)h * c->head_dim, c->head_dim,
+                                (h < c->heads ? &layer->q_gain : &layer->k_gain)->value);
+    k->rotate(heads, c->heads + c->kv_heads, c->head_dim / 2, rope, w->excess);
 }
 
-/* Rotate and quantise a query or a key. */
-static scale_t quantise_head(const zllm_model *m, const gain_t *gain, int32_t *head, const int32_t *rope, int8_t *q,
-                             int32_t *sum) {
-    const zllm_kernel *k = m->kernel;
-    const uint32_t dim = m->config.head_dim;
-    if (m->config.qk == 0) {
-        (void)rotate(k, head, dim, rope); /* the scale is normalised */
-        return quantise_row(k, head, dim, 1, 0, q, sum);
-    }
-    if (m->config.qk == 1) {
-        const int32_t excess = rotate(k, head, dim, rope);
-        return quantise_row(k, head, dim, 0, QKV_FRAC - excess, q, sum);
-    }
-    const scale_t norm = multiply_gain(k, head, dim, gain->value);
-    const int32_t excess = rotate(k, head, dim, rope);
-    return fixed_multiply(quantise_row(k, head, dim, 0, gain->exponent - excess, q, sum), norm);
+/* The scale of head h, of the queries and then the keys, which is quantised. */
+static scale_t head_scale(const workspace_t *w, const layer_t *layer, uint32_t h, const quantised_t *found) {
+    const zllm_config *c = &w->m->config;
+    if (c->qk == 0) return quantised_scale(found, c->head_dim, 1, 0);
+    if (c->qk == 1) return quantised_scale(found, c->head_dim, 0, QKV_FRAC - w->excess[h]);
+    const int32_t exponent = (h < c->heads ? &layer->q_gain : &layer->k_gain)->exponent;
+    return fixed_multiply(quantised_scale(found, c->head_dim, 0, exponent - w->excess[h]), w->norm[h]);
 }
 
 /* A key's scale in 15 bits. */
@@ -38,21 +31,22 @@ static int16_t keep_scale(scale_t s, uint32_t frac) {
     return (int16_t)(kept > 32767u ? 32767u : kept);
 }
 
-/* Put a token's key and value of one head into the cache's slot. */
-static void remember(workspace_t *w, lane_t *lane, const layer_t *layer, size_t cache, uint32_t slot,
-                     const int32_t *rope, int32_t *key, const int32_t *value) {
-    const uint32_t dim = w->m->config.head_dim;
+/* Quantise a token's keys, which are rotated, and values, which lie behind them, and put them into the cache's slot. */
+static void remember(workspace_t *w, lane_t *lane, uint32_t l, uint32_t slot, const int32_t *keys) {
+    const zllm_config *c = &w->m->config;
     const zllm_kernel *k = w->m->kernel;
-    const size_t at = cache * w->capacity;
-    int8_t q[256];
-    int32_t sum;
-    const scale_t s = quantise_head(w->m, &layer->k_gain, key, rope, q, &sum);
-    lane->key_scale[at + slot] = keep_scale(s, layer->k_frac);
-    k->key_row(q, slot, dim, lane->keys + at * dim);
-    (void)quantise_row(k, value, dim, 0, 0, q, &sum);
-    const uint64_t vs = ((uint64_t)k->absmax(value, dim) * 66052u) >> layer->v_shift; /* 2^23 / 127 */
-    lane->value_scale[at + slot] = (int16_t)(vs > 32767u ? 32767u : vs);
-    k->value_row(q, slot, dim, lane->values + at * dim);
+    const layer_t *layer = &w->m->layers[l];
+    const uint32_t dim = c->head_dim, heads = c->kv_heads;
+    k->quantise(keys, dim, 2 * heads, dim, w->kept, dim, w->found);
+    for (uint32_t g = 0; g < heads; g++) {
+        const quantised_t *key = &w->found[g], *value = &w->found[heads + g];
+        const size_t at = ((size_t)l * heads + g) * w->capacity;
+        lane->key_scale[at + slot] = keep_scale(head_scale(w, layer, c->heads + g, key), layer->k_frac);
+        const uint64_t vs = ((uint64_t)value->largest * 66052u) >> layer->v_shift; /* 2^23 / 127 */
+        lane->value_scale[at + slot] = (int16_t)(vs > 32767u ? 32767u : vs);
+        k->key_row(w->kept + g * dim, slot, dim, lane->keys + at * dim);
+        k->value_row(w->kept + (heads + g) * dim, slot, dim, lane->values + at * dim);
+    }
 }
 
 /* Rotate and quantise the queries of n rows, and remember their keys and values from slot `slot` on. */
@@ -62,16 +56,16 @@ static void prepare(workspace_t *w, lane_t *lane, uint32_t l, uint32_t from, uin
     const uint32_t group = c->heads / c->kv_heads, dim = c->head_dim;
     for (uint32_t i = 0; i < n; i++) {
         int32_t *query = w->qkv + (size_t)(from + i) * w->qkv_stride;
-        int32_t *key = query + (size_t)c->heads * dim, *value = key + (size_t)c->kv_heads * dim;
-        const int32_t *rope = w->rope + (size_t)(from + i) * dim;
-        for (uint32_t h = 0; h < c->heads; h++) {
-            const size_t row = ((size_t)(h / group) * QUERY_ROWS + i) * group + h % group;
-            w->queries.scale[row] = quantise_head(w->m, &layer->q_gain, query + (size_t)h * dim, rope,
-                                                  w->queries.q + row * dim, &w->queries.sum[row]);
+        rotate(w, layer, query, w->rope + (size_t)(from + i) * dim);
+        for (uint32_t g = 0; g < c->kv_heads; g++) {
+            const size_t row = ((size_t)g * QUERY_ROWS + i) * group;
+            w->m->kernel->quantise(query + (size_t)g * group * dim, dim, group, dim, w->queries.q + row * dim, dim, w->found);
+            for (uint32_t h = 0; h < group; h++) {
+                w->queries.scale[row + h] = head_scale(w, layer, g * group + h, &w->found[h]);
+                w->queries.sum[row + h] = w->found[h].sum;
+            }
         }
-        for (uint32_t g = 0; g < c->kv_heads; g++)
-            remember(w, lane, layer, (size_t)l * c->kv_heads + g, slot + i, rope, key + (size_t)g * dim,
-                     value + (size_t)g * dim);
+        remember(w, lane, l, slot + i, query + (size_t)c->heads * dim);
     }
 }
 

@@ -49,12 +49,9 @@ void zllm_coder_decode(const uint8_t *coded, size_t size, const uint32_t *probab
 
 void zllm_quantise(const int32_t *x, uint32_t n, int normalise, int8_t *q, uint32_t *mantissa, int32_t *exponent) {
     const zllm_kernel *k = &zllm_kernel_generic;
-    uint32_t shift;
-    int32_t reciprocal, sum, squares;
-    const uint32_t largest = k->absmax(x, n);
-    fixed_reciprocal(largest, &shift, &reciprocal);
-    k->quantise(x, n, shift, reciprocal, q, &sum, &squares);
-    const scale_t s = normalise ? fixed_norm_scale(n, (uint64_t)squares) : fixed_abs_scale(largest, 0);
+    quantised_t found;
+    k->quantise(x, n, 1, n, q, n, &found);
+    const scale_t s = quantised_scale(&found, n, normalise, 0);
     *mantissa = s.mantissa;
     *exponent = s.exponent;
 }

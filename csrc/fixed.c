@@ -62,12 +62,6 @@ scale_t fixed_multiply(scale_t a, scale_t b) {
     return s;
 }
 
-void fixed_reciprocal(uint32_t absmax, uint32_t *shift, int32_t *reciprocal) {
-    /* With a = absmax * 2^shift in [2^30, 2^31): 127 * 2^54 / a is below 2^31, and q = x * 127 / absmax. */
-    *shift = absmax ? 31u - bit_length32(absmax) : 0u;
-    *reciprocal = absmax ? (int32_t)(((uint64_t)127 << 54) / ((uint64_t)absmax << *shift)) : 0;
-}
-
 uint32_t zllm_rsqrt(uint64_t x, int32_t *exponent) { return fixed_rsqrt(x ? x : 1, exponent); }
 uint32_t zllm_exp2(uint32_t d) { return exp2_15(d); }
 int32_t zllm_sigmoid(int32_t x) { return sigmoid16((int16_t)clamp32(x, 32767)); }

@@ -101,6 +101,22 @@ scale_t fixed_norm_scale(uint32_t n, uint64_t squares); /* squares below 2^43 */
 /* absmax / 127 * 2^-frac. */
 scale_t fixed_abs_scale(uint32_t absmax, int32_t frac);
 scale_t fixed_multiply(scale_t a, scale_t b);
-/* The shift and reciprocal that quantise() takes for a row of that largest absolute value. */
-void fixed_reciprocal(uint32_t absmax, uint32_t *shift, int32_t *reciprocal);
+/* The shift and reciprocal that a row of that largest absolute value is quantised by. With a = absmax * 2^shift in
+ * [2^30, 2^31), 127 * 2^54 / a is below 2^31, and q = x * 127 / absmax. */
+static inline void fixed_reciprocal(uint32_t absmax, uint32_t *shift, int32_t *reciprocal) {
+    *shift = absmax ? 31u - bit_length32(absmax) : 0u;
+    *reciprocal = absmax ? (int32_t)(((uint64_t)127 << 54) / ((uint64_t)absmax << *shift)) : 0;
+}
+
+/* What is known of a quantised row: the largest absolute value that it had, sums of its numbers and of their squares. */
+typedef struct {
+    uint32_t largest;
+    int32_t sum, squares;
+} quantised_t;
+
+/* Its scale: of x / rms(x) if it is normalised, else of x * 2^-frac; n numbers. */
+static inline scale_t quantised_scale(const quantised_t *f, uint32_t n, int normalise, int32_t frac) {
+    return normalise ? fixed_norm_scale(n, (uint32_t)f->squares) : fixed_abs_scale(f->largest, frac);
+}
+
 #endif

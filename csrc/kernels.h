@@ -7,6 +7,7 @@
 #ifndef ZLLM_KERNELS_H
 #define ZLLM_KERNELS_H
 
+#include "fixed.h"
 #include "zllm.h"
 
 #define ZLLM_ROW_ALIGN 32u /* rows of a packed matrix are padded to this with zeros */
@@ -46,9 +47,10 @@ typedef struct {
                          uint32_t heads, int32_t *acc, const int8_t *next);
 
     uint32_t (*absmax)(const int32_t *x, uint32_t n);
-    /* q[i] = (x[i] * 2^shift * reciprocal + 2^53) >> 54; sums of q and of q^2. */
-    void (*quantise)(const int32_t *x, uint32_t n, uint32_t shift, int32_t reciprocal, int8_t *q, int32_t *sum,
-                     int32_t *squares);
+    /* Rows of n numbers, `stride` apart, to int8, q_stride apart: q[i] = (x[i] * 2^shift * reciprocal + 2^53) >> 54, each
+     * row with the shift and reciprocal of its largest (fixed_reciprocal). */
+    void (*quantise)(const int32_t *x, size_t stride, uint32_t rows, uint32_t n, int8_t *q, size_t q_stride,
+                     quantised_t *found);
     /* out[i] = (acc[i] * ((scale[i] * mantissa) >> 15) + 2^(shift-1)) >> shift. */
     void (*dequantise)(const int32_t *acc, const int16_t *scale, uint32_t n, uint32_t mantissa, uint32_t shift,
                        int32_t *out);
@@ -69,9 +71,9 @@ typedef struct {
     void (*divide)(const int32_t *acc, uint32_t n, int32_t reciprocal, int32_t *out);
     /* The coder's weights of the logits: 1 + exp2 of (logit - max) in 2^-26. */
     void (*weights)(const int32_t *logits, uint32_t n, uint32_t *w);
-    /* Rotary position code in place on a head of 2 * half values; sincos holds half sines, then half cosines. The head is
-     * first shifted right by `excess` bits (left if negative), which leaves 14. */
-    void (*rotate)(int32_t *head, uint32_t half, const int32_t *sincos, int32_t excess);
+    /* Rotary position code in place on so many heads, one after the other, of 2 * half values each; sincos holds half sines,
+     * then half cosines. Each head is first brought to 14 bits: shifted right by excess[h] bits (left if negative). */
+    void (*rotate)(int32_t *x, uint32_t heads, uint32_t half, const int32_t *sincos, int32_t *excess);
     /* sums[b] = sum of w[b * ZLLM_SUM_BLOCK ...], ZLLM_SUM_BLOCK of them, each below 2^26. */
     void (*block_sums)(const uint32_t *w, uint32_t blocks, uint32_t *sums);
 } zllm_kernel;

@@ -4,15 +4,19 @@
 
 TARGET static uint32_t NAME(absmax)(const int32_t *x, uint32_t n) {
     int32_t m = 0;
-    for (uint32_t i = 0; i < n; i++) {
+    uint32_t i = 0;
+#ifdef ABSMAX
+    i = ABSMAX(x, n, &m);
+#endif
+    for (; i < n; i++) {
         const int32_t a = x[i] < 0 ? -x[i] : x[i];
         m = a > m ? a : m;
     }
     return (uint32_t)m;
 }
 
-TARGET static void NAME(quantise)(const int32_t *restrict x, uint32_t n, uint32_t shift, int32_t reciprocal,
-                                  int8_t *restrict q, int32_t *sum, int32_t *squares) {
+TARGET static inline void NAME(quantise_row)(const int32_t *restrict x, uint32_t n, uint32_t shift, int32_t reciprocal,
+                                             int8_t *restrict q, int32_t *sum, int32_t *squares) {
     int32_t s = 0, ss = 0;
     uint32_t i = 0;
 #ifdef QUANTISE
@@ -27,6 +31,17 @@ TARGET static void NAME(quantise)(const int32_t *restrict x, uint32_t n, uint32_
     }
     *sum = s;
     *squares = ss;
+}
+
+TARGET static void NAME(quantise)(const int32_t *x, size_t stride, uint32_t rows, uint32_t n, int8_t *q, size_t q_stride,
+                                  quantised_t *found) {
+    for (uint32_t r = 0; r < rows; r++, x += stride, q += q_stride) {
+        uint32_t shift;
+        int32_t reciprocal;
+        found[r].largest = NAME(absmax)(x, n);
+        fixed_reciprocal(found[r].largest, &shift, &reciprocal);
+        NAME(quantise_row)(x, n, shift, reciprocal, q, &found[r].sum, &found[r].squares);
+    }
 }
 
 TARGET static void NAME(dequantise)(const int32_t *restrict acc, const int16_t *restrict scale, uint32_t n,
@@ -181,7 +196,7 @@ TARGET static void NAME(weights)(const int32_t *restrict logits, uint32_t n, uin
 }
 
 /* Values have 14 bits and sines 15: every sum stays below 2^30. */
-TARGET static void NAME(rotate)(int32_t *head, uint32_t half, const int32_t *restrict sincos, int32_t excess) {
+TARGET static inline void NAME(rotate_head)(int32_t *head, uint32_t half, const int32_t *restrict sincos, int32_t excess) {
     const uint32_t right = excess > 0 ? (uint32_t)excess : 0u, left = excess < 0 ? (uint32_t)-excess : 0u;
     int32_t *restrict low = head, *restrict high = head + half;
     const int32_t *restrict sines = sincos, *restrict cosines = sincos + half;
@@ -189,6 +204,13 @@ TARGET static void NAME(rotate)(int32_t *head, uint32_t half, const int32_t *res
         const int32_t a = shift_right32(low[i], right) * (1 << left), b = shift_right32(high[i], right) * (1 << left);
         low[i] = shift_right32(a * cosines[i] - b * sines[i] + 16384, 15);
         high[i] = shift_right32(b * cosines[i] + a * sines[i] + 16384, 15);
+    }
+}
+
+TARGET static void NAME(rotate)(int32_t *x, uint32_t heads, uint32_t half, const int32_t *sincos, int32_t *excess) {
+    for (uint32_t h = 0; h < heads; h++, x += 2 * half) {
+        excess[h] = (int32_t)bit_length32(NAME(absmax)(x, 2 * half)) - 14;
+        NAME(rotate_head)(x, half, sincos, excess[h]);
     }
 }
 

@@ -4,7 +4,6 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "fixed.h"
 #include "kernels.h"
 
 #define SCALAR (&zllm_kernel_generic)
@@ -195,15 +194,15 @@ static int absmax_matches(const zllm_kernel *k, source_t *s, vectors_t *v, uint3
     return ok;
 }
 
+/* Rows of n numbers each, as many as there is room for, but at most three; all with gaps behind them. */
 static int quantise_matches(const zllm_kernel *k, source_t *s, vectors_t *v, uint32_t n) {
-    int32_t sum[2], squares[2], reciprocal;
-    uint32_t shift;
-    fill32(s, v->x, n, 1u << 30);
-    const uint32_t largest = SCALAR->absmax(v->x, n);
-    fixed_reciprocal(largest, &shift, &reciprocal);
-    k->quantise(v->x, n, shift, reciprocal, (int8_t *)v->out[0], &sum[0], &squares[0]);
-    SCALAR->quantise(v->x, n, shift, reciprocal, (int8_t *)v->out[1], &sum[1], &squares[1]);
-    return sum[0] == sum[1] && squares[0] == squares[1] && outputs_equal(v);
+    const size_t stride = n + 3;
+    const uint32_t most = (uint32_t)(LENGTH / stride), rows = most < 3 ? most : 3;
+    quantised_t found[2][3] = {0};
+    for (uint32_t r = 0; r < rows; r++) fill32(s, v->x + r * stride, n, 1u << 30);
+    k->quantise(v->x, stride, rows, n, (int8_t *)v->out[0], stride, found[0]);
+    SCALAR->quantise(v->x, stride, rows, n, (int8_t *)v->out[1], stride, found[1]);
+    return memcmp(found[0], found[1], sizeof found[0]) == 0 && outputs_equal(v);
 }
 
 /* A shift is at least the sum's bits less 14: 5 for 32 columns, the fewest. */
@@ -318,15 +317,17 @@ static int block_sums_match(const zllm_kernel *k, source_t *s, vectors_t *v, uin
     return outputs_equal(v);
 }
 
+/* As many heads as there is room for, but at most three. */
 static int rotate_matches(const zllm_kernel *k, source_t *s, vectors_t *v, uint32_t half) {
-    fill32(s, v->x, 2 * half, ZLLM_LIMIT);
-    for (uint32_t i = 0; i < 2 * half; i++) v->y[i] = number(s, 32767);
-    memcpy(v->out[0], v->x, 2 * half * sizeof *v->x);
-    memcpy(v->out[1], v->x, 2 * half * sizeof *v->x);
-    const int32_t excess = (int32_t)bit_length32(SCALAR->absmax(v->x, 2 * half)) - 14;
-    k->rotate(v->out[0], half, v->y, excess);
-    SCALAR->rotate(v->out[1], half, v->y, excess);
-    return outputs_equal(v);
+    const uint32_t n = 2 * half, most = LENGTH / n, heads = most < 3 ? most : 3;
+    int32_t excess[2][3] = {0};
+    for (uint32_t h = 0; h < heads; h++) fill32(s, v->x + h * n, n, ZLLM_LIMIT);
+    for (uint32_t i = 0; i < n; i++) v->y[i] = number(s, 32767);
+    memcpy(v->out[0], v->x, heads * n * sizeof *v->x);
+    memcpy(v->out[1], v->x, heads * n * sizeof *v->x);
+    k->rotate(v->out[0], heads, half, v->y, excess[0]);
+    SCALAR->rotate(v->out[1], heads, half, v->y, excess[1]);
+    return memcmp(excess[0], excess[1], sizeof excess[0]) == 0 && outputs_equal(v);
 }
 
 typedef int matches_t(const zllm_kernel *k, source_t *s, vectors_t *v, uint32_t n);

@@ -7,16 +7,6 @@
 #define GATE_FRAC 10
 #define GELU_FRAC 25
 
-scale_t quantise_row(const zllm_kernel *k, const int32_t *x, uint32_t n, int normalise, int32_t frac, int8_t *q,
-                     int32_t *sum) {
-    uint32_t shift;
-    int32_t reciprocal, squares;
-    const uint32_t largest = k->absmax(x, n);
-    fixed_reciprocal(largest, &shift, &reciprocal);
-    k->quantise(x, n, shift, reciprocal, q, sum, &squares);
-    return normalise ? fixed_norm_scale(n, (uint32_t)squares) : fixed_abs_scale(largest, frac);
-}
-
 /* How a team shares a step: rows where each is alone (normalising, quantising, attention), columns of the result where they
  * are multiplied. Each of these parts reads what others wrote in the one before, so there is a barrier in between; a part
  * that ends with its own columns of x, or of the block's sums, ends with one. Alone, a share is everything. */
@@ -27,12 +17,18 @@ static void quantise_rows(workspace_t *w, const matrix_t *a, const int32_t *x, s
     const zllm_kernel *k = w->m->kernel;
     const share_t rows = share_of(w, n, 1);
     rows_t *r = &w->block;
+    quantised_t found[BLOCK_ROWS];
+    if (!a->wide)
+        k->quantise(x + rows.from * stride, stride, rows.end - rows.from, a->cols, r->q + rows.from * r->stride, r->stride,
+                    found + rows.from);
     for (uint32_t i = rows.from; i < rows.end; i++) {
-        const int32_t *row = x + i * stride;
-        int8_t *q = r->q + (a->wide ? 2 * i : i) * r->stride;
-        if (a->wide)
-            r->scale[i] = quantise_wide_row(k, row, a->cols, normalise, frac, q, q + r->stride, &r->sum[2 * i]);
-        else r->scale[i] = quantise_row(k, row, a->cols, normalise, frac, q, &r->sum[i]);
+        int8_t *high = r->q + 2 * i * r->stride;
+        if (a->wide) {
+            r->scale[i] = quantise_wide_row(k, x + i * stride, a->cols, normalise, frac, high, high + r->stride, &r->sum[2 * i]);
+            continue;
+        }
+        r->scale[i] = quantised_scale(&found[i], a->cols, normalise, frac);
+        r->sum[i] = found[i].sum;
     }
     lap(&w->laps, ZLLM_STAGE_QUANTISE);
     workspace_barrier(w);

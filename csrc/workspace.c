@@ -74,7 +74,7 @@ _Static_assert(2 * ZLLM_HEAD_ROWS <= BLOCK_ROWS, "the head's wide rows fit the b
 /* What one thread has for itself. */
 static int own_new(workspace_t *w) {
     const zllm_config *c = &w->m->config;
-    const size_t queries = QUERY_ROWS * (c->heads / c->kv_heads);
+    const size_t queries = QUERY_ROWS * (c->heads / c->kv_heads), heads = c->heads + c->kv_heads;
     w->logits = aligned_new(w->vocab_stride * sizeof(int32_t));
     w->score_acc = aligned_new(queries * w->capacity * sizeof(int32_t));
     w->score = aligned_new(w->capacity * sizeof(int32_t));
@@ -82,12 +82,18 @@ static int own_new(workspace_t *w) {
     w->weight = aligned_new(queries * w->capacity * sizeof(int16_t));
     w->mixed = aligned_new(queries * c->head_dim * sizeof(int32_t));
     w->reciprocal = aligned_new(queries * sizeof(int32_t));
-    return w->logits && w->score_acc && w->score && w->soft && w->weight && w->mixed && w->reciprocal &&
+    w->kept = aligned_new(2 * (size_t)c->kv_heads * c->head_dim);
+    w->found = calloc(heads, sizeof *w->found); /* no fewer than keys and values */
+    w->excess = calloc(heads, sizeof *w->excess);
+    w->norm = calloc(heads, sizeof *w->norm);
+    return w->logits && w->score_acc && w->score && w->soft && w->weight && w->mixed && w->reciprocal && w->kept &&
+           w->found && w->excess && w->norm &&
            rows_new(&w->queries, QUERY_ROWS * c->heads, c->head_dim);
 }
 
 static void own_free(workspace_t *w) {
-    void *all[] = {w->logits, w->score_acc, w->score, w->soft, w->weight, w->mixed, w->reciprocal};
+    void *all[] = {w->logits, w->score_acc,  w->score, w->soft,  w->weight, w->mixed,
+                   w->reciprocal, w->kept, w->found, w->excess, w->norm};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     rows_free(&w->queries);
 }

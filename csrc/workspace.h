@@ -60,6 +60,11 @@ struct workspace {
     laps_t laps;
     int32_t *logits;    /* [vocab_stride] */
     rows_t queries;     /* [kv_heads][QUERY_ROWS][group], each [head_dim] */
+    /* of one token */
+    int8_t *kept;       /* [2 * kv_heads][head_dim]: keys, then values */
+    quantised_t *found; /* [heads] of queries, or [2 * kv_heads] of keys and values */
+    int32_t *excess;    /* [heads + kv_heads] of queries and keys: bits that they had too many; */
+    scale_t *norm;      /* those that they were normalised by */
     int32_t *score_acc; /* [QUERY_ROWS][group][capacity] */
     int32_t *score;     /* [capacity] */
     uint16_t *soft;     /* [capacity] */
@@ -88,9 +93,6 @@ static inline void workspace_barrier(workspace_t *w) {
     lap(&w->laps, ZLLM_STAGE_WAIT);
 }
 
-/* Quantise one row to int8. normalise: its scale is then that of x / rms(x), else that of x * 2^-frac. */
-scale_t quantise_row(const zllm_kernel *k, const int32_t *x, uint32_t n, int normalise, int32_t frac, int8_t *q,
-                     int32_t *sum);
 /* Sums of `cols` products to fixed point, saturating at 2^30. */
 void scale_sums(const zllm_kernel *k, const int32_t *acc, const int16_t *scale, uint32_t n, uint32_t cols,
                 uint32_t mantissa, int32_t shift, int32_t *out);

@@ -40,6 +40,7 @@ TARGET static inline void avx512vnni_products(__m512i a, __m512i b, int32_t *p) 
     _mm512_storeu_si512(p + 16, _mm512_unpackhi_epi16(low, high));
 }
 
+#define ABSMAX avx512vnni_absmax16
 #define QUANTISE avx512vnni_quantise16
 #define DEQUANTISE avx512vnni_dequantise16
 #define DEQUANTISE_LANES 16u
@@ -60,6 +61,18 @@ TARGET static inline __m512i avx512vnni_scaled(__m512i a, __m512i m, __m512i m_o
 TARGET static inline int32_t avx512vnni_total(__m128i v) {
     v = _mm_add_epi32(v, _mm_shuffle_epi32(v, 0x4e));
     return _mm_cvtsi128_si32(_mm_add_epi32(v, _mm_shuffle_epi32(v, 0xb1)));
+}
+
+/* Whole thirty-twos of a row; returns how many elements that is. */
+TARGET static inline uint32_t avx512vnni_absmax16(const int32_t *x, uint32_t n, int32_t *largest) {
+    __m512i a = _mm512_setzero_si512(), b = a;
+    uint32_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        a = _mm512_max_epi32(a, _mm512_abs_epi32(_mm512_loadu_si512(x + i)));
+        b = _mm512_max_epi32(b, _mm512_abs_epi32(_mm512_loadu_si512(x + i + 16)));
+    }
+    *largest = _mm512_reduce_max_epi32(_mm512_max_epi32(a, b));
+    return i;
 }
 
 /* Whole sixteens of a row; returns how many elements that is. Of a result's 10 bits the lower 8 are the number. */

@@ -143,32 +143,44 @@ static uint32_t absmax_of_positive(const int32_t *x, uint32_t n) {
 static uint32_t absmax_without_tail(const int32_t *x, uint32_t n) { return G->absmax(x, n > 8 ? n / 8 * 8 : n); }
 
 #define QUANTISE(name)                                                                                                \
-    static void name(const int32_t *x, uint32_t n, uint32_t shift, int32_t reciprocal, int8_t *q, int32_t *sum,       \
-                     int32_t *squares)
-#define QUANTISE_RIGHT() G->quantise(x, n, shift, reciprocal, q, sum, squares)
+    static void name(const int32_t *x, size_t stride, uint32_t rows, uint32_t n, int8_t *q, size_t q_stride,           \
+                     quantised_t *found)
+#define QUANTISE_RIGHT() G->quantise(x, stride, rows, n, q, q_stride, found)
 
 QUANTISE(quantise_truncating) {
     QUANTISE_RIGHT();
-    for (uint32_t i = 0; i < n; i++) {
-        const int64_t y = (int64_t)x[i] * ((int64_t)1 << shift) * reciprocal;
-        if (y > 0) q[i] = (int8_t)(y >> 54);
+    for (uint32_t r = 0; r < rows; r++) {
+        uint32_t shift;
+        int32_t reciprocal;
+        fixed_reciprocal(found[r].largest, &shift, &reciprocal);
+        for (uint32_t i = 0; i < n; i++) {
+            const int64_t y = (int64_t)x[r * stride + i] * ((int64_t)1 << shift) * reciprocal;
+            if (y > 0) q[r * q_stride + i] = (int8_t)(y >> 54);
+        }
     }
 }
 
 QUANTISE(quantise_without_tail) {
     QUANTISE_RIGHT();
-    if (n % 8) q[n - 1] = 0;
+    for (uint32_t r = 0; r < rows && n % 8; r++) q[r * q_stride + n - 1] = 0;
 }
 
 QUANTISE(quantise_sum) {
     QUANTISE_RIGHT();
-    *sum -= n > 64 ? q[64] : 0;
+    for (uint32_t r = 0; r < rows; r++) found[r].sum -= n > 64 ? q[r * q_stride + 64] : 0;
 }
 
 QUANTISE(quantise_squares) {
     QUANTISE_RIGHT();
-    *squares = (int16_t)*squares;
+    for (uint32_t r = 0; r < rows; r++) found[r].squares = (int16_t)found[r].squares;
 }
+
+QUANTISE(quantise_largest) {
+    QUANTISE_RIGHT();
+    found[rows - 1].largest++;
+}
+
+QUANTISE(quantise_one_row) { G->quantise(x, stride, rows > 1 ? 1 : rows, n, q, q_stride, found); }
 
 #define DEQUANTISE(name)                                                                                              \
     static void name(const int32_t *acc, const int16_t *scale, uint32_t n, uint32_t mantissa, uint32_t shift,         \
@@ -304,15 +316,34 @@ static void weights_without_one(const int32_t *logits, uint32_t n, uint32_t *w) 
 
 static void weights_of_half(const int32_t *logits, uint32_t n, uint32_t *w) { G->weights(logits, n > 16 ? 16 : n, w); }
 
-static void rotate_other_way(int32_t *head, uint32_t half, const int32_t *sincos, int32_t excess) {
+#define ROTATE(name) static void name(int32_t *x, uint32_t heads, uint32_t half, const int32_t *sincos, int32_t *excess)
+
+ROTATE(rotate_other_way) {
     int32_t turned[256];
     for (uint32_t i = 0; i < 2 * half; i++) turned[i] = i < half ? -sincos[i] : sincos[i];
-    G->rotate(head, half, turned, excess);
+    G->rotate(x, heads, half, turned, excess);
 }
 
-static void rotate_right_only(int32_t *head, uint32_t half, const int32_t *sincos, int32_t excess) {
-    G->rotate(head, half, sincos, excess < 0 ? 0 : excess);
+ROTATE(rotate_right_only) { /* small heads lack bits, which they are not given */
+    int32_t small[256];
+    for (uint32_t h = 0; h < heads; h++, x += 2 * half) {
+        for (uint32_t i = 0; i < 2 * half; i++) small[i] = x[i];
+        G->rotate(x, 1, half, sincos, excess + h);
+        if (excess[h] >= 0) continue;
+        for (uint32_t i = 0; i < half; i++) {
+            const int32_t a = small[i], b = small[half + i];
+            x[i] = (int32_t)(((int64_t)a * sincos[half + i] - (int64_t)b * sincos[i] + 16384) >> 15);
+            x[half + i] = (int32_t)(((int64_t)b * sincos[half + i] + (int64_t)a * sincos[i] + 16384) >> 15);
+        }
+    }
 }
+
+ROTATE(rotate_excess) {
+    G->rotate(x, heads, half, sincos, excess);
+    excess[heads - 1]++;
+}
+
+ROTATE(rotate_one_head) { G->rotate(x, heads > 1 ? 1 : heads, half, sincos, excess); }
 
 static void block_sums_of_31_bits(const uint32_t *w, uint32_t blocks, uint32_t *sums) {
     G->block_sums(w, blocks, sums);
@@ -376,6 +407,8 @@ static int elements_refused(void) {
     BROKEN(quantise, quantise_without_tail);
     BROKEN(quantise, quantise_sum);
     BROKEN(quantise, quantise_squares);
+    BROKEN(quantise, quantise_largest);
+    BROKEN(quantise, quantise_one_row);
     BROKEN(dequantise, dequantise_signed_scale);
     BROKEN(dequantise, dequantise_without_tail);
     BROKEN(dequantise, dequantise_32_bits);
@@ -401,6 +434,8 @@ static int elements_refused(void) {
     BROKEN(weights, weights_of_half);
     BROKEN(rotate, rotate_other_way);
     BROKEN(rotate, rotate_right_only);
+    BROKEN(rotate, rotate_excess);
+    BROKEN(rotate, rotate_one_head);
     BROKEN(block_sums, block_sums_of_31_bits);
     BROKEN(block_sums, block_sums_in_pairs);
     return ok;
