@@ -147,11 +147,16 @@ uint32_t token_decode(const zllm_model *m, const answer_t *d, predictor_t *p, cu
         const uint64_t split = sum_below(d, c->split);
         path_go(&w, c);
         predictor_expect_next(p, cursor);
-        const int above = decoder_get(r, path_predict(&w, c, probability(low, split, high)));
-        path_learn(&w, c, above);
-        if (above) low = split;
-        else high = split;
-        at = above ? c->high : c->low;
+        /* Each answer is a constant on its way on: a processor that guesses the way need not wait for the answer. */
+        if (decoder_get(r, path_predict(&w, c, probability(low, split, high)))) {
+            path_learn(&w, c, 1);
+            low = split;
+            at = c->high;
+        } else {
+            path_learn(&w, c, 0);
+            high = split;
+            at = c->low;
+        }
     }
     path_end(&w, (uint32_t)~at);
     return (uint32_t)~at;

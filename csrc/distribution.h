@@ -31,11 +31,13 @@ static inline answer_t distribution_answer(const distribution_t *d) {
 }
 
 /* Sum of the weights of all tokens before `token`, which may be `vocab`. A walk asks for a dozen of them, most in one
- * block: adding them up on the way is cheaper than keeping every one. */
+ * block: adding them up on the way is cheaper than keeping every one. All of the block are looked at, for nobody can
+ * predict how many count. */
 static inline uint64_t sum_below(const answer_t *d, uint32_t token) {
     const uint32_t *weight = d->weight + token / ZLLM_SUM_BLOCK * ZLLM_SUM_BLOCK;
+    const int32_t count = (int32_t)(token % ZLLM_SUM_BLOCK);
     uint32_t sum = 0;
-    for (uint32_t i = 0; i < token % ZLLM_SUM_BLOCK; i++) sum += weight[i];
+    for (int32_t i = 0; i < (int32_t)ZLLM_SUM_BLOCK; i++) sum += weight[i] & (uint32_t)shift_right32(i - count, 31);
     return d->base[token / ZLLM_SUM_BLOCK] + sum;
 }
 

@@ -112,16 +112,22 @@ void cursor_start(predictor_t *p, uint32_t stream, uint64_t start, uint64_t end)
     cursor_cut(p, c);
 }
 
-/* The slot of a nibble: the one whose check byte is the hash's, or the least used of its line, emptied. */
+/* The slot of a nibble: the first whose check byte is the hash's, or the first of the least used of its line, emptied. The
+ * line may have to come from memory and either case is common, so there is no branch, which would wait for it. */
 static uint8_t *find_slot(predictor_t *p, uint32_t line, uint8_t check) {
     uint8_t *s = p->table + (size_t)(line & p->line_mask) * 64;
-    const uint32_t hit = (s[0] == check) | (s[16] == check) << 1 | (s[32] == check) << 2 | (s[48] == check) << 3;
-    if (hit) return s + 16 * __builtin_ctz(hit);
-    uint32_t least = 0;
-    for (uint32_t i = 1; i < 4; i++)
-        if (s[16 * i + 1] < s[16 * least + 1]) least = i;
-    s += 16 * least;
-    memset(s, 0, 16);
+    uint32_t best = UINT32_MAX; /* other check byte, uses, number */
+    for (uint32_t i = 0; i < 4; i++) {
+        const uint32_t other = s[16 * i] != check, rank = other << 10 | (other * s[16 * i + 1]) << 2 | i;
+        best = rank < best ? rank : best;
+    }
+    s += 16 * (best & 3);
+    const uint64_t keep = (uint64_t)(best >> 10) - 1;
+    uint64_t half[2];
+    memcpy(half, s, 16);
+    half[0] &= keep;
+    half[1] &= keep;
+    memcpy(s, half, 16);
     s[0] = check;
     return s;
 }
@@ -150,10 +156,7 @@ static uint32_t length_class(uint32_t n) {
 }
 
 /* Inputs of an adaptive probability: stretched, and (less) as it is. */
-static inline void add_inputs(const tables_t *t, int16_t *x, adaptive_t a) {
-    x[0] = (int16_t)stretch(t, a >> 20);
-    x[1] = (int16_t)((int32_t)(a >> 22) - 512);
-}
+static inline void add_inputs(const tables_t *t, int16_t *x, adaptive_t a) { memcpy(x, &t->input[a >> 20], 2 * sizeof *x); }
 
 /* Returns the length's class, plus 1, or 0 when nothing is expected. */
 static uint32_t match_inputs(predictor_t *p, cursor_t *c) {

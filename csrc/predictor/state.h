@@ -44,7 +44,9 @@ typedef uint32_t adaptive_t;
 
 typedef struct {
     uint32_t squash[2 * STRETCH_MAX + 2]; /* [x + STRETCH_MAX]: probability in 2^-24 */
-    int16_t stretch[4096];
+    struct {
+        int16_t stretched, plain; /* plain: in 2^-10, less a half */
+    } input[4096];                /* [probability in 2^-12]: what the mixer gets of it */
     uint8_t next[STATES][2];
     uint16_t reciprocal[1024];
     uint16_t rate[1024 >> RATE_SHIFT];
@@ -163,7 +165,7 @@ static inline int32_t clamp_stretch(int64_t x) {
 static inline uint32_t squash(const tables_t *t, int32_t x) { return t->squash[x + STRETCH_MAX]; }
 
 /* p: probability in 2^-12. */
-static inline int32_t stretch(const tables_t *t, uint32_t p) { return t->stretch[p]; }
+static inline int32_t stretch(const tables_t *t, uint32_t p) { return t->input[p].stretched; }
 
 /* A probability in 2^-24 as far from certainty as all are that are coded. */
 static inline uint32_t codable(uint32_t p) { return p < 16 ? 16 : p > (1u << 24) - 16 ? (1u << 24) - 16 : p; }
@@ -185,11 +187,13 @@ static inline uint32_t char_class(uint32_t b) {
     return b == ' ' ? 4 : b == '\n' ? 5 : b < 32 ? 6 : 0;
 }
 
-/* Towards the bit by 1 / (count + 1.5) of the way, at last by 1 / (limit + 1.5). */
+/* Towards the bit by 1 / (count + 1.5) of the way, at last by 1 / (limit + 1.5). A gap of probabilities in 2^-22 times
+ * the reciprocal, in 2^-16, rounded down; here the gap stays where it is, above ten zeros. */
 static inline void adapt(const tables_t *t, adaptive_t *a, int bit, uint32_t limit) {
-    const uint32_t n = *a & 1023;
-    const int32_t gap = (bit ? (1 << 22) - 1 : 0) - (int32_t)(*a >> 10);
-    *a += ((uint32_t)(((int64_t)gap * t->reciprocal[n]) >> 16) << 10) + (n < limit);
+    const uint32_t was = *a, n = was & 1023;
+    const int64_t gap = (int64_t)(bit ? ((1u << 22) - 1) << 10 : 0) - (was - n);
+    const uint32_t step = (uint32_t)((gap * t->reciprocal[n]) >> 16) & ~1023u;
+    *a = was + step + (n < limit);
 }
 
 /* Hashed contexts whose lower nibbles are spread over the table; others' are in neighbouring lines. */

@@ -23,9 +23,10 @@ static void fill_stretch(tables_t *t) {
     int32_t x = -STRETCH_MAX;
     for (uint32_t i = 0; i < 2048; i++) {
         while (x < 0 && t->squash[x + STRETCH_MAX] < i * 4096 + 2048) x++;
-        t->stretch[i] = (int16_t)x;
-        t->stretch[4095 - i] = (int16_t)-x;
+        t->input[i].stretched = (int16_t)x;
+        t->input[4095 - i].stretched = (int16_t)-x;
     }
+    for (int32_t i = 0; i < 4096; i++) t->input[i].plain = (int16_t)((i >> 2) - 512);
 }
 
 /* Bit histories. Up to four bits are kept as they are: state 2^n - 1 + bits. Longer ones are (zeros, ones, last bit),
