@@ -17,6 +17,7 @@ from typing import Any
 
 from zllm._native import Job
 from zllm.chooser.levels import DEFAULT_LEVEL, get_level
+from zllm.chooser.pieces import Piece, cut_pieces
 from zllm.codecs.base import Run
 from zllm.codecs.llm import LlmCodec
 from zllm.models import store
@@ -53,8 +54,7 @@ class _CountingModel:
 def encode(model: Path, threads: int, source: Path, target: Path) -> None:
     """Code ``source`` into ``target``: sizes of frames and payloads, then the payloads."""
     data = memoryview(source.read_bytes())
-    step = get_level(DEFAULT_LEVEL).text_frame
-    frames = [data[at : at + step] for at in range(0, len(data), step)]
+    frames = [piece.data for piece in cut_pieces(Piece(data), get_level(DEFAULT_LEVEL).text_frame)]
     counting = _CountingModel(store.load(model))
     payloads = LlmCodec(counting).encode_batch([(frame, ()) for frame in frames], Run(threads))
     sizes = array("I", [len(frames), *map(len, frames), *map(len, payloads)])

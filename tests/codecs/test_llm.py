@@ -217,9 +217,8 @@ def test_large_frames_that_are_left_over_are_shared(
     together: set[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two threads that encode share every large frame; that decode few streams, those that are left over."""
+    """Two threads that encode share every large frame; that decode, those that are left over."""
     items = BATCHES[batch]
-    monkeypatch.setattr(llm.FrameDecoding, "least_shared", 100)
     monkeypatch.setattr(llm, "ROWS", 16)  # a large frame fills a step
     monkeypatch.setattr(llm, "lane_count", lambda _: 16)
     encoded = (0, {2}) if threads == 2 else (alone, together)
@@ -235,12 +234,13 @@ def test_large_frames_that_are_left_over_are_shared(
 
 
 @pytest.mark.usefixtures("short_streams")
-def test_decoding_threads_share_frames_that_have_streams_enough_for_all(
+def test_decoding_threads_share_frames_whose_keys_and_values_are_too_large(
     codec: LlmCodec, shared: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     items = BATCHES["more large than threads"]
     payloads = codec.encode_batch(items, Run())
     monkeypatch.setattr(llm, "lane_count", lambda _: 16)
+    monkeypatch.setattr(llm, "_APART", 0)
     shared.clear()
     assert codec.decode_batch(back(payloads, items), Run(2)) == [data for data, _ in items]
     assert set(shared[-len(items) :]) == {2}

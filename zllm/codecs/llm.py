@@ -46,6 +46,8 @@ _UNIT_BYTES = 256 << 10  # text of small frames in work at once in a thread: a p
 _SAME = 0.8  # of the largest: frames that take threads about the same time
 _NEAR = 6 << 20  # keys and values of all lanes of a model that fits into the last cache
 LAST_CACHE = 24 << 20  # a larger model does not
+_APART = 24 << 20  # keys and values of all streams, of threads that take a frame each: more leave the last cache
+_FEW = 6  # streams a thread that shares a frame: with fewer its steps are too empty
 _MOST_IN_TEAM = 8  # threads: with more, each has too few rows of a matrix
 
 _T = TypeVar("_T")
@@ -235,9 +237,6 @@ class _Coding:
     time.
     """
 
-    least_shared: ClassVar[int]
-    """Streams a thread from which on threads share a frame rather than take one each."""
-
     def __init__(self, codec: LlmCodec, run: Run, rows: int) -> None:
         self.codec = codec
         self.native = codec.model.native
@@ -249,6 +248,10 @@ class _Coding:
 
     def streams_of(self, frame: Frame) -> int:
         """How many streams it has, or will have."""
+        raise NotImplementedError
+
+    def apart(self, streams: int) -> bool:
+        """Whether threads take frames of so many streams one each, where there are enough, rather than share one."""
         raise NotImplementedError
 
     def make(self, frame: Frame, threads: int) -> Job:
@@ -264,7 +267,7 @@ class _Coding:
         while units:
             same = [u for u in units[:threads] if _size(u) >= _SAME * _size(units[0])]
             streams = self.streams_of(units[0][0]) if len(units[0]) == 1 and threads > 1 else 1
-            if len(same) == threads and streams < self.least_shared * threads:
+            if len(same) == threads and self.apart(streams):
                 self._put(self.alone, same)
             elif streams > 1:
                 same = units[:1]
@@ -347,9 +350,6 @@ class _Coding:
 class FrameEncoding(_Coding):
     """``room``: bytes for each code string per byte of text; None for what is enough but for extremely odd text."""
 
-    # Each frame in work takes 30 MB, and beside it zstd takes 90. Steps are as full with shared frames.
-    least_shared = 1
-
     def __init__(self, codec: LlmCodec, run: Run, room: int | None) -> None:
         super().__init__(codec, run, ROWS)
         self.room = room
@@ -357,6 +357,10 @@ class FrameEncoding(_Coding):
     def streams_of(self, frame: Frame) -> int:
         """See :meth:`_Coding.streams_of`."""
         return stream_count(frame.size, self.codec.streams)
+
+    def apart(self, streams: int) -> bool:
+        """See :meth:`_Coding.apart`. Steps are as full with shared frames, of which fewer take memory: 30 MB each."""
+        return streams < self.run.threads
 
     def make(self, frame: Frame, threads: int) -> Job:
         """See :meth:`_Coding.make`."""
@@ -411,16 +415,21 @@ class FrameEncoding(_Coding):
 class FrameDecoding(_Coding):
     """Decodes as many streams in a step as suit the model (:func:`lane_count`)."""
 
-    # Two frames at once have two predictors, of 25 MB each, in one cache, and never end together: of English in two
-    # frames of 12 streams threads made 1.74 times the speed of one, of one frame after the other twice.
-    least_shared = 6
-
     def __init__(self, codec: LlmCodec, run: Run) -> None:
         super().__init__(codec, run, lane_count(codec.model.native))
 
     def streams_of(self, frame: Frame) -> int:
         """See :meth:`_Coding.streams_of`."""
         return len(frame.ends)
+
+    def apart(self, streams: int) -> bool:
+        """See :meth:`_Coding.apart`.
+
+        Threads that share a frame mix in turns, and its predictor goes from one's cache to the other's and back; apart,
+        they have fuller steps, but each has keys and values of a whole frame to keep at hand.
+        """
+        threads = self.run.threads
+        return streams < _FEW * threads or threads * streams * self.native.stream_memory <= _APART
 
     def make(self, frame: Frame, threads: int) -> Job:
         """See :meth:`_Coding.make`."""
