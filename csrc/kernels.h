@@ -63,10 +63,9 @@ typedef struct {
     /* As dequantise, of 128 * high[i] + low[i], and saturating at 2^30; high and low are below 2^28 in size. */
     void (*dequantise_wide)(const int32_t *high, const int32_t *low, const int16_t *scale, uint32_t n, uint32_t mantissa,
                             uint32_t shift, int32_t *out);
-    /* out[i] = exp2 of (score[i] - max) in 2^-15; returns the sum. */
-    uint32_t (*softmax)(const int32_t *score, uint32_t n, uint16_t *out);
-    /* w[i] = (e[i] * scale[i] + 2^14) >> 15. */
-    void (*weigh)(const uint16_t *e, const int16_t *scale, uint32_t n, int16_t *w);
+    /* With e = exp2 of (score[i] - max) in 2^-15: w[i] = (e * scale[i] + 2^14) >> 15; returns the sum of all e. No scale is
+     * negative. */
+    uint32_t (*softmax)(const int32_t *score, const int16_t *scale, uint32_t n, int16_t *w);
     /* out[i] = (acc[i] * reciprocal + 2^18) >> 19. */
     void (*divide)(const int32_t *acc, uint32_t n, int32_t reciprocal, int32_t *out);
     /* The coder's weights of the logits: 1 + exp2 of (logit - max) in 2^-26. */

@@ -158,27 +158,27 @@ TARGET static void NAME(dequantise_wide)(const int32_t *restrict high, const int
 /* Kept apart, or else clang 14 does not vectorise the loops that use it. */
 TARGET static NOINLINE int32_t NAME(largest)(const int32_t *x, uint32_t n) {
     int32_t m = x[0];
-    for (uint32_t i = 1; i < n; i++) m = x[i] > m ? x[i] : m;
+    uint32_t i = 1;
+#ifdef LARGEST
+    i = LARGEST(x, n, &m);
+#endif
+    for (; i < n; i++) m = x[i] > m ? x[i] : m;
     return m;
 }
 
-TARGET static uint32_t NAME(softmax)(const int32_t *restrict score, uint32_t n, uint16_t *restrict out) {
+TARGET static uint32_t NAME(softmax)(const int32_t *restrict score, const int16_t *restrict scale, uint32_t n,
+                                     int16_t *restrict w) {
     const int32_t m = NAME(largest)(score, n);
     uint32_t sum = 0, i = 0;
-#ifdef EXPONENTIALS
-    i = EXPONENTIALS(score, n, m, out, &sum);
+#ifdef SOFTMAX
+    i = SOFTMAX(score, scale, n, m, w, &sum);
 #endif
     for (; i < n; i++) {
         const uint32_t e = exp2_15((uint32_t)m - (uint32_t)score[i]);
-        out[i] = (uint16_t)e;
+        w[i] = multiply15((int16_t)e, scale[i]);
         sum += e;
     }
     return sum;
-}
-
-TARGET static void NAME(weigh)(const uint16_t *restrict e, const int16_t *restrict scale, uint32_t n,
-                               int16_t *restrict w) {
-    for (uint32_t i = 0; i < n; i++) w[i] = (int16_t)(((uint32_t)e[i] * (uint32_t)scale[i] + 16384u) >> 15);
 }
 
 TARGET static void NAME(divide)(const int32_t *restrict acc, uint32_t n, int32_t reciprocal, int32_t *restrict out) {
@@ -249,6 +249,6 @@ static void NAME(match_keys)(const int8_t *cache, uint32_t slots, uint32_t dim, 
     {                                                                                                                 \
         kernel_name, NAME(supported), PACKED_SIZE, NAME(pack), NAME(matmul), NAME(key_row), MATCH_KEYS,         \
             NAME(value_row), NAME(weigh_values), NAME(absmax), NAME(quantise), NAME(dequantise), NAME(add),           \
-            NAME(gate), NAME(gelu), NAME(quantise_wide), NAME(dequantise_wide), NAME(softmax), NAME(weigh),           \
-            NAME(divide), NAME(weights), NAME(rotate), NAME(block_sums)                                               \
+            NAME(gate), NAME(gelu), NAME(quantise_wide), NAME(dequantise_wide), NAME(softmax), NAME(divide),          \
+            NAME(weights), NAME(rotate), NAME(block_sums)                                                             \
     }

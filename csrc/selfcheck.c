@@ -175,7 +175,6 @@ static int values_match(const zllm_kernel *k, source_t *s, uint32_t slots, uint3
 typedef struct {
     int32_t x[LENGTH], y[LENGTH];
     int16_t scale[LENGTH];
-    uint16_t soft[LENGTH];
     int32_t out[2][LENGTH + GUARD]; /* outputs of any type, k's and the scalar code's */
 } vectors_t;
 
@@ -278,16 +277,9 @@ static void fill_scores(source_t *s, int32_t *x, uint32_t n) {
 
 static int softmax_matches(const zllm_kernel *k, source_t *s, vectors_t *v, uint32_t n) {
     fill_scores(s, v->x, n);
-    const uint32_t sum = k->softmax(v->x, n, (uint16_t *)v->out[0]);
-    return sum == SCALAR->softmax(v->x, n, (uint16_t *)v->out[1]) && outputs_equal(v);
-}
-
-static int weigh_matches(const zllm_kernel *k, source_t *s, vectors_t *v, uint32_t n) {
-    for (uint32_t i = 0; i < n; i++) v->soft[i] = (uint16_t)between(s, 0, 32767);
     fill_scales(s, v->scale, n, 0);
-    k->weigh(v->soft, v->scale, n, (int16_t *)v->out[0]);
-    SCALAR->weigh(v->soft, v->scale, n, (int16_t *)v->out[1]);
-    return outputs_equal(v);
+    const uint32_t sum = k->softmax(v->x, v->scale, n, (int16_t *)v->out[0]);
+    return sum == SCALAR->softmax(v->x, v->scale, n, (int16_t *)v->out[1]) && outputs_equal(v);
 }
 
 /* What is divided by a sum of weights is a sum of values, each at most 127, weighed by them. */
@@ -334,8 +326,8 @@ typedef int matches_t(const zllm_kernel *k, source_t *s, vectors_t *v, uint32_t 
 
 static int elements_match(const zllm_kernel *k, source_t *s) {
     static matches_t *const each[] = {absmax_matches, quantise_matches, dequantise_matches, add_matches,
-                                      gate_matches,   softmax_matches,  weigh_matches,      divide_matches,
-                                      weights_match,  block_sums_match};
+                                      gate_matches,   softmax_matches,  divide_matches,     weights_match,
+                                      block_sums_match};
     static const uint32_t lengths[] = {1, 17, 64, 99}, halves[] = {16, 32, 48, 128};
     vectors_t v;
     for (uint32_t round = 0; round < 32; round++) {

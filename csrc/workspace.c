@@ -78,7 +78,6 @@ static int own_new(workspace_t *w) {
     w->logits = aligned_new(w->vocab_stride * sizeof(int32_t));
     w->score_acc = aligned_new(queries * w->capacity * sizeof(int32_t));
     w->score = aligned_new(w->capacity * sizeof(int32_t));
-    w->soft = aligned_new(w->capacity * sizeof(uint16_t));
     w->weight = aligned_new(queries * w->capacity * sizeof(int16_t));
     w->mixed = aligned_new(queries * c->head_dim * sizeof(int32_t));
     w->reciprocal = aligned_new(queries * sizeof(int32_t));
@@ -86,14 +85,14 @@ static int own_new(workspace_t *w) {
     w->found = calloc(heads, sizeof *w->found); /* no fewer than keys and values */
     w->excess = calloc(heads, sizeof *w->excess);
     w->norm = calloc(heads, sizeof *w->norm);
-    return w->logits && w->score_acc && w->score && w->soft && w->weight && w->mixed && w->reciprocal && w->kept &&
+    return w->logits && w->score_acc && w->score && w->weight && w->mixed && w->reciprocal && w->kept &&
            w->found && w->excess && w->norm &&
            rows_new(&w->queries, QUERY_ROWS * c->heads, c->head_dim);
 }
 
 static void own_free(workspace_t *w) {
-    void *all[] = {w->logits, w->score_acc,  w->score, w->soft,  w->weight, w->mixed,
-                   w->reciprocal, w->kept, w->found, w->excess, w->norm};
+    void *all[] = {w->logits,     w->score_acc, w->score, w->weight, w->mixed,
+                   w->reciprocal, w->kept,      w->found, w->excess, w->norm};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     rows_free(&w->queries);
 }

@@ -67,7 +67,6 @@ struct workspace {
     scale_t *norm;      /* those that they were normalised by */
     int32_t *score_acc; /* [QUERY_ROWS][group][capacity] */
     int32_t *score;     /* [capacity] */
-    uint16_t *soft;     /* [capacity] */
     int16_t *weight;    /* [QUERY_ROWS][group][capacity] */
     int32_t *mixed;     /* [QUERY_ROWS][group][head_dim] */
     int32_t *reciprocal; /* [QUERY_ROWS][group] */

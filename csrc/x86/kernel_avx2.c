@@ -53,7 +53,7 @@ TARGET static inline void avx2_products(__m256i a, __m256i b, int32_t *p) {
 #define QUANTISE avx2_quantise8
 #define DEQUANTISE avx2_dequantise8
 #define DEQUANTISE_LANES 8u
-#define EXPONENTIALS avx2_exponentials
+#define SOFTMAX avx2_softmax16
 #define PACKED_SIZE avx2_packed_size
 #define MATCH_KEYS avx2_match_keys
 
@@ -66,8 +66,8 @@ TARGET static inline int32_t avx2_total(__m256i v) {
 
 /* exp2_15 of fixed.h, its products in 16 bits: f * p / 2^15 is the upper half of 2 f * p, and 2 f has 16 bits. Shifts by
  * a vector are of 32 bits only. Whole sixteens; returns how many elements that is. */
-TARGET static inline uint32_t avx2_exponentials(const int32_t *score, uint32_t n, int32_t largest, uint16_t *out,
-                                                uint32_t *sum) {
+TARGET static inline uint32_t avx2_softmax16(const int32_t *score, const int16_t *scale, uint32_t n, int32_t largest,
+                                             int16_t *w, uint32_t *sum) {
     const __m256i m = _mm256_set1_epi32(largest), low = _mm256_set1_epi32(0xfffe), zero = _mm256_setzero_si256();
     __m256i s = zero;
     uint32_t i = 0;
@@ -80,7 +80,8 @@ TARGET static inline uint32_t avx2_exponentials(const int32_t *score, uint32_t n
         p = _mm256_sub_epi16(_mm256_set1_epi16(32767), _mm256_mulhi_epu16(f, p));
         const __m256i ea = _mm256_srlv_epi32(_mm256_unpacklo_epi16(p, zero), _mm256_srli_epi32(a, 16));
         const __m256i eb = _mm256_srlv_epi32(_mm256_unpackhi_epi16(p, zero), _mm256_srli_epi32(b, 16));
-        _mm256_storeu_si256((__m256i *)(out + i), _mm256_permute4x64_epi64(_mm256_packus_epi32(ea, eb), 0xd8));
+        const __m256i e = _mm256_permute4x64_epi64(_mm256_packus_epi32(ea, eb), 0xd8);
+        _mm256_storeu_si256((__m256i *)(w + i), _mm256_mulhrs_epi16(e, _mm256_loadu_si256((const __m256i *)(scale + i))));
         s = _mm256_add_epi32(s, _mm256_add_epi32(ea, eb));
     }
     *sum += (uint32_t)avx2_total(s);

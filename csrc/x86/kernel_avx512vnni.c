@@ -44,7 +44,8 @@ TARGET static inline void avx512vnni_products(__m512i a, __m512i b, int32_t *p) 
 #define QUANTISE avx512vnni_quantise16
 #define DEQUANTISE avx512vnni_dequantise16
 #define DEQUANTISE_LANES 16u
-#define EXPONENTIALS avx512vnni_exponentials
+#define LARGEST avx512vnni_largest32
+#define SOFTMAX avx512vnni_softmax32
 #define WEIGHTS avx512vnni_all_weights
 #define MATCH_KEYS avx512vnni_match_keys
 
@@ -112,9 +113,21 @@ TARGET static inline __m512i avx512vnni_fractions(__m512i a, __m512i b) {
     return _mm512_sub_epi16(_mm512_set1_epi16(32767), _mm512_mulhi_epu16(f, p));
 }
 
+/* Whole thirty-twos; returns how many elements that is. */
+TARGET static inline uint32_t avx512vnni_largest32(const int32_t *x, uint32_t n, int32_t *largest) {
+    __m512i a = _mm512_set1_epi32(*largest), b = a;
+    uint32_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        a = _mm512_max_epi32(a, _mm512_loadu_si512(x + i));
+        b = _mm512_max_epi32(b, _mm512_loadu_si512(x + i + 16));
+    }
+    *largest = _mm512_reduce_max_epi32(_mm512_max_epi32(a, b));
+    return i;
+}
+
 /* exp2_15: a shift by 16 or more leaves nothing, as one by 31. Whole thirty-twos; returns how many elements that is. */
-TARGET static inline uint32_t avx512vnni_exponentials(const int32_t *score, uint32_t n, int32_t largest, uint16_t *out,
-                                                      uint32_t *sum) {
+TARGET static inline uint32_t avx512vnni_softmax32(const int32_t *score, const int16_t *scale, uint32_t n, int32_t largest,
+                                                   int16_t *w, uint32_t *sum) {
     const __m512i odd = _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31, 29, 27, 25,
                                          23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
     const __m512i m = _mm512_set1_epi32(largest);
@@ -124,7 +137,7 @@ TARGET static inline uint32_t avx512vnni_exponentials(const int32_t *score, uint
         const __m512i a = _mm512_sub_epi32(m, _mm512_loadu_si512(score + i));
         const __m512i b = _mm512_sub_epi32(m, _mm512_loadu_si512(score + i + 16));
         const __m512i e = _mm512_srlv_epi16(avx512vnni_fractions(a, b), _mm512_permutex2var_epi16(a, odd, b));
-        _mm512_storeu_si512(out + i, e);
+        _mm512_storeu_si512(w + i, _mm512_mulhrs_epi16(e, _mm512_loadu_si512(scale + i)));
         s = _mm512_add_epi32(s, _mm512_madd_epi16(e, _mm512_set1_epi16(1)));
     }
     *sum += (uint32_t)_mm512_reduce_add_epi32(s);

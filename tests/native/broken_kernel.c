@@ -276,33 +276,39 @@ UNWIDE(dequantise_wide_without_limit) {
     }
 }
 
-static uint32_t softmax_sum(const int32_t *score, uint32_t n, uint16_t *out) {
-    return G->softmax(score, n, out) - (n == 1 ? 0 : out[n - 1] != 0);
-}
+#define SOFTMAX(name) static uint32_t name(const int32_t *score, const int16_t *scale, uint32_t n, int16_t *w)
+
+SOFTMAX(softmax_sum) { return G->softmax(score, scale, n, w) - (n == 1 ? 0 : w[n - 1] != 0); }
 
 /* The last few are not looked at for the largest one. */
-static uint32_t softmax_without_tail(const int32_t *score, uint32_t n, uint16_t *out) {
+SOFTMAX(softmax_without_tail) {
     int32_t most = score[0], moved[256];
     for (uint32_t i = 1; i < (n < 4 ? n : n / 4 * 4); i++) most = score[i] > most ? score[i] : most;
     for (uint32_t i = 0; i < n; i++) moved[i] = score[i] > most ? most : score[i];
-    return G->softmax(moved, n, out);
+    return G->softmax(moved, scale, n, w);
 }
 
-static uint32_t softmax_far(const int32_t *score, uint32_t n, uint16_t *out) { /* 2^31 taken for a negative number */
-    const uint32_t sum = G->softmax(score, n, out);
+SOFTMAX(softmax_far) { /* 2^31 taken for a negative number */
+    const uint32_t sum = G->softmax(score, scale, n, w);
     for (uint32_t i = 0; i < n; i++)
         for (uint32_t j = 0; j < n; j++)
-            if ((uint32_t)score[j] - (uint32_t)score[i] == 1u << 31) out[i] = 1;
+            if ((uint32_t)score[j] - (uint32_t)score[i] == 1u << 31) w[i] = 1;
     return sum;
 }
 
-static void weigh_truncating(const uint16_t *e, const int16_t *scale, uint32_t n, int16_t *w) {
-    for (uint32_t i = 0; i < n; i++) w[i] = (int16_t)((e[i] * (uint32_t)scale[i]) >> 15);
+SOFTMAX(softmax_truncating) {
+    int32_t most = score[0];
+    for (uint32_t i = 1; i < n; i++) most = score[i] > most ? score[i] : most;
+    const uint32_t sum = G->softmax(score, scale, n, w);
+    for (uint32_t i = 0; i < n; i++)
+        w[i] = (int16_t)((exp2_15((uint32_t)most - (uint32_t)score[i]) * (uint32_t)scale[i]) >> 15);
+    return sum;
 }
 
-static void weigh_behind_end(const uint16_t *e, const int16_t *scale, uint32_t n, int16_t *w) {
-    G->weigh(e, scale, n, w);
+SOFTMAX(softmax_behind_end) {
+    const uint32_t sum = G->softmax(score, scale, n, w);
     w[n] = 0;
+    return sum;
 }
 
 static void divide_truncating(const int32_t *acc, uint32_t n, int32_t reciprocal, int32_t *out) {
@@ -427,8 +433,8 @@ static int elements_refused(void) {
     BROKEN(softmax, softmax_sum);
     BROKEN(softmax, softmax_without_tail);
     BROKEN(softmax, softmax_far);
-    BROKEN(weigh, weigh_truncating);
-    BROKEN(weigh, weigh_behind_end);
+    BROKEN(softmax, softmax_truncating);
+    BROKEN(softmax, softmax_behind_end);
     BROKEN(divide, divide_truncating);
     BROKEN(weights, weights_without_one);
     BROKEN(weights, weights_of_half);
