@@ -7,6 +7,7 @@
 
 #include "../pages.h"
 #include "mixer.h"
+#include "slots.h"
 
 #define STATE_LIMIT 1023u /* counts after which probabilities move at a constant rate */
 #define MATCH_LIMIT 1023u
@@ -112,35 +113,14 @@ void cursor_start(predictor_t *p, uint32_t stream, uint64_t start, uint64_t end)
     cursor_cut(p, c);
 }
 
-/* The slot of a nibble: the first whose check byte is the hash's, or the first of the least used of its line, emptied. The
- * line may have to come from memory and either case is common, so there is no branch, which would wait for it. */
-static uint8_t *find_slot(predictor_t *p, uint32_t line, uint8_t check) {
-    uint8_t *s = p->table + (size_t)(line & p->line_mask) * 64;
-    uint32_t best = UINT32_MAX; /* other check byte, uses, number */
-    for (uint32_t i = 0; i < 4; i++) {
-        const uint32_t other = s[16 * i] != check, rank = other << 10 | (other * s[16 * i + 1]) << 2 | i;
-        best = rank < best ? rank : best;
-    }
-    s += 16 * (best & 3);
-    const uint64_t keep = (uint64_t)(best >> 10) - 1;
-    uint64_t half[2];
-    memcpy(half, s, 16);
-    half[0] &= keep;
-    half[1] &= keep;
-    memcpy(s, half, 16);
-    s[0] = check;
-    return s;
-}
-
 static void find_slots(predictor_t *p, cursor_t *c) {
-    uint32_t h[CONTEXTS - DIRECT];
+    uint32_t h[HASHED];
     const uint32_t upper = c->bits < 4 ? 0 : c->partial >> (c->bits - 4); /* nibble, after a one */
-    for (uint32_t i = 0; i < CONTEXTS - DIRECT; i++) {
+    for (uint32_t i = 0; i < HASHED; i++) {
         h[i] = upper ? lower_hash(c->hash[i], i, upper) : c->hash[i];
         if (upper && i < FAR) prefetch_line(p, h[i]);
     }
-    for (uint32_t i = 0; i < CONTEXTS - DIRECT; i++)
-        c->slot[DIRECT + i] = find_slot(p, h[i], (uint8_t)(h[i] >> 24));
+    slots_find(p, h, c->slot + DIRECT);
     c->found = 1;
 }
 

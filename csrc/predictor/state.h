@@ -6,6 +6,7 @@
 
 #define CONTEXTS 15u /* of a byte: the first two index arrays, the others a hash table */
 #define DIRECT 2u
+#define HASHED (CONTEXTS - DIRECT)
 #define PLAIN_INPUTS 32u /* of the mixer: two of each context, two of the match model */
 #define INPUTS 38u       /* with a model: two of each of its maps */
 #define ROW 48u          /* of inputs and weights: padded with zeros */
