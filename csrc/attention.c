@@ -80,7 +80,8 @@ static int32_t soften(workspace_t *w, const lane_t *lane, const layer_t *layer, 
     const scale_t s = fixed_multiply(query, temperature);
     scale_sums(k, acc + (first - low), lane->key_scale + at, n, w->m->config.head_dim, s.mantissa,
                (int32_t)layer->k_frac + s.exponent - 15 - SCORE_FRAC, w->score);
-    const uint32_t sum = k->softmax(w->score, lane->value_scale + at, n, weight + (first - low)); /* 32767 to 512 * 32767 */
+    /* 32767 to 512 * 32767 */
+    const uint32_t sum = k->softmax(w->score, lane->value_scale + at, n, weight + (first - low));
     memset(weight, 0, (first - low) * sizeof *weight);
     memset(weight + (end - low), 0, (high - end) * sizeof *weight);
     return (int32_t)(((uint64_t)1 << 38) / sum);

@@ -22,9 +22,10 @@ static void quantise_rows(workspace_t *w, const matrix_t *a, const int32_t *x, s
         k->quantise(x + rows.from * stride, stride, rows.end - rows.from, a->cols, r->q + rows.from * r->stride, r->stride,
                     found + rows.from);
     for (uint32_t i = rows.from; i < rows.end; i++) {
-        int8_t *high = r->q + 2 * i * r->stride;
         if (a->wide) {
-            r->scale[i] = quantise_wide_row(k, x + i * stride, a->cols, normalise, frac, high, high + r->stride, &r->sum[2 * i]);
+            int8_t *high = r->q + 2 * i * r->stride;
+            r->scale[i] = quantise_wide_row(k, x + i * stride, a->cols, normalise, frac, high, high + r->stride,
+                                            &r->sum[2 * i]);
             continue;
         }
         r->scale[i] = quantised_scale(&found[i], a->cols, normalise, frac);

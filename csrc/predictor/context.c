@@ -112,7 +112,7 @@ static void hash_contexts(predictor_t *p, cursor_t *c) {
     const uint32_t up = above(p, c->line_before, column, c->line);
     const uint32_t field_up = c->field < c->fields_before ? above(p, c->fields[1][c->field], in_field, c->line) : 0;
     const uint32_t follow = p->follow[l & 0xffff];
-    uint64_t v[CONTEXTS - DIRECT] = {
+    uint64_t v[HASHED] = {
         l & 0xffff,
         l & 0xffffff,
         l & 0xffffffff,
@@ -132,7 +132,7 @@ static void hash_contexts(predictor_t *p, cursor_t *c) {
 #endif
     c->slot[0] = p->direct;
     c->slot[1] = p->direct + 256 + 256 * c1;
-    for (uint32_t i = 0; i < CONTEXTS - DIRECT; i++) {
+    for (uint32_t i = 0; i < HASHED; i++) {
         const uint32_t h = hash32((v[i] + i + 1) * UINT64_C(0xd6e8feb86659fd93) + i * UINT64_C(0x632be59bd9b4e019));
         c->hash[i] = h;
         prefetch_line(p, h);

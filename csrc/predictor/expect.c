@@ -27,7 +27,7 @@ void predictor_expect_bit(const predictor_t *p, const trail_t *t, uint32_t parti
 }
 
 void predictor_expect_token(const predictor_t *p, const cursor_t *c, uint32_t lm) {
-    for (uint32_t i = 0; i < CONTEXTS - DIRECT; i++) prefetch_line(p, c->hash[i]);
+    for (uint32_t i = 0; i < HASHED; i++) prefetch_line(p, c->hash[i]);
     predictor_expect_bit(p, &c->trail, 1, lm);
     expect_weights(p, &c->trail);
 }

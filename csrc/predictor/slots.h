@@ -1,5 +1,6 @@
-/* The hash table's slots: 16 bytes, a check byte and the 15 histories of a nibble's tree; the first history, which every
- * bit of the nibble's context moves, counts its uses. Four slots are a line of 64 bytes.
+/* The hash table's slots: 16 bytes, a check byte and the 15 histories of a nibble's tree. The first history is that of the
+ * nibble's first bit, and histories are numbered by their lengths: so it says how often the slot was used. Four slots are
+ * a line of 64 bytes.
  *
  * A context's slot is the first one of its line whose check byte is the hash's upper byte; if none is, the first of the
  * least used, which is emptied. The line may have to come from memory and either case is common, so there is no branch,

@@ -74,7 +74,7 @@ struct cursor {
     uint32_t line, line_before; /* where this line and the one before it start */
     uint32_t field, fields_before;
     uint32_t fields[2][FIELDS]; /* where this line's fields, and the last one's, start */
-    uint32_t hash[CONTEXTS - DIRECT];
+    uint32_t hash[HASHED];
     uint8_t *slot[CONTEXTS]; /* of the direct ones: where their bytes start */
     match_t match;
 };
