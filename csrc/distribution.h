@@ -31,14 +31,18 @@ static inline answer_t distribution_answer(const distribution_t *d) {
 }
 
 /* Sum of the weights of all tokens before `token`, which may be `vocab`. A walk asks for a dozen of them, most in one
- * block: adding them up on the way is cheaper than keeping every one. All of the block are looked at, for nobody can
+ * block: adding them up on the way is cheaper than keeping every one. All of a whole block are looked at, for nobody can
  * predict how many count. */
 static inline uint64_t sum_below(const answer_t *d, uint32_t token) {
-    const uint32_t *weight = d->weight + token / ZLLM_SUM_BLOCK * ZLLM_SUM_BLOCK;
-    const int32_t count = (int32_t)(token % ZLLM_SUM_BLOCK);
+    const uint32_t block = token / ZLLM_SUM_BLOCK, from = block * ZLLM_SUM_BLOCK;
+    const uint32_t *weight = d->weight + from;
+    const int32_t count = (int32_t)(token - from);
     uint32_t sum = 0;
-    for (int32_t i = 0; i < (int32_t)ZLLM_SUM_BLOCK; i++) sum += weight[i] & (uint32_t)shift_right32(i - count, 31);
-    return d->base[token / ZLLM_SUM_BLOCK] + sum;
+    if (d->vocab - from >= ZLLM_SUM_BLOCK)
+        for (int32_t i = 0; i < (int32_t)ZLLM_SUM_BLOCK; i++) sum += weight[i] & (uint32_t)shift_right32(i - count, 31);
+    else
+        for (int32_t i = 0; i < count; i++) sum += weight[i];
+    return d->base[block] + sum;
 }
 
 /* Decisions on the token's way. */
