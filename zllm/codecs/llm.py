@@ -46,8 +46,7 @@ _UNIT_BYTES = 256 << 10  # text of small frames in work at once in a thread: a p
 _SAME = 0.8  # of the largest: frames that take threads about the same time
 _NEAR = 6 << 20  # keys and values of all lanes of a model that fits into the last cache
 LAST_CACHE = 24 << 20  # a larger model does not
-_FULL = 16  # streams that read a model's weights often enough together, whatever their keys and values take
-_APART = 32 << 20  # keys and values of all streams of threads that take a frame each, at most
+_APART = 24 << 20  # keys and values of all streams of threads that take a frame each, at most
 _FEW = 6  # streams a thread that shares a frame: with fewer its steps are too empty
 _MOST_IN_TEAM = 8  # threads: with more, each has too few rows of a matrix
 
@@ -62,7 +61,7 @@ def lane_count(model: NativeModel) -> int:
     """
     if model.memory > LAST_CACHE:
         return LANES
-    return min(LANES, max(_FULL, _NEAR // model.stream_memory))
+    return min(LANES, max(8, _NEAR // model.stream_memory))
 
 
 def stream_count(size: int, most: int = STREAMS) -> int:
