@@ -4,23 +4,27 @@
 #include "variants.h"
 #include "workspace.h"
 
+/* The gains of head h, of the queries and then the keys. */
+static const gain_t *gain_of(const workspace_t *w, const layer_t *layer, uint32_t h) {
+    return h < w->m->config.heads ? &layer->q_gain : &layer->k_gain;
+}
+
 /* Bring a token's queries and keys to 14 bits and rotate them, after their gains if they have any. */
 static void rotate(workspace_t *w, const layer_t *layer, int32_t *heads, const int32_t *rope) {
     const zllm_config *c = &w->m->config;
     const zllm_kernel *k = w->m->kernel;
     for (uint32_t h = 0; c->qk == 2 && h < c->heads + c->kv_heads; h++)
-        w->norm[h] = multiply_gain(k, heads + (size_t)h * c->head_dim, c->head_dim,
-                                (h < c->heads ? &layer->q_gain : &layer->k_gain)->value);
+        w->norm[h] = multiply_gain(k, heads + (size_t)h * c->head_dim, c->head_dim, gain_of(w, layer, h)->value);
     k->rotate(heads, c->heads + c->kv_heads, c->head_dim / 2, rope, w->excess);
 }
 
-/* The scale of head h, of the queries and then the keys, which is quantised. */
+/* The scale of that head, which is quantised. */
 static scale_t head_scale(const workspace_t *w, const layer_t *layer, uint32_t h, const quantised_t *found) {
     const zllm_config *c = &w->m->config;
     if (c->qk == 0) return quantised_scale(found, c->head_dim, 1, 0);
     if (c->qk == 1) return quantised_scale(found, c->head_dim, 0, QKV_FRAC - w->excess[h]);
-    const int32_t exponent = (h < c->heads ? &layer->q_gain : &layer->k_gain)->exponent;
-    return fixed_multiply(quantised_scale(found, c->head_dim, 0, exponent - w->excess[h]), w->norm[h]);
+    const int32_t frac = gain_of(w, layer, h)->exponent - w->excess[h];
+    return fixed_multiply(quantised_scale(found, c->head_dim, 0, frac), w->norm[h]);
 }
 
 /* A key's scale in 15 bits. */

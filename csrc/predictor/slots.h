@@ -14,7 +14,8 @@
 #include "state.h"
 
 #ifdef WIDE
-/* The least of four words of uses plus one, 0 where the check byte is right, is found with its place by one instruction. */
+/* The least of four words of uses plus one, 0 where the check byte is right, is found with its place by one instruction,
+ * which takes eight: the others are the largest number, whatever the check byte. */
 AVX2 static inline uint8_t *slot_find_avx2(uint8_t *line, uint32_t check) {
     const __m128i checks = _mm_set1_epi16((int16_t)check);
     __m128i w = _mm_set1_epi16(-1);

@@ -40,7 +40,7 @@ TARGET static inline void avx512vnni_products(__m512i a, __m512i b, int32_t *p) 
     _mm512_storeu_si512(p + 16, _mm512_unpackhi_epi16(low, high));
 }
 
-#define ABSMAX avx512vnni_absmax16
+#define ABSMAX avx512vnni_absmax32
 #define QUANTISE avx512vnni_quantise16
 #define DEQUANTISE avx512vnni_dequantise16
 #define DEQUANTISE_LANES 16u
@@ -65,7 +65,7 @@ TARGET static inline int32_t avx512vnni_total(__m128i v) {
 }
 
 /* Whole thirty-twos of a row; returns how many elements that is. */
-TARGET static inline uint32_t avx512vnni_absmax16(const int32_t *x, uint32_t n, int32_t *largest) {
+TARGET static inline uint32_t avx512vnni_absmax32(const int32_t *x, uint32_t n, int32_t *largest) {
     __m512i a = _mm512_setzero_si512(), b = a;
     uint32_t i = 0;
     for (; i + 32 <= n; i += 32) {

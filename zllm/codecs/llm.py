@@ -15,6 +15,7 @@ when decoding. They advance in lockstep and share the adaptive predictor, so tha
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -45,8 +46,7 @@ _ROOM_FOR_ANYTHING = 32
 _UNIT_BYTES = 256 << 10  # text of small frames in work at once in a thread: a predictor takes 100 times a small text
 _SAME = 0.8  # of the largest: frames that take threads about the same time
 _NEAR = 6 << 20  # keys and values of all lanes of a model that fits into the last cache
-LAST_CACHE = 24 << 20  # a larger model does not
-_APART = 24 << 20  # keys and values of all streams of threads that take a frame each, at most
+LAST_CACHE = 24 << 20  # a larger model does not fit, nor do more keys and values of threads that take a frame each
 _FEW = 6  # streams a thread that shares a frame: with fewer its steps are too empty
 _MOST_IN_TEAM = 8  # threads: with more, each has too few rows of a matrix
 
@@ -229,7 +229,7 @@ class _How(TypedDict):
     stages: Stages | None
 
 
-class _Coding:
+class _Coding(ABC):
     """A batch in work.
 
     Large frames are coded by all threads together, one after the other, as long as that gives each thread enough rows;
@@ -246,17 +246,17 @@ class _Coding:
         self.rest: SimpleQueue[list[Frame]] = SimpleQueue()
         self.shared: list[_Shared] = []
 
+    @abstractmethod
     def streams_of(self, frame: Frame) -> int:
         """How many streams it has, or will have."""
-        raise NotImplementedError
 
+    @abstractmethod
     def apart(self, streams: int) -> bool:
         """Whether threads take frames of so many streams one each, where there are enough, rather than share one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def make(self, frame: Frame, threads: int) -> Job:
         """The frame's job, for so many threads."""
-        raise NotImplementedError
 
     def code(self, frames: list[Frame]) -> None:
         """Code all of them; raises what any thread raised."""
@@ -429,7 +429,7 @@ class FrameDecoding(_Coding):
         they have fuller steps, but each has keys and values of a whole frame to keep at hand.
         """
         threads = self.run.threads
-        return streams < _FEW * threads or threads * streams * self.native.stream_memory <= _APART
+        return streams < _FEW * threads or threads * streams * self.native.stream_memory <= LAST_CACHE
 
     def make(self, frame: Frame, threads: int) -> Job:
         """See :meth:`_Coding.make`."""
