@@ -61,10 +61,7 @@ static void pass_turn(const decode_t *s, const part_t *p) {
 }
 
 /* A lane's turn will come soon. */
-static void expect(const lane_job_t *l) {
-    const answer_t answer = distribution_answer(&l->distribution);
-    job_expect_decoding(l->part->j, l->number, &l->place, &answer);
-}
+static void expect(const lane_job_t *l) { job_expect_decoding(l->part->j, l->number, &l->place); }
 
 /* The lanes of part p, which stand at busy[from], have been computed: decode their tokens. Returns where they end;
  * lanes that go on are moved to busy[*kept], the others stay behind. */

@@ -103,24 +103,43 @@ static void path_end(path_t *w, uint32_t token) {
     cursor_token(w->p, w->c, token);
 }
 
-void token_expect(const zllm_model *m, const uint32_t *lm, const predictor_t *p, const cursor_t *cursor,
-                  uint32_t token) {
+/* A byte's bits before a decision, after a one. */
+static uint32_t partial_of(const decision_t *d, const uint8_t *bytes) {
+    return 1u << d->bit | (uint32_t)bytes[d->depth] >> (8 - d->bit);
+}
+
+void token_expect(const zllm_model *m, const predictor_t *p, const cursor_t *cursor, uint32_t token) {
     const uint8_t *bytes = m->token_bytes + m->token_offsets[token];
     const uint32_t length = m->token_offsets[token + 1] - m->token_offsets[token];
     trail_t trail = cursor_trail(cursor);
     uint32_t done = 0;
-    for (int32_t at = 0; at >= 0; lm++) {
+    for (int32_t at = 0; at >= 0;) {
         const decision_t *c = &m->decisions[at];
-        for (; done < c->depth; done++) predictor_expect_byte(p, cursor, &trail, bytes[done]);
-        if (c->bit != DECISION_END) predictor_expect_bit(p, &trail, 1u << c->bit | bytes[done] >> (8 - c->bit), *lm);
+        for (; done < c->depth; done++) predictor_expect_byte(p, &trail, bytes[done]);
+        if (c->bit == DECISION_END) predictor_expect_flag(p, cursor, &trail);
+        else predictor_expect_bit(p, &trail, partial_of(c, bytes));
         at = token >= c->split ? c->high : c->low;
     }
-    for (; done < length; done++) predictor_expect_byte(p, cursor, &trail, bytes[done]);
+    for (; done < length; done++) predictor_expect_byte(p, &trail, bytes[done]);
 }
 
-void token_expect_any(const zllm_model *m, const answer_t *d, const predictor_t *p, const cursor_t *cursor) {
-    const uint64_t split = sum_below(d, m->decisions[0].split);
-    predictor_expect_token(p, cursor, probability(0, split, sum_below(d, d->vocab)));
+/* One answer to a decision about the byte at `depth` leads to the decision, or token, `at`: what that will read is
+ * prefetched. All tokens that are left then have the bytes on the way to it. */
+static void path_expect(const path_t *w, uint32_t depth, int32_t at) {
+    const zllm_model *m = w->m;
+    const decision_t *next = at < 0 ? NULL : &m->decisions[at];
+    const uint32_t token = next ? next->split : (uint32_t)~at;
+    const uint8_t *bytes = m->token_bytes + m->token_offsets[token];
+    const uint32_t end = next ? next->depth : m->token_offsets[token + 1] - m->token_offsets[token];
+    if (end == depth) {
+        if (next) predictor_expect_here(w->p, w->c, partial_of(next, bytes));
+        return;
+    }
+    trail_t trail = cursor_trail(w->c);
+    for (; depth < end; depth++) predictor_expect_byte(w->p, &trail, bytes[depth]);
+    if (!next) return;
+    if (next->bit == DECISION_END) predictor_expect_flag(w->p, w->c, &trail);
+    else predictor_expect_bit(w->p, &trail, partial_of(next, bytes));
 }
 
 void token_encode(const zllm_model *m, const uint32_t *lm, predictor_t *p, cursor_t *cursor, encoder_t *e,
@@ -146,7 +165,9 @@ uint32_t token_decode(const zllm_model *m, const answer_t *d, predictor_t *p, cu
         const decision_t *c = &m->decisions[at];
         const uint64_t split = sum_below(d, c->split);
         path_go(&w, c);
-        predictor_expect_next(p, cursor);
+        if (c->bit != DECISION_END) predictor_find(p, cursor);
+        path_expect(&w, c->depth, c->high);
+        path_expect(&w, c->depth, c->low);
         /* Each answer is a constant on its way on: a processor that guesses the way need not wait for the answer. */
         if (decoder_get(r, path_predict(&w, c, probability(low, split, high)))) {
             path_learn(&w, c, 1);

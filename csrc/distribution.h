@@ -49,10 +49,8 @@ static inline uint64_t sum_below(const answer_t *d, uint32_t token) {
 uint32_t token_decisions(const zllm_model *m, uint32_t token);
 /* The model's probability of a one for each decision on the token's way, at most m->deepest. */
 void token_probabilities(const zllm_model *m, const answer_t *d, uint32_t token, uint32_t *p);
-/* Such a token comes next at the cursor, or any token: what coding it will read is prefetched. */
-void token_expect(const zllm_model *m, const uint32_t *lm, const predictor_t *p, const cursor_t *cursor,
-                  uint32_t token);
-void token_expect_any(const zllm_model *m, const answer_t *d, const predictor_t *p, const cursor_t *cursor);
+/* Such a token comes next at the cursor: what coding it will read is prefetched. */
+void token_expect(const zllm_model *m, const predictor_t *p, const cursor_t *cursor, uint32_t token);
 /* Code a token: the predictor makes its own probabilities of the model's. */
 void token_encode(const zllm_model *m, const uint32_t *lm, predictor_t *p, cursor_t *cursor, encoder_t *e,
                   uint32_t token);

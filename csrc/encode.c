@@ -67,7 +67,7 @@ static void mix_block(encode_t *s, uint32_t b) {
         uint32_t stream;
         size_t at;
         const uint32_t *lm = turn(j, b, i + ahead, &stream, &at);
-        if (lm != NULL) job_expect_encoding(j, stream, at, lm);
+        if (lm != NULL) job_expect_encoding(j, stream, at);
         lm = turn(j, b, i, &stream, &at);
         if (lm != NULL) job_encode_turn(j, stream, at, lm, s->run);
     }

@@ -51,13 +51,13 @@ void job_encode_turn(zllm_job *j, uint32_t stream, size_t at, const uint32_t *lm
     job_report(run, j->m->token_offsets[token + 1] - j->m->token_offsets[token]);
 }
 
-void job_expect_decoding(const zllm_job *j, uint32_t stream, const place_t *p, const answer_t *d) {
-    if (p->coded) token_expect_any(j->m, d, j->predictor, predictor_cursor(j->predictor, stream));
+void job_expect_decoding(const zllm_job *j, uint32_t stream, const place_t *p) {
+    if (p->coded) predictor_expect_token(j->predictor, predictor_cursor(j->predictor, stream));
 }
 
-void job_expect_encoding(const zllm_job *j, uint32_t stream, size_t at, const uint32_t *lm) {
+void job_expect_encoding(const zllm_job *j, uint32_t stream, size_t at) {
     const uint32_t token = j->frame->streams[stream].tokens[at];
-    if (!(token & ZLLM_GIVEN)) token_expect(j->m, lm, j->predictor, predictor_cursor(j->predictor, stream), token);
+    if (!(token & ZLLM_GIVEN)) token_expect(j->m, j->predictor, predictor_cursor(j->predictor, stream), token);
 }
 
 static int cuts_fit(const zllm_stream *t) {

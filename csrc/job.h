@@ -72,8 +72,8 @@ int job_decode_turn(zllm_job *j, uint32_t stream, place_t *p, const answer_t *d,
 /* A turn of a stream that is encoded, its token number `at`; lm: of the decisions on the token's way. */
 void job_encode_turn(zllm_job *j, uint32_t stream, size_t at, const uint32_t *lm, const zllm_run *run);
 /* Such a turn will come soon, and before it none of the stream: what it will read is prefetched. */
-void job_expect_decoding(const zllm_job *j, uint32_t stream, const place_t *p, const answer_t *d);
-void job_expect_encoding(const zllm_job *j, uint32_t stream, size_t at, const uint32_t *lm);
+void job_expect_decoding(const zllm_job *j, uint32_t stream, const place_t *p);
+void job_expect_encoding(const zllm_job *j, uint32_t stream, size_t at);
 
 /* A thread's part of coding; a failure is in its job. n is at least 1. */
 void job_encode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run);

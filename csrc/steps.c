@@ -49,7 +49,7 @@ zllm_result zllm_steps_encode(zllm_job *j, const uint32_t *lm, size_t n, const z
         const uint32_t count = token & ZLLM_GIVEN ? 0 : token_decisions(j->m, token);
         if (count > 0 && n == 0) return ZLLM_OK;
         if (count > n) return ZLLM_E_ARGUMENT;
-        if (count > 0) job_expect_encoding(j, j->stream, j->step, lm);
+        if (count > 0) job_expect_encoding(j, j->stream, j->step);
         job_encode_turn(j, j->stream, j->step, lm, run);
         lm += count;
         n -= count;

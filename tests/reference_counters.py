@@ -145,13 +145,11 @@ class Histories:
         return at
 
 
-def slot_key(i: int, h: int, partial: int) -> int:
-    """Of a nibble, by the byte's bits before its first decision."""
-    if partial < 16:
-        return h
-    upper = partial
-    while upper >= 32:
-        upper //= 2
-    if i < 2:
-        return hashed(h * 256 + upper)
-    return ((h ^ (1 + upper % 2)) + upper * 0x9D000000) & 0xFFFFFFFF
+def upper_of(partial: int) -> int:
+    """A byte's upper nibble, after a one, if its lower nibble has begun, else 0."""
+    return partial >> (partial.bit_length() - 5) if partial >= 16 else 0
+
+
+def slot_key(h: int, upper: int) -> int:
+    """Of a nibble."""
+    return ((h ^ (1 + upper % 2)) + upper * 0x9D000000) & 0xFFFFFFFF if upper else h

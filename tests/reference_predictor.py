@@ -4,11 +4,24 @@ compare the C code's probabilities with."""
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import accumulate, repeat
+from collections import defaultdict
+from itertools import accumulate
 from operator import mul
 
 from reference import Cursor, clamp
-from reference_counters import INITIAL, NEXT, ONE, STRETCH, Adaptive, Histories, Lazy, hashed, slot_key, squash
+from reference_counters import (
+    INITIAL,
+    NEXT,
+    ONE,
+    STRETCH,
+    Adaptive,
+    Histories,
+    Lazy,
+    hashed,
+    slot_key,
+    squash,
+    upper_of,
+)
 
 # What was predicted with less than this left to the other answer teaches no weights, or no probabilities.
 KNOWN, CERTAIN = 2**16, 2**10
@@ -20,6 +33,7 @@ class Frame:
     def __init__(self, sizes: list[int], model: bool) -> None:
         size = sum(sizes)
         self.model = model
+        self.first = 5 if model else 0  # of the contexts
         self.starts = [0, *accumulate(sizes)][:-1]
         self.written = list(self.starts)  # where each stream's next byte goes
         self.text = bytearray(size)
@@ -49,12 +63,26 @@ class Frame:
         return n
 
 
+def rate(used: int) -> int:
+    """Of a weight vector that has learnt so often."""
+    return 400 + 2500 // (1 + used // 64)
+
+
+def trained(weights: list[int], inputs: list[int], step: int) -> list[int]:
+    moved = [w + (((x * step >> 12) + 1) >> 1) for w, x in zip(weights, inputs, strict=True)]
+    if max(moved) >= 2**15 or min(moved) < -(2**15):
+        moved = [max(-(2**15), min(2**15 - 1, w)) for w in moved]
+    return moved
+
+
 class Mixer:
     """Selected weights, and those that mix their outputs."""
 
     def __init__(self, model: bool) -> None:
         even = 1000 if model else 1500
-        first = [5000 if model else even, 0] + [even, 0] * 15 + ([2000, 0] * 3 if model else [])
+        first = [even, 0] * 16
+        if model:
+            first[:10:2] = 5000, 2000, 2000, 2000, 0
         self.weights: list[Lazy[list[int]]] = [Lazy(lambda _: list(first)) for _ in range(6)]
         self.used: list[Lazy[int]] = [Lazy(lambda _: 0) for _ in range(6)]
         self.final = [Lazy(lambda _: [10922] * 6) for _ in range(3)]
@@ -69,14 +97,10 @@ class Mixer:
 
     def learn(self, bit: int) -> None:
         target = ONE if bit else 0
-        for s, (i, o) in enumerate(zip(self.selected, self.outputs, strict=True)):
-            used = self.used[s][i]
-            step = (((target - squash(o)) >> 8) * (400 + 2500 // (1 + used // 64))) >> 14
-            moved = [w + (((a * step >> 12) + 1) >> 1) for w, a in zip(self.weights[s][i], self.inputs, strict=True)]
-            if max(moved) >= 2**15 or min(moved) < -(2**15):
-                moved = [max(-(2**15), min(2**15 - 1, w)) for w in moved]
-            self.weights[s][i] = moved
-            self.used[s][i] = min(used + 1, 1023)
+        for weights, used, i, o in zip(self.weights, self.used, self.selected, self.outputs, strict=True):
+            step = (((target - squash(o)) >> 8) * rate(used[i])) >> 14
+            weights[i] = trained(weights[i], self.inputs, step)
+            used[i] = min(used[i] + 1, 1023)
         for weights, i, x in zip(self.final, self.finally_selected, self.mixed, strict=True):
             error = (target - squash(x)) >> 8
             weights[i] = [
@@ -85,17 +109,16 @@ class Mixer:
 
 
 class Map:
-    """An adaptive probability map."""
+    """An adaptive probability map: rows by group and node."""
 
-    def __init__(self, bits: int, n: int, limit: int) -> None:
-        self.bits = bits
-        steps = [squash(clamp(128 * (j - 16), 2047)) >> 2 for j in range(33)]
-        self.rows: Lazy[list[Adaptive]] = Lazy(lambda _: [Adaptive(p, n, limit) for p in steps])
+    def __init__(self, n: int, limit: int) -> None:
+        steps = [squash(4094 * j // 15 - 2047) >> 2 for j in range(16)]
+        self.rows = defaultdict[tuple[int, int], list[Adaptive]](lambda: [Adaptive(p, n, limit) for p in steps])
 
-    def refine(self, x: int, context: int) -> int:
+    def refine(self, x: int, group: int, node: int) -> int:
         """A probability in 2^-29."""
-        k, w = divmod(x + 2047, 128)
-        row = self.rows[context]
+        k, w = divmod((x + 2047) * 15 // 32, 128)
+        row = self.rows[group, node]
         self.nearest = row[k + 1] if w >= 64 else row[k]
         return row[k].p * (128 - w) + row[k + 1].p * w
 
@@ -104,21 +127,24 @@ class Maps:
     """Those of what was mixed, and of the model's probability."""
 
     def __init__(self, size: int, model: bool) -> None:
-        self.bits = next((a for a in range(8, 12) if 2**a >= size // 8), 12)
-        self.mixed = [Map(self.bits, 6, 127) for _ in range(2)]
-        self.model = [Map(self.bits, 2, 255) for _ in range(3 if model else 0)]
+        self.bits = next((g for g in range(6, 9) if 2**g >= size // 64), 9)
+        self.mixed = [Map(6, 127) for _ in range(2)]
+        self.model = [Map(2, 255) for _ in range(3 if model else 0)]
 
-    def inputs(self, x: int, values: list[int]) -> list[int]:
+    def group(self, value: int, upper: int) -> int:
+        return hashed(value * 256 + upper) >> (32 - self.bits)
+
+    def inputs(self, x: int, values: list[int], upper: int, node: int) -> list[int]:
         found = []
         for each, v in zip(self.model, values, strict=True):
-            p = each.refine(x, hashed(v) >> (32 - self.bits)) >> 7
+            p = each.refine(x, self.group(v, upper), node) >> 7
             found += [STRETCH[p >> 10], (p >> 12) - 512]
         return found
 
-    def refine(self, x: int, contexts: tuple[int, int]) -> int:
+    def refine(self, x: int, values: tuple[int, int], upper: int, node: int) -> int:
         total = 2 * squash(x)
-        for each, context in zip(self.mixed, contexts, strict=True):
-            total += each.refine(x, context % 2**self.bits) >> 5
+        for each, v in zip(self.mixed, values, strict=True):
+            total += each.refine(x, self.group(v, upper), node) >> 5
         return max(16, min(ONE - 16, total >> 2))
 
     def learn(self, bit: int) -> None:
@@ -132,16 +158,16 @@ class Ends:
     def __init__(self, size: int) -> None:
         self.bits = next((b for b in range(10, 16) if 2**b >= size // 4), 16)
         self.tables = [Lazy(lambda _: Adaptive(2**21, 0, 1023)) for _ in range(10)]
-        self.weights = [Lazy(lambda _: [50000, 0] + [5000] * 10) for _ in range(3)]
+        self.weights = [Lazy(lambda _: [1250] * 10 + [12500, 0]) for _ in range(3)]
         self.used: list[Lazy[int]] = [Lazy(lambda _: 0) for _ in range(3)]
 
     def ask(self, lm: int, values: list[int], selected: list[int]) -> int:
         shift = 32 - self.bits
         self.asked = [table[hashed(v + 1) >> shift] for table, v in zip(self.tables, values, strict=True)]
-        self.inputs = [STRETCH[lm >> 12], 256, *(STRETCH[a.p >> 10] for a in self.asked)]
+        self.inputs = [*(STRETCH[a.p >> 10] for a in self.asked), STRETCH[lm >> 12], 256]
         self.selected = selected
         vectors = [weights[i] for weights, i in zip(self.weights, selected, strict=True)]
-        self.outputs = [clamp(sum(map(mul, self.inputs, vector)) >> 16, 2047) for vector in vectors]
+        self.outputs = [clamp(sum(map(mul, self.inputs, vector)) >> 14, 2047) for vector in vectors]
         self.predicted = squash(sum(self.outputs) * 21845 >> 16)
         return self.predicted
 
@@ -154,14 +180,10 @@ class Ends:
 
     def _learn_weights(self, end: int) -> None:
         target = ONE if end else 0
-        for s, (i, o) in enumerate(zip(self.selected, self.outputs, strict=True)):
-            used = self.used[s][i]
-            step = (((target - squash(o)) >> 8) * (24 + 128 // (1 + used // 32))) >> 8
-            vector = self.weights[s][i]
-            self.weights[s][i] = [
-                clamp(w + ((a * step + 2**11) >> 12), 2**20) for w, a in zip(vector, self.inputs, strict=True)
-            ]
-            self.used[s][i] = min(used + 1, 1023)
+        for weights, used, i, o in zip(self.weights, self.used, self.selected, self.outputs, strict=True):
+            step = (((target - squash(o)) >> 8) * rate(used[i])) >> 13
+            weights[i] = trained(weights[i], self.inputs, step)
+            used[i] = min(used[i] + 1, 1023)
 
 
 class Match:
@@ -322,17 +344,17 @@ class Document:
     def _hashes(self) -> list[int]:
         b1, lines = self.last(1, 1), self.lines
         values = [
-            self.last(1, 2),
             self.last(1, 3),
+            self.last(2, 3) << 8,
+            self.followed << 8 | b1,
+            self.last(1, 2),
             self.last(1, 4),
             self.last(1, 6),
             self.word << 8 | b1,
             self.word << 32 | self.word_before,
-            self.last(2, 3) << 8,
             lines.up() << 16 | min(lines.column, 255) << 8 | b1,
             lines.field_up() << 24 | lines.field << 16 | b1 << 8 | min(lines.place, 255),
             self.line_word << 16 | lines.field << 8 | b1,
-            self.followed << 8 | b1,
             self.expected << 8 | min(self.match.length, 15),
             self.classes << 8 | b1,
         ]
@@ -365,19 +387,18 @@ class StreamCursor:
         self.slots: list[int] | None = None  # of this nibble, if they have been looked up
 
     def bit(self, lm: int) -> int:
-        document, partial = self.document, self.partial
-        self._histories()
-        asked = [row[state].p for row, state in zip(self.frame.probabilities, self.states, strict=True)]
-        inputs = [number for p in asked for number in (STRETCH[p >> 10], (p >> 12) - 512)]
-        if self.frame.model:
-            inputs[:2] = STRETCH[lm >> 12], (lm - 2**23) >> 14
+        document, frame, upper, node = self.document, self.frame, upper_of(self.partial), self._node()
+        self._histories(upper, node)
+        inputs = []
+        if frame.model:
+            x = STRETCH[lm >> 12]
+            inputs = [x, (lm - 2**23) >> 14, *frame.maps.inputs(x, self._model_values(), upper, node), 256, 0]
+        for asked in self.asked:
+            inputs += STRETCH[asked.p >> 10], (asked.p >> 12) - 512
         inputs += self._match_inputs()
-        if self.frame.model:
-            inputs += self.frame.maps.inputs(STRETCH[lm >> 12], self._model_values())
         selected = self._selected(lm)
-        x = self.frame.mixer.mix(inputs, selected, [partial, selected[0], document.classes % 64])
-        maps = partial + 256 * document.last(1, 1), hashed(document.last(1, 2) * 256 + partial) >> 8
-        self.predicted = self.frame.maps.refine(x, maps)
+        x = frame.mixer.mix(inputs, selected, [self.partial, selected[0], document.classes % 64])
+        self.predicted = frame.maps.refine(x, (document.last(1, 1), document.last(1, 2)), upper, node)
         return self.predicted
 
     def update(self, bit: int) -> None:
@@ -386,13 +407,12 @@ class StreamCursor:
             self.frame.mixer.learn(bit)
         if missed >= CERTAIN:
             self.frame.maps.learn(bit)
-        if self.matched:
-            self.matched.learn(int(bit == self.matched_bit))
-        for probabilities, (table, at) in zip(self.frame.probabilities, self.places, strict=True):
-            state = table[at]  # not what it was when it was asked for, if an earlier context has the same slot
-            if missed >= CERTAIN:
-                probabilities[state].learn(bit)
-            table[at] = NEXT[state][bit]
+            if self.matched:
+                self.matched.learn(int(bit == self.matched_bit))
+            for asked in self.asked:
+                asked.learn(bit)
+        for table, at in self.places:
+            table[at] = NEXT[table[at]][bit]  # not what it was when asked for, if an earlier context has the same slot
         self.skip(bit)
 
     def skip(self, bit: int) -> None:
@@ -419,23 +439,32 @@ class StreamCursor:
         self.document = Document(self.frame, self.own)
         self.slots = None
 
-    def _histories(self) -> None:
-        """Finds where the histories of all contexts are, and what they are."""
-        bits = self.partial.bit_length() - 1
-        table = self.frame.histories
+    def _node(self) -> int:
+        """The nibble's bits so far, after a one."""
+        depth = (self.partial.bit_length() - 1) % 4
+        return 1 << depth | self.partial & ((1 << depth) - 1)
+
+    def _histories(self, upper: int, node: int) -> None:
+        """Finds where the histories of the contexts are, and their adaptive probabilities."""
+        frame, document = self.frame, self.document
         if self.slots is None:
-            self.slots = [table.slot(slot_key(i, h, self.partial)) for i, h in enumerate(self.document.hashes)]
-        index = 1 << bits % 4 | self.partial & ((1 << bits % 4) - 1)
-        b1 = self.document.last(1, 1)
-        self.places = [(self.frame.direct[0], self.partial), (self.frame.direct[1], b1 << 8 | self.partial)]
-        self.places += zip(repeat(table.bytes), (at + index for at in self.slots), strict=False)
-        self.states = [place[at] for place, at in self.places]
+            keys = [slot_key(h, upper) for h in document.hashes]
+            self.slots = [frame.histories.slot(key) for key in keys[frame.first - 2 if frame.model else 0 :]]
+        self.places = []
+        if not frame.model:
+            at = document.last(1, 1) << 8 | self.partial
+            self.places += (frame.direct[0], self.partial), (frame.direct[1], at)
+        self.places += [(frame.histories.bytes, at + node) for at in self.slots]
+        states = [table[at] for table, at in self.places]
+        rows = frame.probabilities[frame.first :]
+        self.asked = [row[state] for row, state in zip(rows, states, strict=True)]
+        self.known = sum(state != 0 for state in states[6 - frame.first : 10 - frame.first])
 
     def _model_values(self) -> list[int]:
         """What the model's maps are selected by."""
         document = self.document
         token = document.tokens_before[0] * 256 + document.token_length
-        return [v * 256 + self.partial for v in (document.classes % 4096, token, document.token_hash)]
+        return [document.classes % 4096, token, document.token_hash]
 
     def _match_inputs(self) -> tuple[int, int]:
         match, bits = self.document.match, self.partial.bit_length() - 1
@@ -452,9 +481,8 @@ class StreamCursor:
         document, bits = self.document, self.partial.bit_length() - 1
         first = int(document.token_length == 0)
         m = 1 + document.match.length_class() if self.matched else 0
-        known = sum(state != 0 for state in self.states[2:6])
         confidence = (abs(STRETCH[lm >> 12]) >> 8) * 17 + m if self.frame.model else self.partial
-        order = (known * 8 + bits) * 2 + first
+        order = (self.known * 8 + bits) * 2 + first
         return [m * 2 + first, document.classes % 512, document.last(1, 1), order, confidence, 0]
 
 

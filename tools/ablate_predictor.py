@@ -16,9 +16,10 @@ from pathlib import Path
 
 CSRC = Path(__file__).resolve().parents[1] / "csrc"
 CONTEXTS = (
-    "last 2 bytes", "last 3 bytes", "last 4 bytes", "last 6 bytes", "word", "word and the one before",
-    "second and third last byte", "column and byte above", "field and byte above it", "line's first word and field",
-    "what followed the last two bytes", "byte that the match expects", "classes of the last bytes",
+    "last 3 bytes", "second and third last byte", "what followed the last two bytes",
+    "last 2 bytes", "last 4 bytes", "last 6 bytes", "word", "word and the one before",
+    "column and byte above", "field and byte above it", "line's first word and field",
+    "byte that the match expects", "classes of the last bytes",
 )  # fmt: skip
 SETS = ("match length", "classes of three bytes", "last byte", "orders known", "bits so far")
 ROWS = (

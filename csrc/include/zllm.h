@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 /* Raised whenever any integer on the coding path changes. */
-#define ZLLM_ARITHMETIC_VERSION 5
+#define ZLLM_ARITHMETIC_VERSION 6
 
 typedef enum {
     ZLLM_OK = 0,

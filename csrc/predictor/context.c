@@ -111,19 +111,19 @@ static void hash_contexts(predictor_t *p, cursor_t *c) {
     const uint32_t c1 = l & 255, column = c->at - c->line, in_field = c->at - c->fields[0][c->field];
     const uint32_t up = above(p, c->line_before, column, c->line);
     const uint32_t field_up = c->field < c->fields_before ? above(p, c->fields[1][c->field], in_field, c->line) : 0;
-    const uint32_t follow = p->follow[l & 0xffff];
+    const uint32_t follow = p->lm ? 0 : p->follow[l & 0xffff];
     uint64_t v[HASHED] = {
-        l & 0xffff,
         l & 0xffffff,
+        l & 0xffff00,
+        (uint64_t)follow << 8 | c1,
+        l & 0xffff,
         l & 0xffffffff,
         l & 0xffffffffffff,
         (uint64_t)c->trail.word << 8 | c1,
         (uint64_t)c->trail.word << 32 | c->trail.word_before,
-        l & 0xffff00,
         (uint64_t)up << 16 | (column < 255 ? column : 255) << 8 | c1,
         (uint64_t)field_up << 24 | c->field << 16 | c1 << 8 | (in_field < 255 ? in_field : 255),
         (uint64_t)c->trail.line_word << 16 | c->field << 8 | c1,
-        (uint64_t)follow << 8 | c1,
         (uint64_t)(uint32_t)(c->match.expected + 1) << 8 | (c->match.length < 15 ? c->match.length : 15),
         (uint64_t)c->trail.classes << 8 | c1,
     };
@@ -132,11 +132,10 @@ static void hash_contexts(predictor_t *p, cursor_t *c) {
 #endif
     c->slot[0] = p->direct;
     c->slot[1] = p->direct + 256 + 256 * c1;
-    for (uint32_t i = 0; i < HASHED; i++) {
+    for (uint32_t i = p->lm ? MODEL_FIRST - DIRECT : 0; i < HASHED; i++) {
         const uint32_t h = hash32((v[i] + i + 1) * UINT64_C(0xd6e8feb86659fd93) + i * UINT64_C(0x632be59bd9b4e019));
         c->hash[i] = h;
         prefetch_line(p, h);
-        if (i < FAR) continue;
         prefetch_line(p, h ^ 1);
         prefetch_line(p, h ^ 2);
     }
@@ -144,7 +143,7 @@ static void hash_contexts(predictor_t *p, cursor_t *c) {
 
 void context_byte(predictor_t *p, cursor_t *c, uint32_t byte) {
     if (c->at < c->end) p->text[c->at++] = (uint8_t)byte;
-    p->follow[c->trail.last & 0xffff] = (uint16_t)(p->follow[c->trail.last & 0xffff] << 8 | byte);
+    if (!p->lm) p->follow[c->trail.last & 0xffff] = (uint16_t)(p->follow[c->trail.last & 0xffff] << 8 | byte);
     trail_byte(&c->trail, byte);
     read_line(c, byte);
     follow_match(p, c, byte);

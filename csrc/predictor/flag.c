@@ -2,42 +2,43 @@
  * whose outputs are averaged. */
 #include <stdlib.h>
 
-#include "state.h"
+#include "../pages.h"
+#include "lanes.h"
+#include "mixer.h"
 
 #define LIMIT 1023u
-#define WEIGHT_MAX (1 << 20) /* 1 is 2^16 */
-#define MODEL_START 50000
-#define COUNTER_START 5000
-#define RATE_LAST 24
-#define RATE_FIRST 128
+#define MODEL_START 12500
+#define COUNTER_START 1250
+#define RATE_DROP 13
 #define BITS_LEAST 10u
 
 static uint32_t map_bits(uint64_t size) { return log2_within(size / 4, BITS_LEAST, FLAG_BITS_MOST); }
 
-size_t flag_memory(uint64_t size) {
-    return sizeof(flag_t) + (FLAG_CONTEXTS * sizeof(adaptive_t) << map_bits(size));
-}
+static size_t map_memory(uint32_t bits) { return FLAG_CONTEXTS * sizeof(adaptive_t) << bits; }
+
+size_t flag_memory(uint64_t size) { return sizeof(flag_t) + map_memory(map_bits(size)); }
 
 flag_t *flag_new(uint64_t size) {
     flag_t *f = calloc(1, sizeof *f);
     if (f == NULL) return NULL;
     f->bits = map_bits(size);
     const size_t entries = (size_t)FLAG_CONTEXTS << f->bits;
-    f->map = malloc(entries * sizeof *f->map);
+    f->map = pages_new(map_memory(f->bits));
     if (f->map == NULL) {
         flag_free(f);
         return NULL;
     }
     for (size_t i = 0; i < entries; i++) f->map[i] = (adaptive_t)1 << 31;
     for (uint32_t v = 0; v < FLAG_VECTORS; v++) {
-        f->weights[v][0] = MODEL_START;
-        for (uint32_t i = 2; i < FLAG_INPUTS; i++) f->weights[v][i] = COUNTER_START;
+        f->weights[v][FLAG_MODEL] = MODEL_START;
+        for (uint32_t i = 0; i < FLAG_CONTEXTS; i++) f->weights[v][i] = COUNTER_START;
     }
+    for (uint32_t i = 0; i < FLAG_CONTEXTS; i++) f->lanes.limit[i] = LIMIT;
     return f;
 }
 
 void flag_free(flag_t *f) {
-    if (f) free(f->map);
+    if (f) pages_free(f->map, map_memory(f->bits));
     free(f);
 }
 
@@ -73,19 +74,18 @@ uint32_t predictor_flag(predictor_t *p, cursor_t *c, uint32_t lm) {
     flag_t *f = p->flag;
     const tables_t *t = &p->tables;
     const uint32_t hint = c->match.expected < 0 ? 0 : 1 + p->ends[c->match.position];
+    adaptive_t *counters[FLAG_CONTEXTS];
     int32_t total = 0;
-    find_counters(f, &c->trail, &c->match, c->at - c->line, hint, f->used);
-    f->inputs[0] = stretch(t, lm >> 12);
-    f->inputs[1] = 256;
-    for (uint32_t k = 0; k < FLAG_CONTEXTS; k++) f->inputs[2 + k] = stretch(t, *f->used[k] >> 20);
+    find_counters(f, &c->trail, &c->match, c->at - c->line, hint, counters);
+    for (uint32_t k = 0; k < FLAG_CONTEXTS; k++)
+        f->inputs[k] = (int16_t)stretch(t, lane_see(&f->lanes, k, counters[k]) >> 20);
+    f->inputs[FLAG_MODEL] = (int16_t)stretch(t, lm >> 12);
+    f->inputs[FLAG_CONSTANT] = 256;
     f->vector[0] = FLAG_MATCH + hint * 5 + (c->trail.token_length < 4 ? c->trail.token_length : 4);
     f->vector[1] = FLAG_CLASS + (c->trail.classes & 511);
     f->vector[2] = FLAG_BYTE + (uint32_t)(c->trail.last & 255);
     for (uint32_t s = 0; s < FLAG_SETS; s++) {
-        const int32_t *w = f->weights[f->vector[s]];
-        int64_t sum = 0;
-        for (uint32_t i = 0; i < FLAG_INPUTS; i++) sum += (int64_t)f->inputs[i] * w[i];
-        f->outputs[s] = clamp_stretch(sum >> 16);
+        f->outputs[s] = clamp_stretch(dot(f->inputs, f->weights[f->vector[s]], FLAG_INPUTS) >> 14);
         total += f->outputs[s];
     }
     f->predicted = squash(t, total * 21845 >> 16); /* a third */
@@ -98,14 +98,9 @@ uint32_t predictor_flag(predictor_t *p, cursor_t *c, uint32_t lm) {
 static void learn_weights(flag_t *f, const tables_t *t, int end) {
     for (uint32_t s = 0; s < FLAG_SETS; s++) {
         uint16_t *uses = &f->uses[f->vector[s]];
-        const int32_t rate = RATE_LAST + RATE_FIRST / (1 + *uses / 32);
-        const int32_t step = error_of(squash(t, f->outputs[s]), end) * rate >> 8;
-        int32_t *w = f->weights[f->vector[s]];
+        const int32_t step = error_of(squash(t, f->outputs[s]), end) * t->rate[*uses >> RATE_SHIFT] >> RATE_DROP;
         *uses = (uint16_t)(*uses + (*uses < 1023));
-        for (uint32_t i = 0; i < FLAG_INPUTS; i++) {
-            w[i] += (f->inputs[i] * step + (1 << 11)) >> 12;
-            w[i] = w[i] > WEIGHT_MAX ? WEIGHT_MAX : w[i] < -WEIGHT_MAX ? -WEIGHT_MAX : w[i];
-        }
+        train(f->inputs, f->weights[f->vector[s]], step, FLAG_INPUTS);
     }
 }
 
@@ -114,8 +109,7 @@ void predictor_update_flag(predictor_t *p, cursor_t *c, int end) {
     const uint32_t missed = surprise(f->predicted, end);
     (void)c;
     if (missed >= KNOWN) learn_weights(f, &p->tables, end);
-    if (missed < CERTAIN) return;
-    for (uint32_t k = 0; k < FLAG_CONTEXTS; k++) adapt(&p->tables, f->used[k], end, LIMIT);
+    if (missed >= CERTAIN) lanes_learn(&p->tables, &f->lanes, FLAG_CONTEXTS, end ? UINT32_MAX : 0, p->wide);
 }
 
 void cursor_token(predictor_t *p, cursor_t *c, uint32_t token) {

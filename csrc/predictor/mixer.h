@@ -6,13 +6,12 @@
 #ifndef ZLLM_PREDICTOR_MIXER_H
 #define ZLLM_PREDICTOR_MIXER_H
 
-#include "../kernels.h"
 #include "state.h"
+#include "wide.h"
 
 #define FINAL_MAX (1 << 20) /* 1 is 2^16 */
 
-#if defined(__SSE2__) && !defined(ZLLM_SCALAR)
-#include <immintrin.h>
+#ifdef NARROW
 
 static inline int32_t dot(const int16_t *x, const int16_t *w, uint32_t inputs) {
     __m128i s = _mm_setzero_si128();
@@ -51,20 +50,17 @@ static inline void train(const int16_t *x, int16_t *w, int32_t step, uint32_t in
 
 #endif
 
-#if defined(ZLLM_X86) && !defined(ZLLM_SCALAR) && !defined(ZLLM_NARROW) /* these two are for tests */
-#define WIDE 1
-#define AVX2 __attribute__((target("avx2")))
+#ifdef WIDE
 
 AVX2 static inline __m256i load(const int16_t *v) { return _mm256_loadu_si256((const __m256i *)v); }
 
 /* The dot products of all sets, side by side. */
 AVX2 static __m256i dots_avx2(const predictor_t *p) {
-    const __m256i x0 = load(p->inputs), x1 = load(p->inputs + 16), x2 = load(p->inputs + 32);
+    const __m256i x0 = load(p->inputs), x1 = load(p->inputs + 16);
     __m256i a[SETS];
     for (uint32_t s = 0; s < SETS; s++) {
         const int16_t *w = p->weights[p->vector[s]];
         a[s] = _mm256_add_epi32(_mm256_madd_epi16(x0, load(w)), _mm256_madd_epi16(x1, load(w + 16)));
-        if (p->lm) a[s] = _mm256_add_epi32(a[s], _mm256_madd_epi16(x2, load(w + 32)));
     }
     const __m256i b = _mm256_hadd_epi32(_mm256_hadd_epi32(a[0], a[1]), _mm256_hadd_epi32(a[2], a[3]));
     const __m256i c = _mm256_hadd_epi32(_mm256_hadd_epi32(a[4], a[5]), _mm256_setzero_si256());
@@ -99,7 +95,6 @@ AVX2 static void train_avx2(predictor_t *p, const int32_t steps[SETS], const int
         int16_t *w = p->weights[p->vector[s]];
         train_16(p->inputs, w, step);
         train_16(p->inputs + 16, w + 16, step);
-        if (p->lm) train_16(p->inputs + 32, w + 32, step);
     }
     for (uint32_t f = 0; f < FINALS; f++) {
         __m256i *row = (__m256i *)p->final[p->final_vector[f]];
@@ -111,9 +106,6 @@ AVX2 static void train_avx2(predictor_t *p, const int32_t steps[SETS], const int
 }
 #endif
 
-/* As many inputs as there are, rounded up to vectors of eight. */
-static inline uint32_t mixer_inputs(const predictor_t *p) { return p->lm ? (INPUTS + 7) & ~7u : PLAIN_INPUTS; }
-
 /* The sets' outputs, and what the final vectors make of them. */
 static inline void mixer_mix(predictor_t *p) {
 #ifdef WIDE
@@ -123,7 +115,7 @@ static inline void mixer_mix(predictor_t *p) {
     }
 #endif
     for (uint32_t s = 0; s < SETS; s++)
-        p->outputs[s] = clamp_stretch(dot(p->inputs, p->weights[p->vector[s]], mixer_inputs(p)) >> 14);
+        p->outputs[s] = clamp_stretch(dot(p->inputs, p->weights[p->vector[s]], INPUTS) >> 14);
     for (uint32_t f = 0; f < FINALS; f++) {
         const int32_t *w = p->final[p->final_vector[f]];
         int64_t sum = 0;
@@ -140,7 +132,7 @@ static inline void mixer_train(predictor_t *p, const int32_t steps[SETS], const 
         return;
     }
 #endif
-    for (uint32_t s = 0; s < SETS; s++) train(p->inputs, p->weights[p->vector[s]], steps[s], mixer_inputs(p));
+    for (uint32_t s = 0; s < SETS; s++) train(p->inputs, p->weights[p->vector[s]], steps[s], INPUTS);
     for (uint32_t f = 0; f < FINALS; f++) {
         int32_t *w = p->final[p->final_vector[f]];
         for (uint32_t s = 0; s < SETS; s++) {
@@ -148,14 +140,6 @@ static inline void mixer_train(predictor_t *p, const int32_t steps[SETS], const 
             w[s] = w[s] > FINAL_MAX ? FINAL_MAX : w[s] < -FINAL_MAX ? -FINAL_MAX : w[s];
         }
     }
-}
-
-static inline int mixer_wide(void) {
-#ifdef WIDE
-    return __builtin_cpu_supports("avx2") != 0;
-#else
-    return 0;
-#endif
 }
 
 #endif

@@ -6,47 +6,67 @@
 #include <string.h>
 
 #include "../pages.h"
+#include "lanes.h"
 #include "mixer.h"
 #include "slots.h"
 
 #define STATE_LIMIT 1023u /* counts after which probabilities move at a constant rate */
 #define MATCH_LIMIT 1023u
-#define APM_MAX 12u
 #define APM_LIMIT 127u /* of what was mixed; */
 #define APM_START 6u
 #define MODEL_APM_LIMIT 255u /* of the model's probability */
 #define MODEL_APM_START 2u
 
+#define MODEL_CONSTANT (2 * MODEL_FIRST - 2) /* its place among the inputs */
+
 #define TABLE_LEAST 16u /* log2 of the slots' bytes */
 #define TABLE_MOST 24u
 #define RECENT_LEAST 10u
 #define RECENT_MOST 18u
+#define GROUP_LEAST 6u /* log2 of a map's groups of rows */
+#define GROUP_MOST 9u
 
 static uint32_t table_bits(uint64_t size) { return log2_within(size * 64, TABLE_LEAST, TABLE_MOST); }
 static uint32_t recent_bits(uint64_t size) { return log2_within(size, RECENT_LEAST, RECENT_MOST); }
-static uint32_t apm_bits(uint64_t size) { return log2_within(size / 8, 8, APM_MAX); }
+static uint32_t group_bits(uint64_t size) { return log2_within(size / 64, GROUP_LEAST, GROUP_MOST); }
+
+static size_t rows_memory(uint64_t size, int lm) {
+    return maps_of(lm) * (sizeof(adaptive_t) * GROUP * KNOTS << group_bits(size));
+}
 
 size_t predictor_memory(uint64_t size, int lm) {
     return sizeof(predictor_t) + ((size_t)1 << table_bits(size)) + ((size_t)4 << recent_bits(size)) +
-           maps_of(lm) * (sizeof(adaptive_t) * KNOTS << apm_bits(size)) + 65536 * sizeof(uint16_t) + 65536 + 256 +
-           (size_t)size +
+           rows_memory(size, lm) + 65536 * sizeof(uint16_t) + 65536 + 256 + (size_t)size +
            (lm ? flag_memory(size) + (size_t)size + 1 : 0);
 }
+
+/* Lane of a map: beside a model they take the places of contexts that are left out. */
+static inline uint32_t map_lane(int lm, uint32_t k) { return lm ? k : MATCH + 1 + k; }
+
+static void start_lanes(predictor_t *p) {
+    lanes_t *l = &p->lanes;
+    for (uint32_t i = 0; i < LANES; i++) {
+        l->at[i] = &l->nothing;
+        l->limit[i] = i == MATCH ? MATCH_LIMIT : STATE_LIMIT;
+    }
+    for (uint32_t k = 0; k < maps_of(p->lm); k++) l->limit[map_lane(p->lm, k)] = k < PLAIN_MAPS ? APM_LIMIT : MODEL_APM_LIMIT;
+}
+
+/* Weights of the model's probability, its maps and the constant. */
+static const int16_t MODEL_START[MODEL_FIRST] = {5000, 2000, 2000, 2000, 0};
 
 static void start_maps(predictor_t *p) {
     const tables_t *t = &p->tables;
     for (uint32_t i = 0; i < CONTEXTS; i++) memcpy(p->maps[i], t->prior, sizeof t->prior);
     for (uint32_t i = 0; i < 64; i++) p->match_map[i] = (((1u << 22) - (1u << 20) / (1 + (i >> 2))) << 10) | 2;
-    for (uint32_t a = 0; a < maps_of(p->lm); a++)
-        for (uint32_t i = 0; i < KNOTS << p->apm_bits; i++) {
-            const int32_t x = clamp_stretch(((int32_t)(i % KNOTS) - 16) * 128);
-            p->apm[a].map[i] = (squash(t, x) >> 2) << 10 | (a < PLAIN_MAPS ? APM_START : MODEL_APM_START);
-        }
-    const uint32_t inputs = p->lm ? INPUTS : PLAIN_INPUTS;
+    const uint32_t of_one = GROUP * KNOTS << p->group_bits;
+    for (uint32_t i = 0; i < maps_of(p->lm) * of_one; i++) {
+        const int32_t x = (int32_t)(i % KNOTS) * 2 * STRETCH_MAX / (int32_t)(KNOTS - 1) - STRETCH_MAX;
+        p->rows[i] = (squash(t, x) >> 2) << 10 | (i / of_one < PLAIN_MAPS ? APM_START : MODEL_APM_START);
+    }
     for (uint32_t v = 0; v < VECTORS; v++) {
-        for (uint32_t i = 0; i < inputs; i += 2) p->weights[v][i] = (int16_t)(p->lm ? 1000 : 1500);
-        if (p->lm) p->weights[v][0] = (int16_t)5000;
-        for (uint32_t i = PLAIN_INPUTS; i < inputs; i += 2) p->weights[v][i] = (int16_t)2000;
+        for (uint32_t i = 0; i < INPUTS; i += 2) p->weights[v][i] = (int16_t)(p->lm ? 1000 : 1500);
+        for (uint32_t i = 0; p->lm && i < MODEL_FIRST; i++) p->weights[v][2 * i] = MODEL_START[i];
     }
     for (uint32_t v = 0; v < FINAL_VECTORS; v++)
         for (uint32_t i = 0; i < SETS; i++) p->final[v][i] = 65536 / SETS;
@@ -68,25 +88,23 @@ predictor_t *predictor_new(uint64_t size, uint32_t streams, int lm) {
     p->direct = calloc(257, 256);
     p->follow = calloc(65536, sizeof *p->follow);
     p->cursors = calloc(streams, sizeof *p->cursors);
-    int maps = 1;
-    p->apm_bits = apm_bits(size);
-    for (uint32_t a = 0; a < maps_of(lm); a++) {
-        p->apm[a].map = malloc(sizeof(adaptive_t) * KNOTS << p->apm_bits);
-        maps &= p->apm[a].map != NULL;
-    }
+    p->group_bits = group_bits(size);
+    p->rows = pages_new(rows_memory(size, p->lm));
     if (lm) {
         p->flag = flag_new(size);
         p->ends = calloc((size_t)size + 1, 1);
     }
-    if (!p->direct || !p->table || !p->recent || !p->text || !p->follow || !p->cursors || !maps ||
+    if (!p->direct || !p->table || !p->recent || !p->text || !p->follow || !p->cursors || !p->rows ||
         (lm && (!p->flag || !p->ends))) {
         predictor_free(p);
         return NULL;
     }
     memset(p->table, 0, bytes);
-    p->wide = mixer_wide();
+    p->wide = wide_here();
     tables_fill(&p->tables);
+    start_lanes(p);
     start_maps(p);
+    if (p->lm) p->inputs[MODEL_CONSTANT] = 256;
     return p;
 }
 
@@ -100,7 +118,7 @@ void predictor_free(predictor_t *p) {
     free(p->cursors);
     flag_free(p->flag);
     free(p->ends);
-    for (uint32_t a = 0; a < MAPS; a++) free(p->apm[a].map);
+    pages_free(p->rows, rows_memory(p->size, p->lm));
     free(p);
 }
 
@@ -113,21 +131,15 @@ void cursor_start(predictor_t *p, uint32_t stream, uint64_t start, uint64_t end)
     cursor_cut(p, c);
 }
 
-static void find_slots(predictor_t *p, cursor_t *c) {
+void predictor_find(predictor_t *p, cursor_t *c) {
+    if (c->found) return;
     uint32_t h[HASHED];
     const uint32_t upper = c->bits < 4 ? 0 : c->partial >> (c->bits - 4); /* nibble, after a one */
-    for (uint32_t i = 0; i < HASHED; i++) {
-        h[i] = upper ? lower_hash(c->hash[i], i, upper) : c->hash[i];
-        if (upper && i < FAR) prefetch_line(p, h[i]);
-    }
-    slots_find(p, h, c->slot + DIRECT);
+    const uint32_t first = p->lm ? MODEL_FIRST - DIRECT : 0;
+    for (uint32_t i = first; i < HASHED; i++) h[i] = upper ? lower_hash(c->hash[i], upper) : c->hash[i];
+    find_groups(p, &c->trail, upper, c->group);
+    slots_find(p, h + first, c->slot + DIRECT + first, HASHED - first);
     c->found = 1;
-}
-
-/* Index of the bit in its nibble's tree, 1 to 15. */
-static uint32_t nibble_node(const cursor_t *c) {
-    const uint32_t depth = c->bits & 3;
-    return 1u << depth | (c->partial & ((1u << depth) - 1));
 }
 
 static uint32_t length_class(uint32_t n) {
@@ -139,26 +151,27 @@ static uint32_t length_class(uint32_t n) {
 static inline void add_inputs(const tables_t *t, int16_t *x, adaptive_t a) { memcpy(x, &t->input[a >> 20], 2 * sizeof *x); }
 
 /* Returns the length's class, plus 1, or 0 when nothing is expected. */
-static uint32_t match_inputs(predictor_t *p, cursor_t *c) {
+static uint32_t match_inputs(predictor_t *p, const cursor_t *c) {
     const match_t *m = &c->match;
     const uint32_t expected = (uint32_t)m->expected | 256;
-    int16_t *x = &p->inputs[2 * CONTEXTS];
-    p->match_used = NULL;
+    int16_t *x = &p->inputs[2 * MATCH];
+    p->lanes.at[MATCH] = &p->lanes.nothing;
     x[0] = x[1] = 0;
     if (m->expected < 0 || expected >> (8 - c->bits) != c->partial) return 0;
     const uint32_t class = length_class(m->length);
-    p->expected_bit = expected >> (7 - c->bits) & 1;
-    p->match_used = &p->match_map[class * 4 + m->recent];
-    add_inputs(&p->tables, x, *p->match_used);
-    if (!p->expected_bit) {
-        x[0] = (int16_t)-x[0];
-        x[1] = (int16_t)-x[1];
-    }
+    const int sign = expected >> (7 - c->bits) & 1 ? 1 : -1; /* nobody can predict it: no branch */
+    p->inverted = (uint32_t)(sign < 0) << MATCH;
+    add_inputs(&p->tables, x, lane_see(&p->lanes, MATCH, &p->match_map[class * 4 + m->recent]));
+    x[0] = (int16_t)(x[0] * sign);
+    x[1] = (int16_t)(x[1] * sign);
     return 1 + class;
 }
 
 static void select_vectors(predictor_t *p, const cursor_t *c, uint32_t match, uint32_t order, int32_t model) {
     const uint32_t first = c->trail.token_length == 0;
+    p->final_vector[0] = FINAL_PARTIAL + c->partial;
+    p->final_vector[1] = FINAL_MATCH + match * 2 + first;
+    p->final_vector[2] = FINAL_CLASS + (c->trail.classes & 63);
     p->vector[0] = SET_MATCH + match * 2 + first;
     p->vector[1] = SET_CLASS + (c->trail.classes & 511);
     p->vector[2] = SET_BYTE + (uint32_t)(c->trail.last & 255);
@@ -171,39 +184,38 @@ static void select_vectors(predictor_t *p, const cursor_t *c, uint32_t match, ui
 #endif
 }
 
-static void mix(predictor_t *p, const cursor_t *c) {
-    p->final_vector[0] = FINAL_PARTIAL + c->partial;
-    p->final_vector[1] = FINAL_MATCH + (p->vector[0] - SET_MATCH);
-    p->final_vector[2] = FINAL_CLASS + (c->trail.classes & 63);
+static void mix(predictor_t *p) {
     mixer_mix(p);
     int32_t total = 0;
     for (uint32_t f = 0; f < FINALS; f++) total += p->finals[f];
     p->mixed = total * 21845 >> 16; /* a third */
 }
 
-static void choose_rows(predictor_t *p, const cursor_t *c, int32_t model) {
-    adaptive_t *rows[MAPS];
-    find_rows(p, &c->trail, c->partial, rows);
-    for (uint32_t k = 0; k < maps_of(p->lm); k++) {
-        p->apm[k].row = rows[k];
-        prefetch_row(rows[k], p->lm, model);
-    }
-}
-
-/* What a map's row makes of a stretched probability, in 2^-29. */
-static uint32_t refine(apm_t *a, int32_t stretched) {
-    const uint32_t x = (uint32_t)(stretched + STRETCH_MAX), knot = x >> 7, part = x & 127;
-    adaptive_t *m = a->row + knot;
-    a->used = m + (part >= 64);
+/* What map k makes of a stretched probability at a node of the nibble, in 2^-29. */
+static inline uint32_t refine(predictor_t *p, const cursor_t *c, uint32_t k, uint32_t node, int32_t stretched) {
+    const uint32_t x = (uint32_t)(stretched + STRETCH_MAX) * (KNOTS - 1), knot = x >> 12, part = x >> 5 & 127;
+    adaptive_t *m = c->group[k] + (size_t)node * KNOTS + knot;
+    lane_see(&p->lanes, map_lane(p->lm, k), m + (part >= 64));
     return (m[0] >> 10) * (128 - part) + (m[1] >> 10) * part;
 }
 
-/* The model's probability takes the place of the context of no bytes, and goes through maps. */
-static void model_inputs(predictor_t *p, uint32_t lm, int32_t model) {
+/* The model's probability, what maps make of it and a constant take the places of contexts that are left out. */
+static void model_inputs(predictor_t *p, const cursor_t *c, uint32_t node, uint32_t lm, int32_t model) {
     p->inputs[0] = (int16_t)model;
     p->inputs[1] = (int16_t)(((int32_t)lm - (1 << 23)) >> 14);
     for (uint32_t k = 0; k < MAPS - PLAIN_MAPS; k++)
-        add_inputs(&p->tables, &p->inputs[PLAIN_INPUTS + 2 * k], refine(&p->apm[PLAIN_MAPS + k], model) >> 7 << 10);
+        add_inputs(&p->tables, &p->inputs[2 + 2 * k], refine(p, c, PLAIN_MAPS + k, node, model) >> 7 << 10);
+}
+
+/* Inputs of the contexts from `first` on. Returns how many of four have a history. */
+static inline uint32_t context_inputs(predictor_t *p, const cursor_t *c, uint32_t node, uint32_t first) {
+    uint32_t order = 0;
+    for (uint32_t i = first; i < CONTEXTS; i++) {
+        const uint32_t state = *(p->state[i] = c->slot[i] + (i < DIRECT ? c->partial : node));
+        add_inputs(&p->tables, &p->inputs[2 * i], lane_see(&p->lanes, i, &p->maps[i][state]));
+        if (i >= ORDERED && i < ORDERED + 4) order += state != 0;
+    }
+    return order;
 }
 
 uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
@@ -212,22 +224,17 @@ uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
 #endif
     const tables_t *t = &p->tables;
     const int32_t model = p->lm ? stretch(t, lm >> 12) : 0;
-    uint32_t order = 0;
-    choose_rows(p, c, model);
-    if (!c->found) find_slots(p, c);
-    const uint32_t node = nibble_node(c);
-    for (uint32_t i = 0; i < CONTEXTS; i++) {
-        p->state[i] = c->slot[i] + (i < DIRECT ? c->partial : node);
-        add_inputs(t, &p->inputs[2 * i], p->maps[i][*p->state[i]]);
-    }
-    for (uint32_t i = DIRECT; i < DIRECT + 4; i++) order += *p->state[i] != 0;
+    const uint32_t node = node_of(c->partial, c->bits);
+    predictor_find(p, c);
+    prefetch_rows(p, c->group, node);
+    const uint32_t order = p->lm ? context_inputs(p, c, node, MODEL_FIRST) : context_inputs(p, c, node, 0);
     const uint32_t match = match_inputs(p, c);
-    if (p->lm) model_inputs(p, lm, model);
+    if (p->lm) model_inputs(p, c, node, lm, model);
     select_vectors(p, c, match, order, model);
-    mix(p, c);
+    mix(p);
     const uint32_t direct = squash(t, p->mixed);
-    const uint32_t a = refine(&p->apm[0], p->mixed) >> 5;
-    const uint32_t b = refine(&p->apm[1], p->mixed) >> 5;
+    const uint32_t a = refine(p, c, 0, node, p->mixed) >> 5;
+    const uint32_t b = refine(p, c, 1, node, p->mixed) >> 5;
 #ifdef ZLLM_WITHOUT_MAPS
     const uint32_t all = direct + 0 * (a + b);
 #else
@@ -250,18 +257,17 @@ static void learn_weights(predictor_t *p, int bit) {
     mixer_train(p, steps, wrong);
 }
 
+/* In this order: two contexts may share a history. */
+static inline void learn_histories(predictor_t *p, int bit, uint32_t first) {
+    for (uint32_t i = first; i < CONTEXTS; i++) *p->state[i] = p->tables.next[*p->state[i]][bit];
+}
+
 static void learn(predictor_t *p, int bit) {
-    const tables_t *t = &p->tables;
-    const uint32_t missed = surprise(p->predicted, bit);
+    const uint32_t missed = surprise(p->predicted, bit), answers = (bit ? UINT32_MAX : 0) ^ p->inverted;
     if (missed >= KNOWN) learn_weights(p, bit);
-    if (p->match_used) adapt(t, p->match_used, p->expected_bit == bit, MATCH_LIMIT);
-    for (uint32_t i = 0; i < CONTEXTS; i++) { /* in this order: two contexts may share a history */
-        const uint32_t s = *p->state[i];
-        if (missed >= CERTAIN) adapt(t, &p->maps[i][s], bit, STATE_LIMIT);
-        *p->state[i] = t->next[s][bit];
-    }
-    for (uint32_t a = 0; missed >= CERTAIN && a < maps_of(p->lm); a++)
-        adapt(t, p->apm[a].used, bit, a < PLAIN_MAPS ? APM_LIMIT : MODEL_APM_LIMIT);
+    if (missed >= CERTAIN) lanes_learn(&p->tables, &p->lanes, p->lm ? MATCH + 1 : LANES, answers, p->wide);
+    if (p->lm) learn_histories(p, bit, MODEL_FIRST);
+    else learn_histories(p, bit, 0);
 }
 
 void cursor_skip(predictor_t *p, cursor_t *c, int bit) {

@@ -37,6 +37,8 @@ void cursor_start(predictor_t *p, uint32_t stream, uint64_t start, uint64_t end)
  * skipped; the eighth ends the byte. Probabilities are of a one, in 2^-24, 1 to 2^24 - 1; `lm` is the model's, which is
  * ignored without one. What is past the end of the stream's range is dropped. */
 uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm);
+/* The next call will be predictor_bit, which then need not find where to look. */
+void predictor_find(predictor_t *p, cursor_t *c);
 void predictor_update(predictor_t *p, cursor_t *c, int bit);
 /* A bit that the trie makes certain: contexts move on, nothing is learnt. */
 void cursor_skip(predictor_t *p, cursor_t *c, int bit);
@@ -53,12 +55,13 @@ void cursor_cut(predictor_t *p, cursor_t *c);
 
 /* A byte, where `t` is the cursor's trail as it will be then; the byte is added to it. */
 trail_t cursor_trail(const cursor_t *c);
-void predictor_expect_byte(const predictor_t *p, const cursor_t *c, trail_t *t, uint32_t byte);
-/* A decision about a bit of the byte after a trail: its bits so far, after a one; the model's probability. */
-void predictor_expect_bit(const predictor_t *p, const trail_t *t, uint32_t partial, uint32_t lm);
-/* Another token at the cursor, with the model's probability of its first bit. */
-void predictor_expect_token(const predictor_t *p, const cursor_t *c, uint32_t lm);
-/* Whatever follows the cursor's next bit. */
-void predictor_expect_next(const predictor_t *p, const cursor_t *c);
+void predictor_expect_byte(const predictor_t *p, trail_t *t, uint32_t byte);
+/* After a trail, the decision whether the token ends; one about a bit of the byte: its bits so far, after a one. */
+void predictor_expect_flag(const predictor_t *p, const cursor_t *c, const trail_t *t);
+void predictor_expect_bit(const predictor_t *p, const trail_t *t, uint32_t partial);
+/* Such a one about the byte that the cursor is in. */
+void predictor_expect_here(const predictor_t *p, const cursor_t *c, uint32_t partial);
+/* Another token at the cursor. */
+void predictor_expect_token(const predictor_t *p, const cursor_t *c);
 
 #endif

@@ -10,8 +10,8 @@
 
 #include <string.h>
 
-#include "mixer.h"
 #include "state.h"
+#include "wide.h"
 
 #ifdef WIDE
 /* The least of four words of uses plus one, 0 where the check byte is right, is found with its place by one instruction,
@@ -35,8 +35,8 @@ AVX2 static inline uint8_t *slot_find_avx2(uint8_t *line, uint32_t check) {
     return (uint8_t *)slot;
 }
 
-AVX2 static void slots_find_avx2(predictor_t *p, const uint32_t h[HASHED], uint8_t *slot[HASHED]) {
-    for (uint32_t i = 0; i < HASHED; i++)
+AVX2 static void slots_find_avx2(predictor_t *p, const uint32_t *h, uint8_t **slot, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++)
         slot[i] = slot_find_avx2(p->table + (size_t)(h[i] & p->line_mask) * 64, h[i] >> 24);
 }
 #endif
@@ -58,15 +58,15 @@ static inline uint8_t *slot_find(uint8_t *line, uint8_t check) {
     return slot;
 }
 
-/* The slots of these hashes, in turn: two contexts may want the same line. */
-static inline void slots_find(predictor_t *p, const uint32_t h[HASHED], uint8_t *slot[HASHED]) {
+/* The slots of n hashes, in turn: two contexts may want the same line. */
+static inline void slots_find(predictor_t *p, const uint32_t *h, uint8_t **slot, uint32_t n) {
 #ifdef WIDE
     if (p->wide) {
-        slots_find_avx2(p, h, slot);
+        slots_find_avx2(p, h, slot, n);
         return;
     }
 #endif
-    for (uint32_t i = 0; i < HASHED; i++)
+    for (uint32_t i = 0; i < n; i++)
         slot[i] = slot_find(p->table + (size_t)(h[i] & p->line_mask) * 64, (uint8_t)(h[i] >> 24));
 }
 

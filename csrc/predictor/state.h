@@ -7,22 +7,26 @@
 #define CONTEXTS 15u /* of a byte: the first two index arrays, the others a hash table */
 #define DIRECT 2u
 #define HASHED (CONTEXTS - DIRECT)
-#define PLAIN_INPUTS 32u /* of the mixer: two of each context, two of the match model */
-#define INPUTS 38u       /* with a model: two of each of its maps */
-#define ROW 48u          /* of inputs and weights: padded with zeros */
-#define PLAIN_MAPS 2u    /* adaptive probability maps of what was mixed */
-#define MAPS 5u          /* with a model: of its probability, before mixing */
-#define SETS 6u    /* of weights; one vector of each is selected */
-#define FIELDS 32u   /* of a line that are told apart */
+#define MODEL_FIRST 5u /* beside a model, the contexts before this one are left out */
+#define ORDERED 6u     /* the first of the four whose histories tell how much is known */
+#define MATCH CONTEXTS /* the match model's place among inputs and lanes: after the contexts */
+#define INPUTS 32u     /* of the mixer: two of each context, two of the match model */
+#define PLAIN_MAPS 2u  /* adaptive probability maps of what was mixed */
+#define MAPS 5u        /* with a model: of its probability, before mixing */
+#define SETS 6u        /* of weights; one vector of each is selected */
+#define FIELDS 32u     /* of a line that are told apart */
 #define FLAG_CONTEXTS 10u
-#define FLAG_INPUTS (FLAG_CONTEXTS + 2) /* the model's, and a constant */
+#define FLAG_INPUTS 16u /* of the counters, the model, and a constant; the others are 0 */
+#define FLAG_MODEL FLAG_CONTEXTS
+#define FLAG_CONSTANT (FLAG_CONTEXTS + 1)
 #define FLAG_SETS 3u
 #define FLAG_BITS_MOST 16u
 
 #define STRETCH_MAX 2047 /* 12 natural log units, 512 / 3 steps each */
 #define STATES 256u
 #define RATE_SHIFT 6
-#define KNOTS 33u /* of an adaptive probability map, 128 steps apart */
+#define KNOTS 16u /* of an adaptive probability map */
+#define GROUP 16u /* its rows that belong to a nibble; number 0 is not used */
 
 /* Where each set's vectors start. */
 enum {
@@ -43,13 +47,21 @@ enum { FINAL_PARTIAL = 0, FINAL_MATCH = 256, FINAL_CLASS = FINAL_MATCH + 34, FIN
 /* An adaptive probability: of a one in 2^-22, above a count of 10 bits. */
 typedef uint32_t adaptive_t;
 
+#define LANES (MATCH + 1 + PLAIN_MAPS) /* adaptive probabilities of a decision, at most */
+
+/* What is at hand of them (lanes.h). A lane without one learns into nothing. */
+typedef struct {
+    adaptive_t *at[LANES], seen[LANES], nothing;
+    uint32_t limit[LANES]; /* counts after which they move at a constant rate */
+} lanes_t;
+
 typedef struct {
     uint32_t squash[2 * STRETCH_MAX + 2]; /* [x + STRETCH_MAX]: probability in 2^-24 */
     struct {
         int16_t stretched, plain; /* plain: in 2^-10, less a half */
     } input[4096];                /* [probability in 2^-12]: what the mixer gets of it */
     uint8_t next[STATES][2];
-    uint16_t reciprocal[1024];
+    uint16_t reciprocal[1024 + 1]; /* the last one is read, but not used */
     uint16_t rate[1024 >> RATE_SHIFT];
     adaptive_t prior[STATES];
 } tables_t;
@@ -69,13 +81,14 @@ struct cursor {
     uint32_t partial; /* the byte's bits so far, after a one */
     uint32_t bits;    /* how many they are */
     int learning;     /* whether a prediction waits for its bit */
-    int found;        /* whether `slot` is of this nibble */
+    int found;        /* whether `slot` and `group` are of this nibble */
     trail_t trail;
     uint32_t line, line_before; /* where this line and the one before it start */
     uint32_t field, fields_before;
     uint32_t fields[2][FIELDS]; /* where this line's fields, and the last one's, start */
     uint32_t hash[HASHED];
     uint8_t *slot[CONTEXTS]; /* of the direct ones: where their bytes start */
+    adaptive_t *group[MAPS]; /* the maps' rows of this nibble, if found */
     match_t match;
 };
 
@@ -86,24 +99,20 @@ enum { FLAG_MATCH = 0, FLAG_CLASS = FLAG_MATCH + 15, FLAG_BYTE = FLAG_CLASS + 51
 typedef struct {
     adaptive_t *map; /* [FLAG_CONTEXTS][2^bits] */
     uint32_t bits;
-    int32_t weights[FLAG_VECTORS][FLAG_INPUTS];
+    int16_t weights[FLAG_VECTORS][FLAG_INPUTS];
     uint16_t uses[FLAG_VECTORS];
     /* of the decision that waits for its answer */
-    int32_t inputs[FLAG_INPUTS], outputs[FLAG_SETS];
-    adaptive_t *used[FLAG_CONTEXTS];
+    int16_t inputs[FLAG_INPUTS];
+    int32_t outputs[FLAG_SETS];
+    lanes_t lanes;
     uint32_t vector[FLAG_SETS];
     uint32_t predicted; /* in 2^-24 */
 } flag_t;
 
-typedef struct {
-    adaptive_t *map; /* [2^apm_bits][KNOTS] */
-    adaptive_t *row, *used;
-} apm_t;
-
 struct predictor {
     tables_t tables;
     uint8_t *direct; /* [257][256] histories by bits so far: after any byte, then after each byte */
-    uint8_t *table; /* slots of 16 bytes in lines of 64 */
+    uint8_t *table;  /* slots of 16 bytes in lines of 64 */
     uint32_t line_mask;
     uint32_t *recent; /* where a hash of the last bytes was seen last, plus 1 */
     uint32_t recent_bits;
@@ -115,14 +124,14 @@ struct predictor {
     uint8_t *ends; /* [size + 1] with a model: whether a token ended before this byte */
     adaptive_t maps[CONTEXTS][STATES];
     adaptive_t match_map[16 * 4];
-    apm_t apm[MAPS];
-    uint32_t apm_bits;
+    adaptive_t *rows; /* of the adaptive probability maps: [maps][2^group_bits][GROUP][KNOTS] */
+    uint32_t group_bits;
     uint16_t *follow; /* [65536] the bytes that came after two bytes, the last two times */
-    int16_t weights[VECTORS][ROW];
+    int16_t weights[VECTORS][INPUTS];
     uint16_t uses[VECTORS];
     int32_t final[FINAL_VECTORS][FINAL_ROW];
     /* of the decision that waits for its bit */
-    int16_t inputs[ROW];
+    int16_t inputs[INPUTS]; /* beside a model: its own, its maps', a constant, a zero; then the contexts' as always */
     int32_t outputs[FINAL_ROW];
     uint32_t vector[SETS];
     uint32_t final_vector[FINALS];
@@ -130,9 +139,9 @@ struct predictor {
     int32_t mixed;
     uint32_t predicted; /* in 2^-24 */
     uint8_t *state[CONTEXTS];
-    adaptive_t *match_used;
-    int expected_bit;
-    int wide; /* whether the processor has AVX2 */
+    lanes_t lanes;
+    uint32_t inverted; /* lanes that learn the opposite of the bit */
+    int wide;          /* whether the processor has AVX2 */
 };
 
 /* tables.c */
@@ -172,7 +181,7 @@ static inline int32_t stretch(const tables_t *t, uint32_t p) { return t->input[p
 static inline uint32_t codable(uint32_t p) { return p < 16 ? 16 : p > (1u << 24) - 16 ? (1u << 24) - 16 : p; }
 
 /* What was predicted well teaches little, and takes as long to learn as anything: where less than KNOWN of 2^24 was
- * given to the other answer, weights stay as they are, and below CERTAIN all but histories and the match model does. */
+ * given to the other answer, weights stay as they are, and below CERTAIN all but histories does. */
 #define KNOWN (1u << 16)
 #define CERTAIN (1u << 10)
 static inline uint32_t surprise(uint32_t predicted, int bit) { return bit ? (1u << 24) - predicted : predicted; }
@@ -188,21 +197,11 @@ static inline uint32_t char_class(uint32_t b) {
     return b == ' ' ? 4 : b == '\n' ? 5 : b < 32 ? 6 : 0;
 }
 
-/* Towards the bit by 1 / (count + 1.5) of the way, at last by 1 / (limit + 1.5). A gap of probabilities in 2^-22 times
- * the reciprocal, in 2^-16, rounded down; here the gap stays where it is, above ten zeros. */
-static inline void adapt(const tables_t *t, adaptive_t *a, int bit, uint32_t limit) {
-    const uint32_t was = *a, n = was & 1023;
-    const int64_t gap = (int64_t)(bit ? ((1u << 22) - 1) << 10 : 0) - (was - n);
-    const uint32_t step = (uint32_t)((gap * t->reciprocal[n]) >> 16) & ~1023u;
-    *a = was + step + (n < limit);
-}
+/* The first context that there is. */
+static inline uint32_t first_context(int lm) { return lm ? MODEL_FIRST : 0; }
 
-/* Hashed contexts whose lower nibbles are spread over the table; others' are in neighbouring lines. */
-#define FAR 2u
-
-/* The hash of a lower nibble's line, when the upper one, after a one, is known. */
-static inline uint32_t lower_hash(uint32_t hash, uint32_t context, uint32_t upper) {
-    if (context < FAR) return hash32(((uint64_t)hash << 8) + upper);
+/* The hash of a lower nibble, when the upper one, after a one, is known: in one of two neighbouring lines. */
+static inline uint32_t lower_hash(uint32_t hash, uint32_t upper) {
     return (hash ^ (1 + (upper & 1))) + upper * 0x9d000000u;
 }
 
@@ -213,27 +212,33 @@ static inline void prefetch_line(const predictor_t *p, uint32_t hash) {
 
 static inline uint32_t maps_of(int lm) { return lm ? MAPS : PLAIN_MAPS; }
 
-/* The rows of the maps in a byte's context, of which these are the bits so far. */
-static inline void find_rows(const predictor_t *p, const trail_t *t, uint32_t partial, adaptive_t *rows[MAPS]) {
-    const uint64_t v[MAPS - PLAIN_MAPS] = {
+/* How many bits there are after a one. */
+static inline uint32_t bits_of(uint32_t partial) { return 31 - (uint32_t)__builtin_clz(partial); }
+
+/* Index of a byte's next bit in its nibble's tree, 1 to 15, after the bits so far, `partial`. */
+static inline uint32_t node_of(uint32_t partial, uint32_t bits) {
+    const uint32_t depth = bits & 3;
+    return 1u << depth | (partial & ((1u << depth) - 1));
+}
+
+/* The maps' rows of a nibble's tree, when the byte's bits before the nibble are known, after a one. */
+static inline void find_groups(const predictor_t *p, const trail_t *t, uint32_t upper, adaptive_t *group[MAPS]) {
+    const uint64_t v[MAPS] = {
+        t->last & 0xff,
+        t->last & 0xffff,
         t->classes & 4095,
         ((uint64_t)t->tokens_before[0] << 8) + t->token_length,
         t->token_hash,
     };
-    uint32_t context[MAPS] = {partial | (uint32_t)(t->last & 255) << 8,
-                              hash32((t->last & 0xffff) << 8 | partial) >> 8};
-    for (uint32_t k = PLAIN_MAPS; k < MAPS; k++) context[k] = hash32(v[k - PLAIN_MAPS] << 8 | partial) >> (32 - p->apm_bits);
-    for (uint32_t k = 0; k < maps_of(p->lm); k++)
-        rows[k] = p->apm[k].map + (size_t)(context[k] & ((1u << p->apm_bits) - 1)) * KNOTS;
+    for (uint32_t k = 0; k < maps_of(p->lm); k++) {
+        const uint32_t number = hash32(v[k] << 8 | upper) >> (32 - p->group_bits);
+        group[k] = p->rows + (((size_t)k << p->group_bits) + number) * (GROUP * KNOTS);
+    }
 }
 
-/* Maps are too large for the nearer caches, so their rows are prefetched: about where the model's probability is, which the
- * mixed one is near; without a model all of it. */
-static inline void prefetch_row(const adaptive_t *row, int lm, int32_t model) {
-    __builtin_prefetch(row + (lm ? (uint32_t)(model + STRETCH_MAX) >> 7 : 0));
-    if (lm) return;
-    __builtin_prefetch(row + KNOTS / 2);
-    __builtin_prefetch(row + KNOTS - 1);
+/* A row is a line of 64 bytes. */
+static inline void prefetch_rows(const predictor_t *p, adaptive_t *const group[MAPS], uint32_t node) {
+    for (uint32_t k = 0; k < maps_of(p->lm); k++) __builtin_prefetch(group[k] + (size_t)node * KNOTS);
 }
 
 #endif
