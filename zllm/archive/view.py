@@ -75,6 +75,8 @@ class TarView(io.RawIOBase):
         self.cache = FrameCache()
         self.everything = False
         """Everything will be read: frames of a section are decoded together at once."""
+        self.expected: int | None = None
+        """Where data begins that will be read to its member's end: its first frames are decoded together."""
         self.problem: DamagedError | None = None
         """What is wrong with the archive as a whole, found so far."""
         self.warnings: list[str] = []
@@ -149,6 +151,8 @@ class TarView(io.RawIOBase):
             piece = record.header[offset : offset + size]
         elif offset < len(record.header) + record.data_size:
             offset -= len(record.header)
+            if self._position == self.expected:
+                section.expect(place.record)
             piece = self._data(section, place.record, offset, min(size, record.data_size - offset))
         else:
             piece = bytes(min(size, record.size - offset))

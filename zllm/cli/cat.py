@@ -59,6 +59,7 @@ def _in_given_order(archive: reading.Archive, operands: list[str], console: outp
 
 def _write(archive: reading.Archive, member: tarfile.TarInfo, console: output.Console) -> None:
     try:
+        archive.expect(member)
         stream = archive.extractfile(member)
         if stream is not None:
             shutil.copyfileobj(stream, sys.stdout.buffer, _PIECE)

@@ -91,6 +91,10 @@ class OneStream:
         if isinstance(self.view, FileView):
             self.view.tally(stats)
 
+    def expect(self, member: tarfile.TarInfo) -> None:
+        """As :class:`zllm.ZllmFile` has it."""
+        self.view.expected = member.offset_data
+
     def extractfile(self, member: tarfile.TarInfo) -> TarView:
         """The stream."""
         return self.view

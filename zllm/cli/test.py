@@ -44,6 +44,7 @@ def _check(archive: reading.Archive, member: tarfile.TarInfo, console: output.Co
     count = 0
     if member.isreg():
         try:
+            archive.expect(member)
             stream = archive.extractfile(member)
             while stream is not None and (piece := stream.read(_PIECE)):
                 count += len(piece)
