@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ class Helpers:
 
     sections: int
     fail_at: int = -1
+    seconds: float = 0.05
     batches: int = 0
     most: int = 0
     inside: int = 0
@@ -45,7 +47,7 @@ class Helpers:
                 self.most = max(self.most, self.inside)
             try:
                 # The first of each few takes longest: they end in another order than they began.
-                time.sleep(0.05 * (self.sections - number % self.sections))
+                time.sleep(self.seconds * (self.sections - number % self.sections))
                 if number == self.fail_at:
                     raise MemoryError("of a helper")
                 return encode_batch(items, run)
@@ -85,7 +87,33 @@ def test_an_error_in_one_ends_all(fail_at: int) -> None:
     with pytest.raises(MemoryError, match="of a helper"):
         write(out, helpers)
     assert helpers.batches <= fail_at + 4
-    assert not [thread for thread in threading.enumerate() if thread.name == "zllm-section"]
+    assert not helpers.inside
+
+
+def test_giving_up_waits_for_sections_that_ctrl_c_left_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    helpers = Helpers(2)
+    out = io.BytesIO()
+    sink = Sink(out, WriteOptions(level=3, threads=1, cluster=helpers))
+    sink.write(DATA[: SECTION + SECTION // 2])
+
+    def press() -> None:
+        while not helpers.inside:
+            time.sleep(0.001)
+        time.sleep(0.1)  # close() waits meanwhile
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    monkeypatch.setattr(helpers, "seconds", 0.5)
+    # Whoever runs the tests in the background may have told them to ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            threading.Thread(target=press, daemon=True).start()
+            sink.close()
+        assert helpers.inside, "nothing was left to wait for"
+        sink.abort()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert helpers.batches and not helpers.inside
 
 
 def test_a_disk_that_is_full_ends_all() -> None:

@@ -180,38 +180,46 @@ class _Worker:
 
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
-        self._threads: deque[threading.Thread] = deque()
+        self._sections: deque[threading.Event] = deque()  # that are being coded: set when they are written
         self._error: BaseException | None = None
 
     def submit(self, draft: Draft) -> None:
         """Start coding; waits until there is room for one more."""
-        while len(self._threads) >= self.writer.coder.sections:
-            self._threads.popleft().join()
+        while len(self._sections) >= self.writer.coder.sections:
+            self._wait_for_first()
             self._raise()
-        before = self._threads[-1] if self._threads else None
-        thread = threading.Thread(target=self._work, args=(draft, before), daemon=True, name="zllm-section")
-        self._threads.append(thread)
-        thread.start()
+        before = self._sections[-1] if self._sections else None
+        ended = threading.Event()
+        self._sections.append(ended)
+        threading.Thread(target=self._work, args=(draft, before, ended), daemon=True, name="zllm-section").start()
 
-    def _work(self, draft: Draft, before: threading.Thread | None) -> None:
+    def _work(self, draft: Draft, before: threading.Event | None, ended: threading.Event) -> None:
         """Code the section, and write it as soon as the one before it is written."""
         try:
             work = self.writer.code(draft)
             if before is not None:
-                before.join()
+                before.wait()
             if self._error is None:
                 self.writer.section(work)
         except BaseException as exc:
             if self._error is None:  # the others end because of it
                 self._error = exc
             self.writer.coder.run.cancelled.set()
+        finally:
+            ended.set()
 
     def wait(self, timeout: float | None = None) -> None:
         """Until all sections are written. Raises what went wrong, again and again."""
         until = None if timeout is None else time.monotonic() + timeout
-        while self._threads:
-            self._threads.popleft().join(None if until is None else max(0.0, until - time.monotonic()))
+        while self._sections:
+            self._wait_for_first(None if until is None else max(0.0, until - time.monotonic()))
         self._raise()
+
+    def _wait_for_first(self, timeout: float | None = None) -> None:
+        # An event: up to Python 3.12 a join() that Ctrl-C ends takes the thread for ended. And forgotten only
+        # afterwards: whoever aborts then waits again, before what the thread uses is closed.
+        self._sections[0].wait(timeout)
+        self._sections.popleft()
 
     def _raise(self) -> None:
         if self._error is not None:
