@@ -105,13 +105,15 @@ class Section:
         raise found if found is not None else DamagedError("a frame could not be decoded")
 
     def expect(self, number: int) -> None:
-        """All of a record's data will be read: where it has several frames, each thread gets one of the first."""
+        """All of a record's data will be read: where it has several frames, and there are threads, each gets one of the
+        first."""
         size = self.chart.records[number].data_size
         wanted = [extent.frame for extent in self.chart.extents(number, 0, size)]
         missing = [frame for frame in wanted if self._cache.get((self.key, frame)) is None]
-        if len(missing) > 1:
+        together = missing[: self._decoders.run.threads]
+        if len(together) > 1:
             self._streak = max(self._streak, 1)
-            self.load(missing[: max(2, self._decoders.run.threads)], first=missing[0])
+            self.load(together, first=together[0])
 
     def load_all(self) -> None:
         """Decode every frame, once."""
