@@ -130,9 +130,11 @@ static void hash_contexts(predictor_t *p, cursor_t *c) {
 #ifdef ZLLM_WITHOUT_CONTEXT /* for tools/ablate_predictor.py */
     v[ZLLM_WITHOUT_CONTEXT - DIRECT] = 0;
 #endif
-    c->slot[0] = p->direct;
-    c->slot[1] = p->direct + 256 + 256 * c1;
-    for (uint32_t i = p->lm ? MODEL_FIRST - DIRECT : 0; i < HASHED; i++) {
+    if (!p->lm) {
+        c->slot[0] = p->direct;
+        c->slot[1] = p->direct + 256 + 256 * c1;
+    }
+    for (uint32_t i = first_hashed(p->lm); i < HASHED; i++) {
         const uint32_t h = hash32((v[i] + i + 1) * UINT64_C(0xd6e8feb86659fd93) + i * UINT64_C(0x632be59bd9b4e019));
         c->hash[i] = h;
         prefetch_line(p, h);

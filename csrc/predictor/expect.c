@@ -3,10 +3,8 @@
 
 /* The sets' weights that the newest bytes select. */
 static void expect_weights(const predictor_t *p, const trail_t *t) {
-    const int16_t *w[] = {p->weights[SET_CLASS + (t->classes & 511)], p->weights[SET_BYTE + (t->last & 255)]};
-    for (uint32_t i = 0; i < 2; i++) {
-        __builtin_prefetch(w[i]);
-    }
+    __builtin_prefetch(p->weights[SET_CLASS + (t->classes & 511)]);
+    __builtin_prefetch(p->weights[SET_BYTE + (t->last & 255)]);
 }
 
 trail_t cursor_trail(const cursor_t *c) { return c->trail; }
@@ -21,7 +19,7 @@ void predictor_expect_flag(const predictor_t *p, const cursor_t *c, const trail_
 void predictor_expect_bit(const predictor_t *p, const trail_t *t, uint32_t partial) {
     adaptive_t *group[MAPS];
     const uint32_t bits = bits_of(partial);
-    find_groups(p, t, bits < 4 ? 0 : partial >> (bits - 4), group);
+    find_groups(p, t, upper_of(partial, bits), group);
     prefetch_rows(p, group, node_of(partial, bits));
     expect_weights(p, t);
 }
@@ -33,6 +31,6 @@ void predictor_expect_here(const predictor_t *p, const cursor_t *c, uint32_t par
 }
 
 void predictor_expect_token(const predictor_t *p, const cursor_t *c) {
-    for (uint32_t i = MODEL_FIRST - DIRECT; i < HASHED; i++) prefetch_line(p, c->hash[i]);
+    for (uint32_t i = first_hashed(p->lm); i < HASHED; i++) prefetch_line(p, c->hash[i]);
     predictor_expect_bit(p, &c->trail, 1);
 }

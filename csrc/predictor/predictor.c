@@ -26,6 +26,9 @@
 #define GROUP_LEAST 6u /* log2 of a map's groups of rows */
 #define GROUP_MOST 9u
 
+#define DIRECT_BYTES (257u * 256u)
+#define FOLLOW_COUNT 65536u
+
 static uint32_t table_bits(uint64_t size) { return log2_within(size * 64, TABLE_LEAST, TABLE_MOST); }
 static uint32_t recent_bits(uint64_t size) { return log2_within(size, RECENT_LEAST, RECENT_MOST); }
 static uint32_t group_bits(uint64_t size) { return log2_within(size / 64, GROUP_LEAST, GROUP_MOST); }
@@ -36,8 +39,8 @@ static size_t rows_memory(uint64_t size, int lm) {
 
 size_t predictor_memory(uint64_t size, int lm) {
     return sizeof(predictor_t) + ((size_t)1 << table_bits(size)) + ((size_t)4 << recent_bits(size)) +
-           rows_memory(size, lm) + 65536 * sizeof(uint16_t) + 65536 + 256 + (size_t)size +
-           (lm ? flag_memory(size) + (size_t)size + 1 : 0);
+           rows_memory(size, lm) + (size_t)size +
+           (lm ? flag_memory(size) + (size_t)size + 1 : DIRECT_BYTES + FOLLOW_COUNT * sizeof(uint16_t));
 }
 
 /* Lane of a map: beside a model they take the places of contexts that are left out. */
@@ -85,17 +88,18 @@ predictor_t *predictor_new(uint64_t size, uint32_t streams, int lm) {
     p->table = pages_new(bytes);
     p->recent = calloc((size_t)1 << p->recent_bits, sizeof *p->recent);
     p->text = malloc((size_t)size + 1);
-    p->direct = calloc(257, 256);
-    p->follow = calloc(65536, sizeof *p->follow);
     p->cursors = calloc(streams, sizeof *p->cursors);
     p->group_bits = group_bits(size);
     p->rows = pages_new(rows_memory(size, p->lm));
     if (lm) {
         p->flag = flag_new(size);
         p->ends = calloc((size_t)size + 1, 1);
+    } else {
+        p->direct = calloc(DIRECT_BYTES, 1);
+        p->follow = calloc(FOLLOW_COUNT, sizeof *p->follow);
     }
-    if (!p->direct || !p->table || !p->recent || !p->text || !p->follow || !p->cursors || !p->rows ||
-        (lm && (!p->flag || !p->ends))) {
+    if (!p->table || !p->recent || !p->text || !p->cursors || !p->rows ||
+        !(lm ? p->flag && p->ends : p->direct && p->follow)) {
         predictor_free(p);
         return NULL;
     }
@@ -134,8 +138,7 @@ void cursor_start(predictor_t *p, uint32_t stream, uint64_t start, uint64_t end)
 void predictor_find(predictor_t *p, cursor_t *c) {
     if (c->found) return;
     uint32_t h[HASHED];
-    const uint32_t upper = c->bits < 4 ? 0 : c->partial >> (c->bits - 4); /* nibble, after a one */
-    const uint32_t first = p->lm ? MODEL_FIRST - DIRECT : 0;
+    const uint32_t upper = upper_of(c->partial, c->bits), first = first_hashed(p->lm);
     for (uint32_t i = first; i < HASHED; i++) h[i] = upper ? lower_hash(c->hash[i], upper) : c->hash[i];
     find_groups(p, &c->trail, upper, c->group);
     slots_find(p, h + first, c->slot + DIRECT + first, HASHED - first);

@@ -111,7 +111,7 @@ typedef struct {
 
 struct predictor {
     tables_t tables;
-    uint8_t *direct; /* [257][256] histories by bits so far: after any byte, then after each byte */
+    uint8_t *direct; /* [257][256] without a model: histories by bits so far, after any byte, then after each byte */
     uint8_t *table;  /* slots of 16 bytes in lines of 64 */
     uint32_t line_mask;
     uint32_t *recent; /* where a hash of the last bytes was seen last, plus 1 */
@@ -126,7 +126,7 @@ struct predictor {
     adaptive_t match_map[16 * 4];
     adaptive_t *rows; /* of the adaptive probability maps: [maps][2^group_bits][GROUP][KNOTS] */
     uint32_t group_bits;
-    uint16_t *follow; /* [65536] the bytes that came after two bytes, the last two times */
+    uint16_t *follow; /* [65536] without a model: the bytes that came after two bytes, the last two times */
     int16_t weights[VECTORS][INPUTS];
     uint16_t uses[VECTORS];
     int32_t final[FINAL_VECTORS][FINAL_ROW];
@@ -197,8 +197,8 @@ static inline uint32_t char_class(uint32_t b) {
     return b == ' ' ? 4 : b == '\n' ? 5 : b < 32 ? 6 : 0;
 }
 
-/* The first context that there is. */
-static inline uint32_t first_context(int lm) { return lm ? MODEL_FIRST : 0; }
+/* The first hashed context that there is. */
+static inline uint32_t first_hashed(int lm) { return lm ? MODEL_FIRST - DIRECT : 0; }
 
 /* The hash of a lower nibble, when the upper one, after a one, is known: in one of two neighbouring lines. */
 static inline uint32_t lower_hash(uint32_t hash, uint32_t upper) {
@@ -214,6 +214,9 @@ static inline uint32_t maps_of(int lm) { return lm ? MAPS : PLAIN_MAPS; }
 
 /* How many bits there are after a one. */
 static inline uint32_t bits_of(uint32_t partial) { return 31 - (uint32_t)__builtin_clz(partial); }
+
+/* The byte's upper nibble, after a one, or 0 while it is not known. */
+static inline uint32_t upper_of(uint32_t partial, uint32_t bits) { return bits < 4 ? 0 : partial >> (bits - 4); }
 
 /* Index of a byte's next bit in its nibble's tree, 1 to 15, after the bits so far, `partial`. */
 static inline uint32_t node_of(uint32_t partial, uint32_t bits) {
