@@ -123,6 +123,9 @@ void token_expect(const zllm_model *m, const predictor_t *p, const cursor_t *cur
     for (; done < length; done++) predictor_expect_byte(p, &trail, bytes[done]);
 }
 
+/* Of PROBABILITY_BITS: what an answer that the model gives less leads to is not worth prefetching. */
+#define UNLIKELY (1u << 18)
+
 /* One answer to a decision about the byte at `depth` leads to the decision, or token, `at`: what that will read is
  * prefetched. All tokens that are left then have the bytes on the way to it. */
 static void path_expect(const path_t *w, uint32_t depth, int32_t at) {
@@ -166,10 +169,11 @@ uint32_t token_decode(const zllm_model *m, const answer_t *d, predictor_t *p, cu
         const uint64_t split = sum_below(d, c->split);
         path_go(&w, c);
         if (c->bit != DECISION_END) predictor_find(p, cursor);
-        path_expect(&w, c->depth, c->high);
-        path_expect(&w, c->depth, c->low);
+        const uint32_t lm = probability(low, split, high);
+        if (lm >= UNLIKELY) path_expect(&w, c->depth, c->high);
+        if (lm <= (1u << PROBABILITY_BITS) - UNLIKELY) path_expect(&w, c->depth, c->low);
         /* Each answer is a constant on its way on: a processor that guesses the way need not wait for the answer. */
-        if (decoder_get(r, path_predict(&w, c, probability(low, split, high)))) {
+        if (decoder_get(r, path_predict(&w, c, lm))) {
             path_learn(&w, c, 1);
             low = split;
             at = c->high;
