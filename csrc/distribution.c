@@ -123,7 +123,7 @@ void token_expect(const zllm_model *m, const predictor_t *p, const cursor_t *cur
     for (; done < length; done++) predictor_expect_byte(p, &trail, bytes[done]);
 }
 
-/* Of PROBABILITY_BITS: what an answer that the model gives less leads to is not worth prefetching. */
+/* In 2^-24: what an answer leads to that the model gives less is not worth prefetching. */
 #define UNLIKELY (1u << 18)
 
 /* One answer to a decision about the byte at `depth` leads to the decision, or token, `at`: what that will read is
