@@ -105,8 +105,11 @@ class Section:
         raise found if found is not None else DamagedError("a frame could not be decoded")
 
     def expect(self, number: int) -> None:
-        """All of a record's data will be read: where it has several frames, and there are threads, each gets one of the
-        first."""
+        """All of a record's data will be read: where it has several frames, each of several threads gets one of the
+        first.
+
+        Damage is kept for whoever reads it.
+        """
         size = self.chart.records[number].data_size
         wanted = [extent.frame for extent in self.chart.extents(number, 0, size)]
         missing = [frame for frame in wanted if self._cache.get((self.key, frame)) is None]

@@ -30,8 +30,9 @@ def estimates(pieces: Sequence[Piece], cm: Codec, run: Run) -> list[int | None]:
     result: list[int | None] = [None] * len(pieces)
     if not large:
         return result
+    shares = [_SHARE_OF_MUCH if len(data) >= _MUCH else _SHARE for _, data in large]
     samples: list[tuple[Buffer, Sequence[int]]] = [
-        (_sample(data, share), ()) for _, data in large for share in (_share(data), 2 * _share(data))
+        (_sample(data, part), ()) for (_, data), share in zip(large, shares, strict=True) for part in (share, 2 * share)
     ]
     # By zstd -19 estimates are no better.
     by_zstd = coded_sizes([*samples, *((data, ()) for _, data in large)], QUICK, run)
@@ -39,7 +40,7 @@ def estimates(pieces: Sequence[Piece], cm: Codec, run: Run) -> list[int | None]:
     for i, (at, data) in enumerate(large):
         part, half = (by_cm[2 * i + k] / max(1, by_zstd[2 * i + k]) for k in range(2))
         # From an eighth to the whole are three doublings, each of which gains less than the one before: counted as two.
-        doublings = _share(data).bit_length() - 2
+        doublings = shares[i].bit_length() - 2
         about = int(part * min(1.0, part / half) ** doublings * by_zstd[len(samples) + i])
         if about * _LEAST >= len(data):
             result[at] = about
@@ -49,10 +50,6 @@ def estimates(pieces: Sequence[Piece], cm: Codec, run: Run) -> list[int | None]:
 def model_is_ahead(with_model: int, estimate: int | None) -> bool:
     """Whether the model's size is so far below the estimate that the other size need not be known."""
     return estimate is not None and with_model * 100 < estimate * _PERCENT
-
-
-def _share(data: memoryview) -> int:
-    return _SHARE_OF_MUCH if len(data) >= _MUCH else _SHARE
 
 
 def _sample(data: memoryview, share: int) -> bytes:
