@@ -97,4 +97,4 @@ class ClusterError(ZllmError):
 
 
 class KernelError(ZllmError):
-    """A kernel demanded by name is unknown, was not built, or this processor cannot run it."""
+    """A kernel demanded by name is unknown, was not built, cannot run here, or what runs computes wrong integers."""

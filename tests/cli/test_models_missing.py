@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,22 @@ def test_packing_without_the_model_is_a_warning(zllm: Run, tree: Path) -> None:
     assert result.stderr.startswith(b"zllm: warning: no language model, text is coded without one: ")
     zllm("test", "a.zllm")
     assert zllm("--model", "nobody", data=b"text" * 1000, code=1).stdout
+
+
+@pytest.mark.parametrize("kernel", ["neon" if platform.machine() in ("x86_64", "AMD64") else "avx2", "abacus"])
+def test_a_kernel_that_cannot_be_had_is_no_reason_to_pack_without_the_model(
+    zllm: Run, tree: Path, tmp_path: Path, kernel: str
+) -> None:
+    zllm("create", "old.zllm", "tree/docs")
+    before = (tmp_path / "old.zllm").read_bytes()
+    demanded = {**os.environ, "ZLLM_KERNEL": kernel}
+    for arguments in (("create", "a.zllm", "tree"), ("create", "old.zllm", "tree", "--force"), ()):
+        result = zllm(*arguments, data=b"text" * 1000, env=demanded, code=2)
+        assert result.stderr.startswith(f"zllm: kernel '{kernel}' was demanded, but ".encode())
+        assert result.stderr.count(b"\n") == 1 and not result.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old.zllm", "tree"]
+    assert (tmp_path / "old.zllm").read_bytes() == before
+    zllm("create", "a.zllm", "tree", "--no-llm", env=demanded)  # none is needed
 
 
 @pytest.fixture

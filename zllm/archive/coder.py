@@ -11,7 +11,7 @@ from zllm.chooser.group import GroupCoder
 from zllm.chooser.levels import get_level
 from zllm.codecs.base import Codec, Run
 from zllm.container.section import KNOWN_ANSWER_SIZE, ModelRef
-from zllm.errors import UsageError, ZllmError
+from zllm.errors import KernelError, UsageError, ZllmError
 from zllm.executors import Choice
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ class Coder:
 
     Raises:
         UsageError: level, frame size, device or executor do not exist.
-        MissingDependencyError, KernelError: the executor cannot be had.
+        MissingDependencyError: the executor cannot be had.
+        KernelError: a kernel was demanded that cannot be had, or what computes the model gives wrong integers.
     """
 
     def __init__(self, options: WriteOptions, warnings: list[str]) -> None:
@@ -65,6 +66,8 @@ class Coder:
             # A model that does not fit this program, or cannot encode, is noticed here.
             self.model.native, self.model.tokenizer  # noqa: B018
             codec = LlmCodec(self.model, self.level.streams)
+        except KernelError:  # the machine is at fault, or whoever demanded the kernel, not the model
+            raise
         except (ZllmError, ImportError) as exc:
             self.model = None
             warnings.append(f"no language model, text is coded without one: {exc}")
