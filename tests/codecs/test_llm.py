@@ -127,6 +127,7 @@ def test_threads_and_steps_change_nothing(
     expected = [codec.encode(*item) for item in items]
     size = sum(len(data) for data, _ in items)
     monkeypatch.setattr(llm, "ROWS", rows)
+    monkeypatch.setattr(llm, "LANES", rows)
     monkeypatch.setattr(llm, "lane_count", lambda _: rows)
     for threads in THREADS:
         done: list[int] = []
@@ -234,16 +235,37 @@ def test_large_frames_that_are_left_over_are_shared(
 
 
 @pytest.mark.usefixtures("short_streams")
-def test_decoding_threads_share_frames_whose_keys_and_values_are_too_large(
+def test_decoding_threads_share_frames_of_more_streams_than_a_step_has_rows(
     codec: LlmCodec, shared: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     items = BATCHES["more large than threads"]
     payloads = codec.encode_batch(items, Run())
-    monkeypatch.setattr(llm, "lane_count", lambda _: 16)
-    monkeypatch.setattr(llm, "LAST_CACHE", codec.model.native.memory)  # else a team decodes
+    monkeypatch.setattr(llm, "LANES", 8)
     shared.clear()
     assert codec.decode_batch(back(payloads, items), Run(2)) == [data for data, _ in items]
     assert set(shared[-len(items) :]) == {2}
+
+
+@pytest.mark.usefixtures("short_streams")
+@pytest.mark.parametrize(
+    ("batch", "threads", "rows"), [("one large", 1, 16), ("few large", 2, 16), ("many small", 2, 3)]
+)
+def test_a_frame_that_a_thread_has_alone_is_one_step(
+    *, codec: LlmCodec, batch: str, threads: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few lanes a model's keys and values leave room for; small frames take no more than those."""
+    seen: set[int] = set()
+
+    def work(jobs: Sequence[native.Job], thread: int, lanes: int = 32, **how: Any) -> None:
+        seen.add(lanes)
+        native.work(jobs, thread, lanes, **how)
+
+    items = BATCHES[batch]
+    payloads = codec.encode_batch(items, Run())
+    monkeypatch.setattr(llm, "lane_count", lambda _: 3)
+    monkeypatch.setattr(llm, "work", work)
+    assert codec.decode_batch(back(payloads, items), Run(threads)) == [data for data, _ in items]
+    assert max(seen) == rows
 
 
 @pytest.mark.usefixtures("short_streams")

@@ -46,7 +46,7 @@ _ROOM_FOR_ANYTHING = 32
 _UNIT_BYTES = 256 << 10  # text of small frames in work at once in a thread: a predictor takes 100 times a small text
 _SAME = 0.8  # of the largest: frames that take threads about the same time
 _NEAR = 6 << 20  # keys and values of all lanes of a model that fits into the last cache
-LAST_CACHE = 24 << 20  # a larger model does not fit, nor do more keys and values of threads that take a frame each
+LAST_CACHE = 24 << 20  # a larger model does not fit
 _FEW = 6  # streams a thread that shares a frame: with fewer its steps are too empty
 _MOST_IN_TEAM = 8  # threads: with more, each has too few rows of a matrix
 
@@ -54,7 +54,7 @@ _T = TypeVar("_T")
 
 
 def lane_count(model: NativeModel) -> int:
-    """Streams that one thread decodes at once.
+    """Streams of small frames that one thread decodes at once; of a large one it takes all (:data:`LANES`).
 
     The keys and values of all lanes, and the model, come by once a token. A model that fits into the last cache shares
     it with so many lanes only; one that does not is read from memory, the more rarely the more lanes there are.
@@ -254,6 +254,10 @@ class _Coding(ABC):
     def apart(self, streams: int) -> bool:
         """Whether threads take frames of so many streams one each, where there are enough, rather than share one."""
 
+    def rows_for(self, unit: list[Frame]) -> int:
+        """Rows of a step of one thread with these frames alone."""
+        return self.rows
+
     @abstractmethod
     def make(self, frame: Frame, threads: int) -> Job:
         """The frame's job, for so many threads."""
@@ -313,7 +317,7 @@ class _Coding(ABC):
             except Empty:
                 return
             jobs = [self.make(frame, 1) for frame in unit]
-            self._work(jobs, 0, how)
+            self._work(jobs, 0, how, self.rows_for(unit))
             for frame, job in zip(unit, jobs, strict=True):
                 self._finish(frame, job)
 
@@ -325,7 +329,7 @@ class _Coding(ABC):
             jobs = shared.jobs
             if not jobs or number >= shared.threads:
                 return
-        self._work(jobs, number, how, shared.team)
+        self._work(jobs, number, how, self.rows, shared.team)
         with shared.lock:
             shared.done += 1
             if shared.done == shared.threads:
@@ -337,9 +341,9 @@ class _Coding(ABC):
         """That the job of a shared frame is made for; to a job, a team is one."""
         return 1 if team else min(self.run.threads, self.streams_of(frame))
 
-    def _work(self, jobs: list[Job], thread: int, how: _How, team: Team | None = None) -> None:
+    def _work(self, jobs: list[Job], thread: int, how: _How, rows: int, team: Team | None = None) -> None:
         with self.run.stage("model"):
-            work(jobs, thread, self.rows, team=team, **how)
+            work(jobs, thread, rows, team=team, **how)
 
     def _finish(self, frame: Frame, job: Job) -> None:
         frame.result = job.result()
@@ -425,11 +429,14 @@ class FrameDecoding(_Coding):
     def apart(self, streams: int) -> bool:
         """See :meth:`_Coding.apart`.
 
-        Threads that share a frame mix in turns, and its predictor goes from one's cache to the other's and back; apart,
-        they have fuller steps, but each has keys and values of a whole frame to keep at hand.
+        Threads that share a frame mix in turns, its predictor goes from one's cache to the other's and back, and their
+        steps are emptier.
         """
-        threads = self.run.threads
-        return streams < _FEW * threads or threads * streams * self.native.stream_memory <= LAST_CACHE
+        return streams <= LANES or streams < _FEW * self.run.threads
+
+    def rows_for(self, unit: list[Frame]) -> int:
+        """See :meth:`_Coding.rows_for`. All streams of a frame: they share a predictor, as small frames do not."""
+        return max(self.rows, min(LANES, self.streams_of(unit[0])))
 
     def make(self, frame: Frame, threads: int) -> Job:
         """See :meth:`_Coding.make`."""
