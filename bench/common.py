@@ -47,6 +47,17 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
         writer.writerows(rows)
 
 
+def merge_csv(path: Path, rows: Sequence[Mapping[str, object]], about: Sequence[str]) -> None:
+    """Write rows to ``path``, where rows about something else stay: ``about`` names the columns that say about what."""
+    old: list[dict[str, str]] = []
+    if path.exists():
+        with path.open(newline="") as file:
+            old = [row for row in csv.DictReader(file) if list(row) == list(rows[0])]
+    new = {tuple(str(row[name]) for name in about): row for row in rows}
+    merged = [new.pop(tuple(row[name] for name in about), row) for row in old]
+    write_csv(path, [*merged, *new.values()])
+
+
 def keeps(given: argparse.Namespace) -> bool:
     """Whether results are written: what a quick run finds is not to replace what was measured."""
     return not given.quick or given.results != RESULTS
@@ -115,12 +126,15 @@ class Target:
 
 @dataclass
 class Outcome:
-    """What a part found. ``wrong``: what did not come back exactly."""
+    """What a part found. ``wrong``: what did not come back exactly. ``about``: the columns that say what a row is
+    about, if it is to replace only that row of an earlier run.
+    """
 
     rows: list[Row] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    about: tuple[str, ...] = ()
 
     def report(self, judge: bool) -> str:
         """For people; ``judge``: with the targets."""

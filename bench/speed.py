@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import balance, coder, efficiency, exact, peers, scaling
-from bench.common import CORPUS, DATA, Outcome, Row, Settings, keeps, parser, say, table, write_csv
+from bench.common import CORPUS, DATA, Outcome, Row, Settings, keeps, merge_csv, parser, say, table, write_csv
 
 PARTS: dict[str, Callable[[Settings], Outcome]] = {
     "peers": peers.measure,
@@ -41,7 +41,7 @@ def main(arguments: list[str], part: str | None = None) -> int:
         judged += [{"part": name} | target.row() for target in outcome.targets]
         wrong = wrong or bool(outcome.wrong)
         if results and outcome.rows:
-            write_csv(results / f"speed_{name}.csv", outcome.rows)
+            _keep(results / f"speed_{name}.csv", outcome)
     missed = [row for row in judged if row["met"] != "yes"]
     if results and list(given.part) == list(PARTS):
         write_csv(results / "speed.csv", judged)
@@ -50,6 +50,13 @@ def main(arguments: list[str], part: str | None = None) -> int:
         # A part alone has just shown them.
         sys.stdout.write(table(missed) if missed and len(given.part) > 1 else "")
     return 1 if wrong or (missed and not given.quick) else 0
+
+
+def _keep(path: Path, outcome: Outcome) -> None:
+    if outcome.about:
+        merge_csv(path, outcome.rows, outcome.about)
+    else:
+        write_csv(path, outcome.rows)
 
 
 def _options(part: str | None) -> argparse.ArgumentParser:

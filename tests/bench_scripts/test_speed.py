@@ -8,7 +8,7 @@ import pytest
 
 from bench import coder, exact, shapes, speed, texts
 from bench.__main__ import main
-from bench.common import Outcome, Settings, Target, table
+from bench.common import Outcome, Settings, Target, merge_csv, table
 from bench.process import run, run_zllm
 from zllm import _native as native
 from zllm.errors import UsageError, ZllmError
@@ -68,8 +68,21 @@ def test_efficiency(part):
     for row in rows:
         assert 0 < float(row["efficiency"]) < 1
         assert float(row["gmac_s"]) < float(row["peak_gmac_s"])
+        assert 0 < float(row["of_sustained"]) < 1.5
         assert 1 < float(row["bytes_per_token"]) < 12
         assert 10 < float(row["peak_mb"]) < 400
+
+
+def test_efficiency_of_some_models_leaves_the_others_rows(tmp_path):
+    path = tmp_path / "results" / "some.csv"
+    about = ("model", "way")
+    merge_csv(path, [{"model": m, "way": w, "kb_s": 1.5} for m in ("2M", "6M") for w in ("encode", "decode")], about)
+    merge_csv(path, [{"model": m, "way": "encode", "kb_s": 2.5} for m in ("16M", "2M")], about)
+    assert path.read_text().splitlines() == [
+        "model,way,kb_s", "2M,encode,2.5", "2M,decode,1.5", "6M,encode,1.5", "6M,decode,1.5", "16M,encode,2.5"
+    ]  # fmt: skip
+    merge_csv(path, [{"model": "2M", "way": "decode", "mb_s": 3}], about)  # rows of other columns are of another time
+    assert path.read_text() == "model,way,mb_s\n2M,decode,3\n"
 
 
 def test_efficiency_knows_its_models(part, data, tmp_path, capsys):
