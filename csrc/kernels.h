@@ -82,6 +82,10 @@ extern const zllm_kernel zllm_kernel_generic;
 #define ZLLM_X86 1
 extern const zllm_kernel zllm_kernel_avx2;
 extern const zllm_kernel zllm_kernel_avx512vnni;
+#if defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11
+#define ZLLM_AVX_VNNI 1 /* the compiler knows it */
+extern const zllm_kernel zllm_kernel_avxvnni;
+#endif
 #elif defined(__aarch64__) && defined(__ARM_NEON) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define ZLLM_ARM64 1
 extern const zllm_kernel zllm_kernel_neon;

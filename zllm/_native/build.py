@@ -42,6 +42,7 @@ SOURCES = [
     "csrc/arm/kernel_neon_dotprod.c",
     "csrc/x86/kernel_avx2.c",
     "csrc/x86/kernel_avx512vnni.c",
+    "csrc/x86/kernel_avxvnni.c",
 ]
 # -ffp-contract=off and no fast-math: there is no floating point to contract, and it stays so.
 EXTRA = shlex.split(os.environ.get("ZLLM_CI_CFLAGS", ""))
