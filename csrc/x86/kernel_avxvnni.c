@@ -49,8 +49,8 @@ static void avxvnni_pack(const int8_t *w, uint32_t rows, uint32_t cols, int8_t *
     for (uint32_t j = 0; j < rows; j++) avxvnni_key_row(w + (size_t)j * cols, j, cols, packed);
 }
 
-/* R rows of activations times 8 V rows of weights, R * V sums in registers, of which there are 16. Meanwhile, a line for
- * each four columns, `step` bytes after the last one, is prefetched. */
+/* R rows of activations times 8 V rows of weights, R * V sums in registers, of which there are 16. Meanwhile, as many bytes
+ * as it reads at a time, `step` after the last ones, are prefetched. */
 #define VNNI_TILE(R, V)                                                                                               \
     TARGET static void tile##R(const int8_t *w, uint32_t cols, const int8_t *act, size_t stride,                      \
                                const int32_t *act_sum, int32_t *acc, size_t acc_stride, const int8_t *soon,           \
@@ -64,6 +64,7 @@ static void avxvnni_pack(const int8_t *w, uint32_t rows, uint32_t cols, int8_t *
             __m256i m[V];                                                                                             \
             UNROLL for (int v = 0; v < V; v++) m[v] = load(w + v * part);                                             \
             prefetch(soon, 0);                                                                                        \
+            if (V > 2) prefetch(soon, 64);                                                                            \
             UNROLL for (int r = 0; r < R; r++) {                                                                      \
                 const __m256i a = four_of(act + r * stride);                                                          \
                 UNROLL for (int v = 0; v < V; v++) DPBUSD(s[r][v], m[v], a);                                          \
