@@ -127,7 +127,7 @@ class _Run:
 def measure(settings: Settings) -> Outcome:
     """One row for each configuration. Every kernel meets every number of threads and every batch shape."""
     text = mixed(settings.data, settings.corpus, settings.bytes(_FULL, _QUICK))
-    outcome = Outcome()
+    outcome = Outcome(about=("model", "kernel", "threads", "batch"))
     for name, share in _MODELS.items():
         model = store.resolve(name)
         frames = list(_frames(text, model))[::share]
