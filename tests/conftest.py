@@ -60,7 +60,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bin")
     # bsdtar gives its programs an empty environment.
     path = shlex.quote(os.environ.get("PYTHONPATH", ""))
-    for name, function in (("zllm", "main"), ("unzllm", "main_unzllm")):
+    for name, function in (("zllm", "run_zllm"), ("unzllm", "run_unzllm")):
         code = f"import sys; from zllm.cli.main import {function}; sys.exit({function}())"
         script = folder / name
         script.write_text(f'#!/bin/sh\nPYTHONPATH={path} exec {shlex.quote(sys.executable)} -c "{code}" "$@"\n')

@@ -2,6 +2,6 @@
 
 import sys
 
-from zllm.cli.main import main
+from zllm.cli.main import run_zllm
 
-sys.exit(main())
+sys.exit(run_zllm())
