@@ -172,21 +172,8 @@ static int avx512vnni_supported(void) {
            __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("bmi2");
 }
 
-static void avx512vnni_key_row(const int8_t *w, uint32_t row, uint32_t cols, int8_t *packed) {
-    int8_t *p = packed + (size_t)(row / 16) * 16 * cols + (row % 16) * 4;
-    for (uint32_t i = 0; i < cols; i += 4) {
-        uint32_t four;
-        memcpy(&four, w + i, sizeof four);
-        four ^= 0x80808080u; /* w + 128 in each byte */
-        memcpy(p + (size_t)i * 16, &four, sizeof four);
-    }
-}
-
-static void avx512vnni_pack(const int8_t *w, uint32_t rows, uint32_t cols, int8_t *packed) {
-    const size_t padded = padded_rows(rows);
-    memset(packed, 128, padded * cols);
-    for (uint32_t j = 0; j < rows; j++) avx512vnni_key_row(w + (size_t)j * cols, j, cols, packed);
-}
+#define LOAD_ROWS 16u
+#include "biased.h"
 
 /* By name, with the sum as both input and output: gcc 12 copies sums from register to register, or to the stack, for
  * arrays of sums and for the intrinsic, and takes 1.4 times as long. */

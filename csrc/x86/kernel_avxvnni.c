@@ -34,20 +34,8 @@ static int avxvnni_supported(void) {
            __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 4 & 1);
 }
 
-static void avxvnni_key_row(const int8_t *w, uint32_t row, uint32_t cols, int8_t *packed) {
-    int8_t *p = packed + (size_t)(row / 8) * 8 * cols + (row % 8) * 4;
-    for (uint32_t i = 0; i < cols; i += 4) {
-        uint32_t four;
-        memcpy(&four, w + i, sizeof four);
-        four ^= 0x80808080u; /* w + 128 in each byte */
-        memcpy(p + (size_t)i * 8, &four, sizeof four);
-    }
-}
-
-static void avxvnni_pack(const int8_t *w, uint32_t rows, uint32_t cols, int8_t *packed) {
-    memset(packed, 128, (size_t)padded_rows(rows) * cols);
-    for (uint32_t j = 0; j < rows; j++) avxvnni_key_row(w + (size_t)j * cols, j, cols, packed);
-}
+#define LOAD_ROWS 8u
+#include "biased.h"
 
 /* R rows of activations times 8 V rows of weights, R * V sums in registers, of which there are 16. Meanwhile, as many bytes
  * as it reads at a time, `step` after the last ones, are prefetched. */
