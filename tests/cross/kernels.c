@@ -61,8 +61,8 @@ static int32_t *sums_of(const int8_t *act, uint32_t cols, uint32_t batch) {
     return sums;
 }
 
-static int product_equal(const zllm_kernel *k, uint32_t rows, uint32_t cols, uint32_t batch, int kind) {
-    int8_t *w = bytes((size_t)rows * cols, kind), *act = bytes((size_t)batch * cols, kind == SMALL ? LARGEST : kind);
+static int product_equal(const zllm_kernel *k, uint32_t rows, uint32_t cols, uint32_t batch, int kind, int act_kind) {
+    int8_t *w = bytes((size_t)rows * cols, kind), *act = bytes((size_t)batch * cols, act_kind);
     int8_t *packed = room(k->packed_size(rows, cols));
     int32_t *acc = room((size_t)batch * rows * sizeof *acc), *sums = sums_of(act, cols, batch);
     k->pack(w, rows, cols, packed);
@@ -124,11 +124,12 @@ static int all_equal(const zllm_kernel *k) {
     int equal = 1;
     for (uint64_t seed = 0; seed < 6; seed++) equal &= kernel_matches(k, seed);
     for (int kind = 0; kind < KINDS; kind++) {
-        equal &= product_equal(k, 32, ZLLM_MAX_COLS, 3, kind);
+        equal &= product_equal(k, 32, ZLLM_MAX_COLS, 3, kind, kind == SMALL ? LARGEST : kind);
+        for (int act = 0; act < KINDS; act++) equal &= product_equal(k, 128, 544, 70, kind, act);
         equal &= values_equal(k, 512, 32, 256, 0, kind);
         for (int i = 0; i < 12; i++) {
             const uint32_t rows = 32 * (1 + draw(4)), from = 32 * draw(rows / 32), dim = 32 * (1 + draw(8));
-            equal &= product_equal(k, rows, 32 * (1 + draw(16)), 1 + draw(40), kind);
+            equal &= product_equal(k, rows, 32 * (1 + draw(16)), 1 + draw(40), kind, kind == SMALL ? LARGEST : kind);
             equal &= keys_equal(k, rows, dim, 1 + draw(40), from, kind);
             equal &= values_equal(k, 2 + 2 * draw(100), dim, 1 + draw(20), 32 * draw(4), kind);
         }
