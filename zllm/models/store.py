@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zllm.errors import MissingModelError, ModelError, UsageError, ZllmError
+from zllm.errors import MissingDependencyError, MissingModelError, ModelError, UsageError
 from zllm.models import folder, zlm
 from zllm.models.config import ModelConfig
 
@@ -133,28 +133,34 @@ class Model:
 
     @property
     def tokenizer(self) -> BytesTokenizer | TextTokenizer:
-        """The encoder's tokenizer.
+        """The encoder's tokenizer, tried on text of every kind.
 
         Raises:
-            ModelError: it does not have the tokens that the file's table has.
+            ModelError: it changes text, or does not have the tokens that the file's table has.
+            MissingDependencyError: the library that it needs is not installed.
         """
+        with self._lock:
+            if self._tokenizer is None:
+                self._tokenizer = self._made_tokenizer()
+            return self._tokenizer
+
+    def _made_tokenizer(self) -> BytesTokenizer | TextTokenizer:
+        from zllm.models.library import LATIN1
         from zllm.models.texttokenizer import TextTokenizer
         from zllm.models.tokenizer import BytesTokenizer
 
-        with self._lock:
-            if self._tokenizer is None:
-                text = self._file.tensors["tokenizer.json"][2].tobytes().decode("utf-8", "replace")
-                kind = (self.description.get("tokenizer") or {}).get("kind", "latin1")
-                try:
-                    tokenizer = BytesTokenizer(text) if kind == "latin1" else TextTokenizer(text, kind)
-                except ZllmError:
-                    raise
-                except Exception as exc:  # the library has no class of its own for its errors
-                    raise ModelError(f"{self.path}: bad model: its tokenizer cannot be read: {exc}") from exc
-                if tokenizer.tokens != self.tokens:
-                    raise ModelError(f"{self.path}: bad model: tokenizer.json and the token table differ")
-                self._tokenizer = tokenizer
-            return self._tokenizer
+        kind = str(self.description.get("tokenizer", {}).get("kind", LATIN1))
+        try:
+            text = self._file.tensors["tokenizer.json"][2].tobytes().decode("utf-8")
+            tokenizer = BytesTokenizer(text) if kind == LATIN1 else TextTokenizer(text, kind)
+            tokenizer.check()
+        except UnicodeDecodeError as exc:
+            raise ModelError(f"{self.path}: bad model: its tokenizer is not UTF-8") from exc
+        except ModelError as exc:
+            raise ModelError(f"{self.path}: bad model: {exc}") from exc
+        if tokenizer.tokens != self.tokens:
+            raise ModelError(f"{self.path}: bad model: tokenizer.json and the token table differ")
+        return tokenizer
 
     @functools.cached_property
     def known_answer(self) -> bytes:
@@ -349,6 +355,8 @@ def add(source: Path | bytes | memoryview, name: str | None = None, *, replace: 
         OSError: it cannot be read or written.
     """
     model = Model(source, zlm.read(source)) if isinstance(source, Path) else parse(source, Path("model"))
+    with contextlib.suppress(MissingDependencyError):  # who only unpacks needs no tokenizer
+        model.tokenizer  # noqa: B018 - made and tried
     name = model.name if name is None else name
     _refuse_builtin(name)
     sha256 = folder.put(model.data, name, model.known_answer.hex(), replace=replace)

@@ -2,7 +2,8 @@
 
 Such a tokenizer may change text (Unicode forms, spaces, special tokens) and takes valid text only. So what it gives is
 checked: a piece of text whose tokens' bytes are not its own is halved and tried again, and what is left, as well as
-bytes that are no valid UTF-8, becomes tokens of single bytes, which every vocabulary has. So ``decode(encode(b)) == b``
+bytes that are no valid UTF-8, becomes tokens of single bytes, which every token table has: those that the tokenizer
+lacks are added to it. So ``decode(encode(b)) == b``
 for all ``b``, whatever the tokenizer does; a strange one only costs tokens.
 
 Sources: Radford et al. 2019 (byte-level BPE and its alphabet); Kudo and Richardson 2018 (SentencePiece, U+2581 for
@@ -13,17 +14,15 @@ from __future__ import annotations
 
 import codecs
 import functools
-import json
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from zllm.errors import ModelError
-from zllm.models.tokenizer import tokenizers_library
+from zllm.models.library import PROBES, PROSE, SPACE, guarded, opened, quiet
 
 KINDS = ("bytelevel", "sentencepiece")
 MAX_TOKEN_BYTES = 1024  # of a model file's token table
-SPACE = "\u2581"
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _PIECE = 1 << 14  # bytes of text that are tokenised at a time: a mismatch costs at most this much again, 11 times
 _HOPELESS = 16  # characters that become single bytes when they do not come back
@@ -74,27 +73,27 @@ class TextTokenizer:
         if kind not in KINDS:
             raise ModelError(f"tokenizers of kind {kind!r} are unknown: use a newer zllm")
         self.json = tokenizer_json
-        self._tok = tokenizers_library().Tokenizer.from_str(tokenizer_json)
+        self._tok, settings, vocab = opened(tokenizer_json, kind)
         self._batch = getattr(self._tok, "encode_batch_fast", self._tok.encode_batch)
-        vocab: dict[str, int] = self._tok.get_vocab(with_added_tokens=True)
-        added = [str(token["content"]) for token in json.loads(tokenizer_json).get("added_tokens", ())]
-        pairs = entries(kind, vocab, added)
-        self.tokens: list[bytes] = sorted({data for data, _ in pairs})
+        self._added = [str(token["content"]) for token in settings.get("added_tokens") or ()]
+        pairs = entries(kind, vocab, self._added)
+        self.tokens: list[bytes] = sorted({data for data, _ in pairs} | {bytes([b]) for b in range(256)})
         rank = {data: i for i, data in enumerate(self.tokens)}
         self._rank = [-1] * (max(vocab.values(), default=0) + 1)
         for data, index in pairs:
             self._rank[index] = rank[data]
-        try:
-            self._single = [rank[bytes([b])] for b in range(256)]
-        except KeyError as exc:
-            raise ModelError("not every single byte is a token") from exc
+        self._single = [rank[bytes([b])] for b in range(256)]
 
     def encode(self, data: bytes) -> list[int]:
         """Token ids (trie order) of ``data``."""
         return self.encode_batch([data])[0]
 
     def encode_batch(self, parts: Sequence[bytes]) -> list[list[int]]:
-        """As :meth:`encode`, for many parts at once."""
+        """As :meth:`encode`, for many parts at once.
+
+        Raises:
+            ModelError: the library failed.
+        """
         runs = [_runs(part) for part in parts]
         texts = [run for part in runs for run in part if isinstance(run, str)]
         coded = iter(self._texts(texts))
@@ -111,7 +110,7 @@ class TextTokenizer:
         """Token ids of each text, proven: what does not come back is halved."""
         out: list[list[int]] = []
         again: list[str] = []
-        for text, encoding in zip(texts, self._batch(texts, add_special_tokens=False), strict=True):
+        for text, encoding in zip(texts, self._asked(texts), strict=True):
             out.append(self._checked(text, encoding))
             if text and not out[-1] and len(text) > _HOPELESS:
                 again += [text[: len(text) // 2], text[len(text) // 2 :]]
@@ -122,10 +121,31 @@ class TextTokenizer:
                 out[i] = next(halves) + next(halves) if long else [self._single[b] for b in text.encode()]
         return out
 
+    def _asked(self, texts: list[str]) -> list[Any]:
+        with guarded("its tokenizer cannot make tokens of a text"):
+            return list(self._batch(texts, add_special_tokens=False))
+
+    def check(self) -> None:
+        """Try it on text of every kind, and on every byte.
+
+        Raises:
+            ModelError: it changes plain prose, or the library fails.
+        """
+        probes = [*PROBES, *(text.encode("utf-8", "replace") for text in self._added)]
+        probes += [bytes([b]) for b in range(256)]
+        with quiet():
+            found = self.encode_batch(probes)
+            (prose,) = self._asked([PROSE])
+        for probe, ids in zip(probes, found, strict=True):
+            if self.decode(ids) != probe:
+                raise ModelError(f"its tokenizer changes text: {probe[:40]!r} becomes {self.decode(ids)[:40]!r}")
+        if not self._checked(PROSE, prose):
+            raise ModelError(f"its tokenizer changes text: the tokens of {PROSE[:40]!r}... are not that text")
+
     def _checked(self, text: str, encoding: Any) -> list[int]:
         """The tokens' ids, none if their bytes are not the text's."""
         rank, tokens = self._rank, self.tokens
-        ids = [rank[i] for i in encoding.ids]
+        ids = [rank[i] for i in encoding.ids if i < len(rank)]
         if not ids or min(ids) < 0 or b"".join([tokens[i] for i in ids]) != text.encode():
             return []
         return ids

@@ -1,7 +1,8 @@
 """Byte-level BPE over arbitrary bytes.
 
 Text is handed to the ``tokenizers`` library as Latin-1, where every byte is one character and every byte string is
-valid, so nothing is dropped, replaced or normalised: ``decode(encode(b)) == b`` for all ``b``.
+valid. A file that somebody made may still have a tokenizer that changes text, so tokens are compared with it, always,
+and what does not come back is halved and tried again, down to single bytes: ``decode(encode(b)) == b`` for all ``b``.
 
 Source: Sennrich et al. 2016 (BPE); the pre-tokenizer's shape follows the GPT-4 family's split pattern.
 """
@@ -10,9 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from zllm.errors import MissingDependencyError
+from zllm.errors import ModelError
+from zllm.models.library import LATIN1, PROBES, guarded, library, opened, quiet
 
 MAX_TOKEN_BYTES = 24
 
@@ -33,24 +34,12 @@ SPLIT_PATTERN = "|".join(
 # parts' tokens are those of the whole.
 _SEAM = re.compile(rb"(?<=[A-Za-z\x80-\xff])[ \r\n]")
 _PART = 32 << 10
-
-
-def tokenizers_library() -> Any:
-    """The ``tokenizers`` library.
-
-    Raises:
-        MissingDependencyError: it is not installed.
-    """
-    try:
-        import tokenizers
-    except ImportError as exc:
-        raise MissingDependencyError("tokenizers", "pip install tokenizers", "encoding text with a model") from exc
-    return tokenizers
+_HOPELESS = 16  # bytes that become single bytes when they do not come back
 
 
 def train_bpe(texts: Iterable[bytes], vocab_size: int) -> str:
     """Train a byte-level BPE and return it as ``tokenizer.json`` text. All 256 single bytes are in the vocabulary."""
-    lib = tokenizers_library()
+    lib = library()
     from tokenizers import models, pre_tokenizers, trainers
 
     tok = lib.Tokenizer(models.BPE())
@@ -73,15 +62,22 @@ class BytesTokenizer:
 
     def __init__(self, tokenizer_json: str) -> None:
         self.json = tokenizer_json
-        self._tok = tokenizers_library().Tokenizer.from_str(tokenizer_json)
+        self._tok, _, vocab = opened(tokenizer_json, LATIN1)
         # The fast one (since tokenizers 0.20) does not keep where in the text each token was, which nobody asks.
         self._batch = getattr(self._tok, "encode_batch_fast", self._tok.encode_batch)
-        vocab: dict[str, int] = self._tok.get_vocab()
-        pairs = sorted((text.encode("latin-1"), index) for text, index in vocab.items())
+        try:
+            pairs = sorted((text.encode("latin-1"), index) for text, index in vocab.items())
+        except UnicodeEncodeError as exc:
+            raise ModelError("its tokenizer has tokens that are not bytes") from exc
         self.tokens: list[bytes] = [token for token, _ in pairs]
-        self.ranks = [0] * (max(vocab.values()) + 1)
+        self.ranks = [0] * (max(vocab.values(), default=0) + 1)
         for rank, (_, index) in enumerate(pairs):
             self.ranks[index] = rank
+        by_bytes = {token: rank for rank, token in enumerate(self.tokens)}
+        try:
+            self._single = [by_bytes[bytes([b])] for b in range(256)]
+        except KeyError as exc:
+            raise ModelError("not every single byte is a token") from exc
 
     def encode(self, data: bytes) -> list[int]:
         """Token ids (trie order) of ``data``: in parts, for the library takes 150 bytes of memory a byte of text."""
@@ -95,11 +91,41 @@ class BytesTokenizer:
         return ids
 
     def encode_batch(self, parts: Sequence[bytes]) -> list[list[int]]:
-        """As :meth:`encode`, for many parts at once."""
+        """As :meth:`encode`, for many parts at once.
+
+        Raises:
+            ModelError: the library failed.
+        """
+        found = self._asked(parts)
+        return [ids if self.decode(ids) == part else self._halved(part) for part, ids in zip(parts, found, strict=True)]
+
+    def _asked(self, parts: Sequence[bytes]) -> list[list[int]]:
+        """What the library says, whatever it is worth."""
         rank = self.ranks
-        return [[rank[i] for i in e.ids] for e in self._batch([p.decode("latin-1") for p in parts])]
+        with guarded("its tokenizer cannot make tokens of a text"):
+            found = self._batch([part.decode("latin-1") for part in parts], add_special_tokens=False)
+            return [[rank[i] for i in encoding.ids] for encoding in found]
+
+    def _halved(self, part: bytes) -> list[int]:
+        if len(part) <= _HOPELESS:
+            return [self._single[b] for b in part]
+        half = len(part) // 2
+        first, second = self.encode_batch([part[:half], part[half:]])
+        return first + second
+
+    def check(self) -> None:
+        """Try it on text of every kind, and on every byte.
+
+        Raises:
+            ModelError: it changes text, or the library fails.
+        """
+        probes = [*PROBES, *(bytes([b]) for b in range(256))]
+        with quiet():
+            found = self._asked(probes)
+        for probe, ids in zip(probes, found, strict=True):
+            if self.decode(ids) != probe:
+                raise ModelError(f"its tokenizer changes text: {probe[:40]!r} becomes {self.decode(ids)[:40]!r}")
 
     def decode(self, ids: Iterable[int]) -> bytes:
         """The bytes of ``ids``."""
-        tokens = self.tokens
-        return b"".join(tokens[i] for i in ids)
+        return b"".join(map(self.tokens.__getitem__, ids))

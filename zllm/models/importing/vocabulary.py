@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from zllm.errors import ModelError
-from zllm.models.texttokenizer import SPACE, TextTokenizer, entries
+from zllm.models.library import SPACE
+from zllm.models.texttokenizer import TextTokenizer, entries
 
 _MAX_VOCAB = 1 << 18
 
