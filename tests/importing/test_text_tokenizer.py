@@ -16,18 +16,13 @@ from importing import hub
 
 from zllm.errors import ModelError
 from zllm.models.importing import vocabulary
+from zllm.models.importing.config import Config
 from zllm.models.texttokenizer import TextTokenizer, alphabet, token_bytes
-
-
-class Config:
-    """What reading a vocabulary needs of one."""
-
-    bos_token_id: Any = 0
 
 
 def made(text: str, tmp_path: Any, rows: int = 10**6) -> vocabulary.Vocabulary:
     (tmp_path / "tokenizer.json").write_text(text, encoding="utf-8")
-    return vocabulary.read(tmp_path, Config(), rows)
+    return vocabulary.read(tmp_path, Config(tmp_path / "config.json", {"bos_token_id": 0}), rows)
 
 
 def unigram() -> str:
@@ -129,11 +124,27 @@ def test_the_alphabet_of_bytes() -> None:
     assert token_bytes("sentencepiece", "\u2581the") == b" the"
 
 
-def test_a_vocabulary_without_all_bytes_is_refused(tmp_path: Any) -> None:
+def test_bytes_that_a_vocabulary_lacks_get_rows_that_no_text_has(tmp_path: Any) -> None:
+    """Real SmolLM2 lacks 21."""
     data = json.loads(hub.sentence_piece())
-    del data["model"]["vocab"]["<0xFE>"]
-    with pytest.raises(ModelError, match=r"lacks 1 of the 256 single bytes \(0xFE"):
-        made(json.dumps(data), tmp_path)
+    for name in ("<0xFE>", "<0x00>", "<0xC3>"):
+        del data["model"]["vocab"][name]
+    words = made(json.dumps(data), tmp_path)
+    rows = dict(zip(words.tokens, words.rows, strict=True))
+    assert words.lacking == 3 and {bytes([b]) for b in range(256)} <= set(words.tokens)
+    assert [rows[b] for b in (b"\0", b"\xc3", b"\xfe")] == [1, 2, 1]  # <s> and </s>; <unk> starts texts
+    tokenizer = TextTokenizer(words.json, words.kind)
+    assert tokenizer.tokens == words.tokens
+    every = bytes(range(256)) + "Käse".encode()
+    assert tokenizer.decode(tokenizer.encode(every)) == every
+
+
+def test_without_special_tokens_an_unused_row_is_taken(tmp_path: Any) -> None:
+    data = json.loads(hub.byte_level())
+    data["added_tokens"] = []
+    lost = data["model"]["vocab"].pop("\u0100")
+    words = made(json.dumps(data), tmp_path)
+    assert words.rows[0] == lost and words.tokens[0] == b"\0"  # 0 is <|endoftext|>, which starts texts
 
 
 def test_more_tokens_than_embeddings_are_refused(tmp_path: Any) -> None:

@@ -16,14 +16,16 @@ import torch
 from torch import Tensor
 
 from zllm._native import ARITHMETIC_VERSION
+from zllm.errors import ModelError
 from zllm.models.config import ModelConfig
+from zllm.models.portable import power_above, power_below, total
 from zllm.models.texttokenizer import TextTokenizer
 from zllm.models.tokenizer import BytesTokenizer
 from zllm.models.training.network import Network, rms_norm
 from zllm.models.zlm import FORMAT
 from zllm.models.zlm import Tensor as FileTensor
 
-LOG2E = math.log2(math.e)
+LOG2E = 1.4426950408889634
 CLIPS = (1.0, 0.97, 0.94, 0.91, 0.88, 0.85)  # of a row's largest weight; the one with the least squared error wins
 HEADROOM = 4.0  # of calibrated maxima
 
@@ -44,7 +46,7 @@ def row_scales(weights: Tensor) -> Tensor:
     for clip in CLIPS:
         scale = largest * clip / 127
         rounded = (weights / scale[:, None]).round().clamp(-127, 127) * scale[:, None]
-        error = ((rounded - weights) ** 2).sum(1)
+        error = total((rounded - weights).square())
         better = error < best_error
         best = torch.where(better, scale, best)
         best_error = torch.where(better, error, best_error)
@@ -55,7 +57,9 @@ def quantise_matrix(weights: Tensor, gain: float = 1.0) -> tuple[np.ndarray, np.
     """float [rows, cols] -> (q int8, scale int16 [rows], exponent); ``gain`` multiplies the value, not q."""
     blocks = torch.split(weights.detach(), _BLOCK)
     scale = torch.cat([row_scales(block.double()) for block in blocks]) * gain
-    exponent = 14 - math.floor(math.log2(float(scale.max())))
+    if not math.isfinite(float(scale.max())):
+        raise ModelError("the numbers of a matrix are too large")
+    exponent = 14 - power_below(float(scale.max()))
     if float(scale.max()) * 2.0**exponent >= 32767.5:
         exponent -= 1
     mantissa = (scale * 2.0**exponent).round().clamp(1, 32767)
@@ -86,15 +90,15 @@ def calibrate(network: Network, ids: Tensor) -> list[tuple[float, float]]:
 def layer_numbers(temperature: float, value_max: float, up_max: float) -> dict[str, int]:
     """A layer's fields; ``temperature`` multiplies scores, whose softmax has the base e."""
     factor = temperature * LOG2E
-    exponent = 15 - math.floor(math.log2(factor))
+    exponent = 15 - power_below(factor)
     mantissa = min(65535, round(factor * 2.0**exponent))
     # A value's scale is absmax * 2^23 / 127 * 2^-v_shift with absmax in 2^-12, and must stay below 2^15.
     largest = HEADROOM * value_max * 2**12 * 2**23 / 127
-    up = math.floor(15 - math.log2(HEADROOM * up_max))
+    up = 15 - power_above(HEADROOM * up_max)
     return {
         "temperature": mantissa,
         "temperature_exponent": exponent,
-        "v_shift": max(0, min(40, math.ceil(math.log2(largest) - 15))),
+        "v_shift": max(0, min(40, power_above(largest) - 15)),
         "up_frac": max(0, min(12, up)),
     }
 

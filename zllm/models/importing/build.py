@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +13,8 @@ from zllm._native import ARITHMETIC_VERSION
 from zllm.errors import ModelError
 from zllm.models.importing.calibrate import Integral
 from zllm.models.importing.canonical import Linear, Shape
-from zllm.models.importing.simulate import Matrix, power_below
+from zllm.models.portable import power_below
+from zllm.models.importing.simulate import Matrix
 from zllm.models.importing.spool import Spool
 from zllm.models.importing.vocabulary import Vocabulary
 from zllm.models.quantise import LOG2E, file_tensor, token_tensors
@@ -50,8 +50,7 @@ class Builder:
         }  # fmt: skip
         for name, tensor in token_tensors(TextTokenizer(vocabulary.json, vocabulary.kind)).items():
             spool.put(name, tensor)
-        steps = np.round(np.array(shape.rope) / (2 * math.pi) * 2.0**32)
-        spool.put("rope.step", file_tensor("U32", steps))
+        spool.put("rope.step", file_tensor("U32", np.array(shape.rope)))
 
     def _put(self, name: str, matrix: Matrix) -> None:
         self.spool.put(name + ".q", file_tensor("I8", matrix.q))

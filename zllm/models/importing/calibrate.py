@@ -9,6 +9,7 @@ Moving outliers from one factor of a product to the other: Xiao et al. 2023 (Smo
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,11 +19,12 @@ from torch import Tensor
 from zllm.errors import ModelError
 from zllm.models.importing import canonical
 from zllm.models.importing.canonical import MATRICES, Family, Layer, Linear, Shape
-from zllm.models.importing.simulate import TINY, Integers, Matrix, Observer, integer_shape, power_below
+from zllm.models.portable import exp2, log2, power_below, share_power, sum_of, total
+from zllm.models.importing.simulate import TINY, Integers, Matrix, Observer, integer_shape
 from zllm.models.quantise import HEADROOM, layer_numbers
 
 MEASURED_ROWS = 4  # of the sample, on which choices are tried
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the keys' outliers that go to the queries
+SHARES = (0, 1, 2, 3, 4)  # quarters of the keys' outliers that go to the queries
 MOST_MOVED = 32.0  # a row's scale has 15 bits: what is moved by more would round it too coarsely
 _GAIN_BITS = 15
 _MOST_LEVEL = 20  # a head that says nothing may say it quietly
@@ -52,16 +54,17 @@ def _scaled(linear: Linear, start: int, end: int, by: Tensor | float) -> Linear:
     return Linear(weight, bias)
 
 
-def smoothed(shape: Shape, layer: Layer, seen: Observer, share: float) -> Layer:
-    """The same layer with each pair of a key divided, and of its queries multiplied, by the same number."""
+def smoothed(shape: Shape, layer: Layer, seen: Observer, share: int) -> Layer:
+    """The same layer with each pair of a key divided, and of its queries multiplied, by the same number. ``share``: in
+    quarters."""
     if share == 0:
         return layer
     groups = seen.pairs["q"].reshape(shape.kv_heads, shape.heads // shape.kv_heads, -1).amax(1)
     keys = seen.pairs["k"]
     if layer.k_gain is not None:
         groups, keys = groups.amax(0, keepdim=True), keys.amax(0, keepdim=True)
-    ratio = (keys.clamp_min(1e-9) / groups.clamp_min(1e-9)) ** share
-    ratio = ratio / ratio.log().mean(-1, keepdim=True).exp()
+    ratio = share_power(keys.clamp_min(1e-9) / groups.clamp_min(1e-9), share)
+    ratio = ratio / exp2(total(log2(ratio))[..., None] / ratio.shape[-1])
     by = ratio.clamp(1 / MOST_MOVED, MOST_MOVED).repeat(1, 2)
     if layer.q_gain is not None and layer.k_gain is not None:
         return replace(layer, q_gain=layer.q_gain * by[0], k_gain=layer.k_gain / by[0])
@@ -116,20 +119,22 @@ class Calibrator:
         self.x = canonical.forward(self.shape, layer, self.x, seen)
         self.held = canonical.forward(self.shape, layer, self.held, canonical.Rounding(self.shape))
         self.largest = max(self.largest, float(self.x.abs().max()))
+        if not math.isfinite(self.largest):
+            raise ModelError(f"the numbers of layer {index} are too large")
         layer = levelled(self.shape, layer, seen)
         layer = smoothed(self.shape, layer, seen, self._share(layer, seen, before))
         return _Measured(self.shape, layer, seen, before, self.x[:MEASURED_ROWS]).result()
 
-    def _share(self, layer: Layer, seen: Observer, x: Tensor) -> float:
+    def _share(self, layer: Layer, seen: Observer, x: Tensor) -> int:
         """Of the outliers that go to the queries: what leaves the least error in what attention adds."""
         exact = canonical.attention(self.shape, layer, x, canonical.Rounding(self.shape))
         step = Integers(self.shape, MATRICES, 0)
         # Multiplying a row changes its scale and none of its integers: the matrices are rounded once.
         coarse = replace(layer, qkv=Matrix.of(layer.qkv).linear(), o=Matrix.of(layer.o).linear())
 
-        def error(share: float) -> float:
+        def error(share: int) -> float:
             tried = canonical.attention(self.shape, smoothed(self.shape, coarse, seen, share), x, step)
-            return float((tried - exact).square().sum())
+            return sum_of((tried - exact).square())
 
         return min(SHARES, key=error)
 
@@ -150,7 +155,8 @@ class _Measured:
 
     def _share(self, error: Tensor) -> float:
         """Of the residual's energy, token by token: norms see each token on its own."""
-        return float((error.square().sum(-1) / self.after.square().sum(-1).clamp_min(1e-20)).mean())
+        shares = total(error.square()) / total(self.after.square()).clamp_min(1e-20)
+        return sum_of(shares) / shares.numel()
 
     def result(self) -> Integral:
         """The layer, with what each narrow input would cost."""

@@ -3,7 +3,7 @@
 Gains of norms are folded into the matrix behind them, LayerNorm's biases into that matrix' bias, and LayerNorm's mean
 is removed by centring all that writes to the residual; so every norm is x / rms(x). What is left are the variants of
 ``docs/arithmetic.md``. Two networks run by the same code: the float one, and, with a ``Rounding`` that rounds, one that
-rounds where the integers do.
+rounds where the integers do. Both give the same bits on every machine (``portable.py``).
 
 Sources: Vaswani et al. 2017 (the transformer); Su et al. 2021 (rotary positions); Zhang and Sennrich 2019 (RMSNorm);
 Henry et al. 2020 (normalised queries and keys); Hendrycks and Gimpel 2016 (GELU); Shazeer 2020 (SwiGLU).
@@ -18,14 +18,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zllm.models import portable
+
 PLAIN, GAINED = 1, 2  # of ``Shape.qk``
 MATRICES = ("qkv", "o", "gate_up", "down")
+_NEVER = -1e9  # the score of what comes later
 _HEAD_ROWS = 256  # positions whose logits are in memory at a time
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a family's config says. ``rope``: radians a position of each pair, 0 for pairs that are not rotated."""
+    """What a family's config says. ``rope``: of each pair, what a position turns it by, in 2^-32 turns; 0 for pairs that
+    are not rotated."""
 
     dim: int
     layers: int
@@ -33,7 +37,7 @@ class Shape:
     kv_heads: int
     head_dim: int
     ffn: int
-    rope: tuple[float, ...]
+    rope: tuple[int, ...]
     rope_theta: float
     eps: float
     longest: int  # tokens that the network can look at
@@ -52,7 +56,7 @@ class Linear:
 
     def __call__(self, x: Tensor) -> Tensor:
         """The mapped rows."""
-        return F.linear(x, self.weight, self.bias)
+        return portable.linear(x, self.weight, self.bias)
 
 
 @dataclass(frozen=True)
@@ -89,15 +93,17 @@ class Family(Protocol):
 def fold(weight: Tensor, bias: Tensor | None, gain: Tensor, shift: Tensor | None = None) -> Linear:
     """A map that follows a norm with this gain and shift, as one that follows a bare norm."""
     if shift is not None:
-        moved = weight @ shift
-        bias = moved if bias is None else bias + moved
+        moved = portable.weighted(weight, shift)
+        bias = moved if bias is None else bias.double() + moved
     return Linear(weight * gain, bias)
 
 
 def centre(linear: Linear) -> Linear:
     """A map onto the residual without what it adds to the residual's mean, which LayerNorm does not see."""
     bias = linear.bias
-    return Linear(linear.weight - linear.weight.mean(0), None if bias is None else bias - bias.mean())
+    if bias is not None:
+        bias = bias.double() - portable.total(bias.double()) / len(bias)
+    return Linear(portable.less_mean(linear.weight, 0), bias)
 
 
 def stack(*parts: Linear) -> Linear:
@@ -129,13 +135,13 @@ class Rounding:
 
 def normalise(x: Tensor, eps: float) -> Tensor:
     """x / rms(x)."""
-    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+    return x / (portable.total(x * x)[..., None] / x.shape[-1] + eps).sqrt()
 
 
-def rotate(x: Tensor, rope: tuple[float, ...]) -> Tensor:
+def rotate(x: Tensor, rope: tuple[int, ...]) -> Tensor:
     """x [B, T, heads, head_dim]: element i turns against element head_dim / 2 + i."""
-    angle = torch.arange(x.shape[1], dtype=torch.float64)[:, None] * torch.tensor(rope, dtype=torch.float64)
-    c, s = angle.cos().float()[None, :, None], angle.sin().float()[None, :, None]
+    c, s = portable.cos_and_sin(torch.arange(x.shape[1])[:, None] * torch.tensor(rope))
+    c, s = c[None, :, None], s[None, :, None]
     a, b = x.chunk(2, -1)
     return torch.cat((a * c - b * s, b * c + a * s), -1)
 
@@ -161,8 +167,16 @@ def attention(shape: Shape, layer: Layer, x: Tensor, step: Rounding) -> Tensor:
     group = shape.heads // shape.kv_heads
     k, v = k.repeat_interleave(group, 2), v.repeat_interleave(group, 2)
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-    o = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=layer.temperature)
-    return layer.o(step.row("o", o.transpose(1, 2).flatten(2)))
+    return layer.o(step.row("o", _mixed(q, k, v, layer.temperature).transpose(1, 2).flatten(2)))
+
+
+def _mixed(q: Tensor, k: Tensor, v: Tensor, temperature: float) -> Tensor:
+    """Values [B, heads, T, head_dim], each position's mixed of those up to it by a softmax."""
+    scores = portable.product(q, k) * (temperature * portable.LOG2E)
+    later = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
+    scores = scores.masked_fill(later, _NEVER)
+    shares = portable.exp2(scores - scores.amax(-1, keepdim=True)).masked_fill(later, 0.0)
+    return portable.product(shares, v.transpose(-1, -2)) / portable.total(shares)[..., None]
 
 
 def feed_forward(shape: Shape, layer: Layer, x: Tensor, step: Rounding) -> Tensor:
@@ -170,8 +184,8 @@ def feed_forward(shape: Shape, layer: Layer, x: Tensor, step: Rounding) -> Tenso
     both = layer.gate_up(step.row("gate_up", x))
     gate = step.inner("gate", both[..., : shape.ffn])
     if shape.gelu:
-        return layer.down(step.row("down", F.gelu(gate, approximate=shape.gelu)))
-    return layer.down(step.row("down", F.silu(gate) * step.inner("up", both[..., shape.ffn :])))
+        return layer.down(step.row("down", portable.gelu(gate, shape.gelu)))
+    return layer.down(step.row("down", portable.silu(gate) * step.inner("up", both[..., shape.ffn :])))
 
 
 def forward(shape: Shape, layer: Layer, x: Tensor, step: Rounding) -> Tensor:
@@ -182,7 +196,7 @@ def forward(shape: Shape, layer: Layer, x: Tensor, step: Rounding) -> Tensor:
 
 def embed(embedding: Tensor, positions: Tensor | None, ids: Tensor) -> Tensor:
     """ids [B, T] -> the residual [B, T, dim] before the first layer."""
-    x = F.embedding(ids, embedding)
+    x = F.embedding(ids, embedding).double()
     return x if positions is None else x + positions[: ids.shape[1]]
 
 
@@ -191,9 +205,9 @@ def bits(head: Linear, x: Tensor, targets: Tensor, step: Rounding) -> Tensor:
     out = []
     rows, flat = step.row("head", x).flatten(0, 1), targets.flatten()
     for at in range(0, len(flat), _HEAD_ROWS):
-        logits = head(rows[at : at + _HEAD_ROWS]).double()
-        out.append(F.cross_entropy(logits, flat[at : at + _HEAD_ROWS], reduction="none"))
-    return torch.cat(out).reshape(targets.shape) / torch.log(torch.tensor(2.0, dtype=torch.float64))
+        logits = head(rows[at : at + _HEAD_ROWS]) * portable.LOG2E
+        out.append(portable.surprise(logits, flat[at : at + _HEAD_ROWS]))
+    return torch.cat(out).reshape(targets.shape)
 
 
 @torch.no_grad()

@@ -9,13 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+import torch
 
 from zllm import _native
+from zllm.models import portable
 from zllm.models.importing.canonical import MATRICES
 from zllm.models.zlm import Tensor
 
 TARGET = 0.004  # of the float network's bits: the promise is 0.005, on any text
+_ROWS = 64  # of logits that are in memory in double precision at a time
 HEAD = -1  # the layer of the head's input row
 
 
@@ -39,14 +41,13 @@ def set_wide(config: dict[str, Any], layers: Sequence[dict[str, int]], chosen: S
 def integer_bits(description: Mapping[str, Any], tensors: Mapping[str, Tensor], runs: Sequence[Sequence[int]]) -> float:
     """Bits of all tokens of ``runs`` but the first of each, by the C core."""
     model = _native.Model(description["config"], description["layers"], description["exponents"], tensors)
-    total = 0.0
+    bits = []
     for ids in runs:
-        n = len(ids) - 1
-        logits = np.frombuffer(model.evaluate(ids[:-1], sums=False)[0], np.int32).reshape(n, -1)
-        for row, target in zip(logits, ids[1:], strict=True):
-            values = row / 65536.0
-            total += float(np.log2(np.exp2(values - values.max()).sum()) + values.max() - values[target])
-    return total
+        logits = torch.frombuffer(model.evaluate(ids[:-1], sums=False)[0], dtype=torch.int32).reshape(len(ids) - 1, -1)
+        for at in range(0, len(logits), _ROWS):
+            targets = torch.tensor(ids[1 + at : 1 + min(at + _ROWS, len(logits))])
+            bits.append(portable.surprise(logits[at : at + _ROWS].double() / 65536.0, targets))
+    return portable.sum_of(torch.cat(bits))
 
 
 def choose(

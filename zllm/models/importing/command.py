@@ -14,14 +14,14 @@ from torch import Tensor
 
 from zllm import _native
 from zllm.errors import ModelError, UsageError
-from zllm.models import store, zlm
+from zllm.models import portable, store, zlm
 from zllm.models.importing import canonical, exact, vocabulary
 from zllm.models.importing.build import MAX_WINDOW, Builder
 from zllm.models.importing.calibrate import Calibrator, Integral
 from zllm.models.importing.canonical import MATRICES, Family, Linear, Rounding
 from zllm.models.importing.choose import HEAD, Candidate, choose, integer_bits, set_wide
 from zllm.models.importing.simulate import NARROW, rounded
-from zllm.models.importing.source import Source, open_source
+from zllm.models.importing.source import STARTS, Source, open_source
 from zllm.models.importing.spool import Spool
 from zllm.models.texttokenizer import TextTokenizer
 
@@ -156,7 +156,7 @@ class Import:
     def _quantise(self, spool: Spool, record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, zlm.Tensor]]:
         shape = self.family.shape
         embedding = self.family.embedding()
-        words = vocabulary.read(self.source.folder, self.source.config, len(embedding))
+        words = vocabulary.read(self.source.folder, self.source.config, len(embedding), STARTS.get(self.source.model_type))
         tokenizer = TextTokenizer(words.json, words.kind)
         builder = Builder(shape, words, self.window(), spool)
         start = len(words.tokens) if words.start is not None else words.tokens.index(b"\0")
@@ -197,10 +197,11 @@ class Import:
         del stored
         builder.head(head)
         bits = canonical.bits(head, run.held, sample.held[:, 1:], Rounding(self.family.shape))
-        self.report.float_bits = float(bits.sum()) / sample.size
+        self.report.float_bits = portable.sum_of(bits) / sample.size
         self.report.tokens = bits.numel()
-        error = (rounded(run.x, NARROW) - run.x).square().sum(-1) / run.x.square().sum(-1).clamp_min(1e-20)
-        return Candidate(HEAD, "head", float(error.mean()) / head.weight.numel())
+        error = portable.total((rounded(run.x, NARROW) - run.x).square())
+        error = error / portable.total(run.x.square()).clamp_min(1e-20)
+        return Candidate(HEAD, "head", portable.sum_of(error) / error.numel() / head.weight.numel())
 
     def _choose(
         self, candidates: list[Candidate], description: dict[str, Any], tensors: dict[str, zlm.Tensor], sample: Sample

@@ -3,73 +3,89 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from torch import Tensor
 
 from zllm.errors import ModelError
 from zllm.models.importing import canonical, rope
 from zllm.models.importing.canonical import Layer, Linear, Shape
+from zllm.models.importing.config import Config
 from zllm.models.importing.weights import Weights
 
 PREFIXES = ("model.", "")
 
 
-def only(config: Any, name: str, *allowed: Any) -> None:
-    """Refuse a config whose field ``name`` is none of ``allowed``; a missing field is as the first of them.
-
-    Raises:
-        ModelError: it is not.
-    """
-    value = getattr(config, name, allowed[0])
-    if value not in allowed:
-        raise ModelError(
-            f"{config.model_type} models with {name}={value!r} are not supported, only {name}={allowed[0]!r}"
-        )
+MAX_VOCAB = 1 << 22  # rows of an embedding
+MAX_CONTEXT = 1 << 40
 
 
-def reach(config: Any) -> int:
+def reach(config: Config, layers: int) -> int:
     """Tokens that all layers can look at.
 
     Raises:
         ModelError: some layers look further than others.
     """
-    longest = int(config.max_position_embeddings)
-    kinds = set(getattr(config, "layer_types", None) or ())
-    if not kinds and getattr(config, "use_sliding_window", False):  # transformers 4 counts the layers that do not slide
-        kinds = {"sliding_attention", *["full_attention"] * min(1, config.max_window_layers)}
-    if not kinds <= {"full_attention", "sliding_attention"}:
-        raise ModelError(f"layers of the kinds {', '.join(sorted(kinds))} are not supported, only full attention")
-    window = getattr(config, "sliding_window", None)
+    longest = config.whole("max_position_embeddings", low=1, high=MAX_CONTEXT, default=2048)
+    kinds = config.words("layer_types")
+    if kinds and len(kinds) != layers:
+        raise ModelError(f"{config.path}: layer_types has {len(kinds)} entries for {layers} layers")
+    # transformers 4 counts the layers before those that slide.
+    if not kinds and config.flag("use_sliding_window", default=False):
+        whole = min(layers, config.whole("max_window_layers", low=0, high=1 << 20, default=28))
+        kinds = ["full_attention"] * whole + ["sliding_attention"] * (layers - whole)
+    other = sorted({*kinds} - {"full_attention", "sliding_attention"})
+    if other:
+        raise ModelError(f"{config.path}: layers of the kind {other[0]} are not supported, only full attention")
+    window = config.whole("sliding_window", low=1, high=MAX_CONTEXT, default=None)
     if "sliding_attention" not in kinds or window is None:
         return longest
-    if len(kinds) > 1 and window < min(longest, 512):
-        raise ModelError(f"a mixture of full attention and sliding windows of {window} tokens is not supported")
-    return min(longest, int(window))
+    if "full_attention" in kinds and window < min(longest, 512):
+        raise ModelError(
+            f"{config.path}: a mixture of full attention and sliding windows of {window} tokens is not supported"
+        )
+    return min(longest, window)
+
+
+def per_head(config: Config, width: int, heads: int) -> int:
+    """Elements of a head where the config does not say.
+
+    Raises:
+        ModelError: they do not divide the width.
+    """
+    if width % heads:
+        raise ModelError(f"{config.path}: a width of {width} is not a multiple of {heads} heads")
+    return width // heads
 
 
 class Llama:
     """A Llama checkpoint as the canonical network."""
 
     qk = canonical.PLAIN
+    head_dim: int | None = None  # where the config does not say; None: the width of a head is the model's by heads
 
-    def __init__(self, config: Any, weights: Weights) -> None:
-        self.config, self.weights = config, weights
-        only(config, "hidden_act", "silu")
-        head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        found = rope.parameters(config)
-        if found["partial_rotary_factor"] != 1.0:
-            raise ModelError(f"{config.model_type} models that rotate only a part of a head are not supported")
+    def __init__(self, config: Config, weights: Weights) -> None:
+        self.weights = weights
+        config.word("hidden_act", allowed=("silu",), default="silu")
+        self.tied = config.flag("tie_word_embeddings", default=False)
+        self.vocab = config.whole("vocab_size", low=1, high=MAX_VOCAB)
+        dim = config.whole("hidden_size", low=32, high=16384)
+        layers = config.whole("num_hidden_layers", low=1, high=256)
+        heads = config.whole("num_attention_heads", low=1, high=256)
+        head_dim = config.whole("head_dim", low=1, high=16384, default=self.head_dim) or per_head(config, dim, heads)
+        found = rope.read(config)
+        if found.partial != 1.0:
+            raise ModelError(f"{config.path}: Llama and Qwen models that rotate only a part of a head are not supported")
         self.shape = Shape(
-            dim=config.hidden_size, layers=config.num_hidden_layers, heads=config.num_attention_heads,
-            kv_heads=getattr(config, "num_key_value_heads", None) or config.num_attention_heads, head_dim=head_dim,
-            ffn=config.intermediate_size, rope=tuple(rope.speeds(found, head_dim)),
-            rope_theta=float(found["rope_theta"]), eps=float(config.rms_norm_eps), longest=reach(config), qk=self.qk,
+            dim=dim, layers=layers, heads=heads,
+            kv_heads=config.whole("num_key_value_heads", low=1, high=256, default=heads), head_dim=head_dim,
+            ffn=config.whole("intermediate_size", low=32, high=16384), rope=tuple(rope.steps(found, head_dim)),
+            rope_theta=found.theta, eps=config.number("rms_norm_eps", low=0, high=1, default=1e-6),
+            longest=reach(config, layers), qk=self.qk,
         )  # fmt: skip
 
     def embedding(self) -> Tensor:
         """[rows, dim]."""
-        return self.weights("embed_tokens.weight", None, self.shape.dim)
+        return self.weights("embed_tokens.weight", self.vocab, self.shape.dim)
 
     def positions(self) -> Tensor | None:
         """None: they are rotary."""
@@ -106,6 +122,6 @@ class Llama:
 
     def head(self) -> Linear:
         """[rows, dim]."""
-        tied = self.config.tie_word_embeddings or "lm_head.weight" not in self.weights
+        tied = self.tied or "lm_head.weight" not in self.weights
         name = "embed_tokens.weight" if tied else "lm_head.weight"
-        return self._after("norm", Linear(self.weights(name, None, self.shape.dim)))
+        return self._after("norm", Linear(self.weights(name, self.vocab, self.shape.dim)))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from zllm.errors import ModelError
+from zllm.models import portable
 from zllm.models.importing import canonical, rope
 from zllm.models.importing.canonical import Layer, Linear, Shape
+from zllm.models.importing.config import Config
 from zllm.models.importing.gpt2 import TANH
-from zllm.models.importing.llama import only
+from zllm.models.importing.llama import MAX_CONTEXT, MAX_VOCAB, per_head
 from zllm.models.importing.weights import Weights
 
 PREFIXES = ("gpt_neox.", "")
@@ -21,27 +22,32 @@ PREFIXES = ("gpt_neox.", "")
 class NeoX:
     """A GPT-NeoX checkpoint as the canonical network."""
 
-    def __init__(self, config: Any, weights: Weights) -> None:
-        self.config, self.weights = config, weights
-        only(config, "hidden_act", "gelu", *TANH)
-        head_dim = config.hidden_size // config.num_attention_heads
-        found = rope.parameters(config)
-        self.rotated = int(head_dim * float(found["partial_rotary_factor"]))
+    def __init__(self, config: Config, weights: Weights) -> None:
+        self.weights = weights
+        activation = config.word("hidden_act", allowed=("gelu", *TANH), default="gelu")
+        self.tied = config.flag("tie_word_embeddings", default=False)
+        self.vocab = config.whole("vocab_size", low=1, high=MAX_VOCAB)
+        dim = config.whole("hidden_size", low=32, high=16384)
+        heads = config.whole("num_attention_heads", low=1, high=256)
+        head_dim = per_head(config, dim, heads)
+        found = rope.read(config, partial=0.25)
+        self.rotated = int(head_dim * found.partial)
         if self.rotated % 2:
-            raise ModelError(f"gpt_neox models that rotate {self.rotated} elements of a head are not supported")
-        speeds = rope.speeds(found, self.rotated)
+            raise ModelError(f"{config.path}: {self.rotated} rotated elements of a head are not supported: an odd number")
+        steps = rope.steps(found, self.rotated)
         self.shape = Shape(
-            dim=config.hidden_size, layers=config.num_hidden_layers, heads=config.num_attention_heads,
-            kv_heads=config.num_attention_heads, head_dim=head_dim, ffn=config.intermediate_size,
-            rope=(*speeds, *[0.0] * (head_dim // 2 - len(speeds))), rope_theta=float(found["rope_theta"]),
-            eps=float(config.layer_norm_eps), longest=int(config.max_position_embeddings),
-            gelu="tanh" if config.hidden_act in TANH else "none", parallel=bool(config.use_parallel_residual),
+            dim=dim, layers=config.whole("num_hidden_layers", low=1, high=256), heads=heads, kv_heads=heads,
+            head_dim=head_dim, ffn=config.whole("intermediate_size", low=32, high=16384),
+            rope=(*steps, *[0] * (head_dim // 2 - len(steps))), rope_theta=found.theta,
+            eps=config.number("layer_norm_eps", low=0, high=1, default=1e-5),
+            longest=config.whole("max_position_embeddings", low=1, high=MAX_CONTEXT, default=2048),
+            gelu="tanh" if activation in TANH else "none",
+            parallel=config.flag("use_parallel_residual", default=True),
         )  # fmt: skip
 
     def embedding(self) -> Tensor:
         """[rows, dim], centred."""
-        rows = self.weights("embed_in.weight", None, self.shape.dim)
-        return rows - rows.mean(1, keepdim=True)
+        return portable.less_mean(self.weights("embed_in.weight", self.vocab, self.shape.dim), 1)
 
     def positions(self) -> Tensor | None:
         """None: they are rotary."""
@@ -85,6 +91,6 @@ class NeoX:
         """[rows, dim]."""
         own = ("embed_out.weight", "lm_head.weight")
         stored = [name for name in own if name in self.weights]
-        tied = self.config.tie_word_embeddings or not stored
+        tied = self.tied or not stored
         name = "embed_in.weight" if tied else stored[0]
-        return self._after("final_layer_norm", Linear(self.weights(name, None, self.shape.dim)))
+        return self._after("final_layer_norm", Linear(self.weights(name, self.vocab, self.shape.dim)))

@@ -12,6 +12,7 @@ class Qwen3(Llama):
     """A Qwen3 checkpoint as the canonical network."""
 
     qk = canonical.GAINED
+    head_dim = 128
 
     def _gains(self, at: str) -> tuple[Tensor | None, Tensor | None]:
         n = self.shape.head_dim

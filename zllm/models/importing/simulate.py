@@ -7,7 +7,6 @@ and never them: what a model loses in the end is measured with the C core.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zllm.models import portable
 from zllm.models.importing.canonical import Linear, Rounding, Shape
 from zllm.models.quantise import quantise_matrix
 
@@ -60,7 +60,9 @@ class Integers(Rounding):
     def row(self, name: str, x: Tensor) -> Tensor:
         """As the rounding network's."""
         q = rounded(x, WIDE if name in self.wide else NARROW)
-        return q if name in ("o", "down") else q * torch.rsqrt(q.square().mean(-1, keepdim=True).clamp_min(TINY))
+        if name in ("o", "down"):
+            return q
+        return q / (portable.total(q * q)[..., None] / q.shape[-1]).clamp_min(TINY).sqrt()
 
     def head(self, name: str, x: Tensor) -> Tensor:
         """As the rounding network's."""
@@ -89,7 +91,7 @@ class Observer(Rounding):
             self.values = x.abs().amax((0, 1, 3))
         else:
             a, b = x.chunk(2, -1)
-            self.pairs[name] = torch.hypot(a, b).amax((0, 1))
+            self.pairs[name] = (a * a + b * b).sqrt().amax((0, 1))
         if name != "q":
             self.largest[name] = max(float(x.abs().max()), TINY)
         return x
@@ -103,8 +105,3 @@ class Observer(Rounding):
 def integer_shape(shape: Shape) -> Shape:
     """The integers know one form of GELU."""
     return replace(shape, gelu="tanh") if shape.gelu else shape
-
-
-def power_below(x: float) -> int:
-    """The largest n with 2^n <= x."""
-    return math.frexp(x)[1] - 1

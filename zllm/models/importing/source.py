@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import Any
 
 from zllm.errors import MissingDependencyError, ModelError
 from zllm.models.importing.canonical import Family
+from zllm.models.importing.config import Config, read_json
 from zllm.models.importing.weights import Weights, shards
+from zllm.models.library import line
 
 INSTALL = "pip install 'zllm[hf]'"
 TOKENIZER_FILES = (
@@ -28,6 +29,7 @@ SUPPORTED = {
     "gpt2": "GPT2LMHeadModel",
     "gpt_neox": "GPTNeoXForCausalLM",
 }
+STARTS = {"llama": 1, "gpt2": 50256, "gpt_neox": 0}  # tokens that texts start with, where a config does not say
 _NAMES = "Llama (SmolLM2, TinyLlama), Qwen2, Qwen3, GPT-2 and GPT-NeoX (Pythia)"
 
 
@@ -37,7 +39,7 @@ class Source:
 
     folder: Path
     name: str
-    config: Any
+    config: Config
     raw: dict[str, Any] = field(repr=False)
     revision: str = ""
 
@@ -51,6 +53,11 @@ class Source:
         """For the description: ``org/name@revision``."""
         return f"{self.name}@{self.revision}" if self.revision else self.name
 
+    @property
+    def model_type(self) -> str:
+        """The family."""
+        return str(self.raw["model_type"])
+
     def family(self) -> Family:
         """The checkpoint as the canonical network.
 
@@ -59,16 +66,16 @@ class Source:
         """
         from zllm.models.importing import gpt2, llama, neox, qwen2, qwen3
 
-        kinds: dict[str, tuple[Callable[[Any, Weights], Family], tuple[str, ...]]] = {
+        kinds: dict[str, tuple[Callable[[Config, Weights], Family], tuple[str, ...]]] = {
             "llama": (llama.Llama, llama.PREFIXES),
             "qwen2": (qwen2.Qwen2, llama.PREFIXES),
             "qwen3": (qwen3.Qwen3, llama.PREFIXES),
             "gpt2": (gpt2.Gpt2, gpt2.PREFIXES),
             "gpt_neox": (neox.NeoX, neox.PREFIXES),
         }
-        make, prefixes = kinds[self.config.model_type]
+        make, prefixes = kinds[self.model_type]
         family = make(self.config, Weights(self.folder, prefixes))
-        check_shape(family)
+        check_shape(family, self.folder)
         return family
 
     def record(self, progress: Callable[[int], None]) -> dict[str, Any]:
@@ -93,7 +100,7 @@ def open_source(wanted: str, revision: str | None = None) -> Source:
         folder = download(wanted, revision)
         name, commit = wanted, folder.name
     raw = _read_config(folder)
-    return Source(folder, name, _load_config(folder, raw), raw, commit)
+    return Source(folder, name, Config(folder / "config.json", raw), raw, commit)
 
 
 def download(wanted: str, revision: str | None) -> Path:
@@ -108,7 +115,7 @@ def download(wanted: str, revision: str | None) -> Path:
     try:
         path = snapshot_download(wanted, revision=revision, allow_patterns=list(WANTED), ignore_patterns=list(IGNORED))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as exc:
-        why = next(iter(str(exc).strip().splitlines()), type(exc).__name__)
+        why = line(exc)
         raise ModelError(f"{wanted} is no folder, and cannot be had from the hub: {why}") from exc
     return Path(path)
 
@@ -116,52 +123,36 @@ def download(wanted: str, revision: str | None) -> Path:
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = read_json(path, "a config")
     except FileNotFoundError as exc:
         raise ModelError(f"{folder}: no model in Hugging Face layout: config.json is missing") from exc
-    except ValueError as exc:
-        raise ModelError(f"{path}: not a config: {exc}") from exc
-    if not isinstance(raw, dict):
-        raise ModelError(f"{path}: not a config: no JSON object")
     kind, names = raw.get("model_type"), raw.get("architectures") or []
-    if kind not in SUPPORTED or any(name != SUPPORTED[kind] for name in names):
-        what = ", ".join(map(str, names)) or f"model_type {kind!r}"
-        raise ModelError(f"{folder}: the architecture {what} is not supported: import knows {_NAMES}")
-    if raw.get("quantization_config"):
+    known = SUPPORTED.get(kind) if isinstance(kind, str) else None
+    if known is None or not isinstance(names, list) or any(name != known for name in names):
+        what = ", ".join(map(str, names)) if names and isinstance(names, list) else f"model_type {kind!r}"
+        raise ModelError(f"{folder}: the architecture {what[:200]} is not supported: import knows {_NAMES}")
+    if raw.get("quantization_config") or raw.get("compression_config"):
         raise ModelError(f"{folder}: its weights are quantised: import the weights before they were")
     return raw
 
 
-def _load_config(folder: Path, raw: dict[str, Any]) -> Any:
-    try:
-        from huggingface_hub import errors
-        from transformers import AutoConfig
-        from transformers.utils import logging
-    except ImportError as exc:
-        raise MissingDependencyError("transformers", INSTALL, "importing a model") from exc
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it is wordy
-    try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError, getattr(errors, "StrictDataclassError", ValueError)) as exc:
-        raise ModelError(f"{folder}: a config that transformers does not read: {_line(exc)}") from exc
-
-
-def check_shape(family: Family) -> None:
+def check_shape(family: Family, folder: Path) -> None:
     """Refuse shapes that the integer network cannot have (``docs/arithmetic.md``, section 3).
 
     Raises:
         ModelError: one of them.
     """
     s = family.shape
+    at = f"{folder}: "
     for name, value in (("width", s.dim), ("feed-forward width", s.ffn), ("width of all heads", s.heads * s.head_dim)):
         if value % 32 or not 32 <= value <= 16384:
-            raise ModelError(f"a {name} of {value} is not supported: it must be a multiple of 32, up to 16384")
+            raise ModelError(f"{at}a {name} of {value} is not supported: it must be a multiple of 32, up to 16384")
     if s.head_dim % 32 or not 32 <= s.head_dim <= 256:
-        raise ModelError(f"heads of {s.head_dim} elements are not supported: only multiples of 32, up to 256")
+        raise ModelError(f"{at}heads of {s.head_dim} elements are not supported: only multiples of 32, up to 256")
     if s.heads % s.kv_heads or s.heads > 256 or not 1 <= s.layers <= 256:
-        raise ModelError(f"{s.layers} layers of {s.heads} heads, {s.kv_heads} of keys, are not supported")
+        raise ModelError(f"{at}{s.layers} layers of {s.heads} heads, {s.kv_heads} of keys, are not supported")
     if s.longest < 32:
-        raise ModelError(f"a context of {s.longest} tokens is not supported: it must be 32 or more")
+        raise ModelError(f"{at}a context of {s.longest} tokens is not supported: it must be 32 or more")
 
 
 def _sha256(path: Path, progress: Callable[[int], None]) -> str:
@@ -171,7 +162,3 @@ def _sha256(path: Path, progress: Callable[[int], None]) -> str:
             digest.update(block)
             progress(len(block))
     return digest.hexdigest()
-
-
-def _line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

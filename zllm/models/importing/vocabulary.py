@@ -1,19 +1,22 @@
 """The token table of an imported model, and its tokenizer without what changes text.
 
 Byte-level BPE (GPT-2, Llama 3, Qwen, Pythia) and SentencePiece's BPE and Unigram with tokens for bytes (Llama 2,
-TinyLlama). Special tokens are dropped, as are added ones but those of white space, which GPT-NeoX has.
+TinyLlama). Special tokens are dropped, as are added ones but those of white space, which GPT-NeoX has. Single bytes that
+the vocabulary lacks are added, with the rows of tokens that no text has.
 """
 
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zllm.errors import ModelError
-from zllm.models.library import SPACE
+from zllm.errors import MissingDependencyError, ModelError
+from zllm.models.importing.config import Config
+from zllm.models.library import MAX_JSON, SPACE, guarded, line, quiet
 from zllm.models.texttokenizer import TextTokenizer, entries
 
 _MAX_VOCAB = 1 << 18
@@ -22,7 +25,7 @@ _MAX_VOCAB = 1 << 18
 @dataclass(frozen=True)
 class Vocabulary:
     """``rows``: for each token, in the order of their bytes, its row in the checkpoint. ``start``: that of the token
-    that starts a text, if there is one.
+    that starts a text, if there is one. ``lacking``: single bytes that the checkpoint has no token for.
     """
 
     kind: str
@@ -30,50 +33,86 @@ class Vocabulary:
     tokens: list[bytes]
     rows: list[int]
     start: int | None
+    lacking: int = 0
 
 
-def read(folder: Path, config: Any, rows: int) -> Vocabulary:
-    """The vocabulary of a checkpoint with so many rows in its embedding.
+def read(folder: Path, config: Config, rows: int, start: int | None = None) -> Vocabulary:
+    """The vocabulary of a checkpoint with so many rows in its embedding. ``start``: the token that starts a text, where
+    ``config`` does not say.
 
     Raises:
         ModelError: there is no tokenizer, or none that can be used.
     """
     data = _tokenizer(folder)
+    try:
+        return _read(folder, data, _start(config, rows, start), rows)
+    except ModelError as exc:
+        raise exc if str(exc).startswith(str(folder)) else ModelError(f"{folder}: {exc}") from exc
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as exc:
+        raise ModelError(f"{folder}: its tokenizer is not one that the tokenizers library makes ({exc!r:.200})") from exc
+
+
+def _read(folder: Path, data: dict[str, Any], start: int | None, rows: int) -> Vocabulary:
     kind = _kind(data, folder)
     vocab = _vocab(data)
-    kept = [t for t in data.get("added_tokens") or () if not t["special"] and t["content"].isspace()]
+    every = data.get("added_tokens") or []
+    kept = [t for t in every if not t.get("special", False) and str(t["content"]).isspace()]
     plain = [str(t["content"]) for t in kept]
-    special = {str(t["content"]) for t in data.get("added_tokens") or ()} - {*plain, _unknown(data["model"])}
+    special = {str(t["content"]) for t in every} - {*plain, _unknown(data["model"])}
     ids = {text: index for text, index in vocab.items() if text not in special}
     ids |= {str(t["content"]): int(t["id"]) for t in kept}
     row: dict[bytes, int] = {}
     for token, index in entries(kind, ids, plain):
         row.setdefault(token, index)
-    missing = [b for b in range(256) if bytes([b]) not in row]
-    if missing:
-        raise ModelError(
-            f"{folder}: the vocabulary lacks {len(missing)} of the 256 single bytes (0x{missing[0]:02X} first), so not "
-            "every file could be coded: only byte-level tokenizers and SentencePiece with byte fallback are supported"
-        )
-    tokens = sorted(row)
+    if not row:
+        raise ModelError(f"{folder}: its tokenizer has no tokens")
     beyond = max(row.values())
-    if beyond >= rows or len(tokens) > _MAX_VOCAB:
-        raise ModelError(f"{folder}: {len(tokens)} tokens, numbered up to {beyond}, do not fit {rows} embeddings")
-    text = json.dumps(_clean(data, kind, special, kept), ensure_ascii=False)
-    if TextTokenizer(text, kind).tokens != tokens:
+    missing = [bytes([b]) for b in range(256) if bytes([b]) not in row]
+    if min(row.values()) < 0 or beyond >= rows or len(row) + len(missing) > _MAX_VOCAB:
+        raise ModelError(f"{folder}: {len(row)} tokens, numbered up to {beyond}, do not fit {rows} embeddings")
+    unused = _unused(rows, row, special, vocab, every, start)
+    row |= {byte: unused[i % len(unused)] for i, byte in enumerate(missing)}
+    tokens = sorted(row)
+    text = json.dumps(_clean(data, kind, special, kept))
+    tokenizer = TextTokenizer(text, kind)
+    if tokenizer.tokens != tokens:
         raise ModelError(f"{folder}: the tokenizer cannot be had without its special tokens")
-    return Vocabulary(kind, text, tokens, [row[t] for t in tokens], _start(config, rows))
+    tokenizer.check()
+    return Vocabulary(kind, text, tokens, [row[t] for t in tokens], start, len(missing))
+
+
+def _unused(
+    rows: int, row: dict[bytes, int], special: set[str], vocab: dict[str, int], added: list[Any], start: int | None
+) -> list[int]:
+    """Rows for bytes that are no tokens: such as training never saw in a text, so that they are given no share."""
+    named = {index for text, index in vocab.items() if text in special} | {int(t["id"]) for t in added}
+    used = {*row.values(), start}
+    found = sorted(i for i in named if 0 <= i < rows and i not in used)
+    return found or [next((i for i in range(rows) if i not in used), max(row.values()))]
 
 
 def _tokenizer(folder: Path) -> dict[str, Any]:
     path = folder / "tokenizer.json"
+    if path.is_file():
+        if path.stat().st_size > MAX_JSON:
+            raise ModelError(f"{path}: not a tokenizer: larger than {MAX_JSON >> 20} MiB")
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except ValueError as exc:
+            raise ModelError(f"{path}: not a tokenizer: {line(exc)}") from exc
+    else:
+        text = _converted(folder)
     try:
-        text = path.read_text(encoding="utf-8") if path.is_file() else _converted(folder)
         data = json.loads(text)
-        if not isinstance(data, dict) or not isinstance(data.get("model"), dict):
-            raise ValueError("no tokenizer in it")
+    except RecursionError as exc:
+        raise ModelError(f"{path}: not a tokenizer: nested too deeply") from exc
     except ValueError as exc:
-        raise ModelError(f"{path}: not a tokenizer: {exc}") from exc
+        raise ModelError(f"{path}: not a tokenizer: {line(exc)}") from exc
+    if not isinstance(data, dict) or not isinstance(data.get("model"), dict):
+        raise ModelError(f"{path}: not a tokenizer: no model in it")
+    for name, kind in (("added_tokens", list), ("normalizer", dict), ("pre_tokenizer", dict)):
+        if not isinstance(data.get(name), (kind, type(None))):
+            raise ModelError(f"{path}: not a tokenizer: its {name} are of another type")
     return data
 
 
@@ -83,14 +122,15 @@ def _converted(folder: Path) -> str:
         raise ModelError(
             f"{folder}: the tokenizer is missing: tokenizer.json, or vocab.json with merges.txt, or tokenizer.model"
         )
-    from transformers import AutoTokenizer
-
     try:
+        from transformers import AutoTokenizer
+        from transformers.utils import logging
+    except ImportError as exc:
+        raise MissingDependencyError("transformers", "pip install 'zllm[hf]'", "reading an older tokenizer") from exc
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it is wordy
+    with guarded(f"{folder}: its tokenizer cannot be read: save it as tokenizer.json"), quiet():
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, use_fast=True, local_files_only=True)
         return str(tokenizer.backend_tokenizer.to_str())
-    except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError) as exc:
-        why = next(iter(str(exc).strip().splitlines()), type(exc).__name__)
-        raise ModelError(f"{folder}: its tokenizer cannot be read ({why}): save it as tokenizer.json") from exc
 
 
 def _parts(part: Any) -> Iterator[dict[str, Any]]:
@@ -103,7 +143,7 @@ def _parts(part: Any) -> Iterator[dict[str, Any]]:
 
 
 def _kind(data: dict[str, Any], folder: Path) -> str:
-    model = data["model"].get("type", "BPE")
+    model = data["model"].get("type") or "BPE"
     if model not in ("BPE", "Unigram"):
         raise ModelError(f"{folder}: tokenizers of type {model} are not supported: only BPE and Unigram")
     if any(p.get("type") == "ByteLevel" for p in _parts(data.get("normalizer"))):
@@ -116,7 +156,7 @@ def _kind(data: dict[str, Any], folder: Path) -> str:
 def _vocab(data: dict[str, Any]) -> dict[str, int]:
     vocab = data["model"].get("vocab") or {}
     if isinstance(vocab, dict):
-        return {str(text): int(index) for text, index in vocab.items()}
+        return {str(text): operator.index(index) for text, index in vocab.items()}
     return {str(entry[0]): index for index, entry in enumerate(vocab)}
 
 
@@ -127,7 +167,7 @@ def _clean(data: dict[str, Any], kind: str, special: set[str], kept: list[dict[s
     if model["type"] == "BPE":
         vocab = {text: index for text, index in _vocab(data).items() if text not in special}
         model["vocab"] = {text: i for i, text in enumerate(sorted(vocab, key=vocab.__getitem__))}
-        model["merges"] = [m for m in map(_pair, model["merges"]) if vocab.keys() >= {*m, "".join(m)}]
+        model["merges"] = [m for m in map(_pair, _merges(model)) if vocab.keys() >= {*m, "".join(m)}]
         model["unk_token"] = model["dropout"] = None
     else:
         unknown = _unknown(model)
@@ -154,6 +194,13 @@ def _unknown(model: dict[str, Any]) -> str | None:
     return None if index is None else str(model["vocab"][index][0])
 
 
+def _merges(model: dict[str, Any]) -> list[Any]:
+    merges = model.get("merges")
+    if not isinstance(merges, list):
+        raise ModelError("its tokenizer is BPE, and has no merges: save it again with transformers")
+    return merges
+
+
 def _pair(merge: Any) -> list[str]:
     return merge.split(" ") if isinstance(merge, str) else list(merge)
 
@@ -170,11 +217,7 @@ def _without_prefix(part: Any) -> Any:
     return part
 
 
-def _start(config: Any, rows: int) -> int | None:
+def _start(config: Config, rows: int, default: int | None) -> int | None:
     """The row of the token that a text starts with in training: its begin, else the end of the text before."""
-    for name in ("bos_token_id", "eos_token_id"):
-        value = getattr(config, name, None)
-        value = value[0] if isinstance(value, list) and value else value
-        if isinstance(value, int) and 0 <= value < rows:
-            return value
-    return None
+    begin = config.token("bos_token_id", rows, default)
+    return config.token("eos_token_id", rows, None) if begin is None else begin

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,30 +12,34 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from zllm.errors import ModelError
+from zllm.models.importing.config import read_json
+from zllm.models.library import line
 
+WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.msgpack", "*.h5")
+_SHARD = re.compile(r"(?!\.)[^/\\\0]{1,240}\.safetensors")
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 def shards(folder: Path) -> list[Path]:
-    """The safetensors files that hold the weights.
+    """The safetensors files that hold the weights. As for transformers, model.safetensors goes before an index with
+    shards, which may be left from an older state.
 
     Raises:
-        ModelError: there are none, or the index names one that is not there.
+        ModelError: there are none, the index is not one, or it names files that are not there.
     """
-    index = folder / INDEX
-    if index.exists():
-        try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError, TypeError) as exc:
-            raise ModelError(f"{index}: not an index of weights ({exc!r})") from exc
-        for name in names:
-            if Path(name).name != name or not (folder / name).is_file():
-                raise ModelError(f"{folder}: the weights {name}, which {INDEX} names, are missing: download them again")
-        return [folder / name for name in names]
-    whole = folder / "model.safetensors"
-    found = [whole] if whole.exists() else sorted(folder.glob("*.safetensors"))
+    whole = folder / WHOLE
+    if whole.is_file():
+        return [whole]
+    if (folder / INDEX).is_file():
+        return [folder / name for name in sorted(set(placed(folder).values()))]
+    found = sorted(path for path in folder.glob("*.safetensors") if path.is_file())
+    if len(found) > 1:
+        raise ModelError(
+            f"{folder}: {len(found)} *.safetensors files, neither {WHOLE} nor {INDEX}, which says what is where: "
+            "download it as well"
+        )
     if found:
         return found
     pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
@@ -47,6 +51,25 @@ def shards(folder: Path) -> list[Path]:
     raise ModelError(f"{folder}: no weights: there is no *.safetensors")
 
 
+def placed(folder: Path) -> dict[str, str]:
+    """Which file of the folder has which tensor, by its index.
+
+    Raises:
+        ModelError: it is not an index, or a file is missing.
+    """
+    index = folder / INDEX
+    places = read_json(index, "an index of weights").get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise ModelError(f"{index}: not an index of weights: it has no weight_map")
+    for tensor, name in places.items():
+        if not isinstance(name, str) or not _SHARD.fullmatch(name):
+            raise ModelError(f"{index}: the tensor {tensor[:100]} is in {str(name)[:100]!r}, which is not a file beside it")
+    for name in sorted(set(places.values())):
+        if not (folder / name).is_file():
+            raise ModelError(f"{folder}: the weights {name}, which {INDEX} names, are missing: download them again")
+    return places
+
+
 class Weights:
     """Tensors by name, as float32. ``prefixes`` are tried before each name."""
 
@@ -54,9 +77,17 @@ class Weights:
         self.folder = folder
         self.prefixes = prefixes
         self._files: dict[str, tuple[Path, Any]] = {}
-        for path in shards(folder):
+        files = shards(folder)
+        for path in files:
             file = _open(path)
-            self._files.update((name, (path, file)) for name in file.keys())  # noqa: SIM118  (a file is no dict)
+            for name in file.keys():  # noqa: SIM118  (a file is no dict)
+                if name in self._files:
+                    raise ModelError(f"{folder}: the tensor {name} is in {self._files[name][0].name} and in {path.name}")
+                self._files[name] = path, file
+        if files[0].name != WHOLE and (folder / INDEX).is_file():
+            for name, where in placed(folder).items():
+                if name not in self._files or self._files[name][0].name != where:
+                    raise ModelError(f"{folder}: {where} lacks the tensor {name[:100]}, which {INDEX} says is in it")
 
     def _find(self, name: str) -> str | None:
         return next((p + name for p in self.prefixes if p + name in self._files), None)
@@ -79,8 +110,8 @@ class Weights:
         path, file = self._files[full]
         try:
             tensor: Tensor = file.get_tensor(full)
-        except SafetensorError as exc:
-            raise ModelError(f"{path}: damaged ({exc}): download it again") from exc
+        except (SafetensorError, RuntimeError, ValueError, TypeError, AttributeError) as exc:
+            raise ModelError(f"{path}: the tensor {full} cannot be read ({line(exc)})") from exc
         if tensor.dtype not in _FLOATS:
             kind = str(tensor.dtype).removeprefix("torch.")
             raise ModelError(f"{path}: the tensor {full} is {kind}: import the weights before they were quantised")
@@ -95,5 +126,5 @@ class Weights:
 def _open(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt")
-    except SafetensorError as exc:
-        raise ModelError(f"{path}: damaged or cut short ({exc}): download it again") from exc
+    except (SafetensorError, OSError, RuntimeError, ValueError, OverflowError) as exc:
+        raise ModelError(f"{path}: damaged or cut short ({line(exc)}): download it again") from exc
