@@ -175,7 +175,7 @@ def _mixed(q: Tensor, k: Tensor, v: Tensor, temperature: float) -> Tensor:
     scores = portable.product(q, k) * (temperature * portable.LOG2E)
     later = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
     scores = scores.masked_fill(later, _NEVER)
-    shares = portable.exp2(scores - scores.amax(-1, keepdim=True)).masked_fill(later, 0.0)
+    shares = portable.exp2(scores - scores.amax(-1, keepdim=True))  # of what comes later, next to nothing
     return portable.product(shares, v.transpose(-1, -2)) / portable.total(shares)[..., None]
 
 
