@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +52,9 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     name = args.name or default_name(args.source)
     if args.output is None:
         store.check_free(name, replace=args.force)
-    elif args.output.exists() and not args.force:
+    elif args.output.exists() and not args.output.is_file():
+        raise UsageError(f"{args.output} is not a file: name one that ends in .zlm")
+    elif os.path.lexists(args.output) and not args.force:
         raise UsageError(f"{args.output} already exists: pass --force to replace it")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "" if progress.wanted(console) else "1")
     try:
@@ -66,7 +67,8 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         raise MissingDependencyError(error.name, _INSTALL, "importing a model") from error
     torch.set_num_threads(options.thread_count(args) or torch.get_num_threads())
     with _target(args.output) as path:
-        wanted = command.ImportOptions(args.source, path, name, args.revision, args.calibration, args.window)
+        given = args.revision, args.calibration, args.window, args.force
+        wanted = command.ImportOptions(args.source, path, name, *given)
         report = command.import_model(wanted, _bars(console))
         if args.output is None:
             report.path = store.add(path, name, replace=args.force).path
@@ -112,9 +114,8 @@ def _target(path: Path | None) -> Iterator[Path]:
         return
     from zllm.models import folder
 
-    folder.models().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.models(), prefix=".import-") as temporary:
-        yield Path(temporary) / "model.zlm"
+    with folder.workplace() as place:
+        yield place / "model.zlm"
 
 
 def _bars(console: output.Console) -> Callable[[str, int], progress.Progress]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -50,8 +49,10 @@ class ModelConfig:
         try:
             numbers: dict[str, Any] = {f.name: values[f.name] for f in fields(cls) if f.name not in VARIANT_FIELDS}
             numbers |= {name: values.get(name, 0) for name in VARIANT_FIELDS}
-            for name, value in numbers.items():
-                numbers[name] = float(value) if name == "rope_theta" else operator.index(value)
-            return cls(**numbers)
-        except (KeyError, TypeError, ValueError) as exc:
-            raise ModelError(f"bad model config: {exc!r}") from exc
+        except KeyError as exc:
+            raise ModelError(f"bad model config: {exc.args[0]} is missing") from exc
+        for name, value in numbers.items():
+            kinds = (int, float) if name == "rope_theta" else (int,)
+            if not isinstance(value, kinds) or isinstance(value, bool) or not 0 <= value < 2**32:
+                raise ModelError(f"bad model config: {name} is {value!r:.40}, not a number that it can be")
+        return cls(**{**numbers, "rope_theta": float(numbers["rope_theta"])})

@@ -8,8 +8,11 @@
     models/NAME.zlm       a file that somebody copied here; used like the others
     models/.lock          held while names and files are added or removed
 
-Readers take no lock. A file gets its name when it is whole and on the disk, and what is removed stays readable for
-those who have it open, so nobody ever sees half a file. Writers take turns, so that a name never stands for a file
+    models/.import-*/     where a model is being made; locked by the process that does it, as long as that lives
+
+What only reads does without the folder where there is none, or where it cannot be read: the built-in models are in the
+package. Readers take no lock. A file gets its name when it is whole and on the disk, and what is removed stays readable
+for those who have it open, so nobody ever sees half a file. Writers take turns, so that a name never stands for a file
 that another process is just removing.
 """
 
@@ -21,6 +24,8 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +37,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _HEX = re.compile(r"[0-9a-f]+")
 _DIGITS = 64
 _UNFINISHED = re.compile(r"\.[0-9a-f]{64}\..*\.part")  # as zllm.partial calls them
+_WORK = ".import-"
 MIN_PREFIX = 8
 """Hexadecimal digits of a hash that are enough to ask for a model by it."""
 
@@ -45,34 +51,65 @@ class Name:
 
 
 def home() -> Path:
-    """The user's folder: ``$ZLLM_HOME``, else ``zllm`` below the cache folder."""
+    """The user's folder: ``$ZLLM_HOME``, else ``zllm`` below the cache folder.
+
+    Raises:
+        UsageError: this user has no home folder, and none of the variables is set.
+    """
     if os.environ.get("ZLLM_HOME"):
         return Path(os.environ["ZLLM_HOME"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zllm"
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(cache):  # which the standard says is to be ignored
+        user = os.environ.get("HOME") or os.path.expanduser("~")
+        if user == "~" or not user:
+            raise UsageError("this user has no home folder to keep models in: set ZLLM_HOME to a folder for them")
+        cache = os.path.join(user, ".cache")
+    return Path(cache) / "zllm"
 
 
 def models() -> Path:
-    """Where installed models are."""
+    """Where installed models are. Raises as :func:`home`."""
     return home() / "models"
 
 
+def _entries(part: str = "") -> list[Path]:
+    """What is in the folder, or in a part of it; nothing where it cannot be had."""
+    try:
+        return sorted((models() / part).iterdir())
+    except (UsageError, OSError):
+        return []
+
+
+def problem() -> str:
+    """Why the folder cannot be read; empty if it can, or if there is none."""
+    try:
+        os.scandir(models()).close()
+    except (UsageError, FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as exc:
+        return f"{models()}: {exc.strerror}"
+    return ""
+
+
 def path_of(sha256: str) -> Path:
-    """The place of the model with that hash (hexadecimal), whether it is there or not."""
+    """The place of the model with that hash (hexadecimal), whether it is there or not. Raises as :func:`home`."""
     return models() / f"{sha256}.zlm"
 
 
 def sha256_of(path: Path) -> str:
     """The hash that a file of the store has by its name; empty for a file with another name."""
     stem = path.stem
-    return stem if len(stem) == _DIGITS and _HEX.fullmatch(stem) and path.parent == models() else ""
+    if len(stem) != _DIGITS or not _HEX.fullmatch(stem):
+        return ""
+    try:
+        return stem if path.parent == models() else ""
+    except UsageError:
+        return ""
 
 
 def files() -> list[Path]:
     """Every model file in the folder."""
-    try:
-        return sorted(path for path in models().iterdir() if path.suffix == ".zlm" and not path.name.startswith("."))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    return [path for path in _entries() if path.suffix == ".zlm" and not path.name.startswith(".")]
 
 
 def check_name(name: str) -> None:
@@ -100,19 +137,16 @@ def read_name(name: str) -> Name | None:
         if not isinstance(sha256, str) or len(sha256) != _DIGITS or not _HEX.fullmatch(sha256):
             return None
         return Name(sha256, str(facts.get("known_answer", "")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (UsageError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
 def names() -> dict[str, Name | None]:
     """All names and what they stand for; None for one whose file is damaged."""
-    try:
-        found = sorted(path.name for path in (models() / "names").iterdir() if _NAME.fullmatch(path.name))
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
+    found = [path.name for path in _entries("names") if _NAME.fullmatch(path.name)]
     known = {name: read_name(name) for name in found}
     # One that has just been removed is no damaged one.
-    return {name: what for name, what in known.items() if what or (models() / "names" / name).exists()}
+    return {name: what for name, what in known.items() if what or os.path.lexists(models() / "names" / name)}
 
 
 def by_prefix(prefix: str) -> Path | None:
@@ -140,8 +174,8 @@ def put(data: bytes | memoryview, name: str, known_answer: str, *, replace: bool
     check_name(name)
     sha256 = hashlib.sha256(data).hexdigest()
     target = path_of(sha256)
-    (models() / "names").mkdir(parents=True, exist_ok=True)
     with _lock():
+        (models() / "names").mkdir(exist_ok=True)
         known = read_name(name)
         if known is not None and known.sha256 != sha256 and not replace:
             raise UsageError(
@@ -207,6 +241,38 @@ def _sweep() -> None:
     for path in (*models().glob(".*.part"), *(models() / "names").glob(".*.part")):
         if path.parent.name == "names" or _UNFINISHED.fullmatch(path.name):
             path.unlink(missing_ok=True)
+    for path in models().glob(f"{_WORK}*"):
+        with contextlib.suppress(OSError), _held(path, fcntl.LOCK_EX | fcntl.LOCK_NB):  # nobody has it any more
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _held(path: Path, how: int) -> Iterator[None]:
+    """A folder's lock. Raises :class:`OSError`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def workplace() -> Iterator[Path]:
+    """A folder for a model that is being made, on the file system that it will be installed on. It is removed with all
+    that is in it when the block ends; if the process is killed, when the next one makes or installs a model.
+
+    Raises:
+        UsageError: the user's folder cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        with _lock():
+            _sweep()
+            place = Path(tempfile.mkdtemp(prefix=_WORK, dir=models()))
+            stack.callback(shutil.rmtree, place, ignore_errors=True)
+            with contextlib.suppress(OSError):  # a file system without locks
+                stack.enter_context(_held(place, fcntl.LOCK_EX))
+        yield place
 
 
 def _is_whole(path: Path, sha256: str) -> bool:
@@ -223,10 +289,21 @@ def _is_whole(path: Path, sha256: str) -> bool:
 
 @contextlib.contextmanager
 def _lock() -> Iterator[None]:
-    """One writer at a time, of all processes of this user. The system lets go of it when a process dies."""
-    models().mkdir(parents=True, exist_ok=True)
-    with (models() / ".lock").open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    """One writer at a time, of all processes of this user. The system lets go of it when a process dies.
+
+    Raises:
+        UsageError: the user's folder cannot be written.
+    """
+    try:
+        models().mkdir(parents=True, exist_ok=True)
+        file = (models() / ".lock").open("ab")
+    except OSError as exc:
+        raise UsageError(
+            f"no model can be stored in {models()}: {exc.strerror}: set ZLLM_HOME to a folder that can be written"
+        ) from exc
+    with file:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

@@ -255,7 +255,7 @@ def installed() -> Iterator[Entry]:
         except FileNotFoundError:  # removed meanwhile
             continue
         except (ModelError, OSError) as exc:
-            size = path.stat().st_size if path.exists() else 0
+            size = os.path.getsize(path) if os.access(path, os.R_OK) else 0
             yield Entry(path, tuple(by_hash.get(sha256, ()) if sha256 else (path.stem,)), size, {}, str(exc))
 
 
@@ -302,8 +302,13 @@ def locate(wanted: str) -> Path:
             return entry.path
     path = folder.by_prefix(wanted)
     if path is None:
-        raise MissingModelError(wanted, "", 0)
+        raise MissingModelError(wanted, "", 0, why=_not_here())
     return path
+
+
+def _not_here() -> str:
+    problem = folder.problem()
+    return f"not installed, as far as can be seen ({problem})" if problem else "not installed"
 
 
 def find(sha256: bytes, name: str = "?", size: int = 0, extra: str | Path | None = None) -> Model:
@@ -315,7 +320,7 @@ def find(sha256: bytes, name: str = "?", size: int = 0, extra: str | Path | None
         MissingModelError: it is not here (or what the user gave is another one).
         ModelError: the file that the user gave is no proper model.
     """
-    why = "not installed"
+    why = _not_here()
     if extra is not None:
         given = resolve(extra)
         if given.sha256 == sha256:
@@ -327,7 +332,7 @@ def find(sha256: bytes, name: str = "?", size: int = 0, extra: str | Path | None
         except FileNotFoundError:
             continue
         except (ModelError, OSError) as exc:
-            if folder.sha256_of(path):
+            if folder.sha256_of(path) and not folder.problem():
                 why = f"installed, but cannot be used ({exc})"
             continue
         if model.sha256 == sha256:
@@ -337,7 +342,8 @@ def find(sha256: bytes, name: str = "?", size: int = 0, extra: str | Path | None
 
 def _candidates(sha256: str, size: int) -> Iterator[Path]:
     """Files that may be the model with that hash, the likeliest first."""
-    yield folder.path_of(sha256)
+    with contextlib.suppress(UsageError):  # no home folder
+        yield folder.path_of(sha256)
     for path in (*sorted(DATA_FOLDER.glob("*.zlm")), *folder.files()):
         with contextlib.suppress(OSError):
             if not folder.sha256_of(path) and size in (0, path.stat().st_size):

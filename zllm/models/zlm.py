@@ -16,12 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zllm import partial
 from zllm.errors import ModelError
 from zllm.models.config import ModelConfig
 
 MAX_HEADER = 16 << 20
 MAX_FILE = 4 << 30
 FORMAT = 1
+MAX_NAME = 1000
+_MAX_DIMENSIONS = 4
 _SIZES = {"I8": 1, "U8": 1, "I16": 2, "I32": 4, "U32": 4}
 
 Tensor = tuple[str, tuple[int, ...], memoryview]  # dtype, shape, data
@@ -51,8 +54,21 @@ class ModelFile:
         return digest.digest()
 
 
-def write(path: Path, description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Write a model file; tensors go by descending element size so that each is aligned."""
+def write(
+    path: Path,
+    description: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    *,
+    replace: bool = True,
+    sha256: str = "",
+) -> str:
+    """Write a model file, which appears when it is whole; tensors go by descending element size so that each is
+    aligned. Gives back its SHA-256 (hexadecimal).
+
+    Raises:
+        ModelError: the hash is not ``sha256``, if that is given.
+        FileExistsError: there is such a file, and ``replace`` is false.
+    """
     header: dict[str, Any] = {"__metadata__": {"zllm": json.dumps(description, sort_keys=True)}}
     order = sorted(tensors, key=lambda name: (-_SIZES[tensors[name][0]], name))
     offset = 0
@@ -62,12 +78,16 @@ def write(path: Path, description: Mapping[str, Any], tensors: Mapping[str, Tens
         offset += len(data)
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
+    front = struct.pack("<Q", len(text)) + text
+    digest = hashlib.sha256(front)
+    with partial.whole_file(os.path.realpath(path), replace=replace) as file:  # a link stays a link
+        file.write(front)
         for name in order:
             file.write(tensors[name][2])
-    temporary.replace(path)
+            digest.update(tensors[name][2])
+        if sha256 and digest.hexdigest() != sha256:
+            raise ModelError(f"its hash is {digest.hexdigest()}, not {sha256}")
+    return digest.hexdigest()
 
 
 def read(path: Path) -> ModelFile:
@@ -93,11 +113,8 @@ def parse(data: bytes | memoryview) -> ModelFile:
     description, header = _header(bytes(data[8 : 8 + length]))
     body = memoryview(data)[8 + length :]
     tensors: dict[str, Tensor] = {}
-    for name, entry in header.items():
-        dtype, shape, start, end = _place(str(name), entry, len(body))
-        tensors[str(name)] = dtype, shape, body[start:end]
-    if sum(len(t[2]) for t in tensors.values()) != len(body):
-        raise ModelError("bad model file: its tensors do not fill it")
+    for name, (dtype, shape, start, end) in _places(header, len(body)).items():
+        tensors[name] = dtype, shape, body[start:end]
     for name in ("tokens.bytes", "tokens.offsets", "tokenizer.json"):
         if name not in tensors:
             raise ModelError(f"bad model: tensor {name} is missing")
@@ -116,11 +133,9 @@ def describe(path: Path) -> tuple[dict[str, Any], int]:
         try:
             length = _header_length(file.read(8), size)
             description, header = _header(file.read(length))
-            places = [_place(str(name), entry, size - 8 - length) for name, entry in header.items()]
+            _places(header, size - 8 - length)
         except ModelError as exc:
             raise ModelError(f"{path}: {exc}") from exc
-    if sum(end - start for *_, start, end in places) != size - 8 - length:
-        raise ModelError(f"{path}: bad model file: its tensors do not fill it")
     return description, size
 
 
@@ -137,12 +152,19 @@ def _header_length(front: bytes, size: int) -> int:
 def _header(text: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     """The description, and the tensors' entries."""
     try:
-        header = json.loads(text)
-        description = json.loads(header.pop("__metadata__")["zllm"])
+        header = json.loads(text, object_pairs_hook=_once)
+        description = json.loads(header.pop("__metadata__")["zllm"], object_pairs_hook=_once)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise ModelError(f"not a model file: bad header ({type(exc).__name__})") from exc
     _check_description(description)
     return description, header
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name comes twice")
+    return found
 
 
 def _check_description(description: Any) -> None:
@@ -150,12 +172,30 @@ def _check_description(description: Any) -> None:
     if not isinstance(description, dict):
         raise ModelError("bad model file: no description")
     for key, kind in {**kinds, "exponents": dict}.items():
-        if not isinstance(description.get(key), kind):
+        value = description.get(key)
+        if not isinstance(value, kind) or isinstance(value, bool):
             raise ModelError(f"bad model file: its description has no proper {key!r}")
     if description["format"] != FORMAT:
         raise ModelError(f"model file format {description['format']} is not {FORMAT}, the one this program reads")
     if not all(isinstance(layer, dict) for layer in description["layers"]):
         raise ModelError("bad model file: its description has no proper 'layers'")
+    if not isinstance(description.get("tokenizer", {}), dict):
+        raise ModelError("bad model file: its description has no proper 'tokenizer'")
+    if max(len(description["name"]), len(description["origin"])) > MAX_NAME:
+        raise ModelError(f"bad model file: a name or an origin of more than {MAX_NAME} characters")
+
+
+def _places(header: dict[str, Any], room: int) -> dict[str, tuple[str, tuple[int, ...], int, int]]:
+    """(dtype, shape, start, end) of all tensors, which fill the ``room`` bytes of data without overlapping."""
+    places = {name: _place(name, entry, room) for name, entry in header.items()}
+    at = 0
+    for name, (_, _, start, end) in sorted(places.items(), key=lambda item: item[1][2:]):
+        if start != at:
+            raise ModelError(f"bad model file: tensor {name[:100]} does not start where the one before it ends")
+        at = end
+    if at != room:
+        raise ModelError("bad model file: its tensors do not fill it")
+    return places
 
 
 def _place(name: str, entry: Any, room: int) -> tuple[str, tuple[int, ...], int, int]:
@@ -164,13 +204,15 @@ def _place(name: str, entry: Any, room: int) -> tuple[str, tuple[int, ...], int,
         dtype, shape = str(entry["dtype"]), tuple(entry["shape"])
         start, end = entry["data_offsets"]
         size = _SIZES[dtype]
+        if len(shape) > _MAX_DIMENSIONS:
+            raise ValueError
         for n in (*shape, start, end):
-            if not isinstance(n, int) or isinstance(n, bool) or n < 0:
+            if not isinstance(n, int) or isinstance(n, bool) or not 0 <= n <= room:
                 raise ValueError
         for n in shape:
             size *= n
         if not start <= end <= room or end - start != size:
             raise ValueError
     except (KeyError, TypeError, ValueError) as exc:
-        raise ModelError(f"bad model file: tensor {name} does not fit its file") from exc
+        raise ModelError(f"bad model file: tensor {name[:100]} does not fit its file") from exc
     return dtype, shape, start, end

@@ -13,10 +13,10 @@ from zllm._native import ARITHMETIC_VERSION
 from zllm.errors import ModelError
 from zllm.models.importing.calibrate import Integral
 from zllm.models.importing.canonical import Linear, Shape
-from zllm.models.portable import power_below
 from zllm.models.importing.simulate import Matrix
 from zllm.models.importing.spool import Spool
 from zllm.models.importing.vocabulary import Vocabulary
+from zllm.models.portable import power_below
 from zllm.models.quantise import LOG2E, file_tensor, token_tensors
 from zllm.models.texttokenizer import TextTokenizer
 from zllm.models.zlm import FORMAT

@@ -19,8 +19,8 @@ from torch import Tensor
 from zllm.errors import ModelError
 from zllm.models.importing import canonical
 from zllm.models.importing.canonical import MATRICES, Family, Layer, Linear, Shape
-from zllm.models.portable import exp2, log2, power_below, share_power, sum_of, total
 from zllm.models.importing.simulate import TINY, Integers, Matrix, Observer, integer_shape
+from zllm.models.portable import exp2, log2, power_below, share_power, sum_of, total
 from zllm.models.quantise import HEADROOM, layer_numbers
 
 MEASURED_ROWS = 4  # of the sample, on which choices are tried

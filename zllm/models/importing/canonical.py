@@ -28,8 +28,7 @@ _HEAD_ROWS = 256  # positions whose logits are in memory at a time
 
 @dataclass(frozen=True)
 class Shape:
-    """What a family's config says. ``rope``: of each pair, what a position turns it by, in 2^-32 turns; 0 for pairs that
-    are not rotated."""
+    """What a family's config says. ``rope``: of each pair, 2^-32 turns a position; 0 for pairs that are not rotated."""
 
     dim: int
     layers: int

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zllm import _native
 from zllm.errors import ModelError, UsageError
-from zllm.models import portable, store, zlm
+from zllm.models import portable, zlm
 from zllm.models.importing import canonical, exact, vocabulary
 from zllm.models.importing.build import MAX_WINDOW, Builder
 from zllm.models.importing.calibrate import Calibrator, Integral
@@ -43,6 +43,7 @@ class ImportOptions:
     revision: str | None = None
     calibration: Path | None = None
     window: int | None = None
+    replace: bool = True
 
 
 @dataclass
@@ -132,31 +133,36 @@ class Import:
         spool = Spool(self.options.output.parent)
         try:
             description, tensors = self._quantise(spool, record)
-            zlm.write(self.options.output, description, tensors)
+            self._write(description, tensors)
         finally:
             spool.close()
         self.report.size = self.options.output.stat().st_size
         return self.report
 
+    def _write(self, description: dict[str, Any], tensors: dict[str, zlm.Tensor], sha256: str = "") -> None:
+        output = self.options.output
+        try:
+            zlm.write(output, description, tensors, replace=self.options.replace, sha256=sha256)
+        except FileExistsError:
+            raise UsageError(f"{output} appeared meanwhile: pass --force to replace it") from None
+
     def _rebuild(self) -> Report:
         description, tensors, sha256 = exact.rebuild(self.source)
         self.options.output.parent.mkdir(parents=True, exist_ok=True)
-        zlm.write(self.options.output, description, tensors)
         try:
-            model = store.Model(self.options.output, zlm.read(self.options.output))
-            if model.sha256.hex() != sha256:
-                raise ModelError(f"{self.source.folder}: this is not the model that was exported (sha256 {sha256})")
-        except ModelError:
-            self.options.output.unlink()
-            raise
-        self.report.size, self.report.exact = model.size, True
+            self._write(description, tensors, sha256)
+        except (ModelError, KeyError, TypeError) as exc:
+            why = f"this is not the model that was exported (sha256 {sha256})"
+            raise ModelError(f"{self.source.folder}: {why}") from exc
+        self.report.size, self.report.exact = self.options.output.stat().st_size, True
         return self.report
 
     @torch.no_grad()
     def _quantise(self, spool: Spool, record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, zlm.Tensor]]:
         shape = self.family.shape
         embedding = self.family.embedding()
-        words = vocabulary.read(self.source.folder, self.source.config, len(embedding), STARTS.get(self.source.model_type))
+        start = STARTS.get(self.source.model_type)
+        words = vocabulary.read(self.source.folder, self.source.config, len(embedding), start)
         tokenizer = TextTokenizer(words.json, words.kind)
         builder = Builder(shape, words, self.window(), spool)
         start = len(words.tokens) if words.start is not None else words.tokens.index(b"\0")

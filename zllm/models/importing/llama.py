@@ -74,7 +74,7 @@ class Llama:
         head_dim = config.whole("head_dim", low=1, high=16384, default=self.head_dim) or per_head(config, dim, heads)
         found = rope.read(config)
         if found.partial != 1.0:
-            raise ModelError(f"{config.path}: Llama and Qwen models that rotate only a part of a head are not supported")
+            raise ModelError(f"{config.path}: models that rotate only a part of a head are not supported")
         self.shape = Shape(
             dim=dim, layers=layers, heads=heads,
             kv_heads=config.whole("num_key_value_heads", low=1, high=256, default=heads), head_dim=head_dim,

@@ -33,7 +33,7 @@ class NeoX:
         found = rope.read(config, partial=0.25)
         self.rotated = int(head_dim * found.partial)
         if self.rotated % 2:
-            raise ModelError(f"{config.path}: {self.rotated} rotated elements of a head are not supported: an odd number")
+            raise ModelError(f"{config.path}: an odd number of rotated elements of a head is not supported")
         steps = rope.steps(found, self.rotated)
         self.shape = Shape(
             dim=dim, layers=config.whole("num_hidden_layers", low=1, high=256), heads=heads, kv_heads=heads,

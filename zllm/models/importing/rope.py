@@ -58,7 +58,7 @@ def read(config: Config, partial: float = 1.0) -> Rope:
     low = found.number("low_freq_factor", low=1e-3, high=1e6)
     high = found.number("high_freq_factor", low=1e-3, high=1e6)
     if high <= low:
-        raise ModelError(f"{config.path}: {found.inside}high_freq_factor is {high:g}, not above low_freq_factor {low:g}")
+        raise ModelError(f"{config.path}: {found.inside}high_freq_factor is {high:g}, not above the low one, {low:g}")
     longest = config.whole("max_position_embeddings", low=1, high=1 << 40, default=8192)
     original = found.whole("original_max_position_embeddings", low=1, high=1 << 40, default=longest)
     return Rope(theta, share, kind, factor, low, high, original)

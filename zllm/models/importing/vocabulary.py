@@ -1,8 +1,8 @@
 """The token table of an imported model, and its tokenizer without what changes text.
 
 Byte-level BPE (GPT-2, Llama 3, Qwen, Pythia) and SentencePiece's BPE and Unigram with tokens for bytes (Llama 2,
-TinyLlama). Special tokens are dropped, as are added ones but those of white space, which GPT-NeoX has. Single bytes that
-the vocabulary lacks are added, with the rows of tokens that no text has.
+TinyLlama). Special tokens are dropped, as are added ones but those of white space, which GPT-NeoX has. Single bytes
+that the vocabulary lacks are added, with the rows of tokens that no text has.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def read(folder: Path, config: Config, rows: int, start: int | None = None) -> V
     except ModelError as exc:
         raise exc if str(exc).startswith(str(folder)) else ModelError(f"{folder}: {exc}") from exc
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as exc:
-        raise ModelError(f"{folder}: its tokenizer is not one that the tokenizers library makes ({exc!r:.200})") from exc
+        raise ModelError(f"{folder}: its tokenizer cannot be read: a part is missing or odd ({exc!r:.200})") from exc
 
 
 def _read(folder: Path, data: dict[str, Any], start: int | None, rows: int) -> Vocabulary:
@@ -70,7 +70,8 @@ def _read(folder: Path, data: dict[str, Any], start: int | None, rows: int) -> V
     missing = [bytes([b]) for b in range(256) if bytes([b]) not in row]
     if min(row.values()) < 0 or beyond >= rows or len(row) + len(missing) > _MAX_VOCAB:
         raise ModelError(f"{folder}: {len(row)} tokens, numbered up to {beyond}, do not fit {rows} embeddings")
-    unused = _unused(rows, row, special, vocab, every, start)
+    named = {index for text, index in vocab.items() if text in special} | {int(t["id"]) for t in every}
+    unused = _unused(rows, {*row.values(), start}, named)
     row |= {byte: unused[i % len(unused)] for i, byte in enumerate(missing)}
     tokens = sorted(row)
     text = json.dumps(_clean(data, kind, special, kept))
@@ -81,14 +82,10 @@ def _read(folder: Path, data: dict[str, Any], start: int | None, rows: int) -> V
     return Vocabulary(kind, text, tokens, [row[t] for t in tokens], start, len(missing))
 
 
-def _unused(
-    rows: int, row: dict[bytes, int], special: set[str], vocab: dict[str, int], added: list[Any], start: int | None
-) -> list[int]:
-    """Rows for bytes that are no tokens: such as training never saw in a text, so that they are given no share."""
-    named = {index for text, index in vocab.items() if text in special} | {int(t["id"]) for t in added}
-    used = {*row.values(), start}
-    found = sorted(i for i in named if 0 <= i < rows and i not in used)
-    return found or [next((i for i in range(rows) if i not in used), max(row.values()))]
+def _unused(rows: int, used: set[int | None], special: set[int]) -> list[int]:
+    """Rows for bytes that are not tokens: such as training never saw in a text, so that they are given no share."""
+    found = sorted(i for i in special if 0 <= i < rows and i not in used)
+    return found or [next((i for i in range(rows) if i not in used), rows - 1)]
 
 
 def _tokenizer(folder: Path) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def placed(folder: Path) -> dict[str, str]:
         raise ModelError(f"{index}: not an index of weights: it has no weight_map")
     for tensor, name in places.items():
         if not isinstance(name, str) or not _SHARD.fullmatch(name):
-            raise ModelError(f"{index}: the tensor {tensor[:100]} is in {str(name)[:100]!r}, which is not a file beside it")
+            raise ModelError(f"{index}: the tensor {tensor[:100]} is in {str(name)[:100]!r}, not a file beside it")
     for name in sorted(set(places.values())):
         if not (folder / name).is_file():
             raise ModelError(f"{folder}: the weights {name}, which {INDEX} names, are missing: download them again")
@@ -82,7 +82,8 @@ class Weights:
             file = _open(path)
             for name in file.keys():  # noqa: SIM118  (a file is no dict)
                 if name in self._files:
-                    raise ModelError(f"{folder}: the tensor {name} is in {self._files[name][0].name} and in {path.name}")
+                    both = f"{self._files[name][0].name} and in {path.name}"
+                    raise ModelError(f"{folder}: the tensor {name[:100]} is in {both}")
                 self._files[name] = path, file
         if files[0].name != WHOLE and (folder / INDEX).is_file():
             for name, where in placed(folder).items():
