@@ -122,7 +122,10 @@ def rope(**values: Any) -> Change:
 
 Q = "model.layers.0.self_attn.q_proj.weight"
 CASES: dict[str, tuple[Change, str]] = {
-    "architecture": (config(architectures=["MixtralForCausalLM"], model_type="mixtral"), "MixtralForCausalLM is not"),
+    "architecture": (
+        config(architectures=["MixtralForCausalLM"], model_type="mixtral"),
+        "MixtralForCausalLM of model_type",
+    ),
     "classifier": (config(architectures=["LlamaForSequenceClassification"]), "import knows Llama"),
     "no config": (lambda f: (f / "config.json").unlink(), "config.json is missing"),
     "broken config": (lambda f: (f / "config.json").write_text("{") and None, "not a config"),
@@ -298,6 +301,11 @@ def stale_shards(folder: Path) -> None:
     safetensors.save_file({Q: torch.zeros(3, 3)}, folder / "model-00001-of-00001.safetensors")
 
 
+def marked(folder: Path) -> None:
+    path = folder / "config.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+
+
 ODD: dict[str, Change] = {
     "type as torch prints it": config(torch_dtype="torch.bfloat16", dtype="torch.bfloat16"),
     "type auto": config(torch_dtype="auto", dtype="auto"),
@@ -307,7 +315,7 @@ ODD: dict[str, Change] = {
     "stale shards": stale_shards,
     "shards": sharded(),
     "added tokens without special": tokenizer(lambda d: [t.pop("special") for t in d["added_tokens"]]),
-    "a byte-order mark": lambda f: (f / "config.json").write_bytes(b"\xef\xbb\xbf" + (f / "config.json").read_bytes()) and None,
+    "a byte-order mark": marked,
     "bytes that are missing": tokenizer(lambda d: d["model"]["vocab"].pop("\u0100")),
     "truncation and padding": tokenizer(lambda d: d.update(
         truncation={"direction": "Right", "max_length": 1, "strategy": "LongestFirst", "stride": 1},

@@ -329,7 +329,7 @@ def find(sha256: bytes, name: str = "?", size: int = 0, extra: str | Path | None
     for path in _candidates(sha256.hex(), size):
         try:
             model = load(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
         except (ModelError, OSError) as exc:
             if folder.sha256_of(path) and not folder.problem():

@@ -20,10 +20,11 @@ from zllm import partial
 from zllm.errors import ModelError
 from zllm.models.config import ModelConfig
 
-MAX_HEADER = 16 << 20
+MAX_HEADER = 4 << 20
 MAX_FILE = 4 << 30
 FORMAT = 1
 MAX_NAME = 1000
+MAX_LAYERS = 256
 _MAX_DIMENSIONS = 4
 _SIZES = {"I8": 1, "U8": 1, "I16": 2, "I32": 4, "U32": 4}
 
@@ -177,7 +178,8 @@ def _check_description(description: Any) -> None:
             raise ModelError(f"bad model file: its description has no proper {key!r}")
     if description["format"] != FORMAT:
         raise ModelError(f"model file format {description['format']} is not {FORMAT}, the one this program reads")
-    if not all(isinstance(layer, dict) for layer in description["layers"]):
+    layers = description["layers"]
+    if len(layers) > MAX_LAYERS or not all(isinstance(layer, dict) for layer in layers):
         raise ModelError("bad model file: its description has no proper 'layers'")
     if not isinstance(description.get("tokenizer", {}), dict):
         raise ModelError("bad model file: its description has no proper 'tokenizer'")

@@ -9,7 +9,6 @@ Moving outliers from one factor of a product to the other: Xiao et al. 2023 (Smo
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -119,7 +118,7 @@ class Calibrator:
         self.x = canonical.forward(self.shape, layer, self.x, seen)
         self.held = canonical.forward(self.shape, layer, self.held, canonical.Rounding(self.shape))
         self.largest = max(self.largest, float(self.x.abs().max()))
-        if not math.isfinite(self.largest):
+        if not bool(torch.isfinite(self.x).all()):
             raise ModelError(f"the numbers of layer {index} are too large")
         layer = levelled(self.shape, layer, seen)
         layer = smoothed(self.shape, layer, seen, self._share(layer, seen, before))

@@ -129,8 +129,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
     kind, names = raw.get("model_type"), raw.get("architectures") or []
     known = SUPPORTED.get(kind) if isinstance(kind, str) else None
     if known is None or not isinstance(names, list) or any(name != known for name in names):
-        what = ", ".join(map(str, names)) if names and isinstance(names, list) else f"model_type {kind!r}"
-        raise ModelError(f"{folder}: the architecture {what[:200]} is not supported: import knows {_NAMES}")
+        what = ", ".join(map(str, names)) if names and isinstance(names, list) else repr(names)
+        raise ModelError(
+            f"{folder}: the architecture {what[:100]} of model_type {kind!r:.60} is not supported: import knows {_NAMES}"
+        )
     if raw.get("quantization_config") or raw.get("compression_config"):
         raise ModelError(f"{folder}: its weights are quantised: import the weights before they were")
     return raw
