@@ -126,7 +126,7 @@ CASES: dict[str, tuple[Change, str]] = {
         config(architectures=["MixtralForCausalLM"], model_type="mixtral"),
         "MixtralForCausalLM of model_type",
     ),
-    "classifier": (config(architectures=["LlamaForSequenceClassification"]), "import knows Llama"),
+    "classifier": (config(architectures=["LlamaForSequenceClassification"]), "is not supported: only Llama"),
     "no config": (lambda f: (f / "config.json").unlink(), "config.json is missing"),
     "broken config": (lambda f: (f / "config.json").write_text("{") and None, "not a config"),
     "quantised": (config(quantization_config={"quant_method": "gptq"}), "weights are quantised"),

@@ -89,10 +89,16 @@ def read_sample(path: Path | None) -> bytes:
 
 
 def make_sample(data: bytes, tokenizer: TextTokenizer, start: int, length: int) -> Sample:
-    """Every other row calibrates, the others are to measure."""
+    """Every other row calibrates, the others are to measure.
+
+    Raises:
+        UsageError: the text has too few tokens.
+    """
     ids = tokenizer.encode(data)
     length = max(8, min(length, len(ids) // 4))
     rows = [ids[at : at + length] for at in range(0, len(ids) - length + 1, length)]
+    if len(rows) < 2:
+        raise UsageError(f"the text to calibrate with has {len(ids)} tokens only: give more, and more varied, text")
     if len(rows) > 2 * MOST_ROWS:  # from all over the text
         rows = [rows[i * len(rows) // (2 * MOST_ROWS)] for i in range(2 * MOST_ROWS)]
     led = torch.tensor([[start, *row] for row in rows])
@@ -243,5 +249,11 @@ def import_model(options: ImportOptions, bar: Bar) -> Report:
     """
     try:
         return Import(options, bar).run()
-    except MemoryError as exc:
+    except ModelError as exc:
+        if str(Path(options.source)) in str(exc):
+            raise
+        raise ModelError(f"{options.source}: {exc}") from exc
+    except (MemoryError, RuntimeError) as exc:  # torch has its own words for too little memory
+        if isinstance(exc, RuntimeError) and "allocate memory" not in str(exc):
+            raise
         raise ModelError(f"{options.source}: not enough memory for its largest matrix") from exc

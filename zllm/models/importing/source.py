@@ -131,7 +131,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if known is None or not isinstance(names, list) or any(name != known for name in names):
         what = ", ".join(map(str, names)) if names and isinstance(names, list) else repr(names)
         raise ModelError(
-            f"{folder}: the architecture {what[:100]} of model_type {kind!r:.60} is not supported: import knows {_NAMES}"
+            f"{folder}: the architecture {what[:99]} of model_type {kind!r:.60} is not supported: only {_NAMES}"
         )
     if raw.get("quantization_config") or raw.get("compression_config"):
         raise ModelError(f"{folder}: its weights are quantised: import the weights before they were")
