@@ -15,7 +15,7 @@ def parser() -> options.Parser:
     """The command's parser."""
     result = options.Parser(
         "model verify",
-        "Reads models and checks hash, structure and known answer. Exit code 3: one of them is damaged.",
+        "Reads models and checks hash, structure, known answer and tokenizer. Exit code 3: one of them is damaged.",
     )
     result.add_argument("names", nargs="*", metavar="NAME|FILE", help="which (default: all that are at hand)")
     result.add_argument("--json", action="store_true", help="as JSON")
