@@ -58,11 +58,15 @@ def _verify(label: str, path: Path, console: output.Console) -> dict[str, Any]:
             console.warn(f"{label}: {why}")
     except verify.OtherArithmeticError as error:
         state, why = "of another version", str(error)
-        console.error(f"{label}: {why}: train or import it again", EXIT_FAILURE)
+        console.error(f"{_named(label, why)}: train or import it again", EXIT_FAILURE)
     except (ModelError, OSError) as error:
         state, why = "damaged", output.message(error)
-        console.error(f"{label}: {why}", EXIT_FAILURE if isinstance(error, OSError) else EXIT_DAMAGED)
+        console.error(_named(label, why), EXIT_FAILURE if isinstance(error, OSError) else EXIT_DAMAGED)
     return {"name": label, "file": str(path), "state": state, "why": why or None}
+
+
+def _named(label: str, why: str) -> str:
+    return why if why.startswith(label) else f"{label}: {why}"
 
 
 def _dangling(console: output.Console) -> list[dict[str, Any]]:
