@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,25 @@ def test_a_panic_while_coding_is_an_error_of_one_line() -> None:
     tokenizer._batch = interrupt
     with pytest.raises(KeyboardInterrupt):
         tokenizer.encode(b"text")
+
+
+def test_stderr_is_what_it_was_after_many_threads_loaded_models(tmp_path: Path, capfd: Any) -> None:
+    good, bad = (json.dumps({**JSON, **change}) for change in ({}, STRANGE["a panic"]))
+    failed: list[str] = []
+
+    def load(text: str) -> None:
+        try:
+            BytesTokenizer(text).check()
+        except ModelError as exc:
+            failed.append(str(exc))
+
+    threads = [threading.Thread(target=load, args=(text,)) for text in (good, bad) * 6]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    os.write(2, b"still here")
+    assert len(failed) == 6 and capfd.readouterr().err == "still here"
 
 
 def test_good_ones_pass(tmp_path: Path) -> None:

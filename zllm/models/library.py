@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,6 +36,7 @@ PROBES: tuple[bytes, ...] = (
     bytes(range(256)), bytes(range(255, -1, -1)), b"\0\0\0", b"\xff\xfe\xf0\x9f\xa6", b"\xc3", b"\x80abc\xc3\xa9",
 )  # fmt: skip
 PROSE = PROBES[0].decode()
+_stderr = threading.RLock()
 
 
 def library() -> Any:
@@ -124,23 +126,23 @@ def is_panic(error: BaseException) -> bool:
 def quiet() -> Iterator[None]:
     """What a panic prints to stderr is dropped: the error that comes of it says more. What other threads print
     meanwhile is written when the block ends well."""
-    try:
-        saved, kept = os.dup(2), os.memfd_create("stderr") if hasattr(os, "memfd_create") else -1
-    except OSError:  # there is no stderr
-        yield
-        return
-    if kept < 0:
-        kept = os.open(os.devnull, os.O_RDWR)
-    try:
-        os.dup2(kept, 2)
+    with _stderr:  # of two threads, one would put back what the other has put in place
         try:
+            saved = os.dup(2)
+        except OSError:  # there is no stderr
             yield
+            return
+        kept = os.memfd_create("stderr") if hasattr(os, "memfd_create") else os.open(os.devnull, os.O_RDWR)
+        try:
+            os.dup2(kept, 2)
+            try:
+                yield
+            finally:
+                os.dup2(saved, 2)
+            _copy(kept, saved)
         finally:
-            os.dup2(saved, 2)
-        _copy(kept, saved)
-    finally:
-        os.close(saved)
-        os.close(kept)
+            os.close(saved)
+            os.close(kept)
 
 
 def _copy(source: int, target: int) -> None:
