@@ -23,7 +23,7 @@ LOG2E = 1.4426950408889634
 LN2 = 0.6931471805599453
 _BITS = 53  # of a double's integers
 _FARTHEST = 900  # exponents, of those a double has
-_BLOCK = 2048  # rows of a matrix that are in memory in double precision at a time
+_BLOCK = 1 << 23  # elements of a matrix that are in memory in double precision at a time
 _CHUNK = 1 << 16  # elements that a function is computed of at a time, in the cache
 _TURN = 2 * 3.141592653589793 / 2**32  # radians of a phase's unit
 
@@ -59,10 +59,14 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     return torch.matmul(left, right.transpose(-1, -2)).mul_(left_unit).mul_(right_unit.transpose(-1, -2))
 
 
+def _blocks(weight: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    return torch.split(weight, max(1, _BLOCK // weight.shape[1 - dim]), dim)
+
+
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """weight [rows, cols] times x [..., cols], plus bias."""
     flat = x.reshape(-1, x.shape[-1])
-    out = torch.cat([product(flat, block) for block in torch.split(weight, _BLOCK)], 1)
+    out = torch.cat([product(flat, block) for block in _blocks(weight)], 1)
     if bias is not None:
         out = out + bias.double()
     return out.reshape(*x.shape[:-1], -1)
@@ -81,15 +85,15 @@ def sum_of(x: Tensor) -> float:
 
 def weighted(weight: Tensor, vector: Tensor) -> Tensor:
     """weight [rows, cols] times a vector, with all bits that a double has."""
-    return torch.cat([total(block.double() * vector.double()) for block in torch.split(weight, _BLOCK)])
+    return torch.cat([total(block.double() * vector.double()) for block in _blocks(weight)])
 
 
 def less_mean(weight: Tensor, dim: int) -> Tensor:
     """``weight`` without its mean along ``dim``."""
     if dim == 0:
-        means = [total(block.double(), 0) / len(weight) for block in torch.split(weight, _BLOCK, 1)]
+        means = [total(block.double(), 0) / len(weight) for block in _blocks(weight, 1)]
         return (weight.double() - torch.cat(means)).float()
-    blocks = (block.double() for block in torch.split(weight, _BLOCK))
+    blocks = (block.double() for block in _blocks(weight))
     return torch.cat([(block - total(block)[:, None] / weight.shape[1]).float() for block in blocks])
 
 

@@ -171,6 +171,11 @@ def attention(shape: Shape, layer: Layer, x: Tensor, step: Rounding) -> Tensor:
 
 def _mixed(q: Tensor, k: Tensor, v: Tensor, temperature: float) -> Tensor:
     """Values [B, heads, T, head_dim], each position's mixed of those up to it by a softmax."""
+    # Row by row: scores take more memory than all else.
+    return torch.stack([_mixed_row(*row, temperature) for row in zip(q, k, v, strict=True)])
+
+
+def _mixed_row(q: Tensor, k: Tensor, v: Tensor, temperature: float) -> Tensor:
     scores = portable.product(q, k) * (temperature * portable.LOG2E)
     later = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
     scores = scores.masked_fill(later, _NEVER)
