@@ -24,8 +24,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -243,7 +241,13 @@ def _sweep() -> None:
             path.unlink(missing_ok=True)
     for path in models().glob(f"{_WORK}*"):
         with contextlib.suppress(OSError), _held(path, fcntl.LOCK_EX | fcntl.LOCK_NB):  # nobody has it any more
-            shutil.rmtree(path, ignore_errors=True)
+            _remove_all(path)
+
+
+def _remove_all(path: Path) -> None:
+    import shutil  # reading an archive comes by here, and needs none of what this loads
+
+    shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -268,8 +272,9 @@ def workplace() -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         with _lock():
             _sweep()
-            place = Path(tempfile.mkdtemp(prefix=_WORK, dir=models()))
-            stack.callback(shutil.rmtree, place, ignore_errors=True)
+            place = models() / f"{_WORK}{os.urandom(8).hex()}"
+            place.mkdir(mode=0o700)
+            stack.callback(_remove_all, place)
             with contextlib.suppress(OSError):  # a file system without locks
                 stack.enter_context(_held(place, fcntl.LOCK_EX))
         yield place
