@@ -48,7 +48,8 @@ def test_sums_do_not_depend_on_their_order(columns: int, dim: int) -> None:
     assert ((found - exact).abs() / x.abs().amax(1) / columns).max() < 2.0**-30
 
 
-def test_matrices_in_blocks() -> None:
+def test_matrices_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portable, "_BLOCK", 64 * 700)
     weight, x, bias = noise(5000, 64).float(), noise(2, 3, 64, spread=1), noise(5000)
     found = portable.linear(x, weight, bias)
     assert found.shape == (2, 3, 5000)
