@@ -43,10 +43,13 @@ def data(tmp_path: Path) -> Path:
         (["--name", "x", "--held-out", "60"], b"0 to 49"),
         (["--name", "x", "--held-out", "few"], b"few"),
         (["--name", "x", "--patience", "long"], b"long"),
+        (["--output", "m.zlm"], b"m.zlm already exists"),
+        (["--output", "n.zlm"], b"n.md already exists"),
     ],
 )
 def test_what_is_refused_at_once(words: list[str], text: bytes, data: Path, zllm: Run, home: Path) -> None:
     tiny.write(data.parent / "m.zlm", layers=1, dim=32)
+    (data.parent / "n.md").write_text("notes of somebody")
     zllm("model", "import", "m.zlm", "--name", "taken")
     result = zllm("model", "train", "--data", "my_docs", *words, code=2)
     assert text in result.stderr and result.stderr.count(b"\n") == 1

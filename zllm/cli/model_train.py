@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ def parser() -> options.Parser:
     result.add_argument("--from", dest="start", metavar="MODEL", help="start from this model, or from a run's folder")
     result.add_argument("--name", help="install the model under this name (with --output: its name in archives)")
     result.add_argument("--output", type=Path, metavar="FILE.zlm", help="write it here, its card beside it, instead")
-    result.add_argument("--force", action="store_true", help="give it the name even if another model has it")
+    result.add_argument("--force", action="store_true", help="replace the file, or another model of that name")
     result.add_argument("--work", type=Path, metavar="DIR", help="checkpoints (default: FILE.run, or by the name)")
     result.add_argument("--preset", metavar="NAME", help="shape and rates: default, fast, or tiny to try it out")
     result.add_argument("--origin", help="where it comes from, for its description")
@@ -83,7 +84,12 @@ def _places(args: argparse.Namespace) -> tuple[Path, Path]:
     from zllm.models import folder, store
 
     if args.output is not None:
-        return args.output, args.work or args.output.with_suffix(".run")
+        work = args.work or args.output.with_suffix(".run")
+        # Whoever goes on with a run has its folder, and its files are replaced.
+        for path in (args.output, args.output.with_suffix(".md")):
+            if os.path.lexists(path) and not work.is_dir() and not args.force:
+                raise UsageError(f"{path} already exists, and is not of a run in {work}: pass --force to replace it")
+        return args.output, work
     store.check_free(args.name, replace=args.force)
     work = args.work or folder.home() / "training" / args.name
     return work / f"{args.name}.zlm", work
