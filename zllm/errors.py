@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from typing import Any
 
 EXIT_OK = 0
 EXIT_WARNING = 1
@@ -13,13 +14,44 @@ EXIT_MISSING = 4
 
 
 class ZllmError(tarfile.TarError):
-    """Base of every error that zllm raises on purpose. ``exit_code`` is what the command line exits with."""
+    """Base of every error that zllm raises on purpose. ``exit_code`` is what the command line exits with.
+
+    Each can be pickled, as errors of worker processes are: its attributes come along, open files do not.
+    """
 
     exit_code = EXIT_FAILURE
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        kept = {name: value for name, value in vars(self).items() if not isinstance(value, io.IOBase)}
+        return _restored, (type(self), self.args, kept)
 
-class UsageError(ZllmError):
-    """The caller asked for something that does not exist or does not fit together."""
+
+def _restored(kind: type[ZllmError], args: tuple[Any, ...], attributes: dict[str, Any]) -> ZllmError:
+    """The pickled error, without ``__init__``, which takes other arguments in some classes."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    vars(error).update(attributes)
+    return error
+
+
+class UsageError(ZllmError, ValueError):
+    """The caller asked for something that does not exist or does not fit together. Also a ValueError, which is what
+    :mod:`tarfile` raises for a wrong mode.
+    """
+
+
+class OtherFormatError(UsageError, tarfile.CompressionError):
+    """A mode or an opener of another format, ``r:gz`` or ``gzopen``, which :mod:`tarfile` has and zllm has not."""
+
+
+class LinkTargetError(ZllmError, KeyError):
+    """A link's data was asked for, and no member is what it leads to. ``member`` is the link's name."""
+
+    def __init__(self, message: str, *, member: str | None = None) -> None:
+        super().__init__(message)
+        self.member = member
+
+    __str__ = tarfile.TarError.__str__  # a KeyError shows the repr of its message
 
 
 class MissingDependencyError(ZllmError):
@@ -35,8 +67,12 @@ class NotZllmError(ZllmError, tarfile.ReadError):
     """The input is not a zllm archive (wrong magic bytes)."""
 
 
-class NotTarError(UsageError):
-    """The archive holds one stream that is no tar, so there are no members. ``view`` reads that stream."""
+class NotTarError(UsageError, tarfile.ReadError):
+    """The archive holds one stream that is no tar, so there are no members. ``view`` reads that stream; None in an
+    error that was pickled.
+    """
+
+    view: io.RawIOBase | None = None
 
     def __init__(self, view: io.RawIOBase) -> None:
         super().__init__("the archive holds one stream that is no tar: unpack it with zllm -d < ARCHIVE > FILE")
