@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zllm.errors import DamagedError
 
@@ -25,11 +27,42 @@ class Storage:
     sha256: str | None = None
 
 
+# Python's name for the archive that a member was read from or made for. Not needed, and not to be copied.
+_ARCHIVE = ("tarfile", "_tarfile")
+
+
 class ZllmInfo(tarfile.TarInfo):
-    """A :class:`tarfile.TarInfo` that also tells codecs, coded size, category, reason and SHA-256."""
+    """A :class:`tarfile.TarInfo` that also tells codecs, coded size, category, reason and SHA-256.
+
+    How it is stored is looked up when it is first asked for, so ask while the archive is open. Deep copies and pickles
+    know it without the archive; copies and what :meth:`replace` returns ask the same archive.
+    """
 
     _view: TarView | None = None
     _storage: Storage | None = None
+
+    def __copy__(self) -> ZllmInfo:
+        return _restored(type(self), {**_fields(self), **vars(self)})
+
+    if not hasattr(tarfile.TarInfo, "replace"):  # Pythons without filters, such as 3.11.2
+
+        def replace(self, *, deep: bool = True, **changes: Any) -> ZllmInfo:
+            """A copy with other attributes, as filters return: ``name``, ``mtime``, ``mode``, ``linkname``, ``uid``,
+            ``gid``, ``uname`` or ``gname``. Not ``deep``: it shares the dictionary of pax headers.
+            """
+            unknown = changes.keys() - {"name", "mtime", "mode", "linkname", "uid", "gid", "uname", "gname"}
+            if unknown:
+                raise TypeError(f"replace() got an unexpected keyword argument {min(unknown)!r}")
+            result = copy.deepcopy(self) if deep else copy.copy(self)
+            for name, value in changes.items():
+                setattr(result, name, value)
+            return result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        kept = {**_fields(self), **vars(self), "_view": None}
+        with contextlib.suppress(ValueError, OSError, tarfile.TarError):  # the archive is closed, or a pipe
+            kept["_storage"] = self.storage
+        return _restored, (type(self), kept)
 
     @classmethod
     def of_stream(cls, view: TarView, name: str, size: int) -> ZllmInfo:
@@ -40,10 +73,28 @@ class ZllmInfo(tarfile.TarInfo):
 
     @property
     def storage(self) -> Storage:
-        """All of it at once; empty for a member that is only about to be written."""
+        """All of it at once; empty for a member that is only about to be written.
+
+        Raises:
+            ValueError: the archive is closed.
+            tarfile.StreamError: the archive is a pipe that has gone on.
+        """
         if self._storage is None:
-            self._storage = storage_of(self._view, self) if self._view is not None else Storage()
+            self._storage = self._looked_up()
         return self._storage
+
+    def _looked_up(self) -> Storage:
+        if self._view is None:
+            return Storage()
+        if self._view.closed:
+            raise ValueError(f"{self.name}: the archive is closed, so how it is stored cannot be looked up any more")
+        try:
+            with self._view.lock:
+                return storage_of(self._view, self)
+        except OSError as exc:
+            if self._view.seekable():
+                raise
+            raise tarfile.StreamError(f"{self.name}: the pipe has gone on: ask before the next member") from exc
 
     @property
     def coded_size(self) -> int:
@@ -69,6 +120,19 @@ class ZllmInfo(tarfile.TarInfo):
     def sha256(self) -> str | None:
         """SHA-256 of the data as it is in the tar stream, hexadecimal; None if it is not stored: of small members."""
         return self.storage.sha256
+
+
+def _fields(info: tarfile.TarInfo) -> dict[str, Any]:
+    """What a TarInfo keeps in slots, whatever this Python's TarInfo has."""
+    slots = (slot for kind in type(info).__mro__ for slot in vars(kind).get("__slots__", ()))
+    return {slot: getattr(info, slot) for slot in slots if slot not in _ARCHIVE and hasattr(info, slot)}
+
+
+def _restored(kind: type[ZllmInfo], fields: dict[str, Any]) -> ZllmInfo:
+    info = kind.__new__(kind)
+    for name, value in fields.items():
+        setattr(info, name, value)
+    return info
 
 
 def storage_of(view: TarView, info: tarfile.TarInfo) -> Storage:

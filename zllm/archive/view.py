@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import threading
 from abc import abstractmethod
 from bisect import bisect_right
 from collections import OrderedDict
@@ -84,6 +85,8 @@ class TarView(io.RawIOBase):
         """Empty where the index is lost or has not been read."""
         self.opaque = False
         """The stream is not a tar."""
+        self.lock = threading.RLock()
+        """Held by whoever seeks and then reads, so that several threads can read members of one archive."""
         self._hasher = _Hasher()
         self._position = 0
 
