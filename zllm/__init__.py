@@ -3,31 +3,40 @@
 >>> import zllm
 >>> with zllm.open("docs.zllm", "w") as archive:  # doctest: +SKIP
 ...     archive.add("docs")
+>>> with zllm.open("docs.zllm") as archive:  # doctest: +SKIP
+...     archive.extractall("unpacked")
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from zllm.errors import (
     ClusterError,
     DamagedError,
     KernelError,
+    LinkTargetError,
     MissingCodecError,
     MissingDependencyError,
     MissingModelError,
     ModelError,
     NotTarError,
     NotZllmError,
+    OtherFormatError,
     TruncatedError,
     UnsupportedVersionError,
     UsageError,
     ZllmError,
 )
+from zllm.version import VERSION
+
+__version__ = VERSION
 
 if TYPE_CHECKING:
-    from zllm.archive.file import ZllmFile, is_zllmfile
+    from zllm.archive.file import ZllmFile
     from zllm.archive.info import ZllmInfo
+    from zllm.archive.opening import is_zllmfile
 
     open = ZllmFile.open
 
@@ -35,12 +44,14 @@ __all__ = [
     "ClusterError",
     "DamagedError",
     "KernelError",
+    "LinkTargetError",
     "MissingCodecError",
     "MissingDependencyError",
     "MissingModelError",
     "ModelError",
     "NotTarError",
     "NotZllmError",
+    "OtherFormatError",
     "TruncatedError",
     "UnsupportedVersionError",
     "UsageError",
@@ -52,14 +63,17 @@ __all__ = [
 ]
 
 
+_HOMES = {"ZllmFile": "file", "open": "file", "ZllmInfo": "info", "is_zllmfile": "opening"}
+
+
 def __getattr__(name: str) -> Any:
     """What needs codecs is loaded when it is first asked for, so that ``zllm --help`` loads none (PEP 562)."""
-    if name in ("ZllmFile", "is_zllmfile", "open"):
-        from zllm.archive import file
+    if name not in _HOMES:
+        raise AttributeError(f"module 'zllm' has no attribute {name!r}")
+    home = importlib.import_module(f"zllm.archive.{_HOMES[name]}")
+    return home.ZllmFile.open if name == "open" else getattr(home, name)
 
-        return file.ZllmFile.open if name == "open" else getattr(file, name)
-    if name == "ZllmInfo":
-        from zllm.archive.info import ZllmInfo
 
-        return ZllmInfo
-    raise AttributeError(f"module 'zllm' has no attribute {name!r}")
+def __dir__() -> list[str]:
+    """What is loaded, and what will be when it is asked for."""
+    return sorted({*globals(), *__all__} - {"Any", "TYPE_CHECKING", "VERSION", "annotations", "importlib"})

@@ -161,7 +161,8 @@ def test_modes(tmp_path: Path) -> None:
         zllm.open(name, "w", level=10)
     assert zllm.is_zllmfile(name)
     assert not zllm.is_zllmfile(__file__)
-    assert not zllm.is_zllmfile(tmp_path / "none")
+    with pytest.raises(FileNotFoundError):
+        zllm.is_zllmfile(tmp_path / "none")
     with name.open("rb") as file:
         assert zllm.is_zllmfile(file)
     with zllm.open(name) as archive:

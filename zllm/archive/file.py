@@ -4,34 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tarfile
+import warnings
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
 from zllm import partial
-from zllm.archive import layout
+from zllm.archive import layout, opening
 from zllm.archive.coding import Decoders
 from zllm.archive.info import ZllmInfo
 from zllm.archive.inputs import Padded
+from zllm.archive.member import MemberFile
 from zllm.archive.options import Cluster, WriteOptions
 from zllm.archive.view import FileView, TarView
-from zllm.errors import DamagedError, NotTarError, UsageError, ZllmError
-from zllm.executors import Choice
+from zllm.errors import DamagedError, LinkTargetError, OtherFormatError, UsageError, ZllmError
 from zllm.stats import Stats
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from _typeshed import StrOrBytesPath
+    from typing_extensions import Never, Self
 
     from zllm.archive.needs import Needs
     from zllm.archive.sink import Sink
     from zllm.archive.target import Target
 
 _COPY = 1 << 20
-_MODES = {
-    "r": "r", "r:": "r", "r:*": "r", "r:zllm": "r", "r|": "r|", "r|*": "r|", "r|zllm": "r|",
-    "w": "w", "w:": "w", "w:zllm": "w", "w|": "w", "w|zllm": "w", "x": "x", "x:": "x", "x:zllm": "x",
-}  # fmt: skip
+_LINKS = 40
+"""Most links that are followed one after the other to find data, as in Linux."""
 
 
 def _data_filter(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
@@ -40,7 +43,7 @@ def _data_filter(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
 
 
 class ZllmFile(tarfile.TarFile):
-    """An archive, as :mod:`tarfile` knows archives. Made by :meth:`open`.
+    """An archive, as :mod:`tarfile` knows archives. The constructor takes what :meth:`open` takes.
 
     Reading decodes only what is read, and checks every frame and every member that is read whole. Extracted files get
     their names when they are whole and their SHA-256 is right. ``filter="data"`` is the default on every Python.
@@ -48,34 +51,55 @@ class ZllmFile(tarfile.TarFile):
 
     members: list[tarfile.TarInfo]  # tarfile's own, which its types leave out
     tarinfo: ClassVar[type[ZllmInfo]] = ZllmInfo  # type: ignore[misc]
+    fileobject: ClassVar[type[MemberFile]] = MemberFile  # type: ignore[assignment,misc]
     extraction_filter = staticmethod(_data_filter)
+    stream = False
+    _view: TarView | None = None
+    _sink: Sink | None = None
+    _own: BinaryIO | None = None
+    _target: Target | None = None
 
     def __init__(
         self,
-        name: str | None,
-        mode: str,
-        stream: TarView | Sink,
+        name: StrOrBytesPath | None = None,
+        mode: str = "r",
+        fileobj: BinaryIO | None = None,
         *,
-        own: BinaryIO | None = None,
-        target: Target | None = None,
-        **kwargs: Any,
+        stream: bool = False,
+        **options: Any,
     ) -> None:
-        self._view = stream if isinstance(stream, TarView) else None
-        self._sink = None if isinstance(stream, TarView) else stream
-        self._own = own
-        self._target = target
+        kind = opening.kind_of(mode)
+        path = opening.path_of(name)
+        if path is None and fileobj is None:
+            raise UsageError("nothing to open: give a name or a file object")
+        ours = WriteOptions.taken_from(options)
         self._adding = False
         self._collected: dict[str, ZllmError] | None = None
         self._reported = False
         self._messages: list[str] = []
-        kwargs.setdefault("copybufsize", _COPY)
-        # tarfile's own writing mode; where the bytes go is the sink's business.
-        super().__init__(name, cast(Any, mode), fileobj=cast(Any, stream), **kwargs)
+        self.stream = stream
+        if sys.version_info >= (3, 13):
+            options["stream"] = stream
+        try:
+            tar: TarView | Sink
+            if kind in ("r", "r|"):
+                if fileobj is None:
+                    self._own = self.fileobj = open(cast(str, path), "rb")  # noqa: SIM115
+                any_stream = bool(options.get("ignore_zeros"))
+                tar = self._view = opening.reading(self._own or fileobj, kind, ours, any_stream=any_stream)
+            else:
+                tar, self._target = opening.writing(path, kind, fileobj, ours)
+                self._sink = tar
+            name = opening.name_of(path, fileobj)
+            super().__init__(name, cast(Any, kind[0]), cast(Any, tar), **{"copybufsize": _COPY, **options})
+        except BaseException:
+            self._abandon()
+            raise
 
     @classmethod
     def open(  # type: ignore[override]
         cls,
-        name: str | os.PathLike[str] | None = None,
+        name: StrOrBytesPath | None = None,
         mode: str = "r",
         fileobj: BinaryIO | None = None,
         bufsize: int = 0,
@@ -92,7 +116,7 @@ class ZllmFile(tarfile.TarFile):
         device: str = "auto",
         executor: str = "auto",
         **kwargs: Any,
-    ) -> ZllmFile:
+    ) -> Self:
         """Open an archive. ``bufsize`` is there for tarfile's sake and ignored.
 
         Args:
@@ -103,71 +127,43 @@ class ZllmFile(tarfile.TarFile):
             level, model, llm, threads, frame_size, progress, stats, embed_model, cluster, device, executor: see
                 :class:`WriteOptions`. For reading, ``model`` is the name or file of a model to look at before those
                 that are installed.
-            kwargs: as :class:`tarfile.TarFile` has them (``format``, ``dereference``, ``encoding``, ...).
+            kwargs: as :class:`tarfile.TarFile` has them (``format``, ``tarinfo``, ``dereference``, ``ignore_zeros``,
+                ``encoding``, ``errors``, ``pax_headers``, ``debug``, ``errorlevel``, and ``stream`` on every Python),
+                and ``compresslevel``, tarfile's name for ``level``.
 
         Raises:
             NotZllmError: no archive.
             DamagedError: it is damaged so that nothing can be read.
             NotTarError: it holds one stream that is no tar.
-            UsageError: an unknown mode, level, frame size, device or executor.
+            OtherFormatError: a mode such as ``r:gz``.
+            UsageError: an unknown mode, level, frame size, device or executor. All three are also a ValueError.
             MissingDependencyError: the executor needs a package that is not installed.
             OSError: it cannot be opened.
         """
-        if mode not in _MODES:
-            raise UsageError(f"mode {mode!r}: choose r, r|, w, w| or x")
-        if name is None and fileobj is None:
-            raise UsageError("nothing to open: give a name or a file object")
-        path = None if name is None else os.fspath(name)
-        kind = _MODES[mode]
-        if kind in ("r", "r|"):
-            decoders = Decoders(model, threads, progress, stats, Choice(device, executor))
-            return cls._open_read(path, kind, fileobj, decoders, kwargs)
-        options = WriteOptions(
-            level, model, llm, threads, frame_size, progress, stats, embed_model, cluster, device, executor
-        )
-        return cls._open_write(path, kind, fileobj, options, kwargs)
+        return cls(
+            name, mode, fileobj, level=level, model=model, llm=llm, threads=threads, frame_size=frame_size,
+            progress=progress, stats=stats, embed_model=embed_model, cluster=cluster, device=device,
+            executor=executor, **kwargs,
+        )  # fmt: skip
+
+    OPEN_METH: ClassVar[dict[str, str]] = {"zllm": "taropen"}
 
     @classmethod
-    def _open_read(
-        cls, path: str | None, kind: str, fileobj: BinaryIO | None, decoders: Decoders, kwargs: dict[str, Any]
-    ) -> ZllmFile:
-        own = None if fileobj is not None else cast(BinaryIO, open(cast(str, path), "rb"))  # noqa: SIM115
-        file = cast(BinaryIO, fileobj if fileobj is not None else own)
-        try:
-            view: TarView
-            if kind == "r":
-                found = layout.find(file)
-                view = FileView(file, found, decoders)
-            else:
-                from zllm.archive.pipe import PipeView
+    def _other_format(cls, *_: object, **__: object) -> Never:
+        """What tarfile opens by this name is another format.
 
-                view = PipeView(file, decoders)
-            if view.opaque:
-                raise NotTarError(view)
-            return cls(path, "r", view, own=own, **kwargs)
-        except BaseException:
-            if own is not None:
-                own.close()
-            raise
+        Raises:
+            OtherFormatError: always.
+        """
+        raise OtherFormatError("zllm opens zllm archives only: use tarfile.TarFile for other formats")
 
-    @classmethod
-    def _open_write(
-        cls, path: str | None, kind: str, fileobj: BinaryIO | None, options: WriteOptions, kwargs: dict[str, Any]
-    ) -> ZllmFile:
-        from zllm.archive.sink import Sink
-        from zllm.archive.target import Target
+    gzopen = bz2open = xzopen = zstopen = _other_format  # type: ignore[assignment]
 
-        if fileobj is not None:
-            return cls(path, "w", Sink(fileobj, options), **kwargs)
-        target = Target(cast(str, path), replace=kind == "w")
-        try:
-            return cls(path, "w", Sink(target.file, options), target=target, **kwargs)
-        except BaseException:
-            target.discard()
-            raise
-
-    # What tarfile opens by these names are other formats.
-    OPEN_METH: ClassVar[dict[str, str]] = {}
+    def __repr__(self) -> str:
+        """Its name and mode."""
+        state = " closed" if getattr(self, "closed", True) else ""
+        name = getattr(self, "name", None)
+        return f"<{type(self).__name__}{state} {name!r} mode={getattr(self, 'mode', None)!r}>"
 
     @property
     def warnings(self) -> list[str]:
@@ -225,6 +221,13 @@ class ZllmFile(tarfile.TarFile):
         view = self._view
         if view is None:
             return cast("ZllmInfo | None", super().next())
+        with view.lock:
+            info = self._next(view)
+        if info is not None and self.stream and self.members and self.members[-1] is info:
+            self.members.pop()  # Pythons before 3.13 keep it
+        return info
+
+    def _next(self, view: TarView) -> ZllmInfo | None:
         while True:
             if getattr(self, "firstmember", None) is None and self.offset != view.tell():
                 view.seek(self.offset)  # tarfile would read the byte before, and with it a frame
@@ -246,9 +249,13 @@ class ZllmFile(tarfile.TarFile):
             view.drain()
             self._complain()
             return None
-        info = cast(ZllmInfo, member)
-        info._view = view
-        return info
+        if isinstance(member, ZllmInfo):  # unless tarinfo= is another class
+            member._view = view
+        return cast(ZllmInfo, member)
+
+    def _load(self) -> None:
+        if not self.stream:  # Pythons before 3.13 would read on
+            super()._load()  # type: ignore[misc]
 
     def __iter__(self) -> Iterator[ZllmInfo]:
         """All members, as they are found."""
@@ -261,6 +268,31 @@ class ZllmFile(tarfile.TarFile):
     def getmember(self, name: str) -> ZllmInfo:
         """The last member of that name; KeyError if there is none."""
         return cast(ZllmInfo, super().getmember(name))
+
+    def extractfile(self, member: str | tarfile.TarInfo) -> MemberFile | None:
+        """The data of a member, or of what a link leads to, as a binary file; None if it has none, as folders.
+
+        The file keeps the archive open. Several may be read at the same time, by several threads too. From a pipe, the
+        data is there until the next member is asked for.
+
+        Raises:
+            KeyError: there is no such member, or a link (:class:`LinkTargetError`) leads to none.
+            tarfile.StreamError: a link, while a pipe is read.
+        """
+        self._check("r")  # type: ignore[attr-defined]
+        info = self.getmember(member) if isinstance(member, str) else member
+        for _ in range(_LINKS):
+            if not (info.issym() or info.islnk()):
+                return cast("MemberFile | None", super().extractfile(info))
+            if self._view is not None and not self._view.seekable():
+                raise tarfile.StreamError(f"{info.name}: cannot extract a link from a pipe as a file object")
+            try:
+                info = self._find_link_target(info)  # type: ignore[attr-defined]
+            except KeyError:
+                raise LinkTargetError(
+                    f"{info.name}: no member is called {info.linkname!r}, to which it leads", member=info.name
+                ) from None
+        raise LinkTargetError(f"{info.name}: too many levels of links", member=info.name)
 
     def _complain(self) -> None:
         if self.problem is not None and not self._reported:
@@ -367,8 +399,11 @@ class ZllmFile(tarfile.TarFile):
         """As in tarfile; the archive stays valid even if ``fileobj`` has less than ``tarinfo.size`` bytes.
 
         Raises:
+            UsageError: there is no ``fileobj``, and the member is a file with data.
             OSError: it had less; zeros are in the archive.
         """
+        if fileobj is None and tarinfo.isreg() and tarinfo.size:
+            raise UsageError(f"{tarinfo.name}: a file object is needed for its {tarinfo.size} bytes")
         if fileobj is None or isinstance(fileobj, Padded):
             super().addfile(tarinfo, fileobj)
             return
@@ -389,8 +424,7 @@ class ZllmFile(tarfile.TarFile):
             return
         if self._sink is None:
             super().close()
-            if self._own is not None:
-                self._own.close()
+            self._release()
             return
         try:
             super().close()
@@ -407,7 +441,13 @@ class ZllmFile(tarfile.TarFile):
             self._sink.abort()
         if self._target is not None:
             self._target.discard()
+        self._release()
+
+    def _release(self) -> None:
+        """Close what was opened by name. A file object that was given stays open, and with it files of members."""
         if self._own is not None:
+            if self._view is not None:
+                self._view.close()
             self._own.close()
 
     def __exit__(
@@ -420,28 +460,15 @@ class ZllmFile(tarfile.TarFile):
 
     def __del__(self) -> None:
         # Neither closed nor left by its with block: whatever was written is not whole.
-        if not getattr(self, "closed", True):
-            with contextlib.suppress(Exception):
-                self._abandon()
+        if getattr(self, "closed", True):
+            return
+        with contextlib.suppress(Exception):
+            self._abandon()
+        if self._sink is not None:
+            what = f"{self!r} was never closed: there is no archive of that name"
+            warnings.warn(what, ResourceWarning, source=self, stacklevel=2)
 
 
 def _make_room(targetpath: str | os.PathLike[str]) -> None:
     if os.path.lexists(targetpath) and not os.path.isdir(targetpath):
         os.unlink(targetpath)
-
-
-def is_zllmfile(name: str | os.PathLike[str] | BinaryIO) -> bool:
-    """Whether the file, or the binary file object at its current position, starts like an archive."""
-    from zllm.container.ends import FILE_MAGIC
-
-    if hasattr(name, "read"):
-        file = cast(BinaryIO, name)
-        place = file.tell()
-        head = file.read(len(FILE_MAGIC))
-        file.seek(place)
-        return head == FILE_MAGIC
-    try:
-        with open(cast(str, name), "rb") as opened:
-            return opened.read(len(FILE_MAGIC)) == FILE_MAGIC
-    except OSError:
-        return False

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +54,15 @@ class WriteOptions:
     cluster: Cluster | None = None
     device: str = "auto"
     executor: str = "auto"
+
+    @classmethod
+    def taken_from(cls, keywords: dict[str, Any]) -> WriteOptions:
+        """The options that are among ``keywords``; they are taken out of them. ``compresslevel``, tarfile's name for
+        ``level``, counts if it is there.
+        """
+        level = keywords.pop("compresslevel", None)
+        taken = {field.name: keywords.pop(field.name) for field in fields(cls) if field.name in keywords}
+        return cls(**taken if level is None else {**taken, "level": level})
 
 
 def thread_count(threads: int | None) -> int:

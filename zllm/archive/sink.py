@@ -284,7 +284,6 @@ class Sink:
             if self._draft.records:
                 self._flush()
             self._worker.wait()
-            self._start()
             self._writer.finish()
         except BaseException:
             self.failed = True
@@ -303,6 +302,7 @@ class Sink:
 
     def _guard(self, pieces: Iterator[Piece]) -> None:
         try:
+            self._start()
             for piece in pieces:
                 self._take(piece)
         except BaseException:
@@ -366,10 +366,10 @@ class Sink:
         draft = self._draft
         draft.opaque = not self._scanner.is_tar and self._scanner.opaque
         self._draft = Draft(draft.stream_offset + draft.size)
-        self._start()
         self._worker.submit(draft)
 
     def _start(self) -> None:
+        """Write the file header, once: with the first byte, when an output that cannot be written shows it."""
         if not self._started:
             self._started = True
             self._writer.put(ends.pack_file_header(self._writer.flags))

@@ -1,0 +1,122 @@
+"""What ``zllm.open`` takes, opened: modes, names and files, for reading and for writing."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from zllm.archive import layout
+from zllm.archive.coding import Decoders
+from zllm.archive.options import WriteOptions
+from zllm.archive.view import FileView, TarView
+from zllm.errors import NotTarError, OtherFormatError, UsageError
+from zllm.executors import Choice
+
+if TYPE_CHECKING:
+    from zllm.archive.sink import Sink
+    from zllm.archive.target import Target
+
+_MODES = {
+    "r": "r", "r:": "r", "r:*": "r", "r:zllm": "r", "r|": "r|", "r|*": "r|", "r|zllm": "r|",
+    "w": "w", "w:": "w", "w:zllm": "w", "w|": "w", "w|zllm": "w", "x": "x", "x:": "x", "x:zllm": "x",
+}  # fmt: skip
+
+
+def kind_of(mode: str) -> str:
+    """``r``, ``r|``, ``w`` or ``x``.
+
+    Raises:
+        OtherFormatError: the mode asks for another format.
+        UsageError: there is no such mode.
+    """
+    kind = _MODES.get(mode)
+    if not isinstance(mode, str):
+        raise UsageError(f"mode must be a string, not {mode!r}")
+    if kind is not None:
+        return kind
+    action, _, other = mode.replace("|", ":").partition(":")
+    if action == "a" and other in ("", "zllm"):
+        raise UsageError("mode 'a': appending to an archive is not supported yet: write a new one with mode w")
+    if action in ("r", "w", "x", "a", "") and other:
+        raise OtherFormatError(f"mode {mode!r}: zllm.open knows zllm archives only; tarfile.open knows other formats")
+    raise UsageError(f"mode must be r, r|, w, w| or x, not {mode!r}")
+
+
+def path_of(name: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None) -> str | bytes | None:
+    """The name as ``os`` takes it, None for none."""
+    return None if name is None or name == "" else os.fspath(name) or None
+
+
+def name_of(path: str | bytes | None, fileobj: BinaryIO | None) -> str | bytes | None:
+    """What the archive is called: the file object's own name where none was given."""
+    if path is None:
+        name = getattr(fileobj, "name", None)
+        return name if isinstance(name, (str, bytes)) and name else None
+    return path
+
+
+def reading(file: BinaryIO, kind: str, options: WriteOptions, *, any_stream: bool) -> TarView:
+    """The tar stream of an archive. ``any_stream``: it need not be a tar.
+
+    Raises:
+        NotTarError: it is none, and had to be one.
+        OSError, ZllmError: as ``zllm.open``.
+    """
+    choice = Choice(options.device, options.executor)
+    decoders = Decoders(options.model, options.threads, options.progress, options.stats, choice)
+    view: TarView
+    if kind == "r":
+        view = FileView(file, layout.find(file), decoders)
+    else:
+        from zllm.archive.pipe import PipeView
+
+        view = PipeView(file, decoders)
+    if view.opaque and not any_stream:
+        raise NotTarError(view)
+    return view
+
+
+def writing(
+    path: str | bytes | None, kind: str, fileobj: BinaryIO | None, options: WriteOptions
+) -> tuple[Sink, Target | None]:
+    """Where to write a tar stream, and the file that is to get the name ``path``, unless ``fileobj`` is written.
+
+    Raises:
+        OSError, ZllmError: as ``zllm.open``.
+    """
+    from zllm.archive.sink import Sink
+    from zllm.archive.target import Target
+
+    if fileobj is not None:
+        return Sink(fileobj, options), None
+    target = Target(os.fsdecode(cast(str, path)), replace=kind == "w")
+    try:
+        return Sink(target.file, options), target
+    except BaseException:
+        target.discard()
+        raise
+
+
+def is_zllmfile(name: str | os.PathLike[str] | BinaryIO) -> bool:
+    """Whether the file, or the binary file object at its current position, starts like an archive. The position stays.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    from zllm.container.ends import FILE_MAGIC
+
+    def starts_right(file: BinaryIO) -> bool:
+        head = b""
+        while len(head) < len(FILE_MAGIC) and (part := file.read(len(FILE_MAGIC) - len(head))):
+            head += part
+        return head == FILE_MAGIC
+
+    if not hasattr(name, "read"):
+        with open(cast(str, name), "rb") as opened:
+            return starts_right(opened)
+    file = cast(BinaryIO, name)
+    place = file.tell()
+    try:
+        return starts_right(file)
+    finally:
+        file.seek(place)
