@@ -15,7 +15,7 @@ import types
 import unittest
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -136,7 +136,7 @@ def tests() -> Any:
 class Result(unittest.TestResult):
     """Puts back the default filter, which tests change, and leave there as a function that becomes a method."""
 
-    before = [vars(zllm.ZllmFile)["extraction_filter"]]
+    before: ClassVar[list[Any]] = [vars(zllm.ZllmFile)["extraction_filter"]]
 
     def stopTest(self, test: Any) -> None:
         super().stopTest(test)
@@ -154,7 +154,7 @@ def outcome(tests: Any, wanted: Callable[[str, type], bool], known: dict[str, st
             if wanted(case.__name__, case):
                 found = loader.loadTestsFromTestCase(case)
                 ran.update(name_of(test) for test in found)
-                unittest.TestSuite([found]).run(result)
+                found.run(result)
     failed = {name_of(test): trace for test, trace in [*result.failures, *result.errors]}
 
     def reason(name: str) -> str | None:
