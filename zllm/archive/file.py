@@ -19,7 +19,7 @@ from zllm.archive.inputs import Padded
 from zllm.archive.member import MemberFile
 from zllm.archive.options import Cluster, WriteOptions
 from zllm.archive.view import FileView, TarView
-from zllm.errors import DamagedError, LinkTargetError, OtherFormatError, UsageError, ZllmError
+from zllm.errors import DamagedError, LinkTargetError, NotTarError, OtherFormatError, UsageError, ZllmError
 from zllm.stats import Stats
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ class ZllmFile(tarfile.TarFile):
                 self._sink = tar
             name = opening.name_of(path, fileobj)
             super().__init__(name, cast(Any, kind[0]), cast(Any, tar), **{"copybufsize": _COPY, **options})
+        except NotTarError:  # its view goes on reading
+            raise
         except BaseException:
             self._abandon()
             raise
