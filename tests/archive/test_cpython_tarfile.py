@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import inspect
 import io
 import os
 import tarfile
@@ -136,7 +137,7 @@ def tests() -> Any:
 class Result(unittest.TestResult):
     """Puts back the default filter, which tests change, and leave there as a function that becomes a method."""
 
-    before: ClassVar[list[Any]] = [vars(zllm.ZllmFile)["extraction_filter"]]
+    before: ClassVar[list[Any]] = [inspect.getattr_static(zllm.ZllmFile, "extraction_filter")]
 
     def stopTest(self, test: Any) -> None:
         super().stopTest(test)
@@ -145,16 +146,15 @@ class Result(unittest.TestResult):
 
 def outcome(tests: Any, wanted: Callable[[str, type], bool], known: dict[str, str]) -> int:
     """How many tests ran. All that are not known to fail must pass, and those must fail."""
-    loader, result = unittest.defaultTestLoader, Result()
+    suite, result = unittest.TestSuite(), Result()
     cases = [case for case in vars(tests).values() if isinstance(case, type) and issubclass(case, unittest.TestCase)]
-    ran: set[str] = set()
+    for case in sorted(set(cases), key=lambda case: case.__name__):
+        if wanted(case.__name__, case):
+            suite.addTests(unittest.defaultTestLoader.loadTestsFromTestCase(case))
+    ran = {name_of(test) for test in suite}
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore", ResourceWarning)
-        for case in sorted(set(cases), key=lambda case: case.__name__):
-            if wanted(case.__name__, case):
-                found = loader.loadTestsFromTestCase(case)
-                ran.update(name_of(test) for test in found)
-                found.run(result)
+        suite.run(result)
     failed = {name_of(test): trace for test, trace in [*result.failures, *result.errors]}
 
     def reason(name: str) -> str | None:

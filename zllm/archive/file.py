@@ -84,9 +84,9 @@ class ZllmFile(tarfile.TarFile):
             tar: TarView | Sink
             if kind in ("r", "r|"):
                 if fileobj is None:
-                    self._own = self.fileobj = open(cast(str, path), "rb")  # noqa: SIM115
+                    fileobj = self._own = self.fileobj = open(cast(str, path), "rb")  # noqa: SIM115
                 any_stream = bool(options.get("ignore_zeros"))
-                tar = self._view = opening.reading(self._own or fileobj, kind, ours, any_stream=any_stream)
+                tar = self._view = opening.reading(fileobj, kind, ours, any_stream=any_stream)
             else:
                 tar, self._target = opening.writing(path, kind, fileobj, ours)
                 self._sink = tar
@@ -159,7 +159,7 @@ class ZllmFile(tarfile.TarFile):
         """
         raise OtherFormatError("zllm opens zllm archives only: use tarfile.TarFile for other formats")
 
-    gzopen = bz2open = xzopen = zstopen = _other_format  # type: ignore[assignment]
+    gzopen = bz2open = xzopen = zstopen = _other_format
 
     def __repr__(self) -> str:
         """Its name and mode."""
