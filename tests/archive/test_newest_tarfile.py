@@ -93,4 +93,3 @@ def test_the_archive_tests_pass_with_these_calls(checkout: Path, tmp_path: Path)
         env={**os.environ, "PYTHONPATH": search},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert "passed" in done.stdout
