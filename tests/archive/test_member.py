@@ -175,6 +175,8 @@ def test_pipes_give_members_in_order_only(name: Path) -> None:
                 file = archive.extractfile(member)
                 assert not file.seekable()
                 assert file.read() == DATA[member.name]
+                with pytest.raises(OSError, match="not seekable"):
+                    file.seek(0)
         with pytest.raises(tarfile.StreamError, match="m0: seeking backwards is not allowed"):
             archive.extractfile(archive.members[0]).read()
 

@@ -94,12 +94,14 @@ def test_names_are_absolute_or_the_file_objects(name: Path) -> None:
         assert archive.name == os.fsencode(name)
     with name.open("rb") as file:
         assert zllm.open(fileobj=file).name == str(name)
+        file.seek(0)
         assert zllm.open("else", fileobj=file).name == os.path.abspath("else")
     with open(os.open(name, os.O_RDONLY), "rb") as file:
         assert zllm.open(fileobj=file).name is None  # its name is a number
     memory = io.BytesIO(name.read_bytes())
     assert zllm.open(fileobj=memory).name is None
     memory.name = ""  # type: ignore[attr-defined]
+    memory.seek(0)
     assert zllm.open(fileobj=memory).name is None
     assert f"{str(name)!r} mode='r'" in repr(zllm.open(name))
     assert " closed " in repr(archive)

@@ -54,6 +54,8 @@ class ZllmFile(tarfile.TarFile):
     fileobject: ClassVar[type[MemberFile]] = MemberFile  # type: ignore[assignment,misc]
     extraction_filter = staticmethod(_data_filter)
     stream = False
+    latest: tarfile.TarInfo | None = None
+    """The member that :meth:`next` found last: of a pipe, the one whose data can be read."""
     _view: TarView | None = None
     _sink: Sink | None = None
     _own: BinaryIO | None = None
@@ -225,6 +227,7 @@ class ZllmFile(tarfile.TarFile):
             return cast("ZllmInfo | None", super().next())
         with view.lock:
             info = self._next(view)
+        self.latest = info or self.latest
         if info is not None and self.stream and self.members and self.members[-1] is info:
             self.members.pop()  # Pythons before 3.13 keep it
         return info

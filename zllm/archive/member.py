@@ -32,6 +32,7 @@ class _Data:
         self.size = member.size
         self.closed = False
         self._position = 0
+        self._reached = 0
         sparse = cast("list[tuple[int, int]] | None", getattr(member, "sparse", None))
         self._pieces = [(0, self.size)] if sparse is None else [piece for piece in sparse if piece[1]]
         self._offsets = [offset for offset, _ in self._pieces]
@@ -99,11 +100,14 @@ class _Data:
         data = self._view.read(size)
         if len(data) < size:
             raise DamagedError(f"{self.name}: unexpected end of data: the archive ends before it", member=self.name)
+        self._reached = self._view.tell()
         return data
 
     def _go_to(self, place: int) -> None:
-        if place < self._view.tell() and not self._view.seekable():
-            raise tarfile.StreamError(f"{self.name}: seeking backwards is not allowed: the archive is read as a pipe")
+        if not self._view.seekable():
+            latest = self._archive.latest if self._archive is not None else None
+            if place < self._reached or latest is None or latest.offset_data != self._start:
+                raise tarfile.StreamError(f"{self.name}: seeking backwards is not allowed in an archive read as a pipe")
         if place != self._view.tell():
             self._view.seek(place)
 
