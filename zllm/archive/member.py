@@ -26,7 +26,7 @@ class _Data:
 
     def __init__(self, archive: ZllmFile, member: tarfile.TarInfo) -> None:
         self._archive: ZllmFile | None = archive  # nobody else may have it: closed with it, it could not be read
-        self._view = cast("TarView", archive.fileobj)
+        self._view = cast("TarView", archive._view)
         self._start = member.offset_data
         self.name = member.name
         self.size = member.size
