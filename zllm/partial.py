@@ -41,6 +41,9 @@ def create(target: str, mode: int = 0o666) -> tuple[int, str]:
             return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode), name
         except FileExistsError:
             _live.discard(name)
+        except OSError as error:  # nobody knows the temporary name
+            _live.discard(name)
+            raise OSError(error.errno, error.strerror, target) from None
         except BaseException:
             _live.discard(name)
             raise
@@ -52,10 +55,15 @@ def publish(name: str, target: str, *, replace: bool = True) -> None:
     Raises:
         FileExistsError: ``target`` exists and ``replace`` is false.
     """
-    if replace:
-        os.replace(name, target)
-    else:
-        _publish_new(name, target)
+    try:
+        if replace:
+            os.replace(name, target)
+        else:
+            _publish_new(name, target)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, target) from None
     _live.discard(name)
 
 

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import zllm
 from zllm.archive.inputs import Padded
 from zllm.archive.options import Cluster
-from zllm.cli import options, output, progress, statistics
+from zllm.cli import options, output, progress, statistics, suggestions
 from zllm.cli.walk import Found, Rules, Walk, names_from
 from zllm.errors import UsageError
 from zllm.stats import Stats
@@ -58,6 +58,9 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         operands += names_from(name, args.null)
     if not args.files_from and all(options.folder_of(operand) is not None for operand in operands):
         command.error("name the files and folders to pack")
+    if slip := suggestions.swapped(target, [name for name in operands if options.folder_of(name) is None]):
+        raise UsageError(slip)
+    idle = options.check_coding(args)
     rules = _rules(args)
     started = time.monotonic()
     with options.cluster(args) as cluster, output.target(target, force=args.force) as file:
@@ -65,6 +68,8 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         total = _total(operands, rules) if progress.wanted(console) else None
         with progress.Progress(console, "packing", total) as bar:
             packer = _pack(file, args, operands, Walk(rules, console), bar, cluster=cluster)
+    for text in idle:
+        console.note(text)
     statistics.show(args.stats, console)
     console.detail(_summary(target, packer, time.monotonic() - started))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import zllm
 from zllm.archive.layout import Layout
 from zllm.archive.view import FileView, TarView
-from zllm.cli import options, output, patterns, progress
+from zllm.cli import options, output, patterns, progress, suggestions
 from zllm.errors import EXIT_FAILURE, DamagedError, NotTarError, NotZllmError, ZllmError
 from zllm.stats import Stats
 
@@ -109,7 +109,7 @@ def opened(
 ) -> Iterator[Archive]:
     """The archive ``args.archive``; ``-`` is stdin, read once from front to end. ``done`` counts decoded bytes."""
     name, threads = args.archive, options.thread_count(args)
-    with output.source(name) as file:
+    with output.about(name), output.source(name) as file:
         mode = "r" if file.seekable() else "r|"
         archive: Archive
         try:
@@ -120,12 +120,13 @@ def opened(
         except NotTarError as error:
             archive = OneStream(error)
         except NotZllmError as error:
-            raise NotZllmError(f"{name}: {error}: unpack it with the program that made it") from error
+            shown = output.shown(name)
+            raise NotZllmError(f"{shown}: {error}: unpack it with the program that made it") from error
         yield archive
         if args.stats is not None and not args.stats.codecs:  # nothing was decoded
             archive.tally(args.stats)
         for text in archive.warnings:
-            console.warn(f"{name}: {text}")
+            console.warn(f"{output.shown(name)}: {text}")
     if args.stats is not None:
         from zllm.cli import statistics
 
@@ -168,11 +169,11 @@ class Wanted:
         self._seen.update(hits)
         return bool(hits)
 
-    def report_unseen(self, console: output.Console) -> None:
-        """One error for each operand that no member answered to."""
+    def report_unseen(self, console: output.Console, command: str = "") -> None:
+        """One error for each operand that no member answered to. ``command``: what it was to be done to."""
         for operand in self.operands:
             if operand not in self._seen:
-                console.error(f"{operand}: no such member. zllm list shows what there is")
+                console.error(suggestions.missing_member(operand, command))
 
 
 def report(error: Exception, member: str, console: output.Console) -> None:
