@@ -18,7 +18,7 @@ Captured = pytest.CaptureFixture[bytes]
 @pytest.fixture(autouse=True)
 def _archives() -> None:
     for name in ("one", "two"):
-        Path(name).write_text(name)
+        Path(name).write_text(name * 1000)
         assert main(["-2", name, "-o", f"{name}.zllm"]) == 0
     Path("cut.zllm").write_bytes(Path("one.zllm").read_bytes()[:-5])
 
@@ -26,7 +26,7 @@ def _archives() -> None:
 @pytest.mark.parametrize("words", [["-d"], ["-dc"], ["-q"], ["-d", "--"]])
 def test_archives_are_decompressed_one_after_the_other(words: list[str], capfdbinary: Captured) -> None:
     assert main([*words, "one.zllm", "two.zllm", "one.zllm"]) == 0
-    assert capfdbinary.readouterr().out == b"onetwoone"
+    assert capfdbinary.readouterr().out == b"one" * 1000 + b"two" * 1000 + b"one" * 1000
 
 
 def test_what_cannot_be_read_stops_no_other(capfdbinary: Captured) -> None:
@@ -61,6 +61,7 @@ def test_signals_without_a_second_thread(monkeypatch: pytest.MonkeyPatch) -> Non
         raise RuntimeError("can't start new thread")
 
     before = signal.getsignal(signal.SIGTERM)
+    watched = signal.set_wakeup_fd(-1)  # of what ran here before
     monkeypatch.setattr(threading.Thread, "start", refuse)
     try:
         signals.install()
@@ -68,6 +69,7 @@ def test_signals_without_a_second_thread(monkeypatch: pytest.MonkeyPatch) -> Non
             signal.raise_signal(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.set_wakeup_fd(watched)
 
 
 @pytest.mark.parametrize("mtime", [float("nan"), float("inf"), -1e300, 1e17, 2.0**87])
