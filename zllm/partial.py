@@ -11,12 +11,16 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 _live: set[str] = set()
+_live_below: set[tuple[int, bytes]] = set()  # names relative to the descriptor of a folder
 
 
 def remove_all() -> None:
     """Remove every unfinished file of this process. Safe to call from any thread, at any time."""
     for name in list(_live):
         forget(name)
+    for folder, base in list(_live_below):
+        with contextlib.suppress(OSError):
+            os.unlink(base, dir_fd=folder)
 
 
 def forget(name: str) -> None:
@@ -47,6 +51,27 @@ def create(target: str, mode: int = 0o666) -> tuple[int, str]:
         except BaseException:
             _live.discard(name)
             raise
+
+
+def name_beside(base: bytes) -> bytes:
+    """A temporary name for an entry that will be called ``base``."""
+    return b".%s.%s.part" % (base[:64], os.urandom(4).hex().encode())
+
+
+@contextlib.contextmanager
+def below(folder: int, base: bytes) -> Iterator[bytes]:
+    """A temporary name in the folder with that descriptor, for an entry that will be called ``base``.
+
+    What still has the name when the block ends is removed, and so it is by a signal.
+    """
+    name = name_beside(base)
+    _live_below.add((folder, name))
+    try:
+        yield name
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=folder)
+        _live_below.discard((folder, name))
 
 
 def publish(name: str, target: str, *, replace: bool = True) -> None:
