@@ -115,7 +115,7 @@ def opened(
         try:
             archive = zllm.open(
                 fileobj=file, mode=mode, model=args.model, threads=threads, progress=done, stats=args.stats,
-                device=args.device, executor=args.executor,
+                device=args.device, executor=args.executor, encoding="utf-8",
             )  # fmt: skip
         except NotTarError as error:
             archive = OneStream(error)
@@ -179,6 +179,6 @@ class Wanted:
 def report(error: Exception, member: str, console: output.Console) -> None:
     """Says what is wrong with one member, once, and goes on."""
     text = output.message(error)
-    if member and member not in text:
+    if member and not text.startswith(f"{member}: "):
         text = f"{member}: {text}"
     console.error(text, error.exit_code if isinstance(error, ZllmError) else EXIT_FAILURE)
