@@ -54,6 +54,15 @@ class LinkTargetError(ZllmError, KeyError):
     __str__ = tarfile.TarError.__str__  # a KeyError shows the repr of its message
 
 
+def renewed(error: ZllmError) -> ZllmError:
+    """The same error once more, as new: one that is kept and raised again would grow its traceback each time."""
+    copy = type(error).__new__(type(error))
+    copy.args = error.args
+    copy.__dict__.update(error.__dict__)
+    copy.__cause__ = error.__cause__
+    return copy
+
+
 class MissingDependencyError(ZllmError):
     """An optional package is not installed."""
 
@@ -68,15 +77,29 @@ class NotZllmError(ZllmError, tarfile.ReadError):
 
 
 class NotTarError(UsageError, tarfile.ReadError):
-    """The archive holds one stream that is no tar, so there are no members. ``view`` reads that stream; None in an
-    error that was pickled.
+    """The archive contains a single raw stream, not a tar archive, so there are no members.
+
+    ``view`` reads that stream: it stays open until it is closed, or forgotten. None in an error that was pickled.
     """
 
     view: io.RawIOBase | None = None
 
     def __init__(self, view: io.RawIOBase) -> None:
-        super().__init__("the archive holds one stream that is no tar: unpack it with zllm -d < ARCHIVE > FILE")
+        super().__init__(
+            "the archive contains a single raw stream, not a tar archive: unpack it with zllm -d < ARCHIVE > FILE"
+        )
         self.view = view
+
+
+class BrokenTarError(ZllmError, tarfile.ReadError):
+    """The tar stream was broken or cut before it was packed; the archive itself is whole.
+
+    ``member``: name of the affected member, if known.
+    """
+
+    def __init__(self, message: str, *, member: str | None = None) -> None:
+        super().__init__(message)
+        self.member = member
 
 
 class UnsupportedVersionError(ZllmError):

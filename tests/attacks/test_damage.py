@@ -108,14 +108,41 @@ def test_one_bit_flipped(good: bytes, places: dict[str, tuple[int, int]], tmp_pa
             assert "noise.bin" in found  # a flip costs one frame
 
 
-def test_the_header_of_a_small_section_is_not_repeated(tmp_path: Path) -> None:
-    """A flip in it costs the section, and is noticed."""
-    good = build(tmp_path / "small.zllm", {"doc.txt": TEXT})
+@pytest.mark.parametrize("mode", ["r", "r|"])
+def test_one_wrong_byte_in_a_section_header_is_corrected(tmp_path: Path, mode: str) -> None:
+    """That of a small section is not repeated in the index."""
+    files = {"doc.txt": TEXT}
+    good = build(tmp_path / "small.zllm", files)
     (row,) = layout.find(io.BytesIO(good)).rows
     for at in range(row.offset, row.offset + row.header_size):
-        bad = good[:at] + bytes([good[at] ^ 8]) + good[at + 1 :]
-        found, error, _ = extract(bad, tmp_path / str(at), "r")
-        assert not found and isinstance(error, zllm.DamagedError), at
+        for change in (8, 0x55):
+            bad = good[:at] + bytes([good[at] ^ change]) + good[at + 1 :]
+            found, error, _ = extract(bad, tmp_path / f"{at}-{change}", mode)
+            assert found == files and isinstance(error, zllm.DamagedError), at
+
+
+@pytest.mark.parametrize("mode", ["r", "r|"])
+def test_two_wrong_bytes_in_a_section_header_cost_the_section(tmp_path: Path, mode: str) -> None:
+    good = build(tmp_path / "small.zllm", {"doc.txt": TEXT})
+    (row,) = layout.find(io.BytesIO(good)).rows
+    bad = bytearray(good)
+    bad[row.offset + 5] ^= 1
+    bad[row.offset + 15] ^= 1
+    found, error, _ = extract(bytes(bad), tmp_path / "out", mode)
+    assert not found and isinstance(error, zllm.DamagedError)
+
+
+@pytest.mark.parametrize("mode", ["r", "r|"])
+def test_one_wrong_byte_in_a_map_is_corrected(
+    good: bytes, places: dict[str, tuple[int, int]], tmp_path: Path, mode: str
+) -> None:
+    start, end = places["map"]
+    for at in (start, start + 1, (start + end) // 2, end - 1):
+        for change in (1, 0x80, 0x55):
+            bad = good[:at] + bytes([good[at] ^ change]) + good[at + 1 :]
+            found, error, _ = extract(bad, tmp_path / f"{at}-{change}", mode)
+            assert found == members()
+            assert isinstance(error, zllm.DamagedError) and "corrected" in str(error)
 
 
 def test_small_members_that_decode_to_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from zllm.archive.options import thread_count
 from zllm.codecs import registry
 from zllm.codecs.base import Codec, Run
 from zllm.container.section import ModelRef
-from zllm.errors import DamagedError, MissingCodecError, MissingModelError, UnsupportedVersionError, ZllmError
+from zllm.errors import DamagedError, MissingCodecError, MissingModelError, UnsupportedVersionError, ZllmError, renewed
 from zllm.executors import Choice
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Decoders:
                 self._made[key] = exc
         made = self._made[key]
         if isinstance(made, ZllmError):
-            raise made
+            raise renewed(made)
         return made
 
     def _make(self, codec_id: int, ref: ModelRef | None) -> Codec:

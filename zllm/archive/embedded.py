@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Embedded:
-    """A model in the archive. ``fetch`` gives its block's header and the coded file, and may raise DamagedError."""
+    """A model in the archive. ``fetch`` gives its block's header and the coded file, and may raise DamagedError.
+
+    ``other`` is another copy, in one of several archives that are read as one.
+    """
 
     fetch: Callable[[], tuple[modelblock.ModelBlock, bytes | memoryview]]
+    other: Embedded | None = None
 
     def load(self, ref: ModelRef) -> Model:
         """The model, from memory: nothing is installed.
@@ -36,13 +40,25 @@ class Embedded:
                 raise DamagedError("another model is in its place")
             return store.parse(modelblock.unpack(block, coded), Path(f"{ref.name} (embedded)"))
         except (DamagedError, ModelError) as exc:
+            if self.other is not None:
+                return self.other.load(ref)
             raise DamagedError(
                 f"the embedded model {ref.name!r} (sha256 {ref.sha256.hex()}, {ref.size} bytes) cannot be used: {exc}."
                 " Pass its file with --model FILE.zlm, if there is another copy"
             ) from exc
 
 
-def in_file(file: BinaryIO, offset: int) -> Embedded:
+    def check(self) -> None:
+        """Decode the model, and compare every checksum.
+
+        Raises:
+            DamagedError: it is damaged.
+        """
+        block, coded = self.fetch()
+        modelblock.unpack(block, coded)
+
+
+def in_file(file: BinaryIO, offset: int, other: Embedded | None = None) -> Embedded:
     """The model whose block is at ``offset`` of a seekable file. Nothing is read yet."""
 
     def fetch() -> tuple[modelblock.ModelBlock, bytes]:
@@ -53,9 +69,9 @@ def in_file(file: BinaryIO, offset: int) -> Embedded:
             raise DamagedError("the archive ends inside it")
         return block, file.read(block.coded_size)
 
-    return Embedded(fetch)
+    return Embedded(fetch, other)
 
 
-def in_memory(block: modelblock.ModelBlock, coded: bytes) -> Embedded:
+def in_memory(block: modelblock.ModelBlock, coded: bytes, other: Embedded | None = None) -> Embedded:
     """A model that came by in a pipe."""
-    return Embedded(lambda: (block, coded))
+    return Embedded(lambda: (block, coded), other)

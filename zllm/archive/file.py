@@ -16,10 +16,18 @@ from zllm.archive.coding import Decoders
 from zllm.archive.info import ZllmInfo
 from zllm.archive.inputs import Padded
 from zllm.archive.member import MemberFile
+from zllm.archive.members import Finder, following
 from zllm.archive.options import Cluster, WriteOptions
 from zllm.archive.unpacking import Unpacking
 from zllm.archive.view import FileView, TarView
-from zllm.errors import DamagedError, LinkTargetError, NotTarError, OtherFormatError, UsageError
+from zllm.errors import (
+    LinkTargetError,
+    NotTarError,
+    OtherFormatError,
+    UsageError,
+    ZllmError,
+    renewed,
+)
 from zllm.stats import Stats
 
 if TYPE_CHECKING:
@@ -70,6 +78,7 @@ class ZllmFile(Unpacking):
         ours = WriteOptions.taken_from(options)
         self._adding = False
         self._reported = False
+        self._finder: Finder | None = None
         self._messages: list[str] = []
         self.stream = stream
         if sys.version_info >= (3, 13):
@@ -178,9 +187,19 @@ class ZllmFile(Unpacking):
         return self._view.layout if isinstance(self._view, FileView) else None
 
     @property
-    def problem(self) -> DamagedError | None:
+    def problem(self) -> ZllmError | None:
         """What is wrong with the archive as a whole, found so far. Everything that can be read is read all the same."""
-        return self._view.problem if self._view is not None else None
+        return next(iter(self.problems), None)
+
+    @property
+    def problems(self) -> list[ZllmError]:
+        """All of it: damage (DamagedError), and where the tar stream was broken when it was packed (BrokenTarError)."""
+        return self._view.problems if self._view is not None else []
+
+    @property
+    def view(self) -> TarView | None:
+        """The tar stream, for reading; None for an archive that is being written."""
+        return self._view
 
     @property
     def decoders(self) -> Decoders:
@@ -209,46 +228,39 @@ class ZllmFile(Unpacking):
     # Reading
 
     def next(self) -> ZllmInfo | None:
-        """The next member, None after the last. Members of damaged sections are passed over.
+        """The next member, None after the last: also behind the end of a first tar, and in archives that follow.
+
+        What is damaged or is no header is passed over.
 
         Raises:
-            DamagedError: after the last member, once: what is wrong with the archive as a whole.
+            DamagedError, BrokenTarError: after the last member, once: what is wrong with the archive as a whole, or
+                with the tar stream that was packed. All of it is in :attr:`problems`.
         """
         view = self._view
         if view is None:
             return cast("ZllmInfo | None", super().next())
         with view.lock:
-            info = self._next(view)
-        self.latest = info or self.latest
-        if info is not None and self.stream and self.members and self.members[-1] is info:
-            self.members.pop()  # Pythons before 3.13 keep it
-        return info
+            member = self._next(view)
+        self.latest = member or self.latest
+        return member
 
     def _next(self, view: TarView) -> ZllmInfo | None:
-        while True:
-            if getattr(self, "firstmember", None) is None and self.offset != view.tell():
-                view.seek(self.offset)  # tarfile would read the byte before, and with it a frame
-            try:
-                member = super().next()
-            except tarfile.ReadError as exc:
-                if isinstance(exc, DamagedError):
-                    view.problem = view.problem or exc
-                elif view.problem is None:
-                    raise
-                place = view.next_header(max(self.offset, view.tell()))
-                if place is not None:
-                    self.offset = place
-                    continue
-                self._loaded = True
-                member = None
-            break
+        self._check("r")  # type: ignore[attr-defined]
+        first = cast("ZllmInfo | None", getattr(self, "firstmember", None))
+        if first is not None:
+            self.firstmember = None
+            return first
+        if self._finder is None:
+            view.strict = True
+            self._finder = Finder(view, quiet=bool(self.ignore_zeros))
+        member = following(self, self._finder, view)
         if member is None:
+            self._loaded = True
             view.drain()
             self._complain()
-            return None
-        if isinstance(member, ZllmInfo):  # unless tarinfo= is another class
-            member._view = view
-        return cast(ZllmInfo, member)
+        elif not self.stream:
+            self.members.append(member)
+        return member
 
     def _load(self) -> None:
         if not self.stream:  # Pythons before 3.13 would read on
@@ -294,8 +306,7 @@ class ZllmFile(Unpacking):
     def _complain(self) -> None:
         if self.problem is not None and not self._reported:
             self._reported = True
-            self._loaded = True
-            raise self.problem
+            raise renewed(self.problem)
 
     def expect(self, member: tarfile.TarInfo) -> None:
         """Say that the member will be read from front to end: then its first frames are decoded together, one by each

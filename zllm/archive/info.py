@@ -40,6 +40,8 @@ class ZllmInfo(tarfile.TarInfo):
 
     _view: TarView | None = None
     _storage: Storage | None = None
+    stored: tuple[int, int] = (0, 0)
+    """Where the data begins in the tar stream, as it is there, and how many bytes it has (of a sparse member, fewer)."""
 
     def __copy__(self) -> ZllmInfo:
         return _restored(type(self), {**_fields(self), **vars(self)})

@@ -1,103 +1,254 @@
-"""Where the sections of an archive are: from the index, or, if that is damaged or missing, by looking for them."""
+"""Where the sections of an archive are: from the index, or, if that does not do, by going from part to part."""
 
 from __future__ import annotations
 
-import contextlib
 import io
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
+from zllm.archive import repair
+from zllm.archive.parts import IndexPart, ModelPart, SectionPart, Walk
 from zllm.container import ends, index, limits, modelblock, section
-from zllm.errors import DamagedError, NotZllmError, TruncatedError, ZllmError
+from zllm.errors import DamagedError, NotZllmError, UnsupportedVersionError, ZllmError
 
 _STEP = 1 << 20
 BUILT_IN = "built in"
 """The origin of models that zllm brings along; in archives it is left out."""
-TRUNCATED = "the archive is truncated: it ends before its footer. Whole members can be extracted, the rest is lost"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A section: ``offset`` is its header's place in the file, ``header`` has its place in all archives' stream.
+
+    ``base`` is where the stream of its own archive begins. ``front``: the header's bytes as they should be, to be
+    compared with those in the file; None if they were read.
+    """
+
+    offset: int
+    header_size: int
+    members: int
+    header: section.SectionHeader
+    base: int = 0
+    front: bytes | None = None
+
+    @property
+    def end(self) -> int:
+        """Where the next part begins in the file."""
+        return self.offset + self.header_size + self.header.body_size
 
 
 @dataclass
 class Layout:
     """``problem`` is what is wrong with the archive as a whole, to be raised once everything readable was read."""
 
-    rows: list[index.SectionRow]
+    rows: list[Row]
+    start: int = 0
+    """Where in the file the first archive begins."""
     manifest: dict[str, Any] = field(default_factory=dict)
-    models: dict[bytes, int] = field(default_factory=dict)
+    models: dict[bytes, list[int]] = field(default_factory=dict)
     """Where the blocks of embedded models are, by the models' SHA-256."""
     warnings: list[str] = field(default_factory=list)
-    problem: DamagedError | None = None
+    problem: ZllmError | None = None
+    unsure: set[int] = field(default_factory=set)
+    """Offsets of rows that a search has found."""
+    budget: repair.Budget = field(default_factory=repair.Budget)
+
+
+class FileSource:
+    """A seekable file as a source of parts, from ``start`` on."""
+
+    def __init__(self, file: BinaryIO, start: int) -> None:
+        self._file = file
+        self._start = start
+        self.position = 0
+
+    def peek(self, size: int) -> bytes:
+        """See :class:`parts.Source`."""
+        self._file.seek(self._start + self.position)
+        return self._file.read(size)
+
+    def take(self, size: int) -> bytes:
+        """See :class:`parts.Source`."""
+        data = self.peek(size)
+        self.position += len(data)
+        return data
+
+    def skip(self, size: int) -> int:
+        """See :class:`parts.Source`. What is beyond the end is found out by the next read."""
+        self.position += size
+        return size
 
 
 def find(file: BinaryIO) -> Layout:
-    """The layout of a seekable file, from its start at offset 0. Its manifest names the models of all sections.
+    """The layout of a seekable file, from its position to its end. Its manifest names the models of all sections.
 
     Raises:
         NotZllmError: not an archive.
         DamagedError: the file header is damaged, and so is the footer.
         UnsupportedVersionError: a version or a feature that this program does not read.
     """
+    start = file.tell()
     size = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    head_problem: DamagedError | NotZllmError | None = None
+    file.seek(start)
+    head = file.read(ends.FILE_HEADER_SIZE)
+    problem: DamagedError | NotZllmError | None = None
     try:
-        ends.check_file_header(file.read(ends.FILE_HEADER_SIZE))
+        ends.check_file_header(head)
     except (DamagedError, NotZllmError) as exc:
-        head_problem = exc
+        problem = exc
     try:
-        layout = _by_index(file, size)
-    except DamagedError as exc:
-        if head_problem is not None:
-            raise head_problem from None
-        layout = Scan(file, size).run()
-        if layout.problem is None:
-            layout.warnings.append(f"{exc}: the sections were found without it, nothing is lost")
+        layout = _by_index(file, start, size)
+    except (DamagedError, UnsupportedVersionError):
+        layout = _by_walking(file, start)
+    else:
+        if problem is not None:
+            layout.problem = DamagedError(f"{problem}: the rest of the archive is whole, nothing is lost")
     layout.manifest["models"] = [facts(model) for model in models_of(row.header for row in layout.rows)]
-    if head_problem is not None:
-        layout.warnings.append(f"{head_problem}: the rest of the archive says what is needed, nothing is lost")
     return layout
 
 
-def _by_index(file: BinaryIO, size: int) -> Layout:
-    if size < ends.FILE_HEADER_SIZE + ends.FOOTER_SIZE:
-        raise DamagedError("the footer is missing")
-    file.seek(size - ends.FOOTER_SIZE)
-    footer = file.read(ends.FOOTER_SIZE)
-    end = size - ends.FOOTER_SIZE - ends.index_size(footer)
-    if end < ends.FILE_HEADER_SIZE:
+def _by_index(file: BinaryIO, start: int, size: int) -> Layout:
+    """By the index of the only archive in the file, if it tells where every byte belongs."""
+    footer_at, footer = _footer(file, start, size)
+    end = footer_at - ends.index_size(footer)
+    if end < start + ends.FILE_HEADER_SIZE:
         raise DamagedError("the footer is damaged: the index is not where it says")
     file.seek(end)
-    block = file.read(size - ends.FOOTER_SIZE - end)
+    block = file.read(footer_at - end)
     ends.check_footer(footer, block)
     found = index.unpack(block)
-    rows = []
-    stream = 0
-    for entry in found.entries:
-        row = _row(file, entry)
-        if row.offset + row.header_size + row.header.body_size > end or row.header.stream_offset != stream:
-            raise DamagedError("the index is damaged: a section is not where it says")
-        stream += row.header.stream_size
-        rows.append(row)
-    return Layout(rows, found.manifest, _blocks(rows, found.manifest))
+    rows = [_row(file, start, entry) for entry in found.entries]
+    models = _blocks(file, start, found.manifest)
+    _check_order(rows, start, end, models)
+    return Layout(rows, start, found.manifest, {block.sha256: [place] for place, block in models.items()})
 
 
-def _blocks(rows: list[index.SectionRow], manifest: dict[str, Any]) -> dict[bytes, int]:
-    """Where the models' blocks are: they come in the order in which sections need them."""
-    wanted = [model.sha256 for model in models_of(row.header for row in rows) if model.embedded]
-    places = manifest.get("blocks", [])
-    if not isinstance(places, list) or not all(isinstance(place, int) and 0 <= place < 1 << 63 for place in places):
-        raise DamagedError("the index is damaged: its list of models makes no sense")
-    return dict(zip(wanted, places, strict=False))
+def _footer(file: BinaryIO, start: int, size: int) -> tuple[int, bytes]:
+    """The last footer and its place, before nothing but zeros."""
+    end = size
+    while end > start:
+        file.seek(max(start, end - _STEP))
+        data = file.read(end - max(start, end - _STEP))
+        rest = data.rstrip(b"\0")
+        end -= len(data) - len(rest)
+        if rest:
+            break
+    for at in range(end - ends.FOOTER_SIZE, min(end, size - ends.FOOTER_SIZE + 1)):  # a checksum may end with zeros
+        if at >= start:
+            file.seek(at)
+            footer = file.read(ends.FOOTER_SIZE)
+            if footer[:4] == ends.FOOTER_MAGIC:
+                return at, footer
+    raise DamagedError("the footer is missing")
 
 
-def _row(file: BinaryIO, entry: index.Entry) -> index.SectionRow:
+def _row(file: BinaryIO, start: int, entry: index.Entry) -> Row:
     """The row of an entry: its section's header is read where the index does not repeat it."""
     if entry.header is not None:
-        return index.SectionRow(entry.offset, entry.header_size, entry.members, entry.header)
-    file.seek(entry.offset)
+        front = section.pack(entry.header)
+        if len(front) != entry.header_size:
+            raise DamagedError("the index is damaged: a header has another length")
+        return Row(start + entry.offset, len(front), entry.members, entry.header, front=front)
+    file.seek(start + entry.offset)
     front = file.read(limits.MAX_SECTION_HEADER)
+    if front[:4] != section.MAGIC:
+        raise DamagedError("the index is damaged: a section is not where it says")
     size = section.size_of(front[: section.FRONT_SIZE])
-    return index.SectionRow(entry.offset, size, entry.members, section.unpack(front[:size]))
+    return Row(start + entry.offset, size, entry.members, section.unpack(front[:size]))
+
+
+def _blocks(file: BinaryIO, start: int, manifest: dict[str, Any]) -> dict[int, modelblock.ModelBlock]:
+    """The models' blocks, by their places."""
+    places = manifest.get("blocks", [])
+    if not isinstance(places, list) or not all(type(place) is int and 0 <= place < 1 << 62 for place in places):
+        raise DamagedError("the index is damaged: its list of models makes no sense")
+    blocks = {}
+    for place in places:
+        file.seek(start + place)
+        blocks[start + place] = modelblock.unpack_header(file.read(modelblock.HEADER_SIZE))
+    return blocks
+
+
+def _check_order(rows: list[Row], start: int, end: int, models: dict[int, modelblock.ModelBlock]) -> None:
+    """Parts follow each other from the file header to the index, and nothing is between them."""
+    sizes = {place: modelblock.HEADER_SIZE + block.coded_size for place, block in models.items()}
+    place, stream = start + ends.FILE_HEADER_SIZE, 0
+    for number, row in enumerate(rows):
+        while place in sizes:
+            place += sizes.pop(place)
+        header = row.header
+        if row.offset != place or header.stream_offset != stream or header.number != number:
+            raise DamagedError("the index is damaged: a section is not where it says")
+        place, stream = row.end, stream + header.stream_size
+    while place in sizes:
+        place += sizes.pop(place)
+    if place != end or sizes:
+        raise DamagedError("the index is damaged: there are parts that it does not name")
+
+
+def _by_walking(file: BinaryIO, start: int) -> Layout:
+    """By going from part to part."""
+    source = FileSource(file, start)
+    layout = Layout([], start)
+    walk = Walk(source, layout.budget)
+    for part in walk.parts():
+        if isinstance(part, SectionPart):
+            layout.rows.append(Row(start + part.offset, part.header_size, 0, part.placed, part.base))
+            if not part.sure:
+                layout.unsure.add(start + part.offset)
+            source.skip(part.header.body_size)
+        elif isinstance(part, ModelPart):
+            layout.models.setdefault(part.block.sha256, []).append(start + part.offset)
+            source.skip(modelblock.HEADER_SIZE + part.block.coded_size)
+        else:
+            _complete(layout, part, start)
+    layout.manifest, layout.warnings, layout.problem = walk.manifest, walk.warnings, walk.problem
+    if layout.models:
+        layout.manifest["blocks"] = sorted(place - start for places in layout.models.values() for place in places)
+    return layout
+
+
+def _complete(layout: Layout, part: IndexPart, start: int) -> None:
+    """Add sections whose own header is damaged where the index repeats it; drop what a search took for sections."""
+    here = start + part.start
+    named = {here + entry.offset for entry in part.index.entries}
+    rows = [row for row in layout.rows if row.offset < here or row.offset in named or row.offset not in layout.unsure]
+    known = {row.offset for row in rows}
+    for entry in part.index.entries:
+        if entry.header is None or here + entry.offset in known:
+            continue
+        placed = replace(entry.header, stream_offset=part.base + entry.header.stream_offset)
+        front = section.pack(entry.header)
+        row = Row(here + entry.offset, len(front), entry.members, placed, part.base, front)
+        if len(front) == entry.header_size:
+            rows.append(row)
+    layout.rows = _apart(sorted(rows, key=lambda row: row.offset), known)
+    wanted = models_of(row.header for row in layout.rows if row.offset > here)
+    embedded = [model.sha256 for model in wanted if model.embedded]
+    places = part.index.manifest.get("blocks")
+    for sha256, place in zip(embedded, places if isinstance(places, list) else (), strict=False):
+        if sha256 not in layout.models and type(place) is int and 0 <= place < 1 << 62:  # its header is damaged
+            layout.models[sha256] = [here + place]
+
+
+def _apart(rows: list[Row], known: set[int]) -> list[Row]:
+    """``rows`` without those that were added and overlap others, in the file or in the stream."""
+    kept: list[Row] = []
+    for row in rows:
+        if kept and (row.offset < kept[-1].end or row.header.stream_offset < _stream_end(kept[-1])):
+            if row.offset not in known:
+                continue
+            while kept and kept[-1].offset not in known and (
+                row.offset < kept[-1].end or row.header.stream_offset < _stream_end(kept[-1])
+            ):
+                kept.pop()
+        kept.append(row)
+    return kept
+
+
+def _stream_end(row: Row) -> int:
+    return row.header.stream_offset + row.header.stream_size
 
 
 def models_of(headers: Iterable[section.SectionHeader]) -> list[section.ModelRef]:
@@ -116,106 +267,3 @@ def facts(model: section.ModelRef) -> dict[str, Any]:
         "origin": model.origin or BUILT_IN,
         "embedded": model.embedded,
     }
-
-
-class Scan:
-    """Goes through a file from section to section, and searches for the next one where something is damaged."""
-
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        self.file = file
-        self.size = size
-        self.layout = Layout([])
-        self._complete = False
-        self._after_index = False
-
-    def run(self) -> Layout:
-        """Every section that can be found. Its ``problem`` says what is missing."""
-        position = ends.FILE_HEADER_SIZE
-        while position < self.size:
-            try:
-                position = self._step(position)
-            except DamagedError as exc:
-                self.layout.problem = self.layout.problem or exc
-                position = next(self._candidates(position + 1), self.size)
-        self._gaps()
-        if not self._complete:
-            self.layout.problem = TruncatedError(TRUNCATED)
-        return self.layout
-
-    def _step(self, position: int) -> int:
-        """The place after what is at ``position``."""
-        front = self._read(position, index.FRONT_SIZE)
-        if front[:4] == section.MAGIC:
-            return self._section(position, self._read(position, section.size_of(front)))
-        if front[:4] == modelblock.MAGIC:
-            block = modelblock.unpack_header(self._read(position, modelblock.HEADER_SIZE))
-            self._complete = self._after_index = False
-            self.layout.models.setdefault(block.sha256, position)
-            return position + modelblock.HEADER_SIZE + block.coded_size
-        if front[:4] == index.MAGIC:
-            return self._index(position, index.size_of(front))
-        if front[:4] == ends.FOOTER_MAGIC or (self._after_index and self.size - position <= ends.FOOTER_SIZE):
-            self._complete = position + ends.FOOTER_SIZE <= self.size  # damaged or not, it is there
-            return position + ends.FOOTER_SIZE
-        raise DamagedError("the archive is damaged: there is no section where one should be")
-
-    def _index(self, position: int, size: int) -> int:
-        block = self._read(position, size)
-        # Rows come from the sections themselves. In a damaged index even the version may be another.
-        with contextlib.suppress(ZllmError):
-            self.layout.manifest = index.unpack(block).manifest
-        self._after_index = True
-        return position + size
-
-    def _section(self, position: int, data: bytes) -> int:
-        header = section.unpack(data)
-        self._complete = self._after_index = False
-        self.layout.rows.append(index.SectionRow(position, len(data), 0, header))
-        return position + len(data) + header.body_size
-
-    def _read(self, position: int, size: int) -> bytes:
-        self.file.seek(position)
-        return self.file.read(size)
-
-    def _candidates(self, position: int) -> Iterator[int]:
-        """Places from ``position`` on where a section, a model or an index starts."""
-        while position < self.size:
-            block = self._read(position, _STEP + 3)
-            magics = (section.MAGIC, modelblock.MAGIC, index.MAGIC)
-            for place in sorted(place for magic in magics for place in _hits(block, magic)):
-                try:
-                    self._check(position + place)
-                except ZllmError:
-                    continue
-                yield position + place
-            position += _STEP
-
-    def _check(self, position: int) -> None:
-        """Raise what is wrong with what seems to start at ``position``."""
-        front = self._read(position, index.FRONT_SIZE)
-        if front[:4] == section.MAGIC:
-            section.unpack(self._read(position, section.size_of(front)))
-        elif front[:4] == modelblock.MAGIC:
-            modelblock.unpack_header(self._read(position, modelblock.HEADER_SIZE))
-        else:
-            index.unpack(self._read(position, index.size_of(front)))
-
-    def _gaps(self) -> None:
-        """Sections that repeat or go back in the stream are not used; gaps show that some are lost."""
-        rows: list[index.SectionRow] = []
-        end = 0
-        for row in self.layout.rows:
-            if row.header.stream_offset < end:
-                continue
-            if row.header.stream_offset > end and self.layout.problem is None:
-                self.layout.problem = DamagedError("the archive is damaged: a section is missing")
-            rows.append(row)
-            end = row.header.stream_offset + row.header.stream_size
-        self.layout.rows = rows
-
-
-def _hits(block: bytes, magic: bytes) -> Iterator[int]:
-    place = block.find(magic)
-    while place >= 0:
-        yield place
-        place = block.find(magic, place + 1)

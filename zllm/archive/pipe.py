@@ -4,56 +4,56 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from zllm.archive.coding import Decoders
 from zllm.archive.embedded import in_memory
-from zllm.archive.layout import TRUNCATED, facts
+from zllm.archive.layout import facts
+from zllm.archive.parts import ModelPart, SectionPart, Walk
 from zllm.archive.sections import Section
-from zllm.archive.view import TarView
-from zllm.container import ends, index, modelblock, section
+from zllm.archive.view import CORRECTED, TarView
+from zllm.container import modelblock
 from zllm.container.section import OPAQUE, ModelRef, SectionHeader
-from zllm.errors import DamagedError, TruncatedError
+from zllm.errors import DamagedError, TruncatedError, renewed
 
-_STEP = 1 << 16
-_MAGICS = (section.MAGIC, modelblock.MAGIC, index.MAGIC, ends.FOOTER_MAGIC)
+_PIECE = 16 << 20
 
 
 class Feed:
-    """A pipe with a look ahead."""
+    """A pipe with a look ahead: a source of parts."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._buffer = b""
+        self.position = 0
 
     def peek(self, size: int) -> bytes:
-        """The next ``size`` bytes, fewer at the end; they stay."""
-        self._buffer = self._buffer + self._read(size - len(self._buffer))
+        """See :class:`parts.Source`."""
+        if size > len(self._buffer):
+            self._buffer = self._buffer + self._read(size - len(self._buffer))
         return self._buffer[:size]
 
     def take(self, size: int) -> bytes:
-        """The next ``size`` bytes, fewer at the end."""
+        """See :class:`parts.Source`."""
         if size <= len(self._buffer):
             data, self._buffer = self._buffer[:size], self._buffer[size:]
-            return data
-        data, self._buffer = self._buffer, b""
-        return data + self._read(size - len(data)) if data else self._read(size)
+        else:
+            data, self._buffer = self._buffer, b""
+            data = data + self._read(size - len(data)) if data else self._read(size)
+        self.position += len(data)
+        return data
 
-    def search(self) -> bool:
-        """Go on to the next place that looks like the start of a part; False at the end."""
-        self.take(1)
-        while data := self.peek(_STEP):
-            hits = [place for place in (data.find(magic) for magic in _MAGICS) if place >= 0]
-            if hits:
-                self.take(min(hits))
-                return True
-            self.take(max(1, len(data) - 3))
-        return False
+    def skip(self, size: int) -> int:
+        """See :class:`parts.Source`."""
+        left = size
+        while left and (data := self.take(min(left, _PIECE))):
+            left -= len(data)
+        return size - left
 
     def _read(self, size: int) -> bytes:
         """Exactly so many bytes, fewer only at the end."""
         parts = []
-        while size > 0 and (part := self._file.read(min(size, 16 << 20))):
+        while size > 0 and (part := self._file.read(min(size, _PIECE))):
             parts.append(part)
             size -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -70,19 +70,23 @@ class PipeView(TarView):
 
     def __init__(self, file: BinaryIO, decoders: Decoders) -> None:
         super().__init__(decoders)
-        decoders.warn = self.warnings.append
         self._feed = Feed(file)
-        ends.check_file_header(self._feed.take(ends.FILE_HEADER_SIZE))
+        self._walk = Walk(self._feed, self.budget)
+        self._parts = self._walk.parts()
+        self.warnings = self._walk.warnings
+        decoders.warn = self.warnings.append
         self._current: Section | DamagedError | None = None
         self._header: SectionHeader | None = None
+        self._base = 0  # of the current section
         self._end = 0
-        self._last_index: bytes | None = None
         self._models: dict[ModelRef, None] = {}
         self._count = 0
         self._finished = False
-        self._complete = False
         self._advance()
-        self.opaque = self._header is not None and bool(self._header.flags & OPAQUE)
+        if self._header is not None:
+            self.opaque = bool(self._header.flags & OPAQUE)
+        else:
+            self.opaque = self.problem is None
 
     def seekable(self) -> bool:
         """Not in general."""
@@ -103,6 +107,11 @@ class PipeView(TarView):
         self._position = offset
         return offset
 
+    @property
+    def end(self) -> int:
+        """See :attr:`TarView.end`."""
+        return self._end
+
     def section_at(self, position: int) -> Section | None:
         """See :meth:`TarView.section_at`."""
         while position >= self._end:
@@ -113,7 +122,7 @@ class PipeView(TarView):
                 raise OSError(29, "a pipe cannot be read backwards")
             raise DamagedError("a section of the archive is lost")
         if isinstance(self._current, DamagedError):
-            raise self._current
+            raise cast(DamagedError, renewed(self._current))
         return self._current
 
     def sections(self) -> Iterator[Section | DamagedError]:
@@ -123,16 +132,24 @@ class PipeView(TarView):
             if not self._advance():
                 return
 
-    def next_header(self, position: int) -> int | None:
-        """See :meth:`TarView.next_header`."""
-        while True:
-            if isinstance(self._current, Section) and self._current.header.stream_offset > position:
-                chart = self._current.chart
-                for record, start in zip(chart.records, chart.starts, strict=False):
-                    if record.header:
-                        return self._current.header.stream_offset + start
+    def here(self) -> Iterator[Section | DamagedError]:
+        """See :meth:`TarView.here`."""
+        if self._current is not None:
+            yield self._current
+
+    def next_start(self, position: int) -> int | None:
+        """See :meth:`TarView.next_start`."""
+        while self._header is None or self._header.stream_offset <= position:
             if not self._advance():
                 return None
+        return self._header.stream_offset
+
+    def next_base(self, base: int, position: int) -> int | None:
+        """See :meth:`TarView.next_base`."""
+        while self._base == base and position >= self._end:
+            if not self._advance():
+                return None
+        return self._base if base < self._base <= position else None
 
     def drain(self) -> None:
         """See :meth:`TarView.drain`. Producers, too, like to be read to the end."""
@@ -140,72 +157,52 @@ class PipeView(TarView):
             continue
 
     def _advance(self) -> bool:
-        """Read the next section; False after the last."""
-        while not self._finished:
-            try:
-                if self._part():
-                    return True
-            except DamagedError as exc:
-                self.problem = self.problem or exc
-                self._finished = not self._feed.search()
-        if not self._complete:
-            self.problem = TruncatedError(TRUNCATED)
-        return False
-
-    def _part(self) -> bool:
-        """One part of the archive; whether it was a section."""
-        front = self._feed.peek(index.FRONT_SIZE)
-        if front[:4] == section.MAGIC:
-            header = section.unpack(self._feed.peek(section.size_of(front)))
-            self._feed.take(section.size_of(front))
-            self._section(header)
-            return True
-        if front[:4] == modelblock.MAGIC:
-            self._model(modelblock.unpack_header(self._feed.peek(modelblock.HEADER_SIZE)))
-        elif front[:4] == index.MAGIC:
-            self._last_index = self._feed.take(index.size_of(front))
-        elif self._last_index is not None and front:
-            self._footer(self._feed.take(ends.FOOTER_SIZE))
-        elif front:
-            raise DamagedError("the archive is damaged: there is no section where one should be")
+        """Read the next section, if there is one more."""
+        if self._finished:
+            return False
+        for part in self._parts:
+            if isinstance(part, SectionPart):
+                self._section(part)
+                break
+            if isinstance(part, ModelPart):
+                self._model(part)
+            else:
+                self.manifest = {**self._walk.manifest, "models": [facts(model) for model in self._models]}
         else:
             self._finished = True
-        return False
+        problem = self._walk.problem
+        self.problem = problem if isinstance(problem, TruncatedError) else self.problem or problem
+        return not self._finished
 
-    def _section(self, header: SectionHeader) -> None:
-        self._complete = False
-        self._last_index = None
-        if header.stream_offset < self._end:
-            raise DamagedError("the archive is damaged: its sections are out of order")
-        if header.stream_offset > self._end:
-            self.problem = self.problem or DamagedError("the archive is damaged: a section is missing")
+    def _section(self, part: SectionPart) -> None:
         self._current = None  # let go of the last one before the next comes
+        header = part.placed
         blob = self._feed.take(header.map_size)
         body = memoryview(self._feed.take(header.frames_size))
         self._models.update(dict.fromkeys(header.models))
-        self._header, self._end = header, header.stream_offset + header.stream_size
+        self._header, self._base, self._end = header, part.base, header.stream_offset + header.stream_size
         try:
             self._current = Section(
-                self._count, header, blob, lambda at, size: body[at : at + size], self.decoders, self.cache
-            )
+                self._count, header, blob, lambda at, size: body[at : at + size], self.decoders, self.cache,
+                part.base, self.budget,
+            )  # fmt: skip
+            if self._current.corrected is not None:
+                self.note(DamagedError(CORRECTED))
         except DamagedError as exc:
             self._current = exc
+            self.note(exc)
         self._count += 1
+        if self.checked is not None:
+            self.checked(self._current)
 
-    def _model(self, block: modelblock.ModelBlock) -> None:
+    def _model(self, part: ModelPart) -> None:
         """Keep a model, coded, for the sections that follow."""
-        self._complete, self._last_index = False, None
-        self._feed.take(modelblock.HEADER_SIZE)
-        self.decoders.embedded[block.sha256] = in_memory(block, self._feed.take(block.coded_size))
-
-    def _footer(self, data: bytes) -> None:
-        """Compare the footer with what came before. Nothing is lost if it is damaged."""
-        block, self._last_index = self._last_index or b"", None
-        self._complete = len(data) == ends.FOOTER_SIZE
-        try:
-            ends.check_footer(data, block)
-            manifest = index.unpack(block).manifest
-            self.manifest = {**manifest, "models": [facts(model) for model in self._models]}
-        except DamagedError as exc:
-            if self._complete:
-                self.warnings.append(f"{exc}: it was not needed, nothing is lost")
+        self._feed.skip(modelblock.HEADER_SIZE)
+        coded = self._feed.take(part.block.coded_size)
+        known = self.decoders.embedded.get(part.block.sha256)
+        self.decoders.embedded[part.block.sha256] = in_memory(part.block, coded, known)
+        if self.checked is not None:
+            try:
+                self.decoders.embedded[part.block.sha256].check()
+            except DamagedError as exc:
+                self.note(exc)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
+from zllm.archive import repair
 from zllm.archive.chart import Chart
 from zllm.archive.coding import Decoders
 from zllm.codecs.base import Codec
 from zllm.container import frames, sectionmap
 from zllm.container.section import ModelRef, SectionHeader
 from zllm.container.wire import checksum32
-from zllm.errors import DamagedError, ZllmError
+from zllm.errors import DamagedError, ZllmError, renewed
 
 CACHE_BYTES = 36 << 20
 """Most bytes of decoded frames that are kept: a whole section as writers make them, and a little more."""
@@ -24,6 +25,10 @@ class FrameCache:
         self._limit = limit
         self._size = 0
         self._data: OrderedDict[tuple[int, int], bytes | ZllmError] = OrderedDict()
+
+    def make_room(self, size: int) -> None:
+        """Have room for a whole section: its members are read in another order than its frames."""
+        self._limit = max(self._limit, size)
 
     def get(self, key: tuple[int, int]) -> bytes | ZllmError | None:
         """The frame ``(section, frame)``, or why there is none."""
@@ -44,6 +49,8 @@ class FrameCache:
 class Section:
     """One section. ``fetch(offset, size)`` gives bytes of its frames, fewer if the archive ends before.
 
+    ``base`` is where the stream of its archive begins. With a ``budget``, a wrong byte in the map is corrected.
+
     Raises:
         DamagedError: the map is damaged.
     """
@@ -56,16 +63,25 @@ class Section:
         fetch: Callable[[int, int], memoryview],
         decoders: Decoders,
         cache: FrameCache,
+        base: int = 0,
+        budget: repair.Budget | None = None,
     ) -> None:
         if len(blob) != header.map_size:
             raise DamagedError("the archive ends inside a section map")
+        self.corrected: bytes | None = None
+        """The map, if one byte of it was wrong."""
         if checksum32(blob) != header.map_check:
-            raise DamagedError("a section map is damaged: its checksum does not hold")
+            self.corrected = repair.blob(blob, header.map_check, budget) if budget is not None else None
+            if self.corrected is None:
+                raise DamagedError("a section map is damaged: its checksum does not hold")
+            blob = self.corrected
         self.key = key
         self.header = header
+        self.base = base
         self.chart = Chart(sectionmap.decode(blob, header))
         if self.chart.frame_offsets[-1] != header.frames_size:
             raise DamagedError("a section map is damaged: its frames have another length than the section")
+        cache.make_room(header.stream_size)
         self._fetch = fetch
         self._decoders = decoders
         self._cache = cache
@@ -102,7 +118,7 @@ class Section:
             found = self._cache.get((self.key, frame))
         if isinstance(found, bytes):
             return found
-        raise found if found is not None else DamagedError("a frame could not be decoded")
+        raise renewed(found) if found is not None else DamagedError("a frame could not be decoded")
 
     def expect(self, number: int) -> None:
         """All of a record's data will be read: where it has several frames, each of several threads gets one of the

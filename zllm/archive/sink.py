@@ -252,6 +252,7 @@ class Sink:
         self._name = ""
         self._written = 0
         self._started = False
+        self._raw: bool | None = None  # the stream is not a tar; None: not known yet
         self.closed = False
 
     def tell(self) -> int:
@@ -282,7 +283,7 @@ class Sink:
         try:
             self._end_member()
             if self._draft.records:
-                self._flush()
+                self._flush(last=True)
             self._worker.wait()
             self._writer.finish()
         except BaseException:
@@ -362,9 +363,12 @@ class Sink:
             if self._draft.records and self._draft.records[-1].data_size:
                 self._draft.end_member(self._sha.digest())
 
-    def _flush(self) -> None:
+    def _flush(self, *, last: bool = False) -> None:
         draft = self._draft
-        draft.opaque = not self._scanner.is_tar and self._scanner.opaque
+        if self._raw is None:
+            # A whole section of zeros is no tar's beginning, whatever follows: the first section says it for readers.
+            self._raw = not self._scanner.is_tar and (self._scanner.opaque or not last)
+        draft.opaque = self._raw
         self._draft = Draft(draft.stream_offset + draft.size)
         self._worker.submit(draft)
 

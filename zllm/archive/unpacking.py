@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from zllm import partial
-from zllm.errors import DamagedError, ZllmError
+from zllm.errors import BrokenTarError, DamagedError, ZllmError
 
 if TYPE_CHECKING:
     from zllm.archive.view import TarView
@@ -66,7 +66,7 @@ class Unpacking(tarfile.TarFile):
         self._check("r")  # type: ignore[attr-defined]
         if self._view is not None and members is None:
             self._view.everything = True
-        problems: list[DamagedError] = []
+        problems: list[ZllmError] = []
         failures: dict[str, ZllmError] = {}
         report = _Report(self, failures)
         self.failures = failures
@@ -164,10 +164,10 @@ class Unpacking(tarfile.TarFile):
             raise ValueError(f"filter {filter!r} not found")
         return NAMED[filter]
 
-    def _until_damage(self, problems: list[DamagedError]) -> Iterator[tarfile.TarInfo]:
+    def _until_damage(self, problems: list[ZllmError]) -> Iterator[tarfile.TarInfo]:
         try:
             yield from self
-        except DamagedError as exc:
+        except (DamagedError, BrokenTarError) as exc:
             problems.append(exc)
 
     # What zllm.extraction asks of the archive

@@ -9,23 +9,27 @@ import threading
 from abc import abstractmethod
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from zllm.archive.coding import Decoders
 from zllm.archive.embedded import in_file
 from zllm.archive.layout import Layout
+from zllm.archive.repair import Budget
 from zllm.archive.sections import FrameCache, Section
 from zllm.container import modelblock
 from zllm.container.section import OPAQUE
 from zllm.container.tarscan import member_name
-from zllm.errors import DamagedError, MissingCodecError, ZllmError
+from zllm.errors import BrokenTarError, DamagedError, MissingCodecError, ZllmError, renewed
 from zllm.stats import EMBEDDED, HEADERS, Stats
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _MAPS_KEPT = 2
+_TOLD = 20
+CORRECTED = "a section map is damaged: one byte was wrong and is corrected, nothing is lost"
+ENDS_INSIDE = "unexpected end of data: the tar stream ends inside this member"
 
 
 class _Hasher:
@@ -78,8 +82,15 @@ class TarView(io.RawIOBase):
         """Everything will be read: frames of a section are decoded together at once."""
         self.expected: int | None = None
         """Where data begins that will be read to its member's end: its first frames are decoded together."""
-        self.problem: DamagedError | None = None
+        self.strict = False
+        """A read that asks for more than the archive's tar stream has is an error: it is a member's, which is cut off."""
+        self.checked: Callable[[Section | ZllmError], None] | None = None
+        """Told of each section of a pipe, and why one cannot be read, as they come."""
+        self.budget = Budget()
+        self.problem: ZllmError | None = None
         """What is wrong with the archive as a whole, found so far."""
+        self.broken: list[BrokenTarError] = []
+        """Where the tar stream was broken before it was packed."""
         self.warnings: list[str] = []
         self.manifest: dict[str, Any] = {}
         """Empty where the index is lost or has not been read."""
@@ -89,6 +100,15 @@ class TarView(io.RawIOBase):
         """Held by whoever seeks and then reads, so that several threads can read members of one archive."""
         self._hasher = _Hasher()
         self._position = 0
+        self._limit: int | None = None
+        self.own: BinaryIO | None = None
+        """A file that is closed with the view."""
+
+    def close(self) -> None:
+        """Nothing is read any more."""
+        super().close()
+        if self.own is not None:
+            self.own.close()
 
     @abstractmethod
     def section_at(self, position: int) -> Section | None:
@@ -102,9 +122,46 @@ class TarView(io.RawIOBase):
     def sections(self) -> Iterator[Section | DamagedError]:
         """All sections, or why one cannot be read; of a pipe, those that are left."""
 
+    def here(self) -> Iterator[Section | DamagedError]:
+        """Of a pipe, the section that has been read already, or why it cannot be read."""
+        return iter(())
+
     @abstractmethod
-    def next_header(self, position: int) -> int | None:
-        """The first place after a damaged section at ``position`` where a header begins; None: there is none."""
+    def next_start(self, position: int) -> int | None:
+        """Where the first section begins that begins after ``position``; None: there is none."""
+
+    @abstractmethod
+    def next_base(self, base: int, position: int) -> int | None:
+        """Where the stream of the archive begins that follows the one whose stream begins at ``base``.
+
+        None if that is behind ``position``, or if there is no other.
+        """
+
+    @property
+    @abstractmethod
+    def end(self) -> int:
+        """The stream's end; of a pipe, as far as it has been read."""
+
+    @property
+    def problems(self) -> list[ZllmError]:
+        """All that is wrong with the archive or its tar stream, the worst first."""
+        return [*([self.problem] if self.problem is not None else []), *self.broken]
+
+    def note(self, problem: ZllmError) -> None:
+        """The archive as a whole is damaged. What was found first is told."""
+        self.problem = self.problem or problem
+
+    def note_broken(self, text: str, member: str | None = None) -> None:
+        """The tar stream is broken, or one of its members is."""
+        if len(self.broken) == _TOLD:
+            text, member = "and so on: the tar stream is broken in more places", None
+        if len(self.broken) <= _TOLD:
+            self.broken.append(BrokenTarError(f"{member}: {text}" if member else text, member=member))
+
+    def warn(self, text: str) -> None:
+        """Something was passed over, without harm; told once."""
+        if text not in self.warnings:
+            self.warnings.append(text)
 
     def drain(self) -> None:
         """Read on to the archive's end: what is wrong there is wrong with the archive."""
@@ -125,25 +182,34 @@ class TarView(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Fill ``buffer``; less only at the end."""
         target = memoryview(buffer).cast("B")
-        filled = 0
-        while filled < len(target) and (piece := self._piece(len(target) - filled)):
-            target[filled : filled + len(piece)] = piece
-            filled += len(piece)
-        return filled
+        data = self.read(len(target))
+        target[: len(data)] = data
+        return len(data)
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """``size`` bytes, fewer only at the end; all that is left if it is negative."""
+        """``size`` bytes, fewer only at the end; all that is left if it is negative.
+
+        Raises:
+            BrokenTarError: the view is strict, and the tar stream ends before.
+        """
         pieces = []
         left = -1 if size is None or size < 0 else size
+        self._limit = None
         while left and (piece := self._piece(left if left > 0 else 1 << 20)):
             pieces.append(piece)
             left -= len(piece) if left > 0 else 0
+        if left > 0 and self.strict:
+            raise DamagedError("the archive ends inside this member") if self.problem else BrokenTarError(ENDS_INSIDE)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _piece(self, size: int) -> bytes:
         """Some bytes at the position, at least one before the end."""
         section = self.section_at(self._position)
         if section is None:
+            return b""
+        if self._limit is None:
+            self._limit = section.base
+        elif self.strict and self._limit != section.base:  # another archive's stream
             return b""
         if self.everything:
             section.load_all()
@@ -178,7 +244,7 @@ def _named(exc: ZllmError, member: str) -> ZllmError:
         return type(exc)(f"{member}: {exc}" if member else str(exc), member=member or None)
     if isinstance(exc, MissingCodecError):
         return MissingCodecError(exc.codec_id, member=member or None)
-    return exc
+    return renewed(exc)
 
 
 class FileView(TarView):
@@ -187,17 +253,27 @@ class FileView(TarView):
     def __init__(self, file: BinaryIO, layout: Layout, decoders: Decoders) -> None:
         super().__init__(decoders)
         self.layout = layout
+        self.budget = layout.budget
         self.problem = layout.problem
         self.warnings = layout.warnings
         self.manifest = layout.manifest
         decoders.warn = self.warnings.append
-        decoders.embedded.update((sha256, in_file(file, offset)) for sha256, offset in layout.models.items())
+        for sha256, places in layout.models.items():
+            for place in reversed(places):
+                decoders.embedded[sha256] = in_file(file, place, decoders.embedded.get(sha256))
         self._file = file
+        self._start = layout.start
         self._starts = [row.header.stream_offset for row in layout.rows]
+        self._bases = sorted({row.base for row in layout.rows})
         last = layout.rows[-1].header if layout.rows else None
         self.size = last.stream_offset + last.stream_size if last else 0
-        self.opaque = bool(layout.rows) and bool(layout.rows[0].header.flags & OPAQUE)
-        self._open: OrderedDict[int, Section | DamagedError] = OrderedDict()
+        if layout.rows:
+            self.opaque = bool(layout.rows[0].header.flags & OPAQUE)
+        else:
+            self.opaque = self.problem is None
+        self._open: OrderedDict[int, Section] = OrderedDict()
+        self._lost: dict[int, DamagedError] = {}
+        self._corrected: dict[int, bytes] = {}
 
     def seekable(self) -> bool:
         """Always."""
@@ -227,18 +303,20 @@ class FileView(TarView):
         Raises:
             DamagedError: its map is damaged.
         """
+        if number in self._lost:
+            raise cast(DamagedError, renewed(self._lost[number]))
         found = self._open.get(number)
         if found is None:
             try:
                 found = self._load(number)
             except DamagedError as exc:
-                found = exc
+                self._lost[number] = exc
+                self.note(exc)
+                raise cast(DamagedError, renewed(exc)) from None
             self._open[number] = found
             while len(self._open) > _MAPS_KEPT:
                 self._open.popitem(last=False)
         self._open.move_to_end(number)
-        if isinstance(found, DamagedError):
-            raise found
         return found
 
     def sections(self) -> Iterator[Section | DamagedError]:
@@ -251,22 +329,28 @@ class FileView(TarView):
 
     def _load(self, number: int) -> Section:
         row = self.layout.rows[number]
-        start = row.offset + row.header_size
-        frames = start + row.header.map_size
+        header, frames = row.header, row.offset + row.header_size + row.header.map_size
 
         def fetch(offset: int, size: int) -> memoryview:
             self._file.seek(frames + offset)
             return memoryview(self._file.read(size))
 
-        self._file.seek(start)
-        blob = self._file.read(row.header.map_size)
-        return Section(number, row.header, blob, fetch, self.decoders, self.cache)
+        self._file.seek(row.offset)
+        front, blob = self._file.read(row.header_size), self._file.read(header.map_size)
+        if row.front is not None and front != row.front:
+            self.note(DamagedError("a section header is damaged: the index repeats it, nothing is lost"))
+        blob = self._corrected.get(number, blob)
+        section = Section(number, header, blob, fetch, self.decoders, self.cache, row.base, self.budget)
+        if section.corrected is not None:
+            self._corrected[number] = section.corrected
+            self.note(DamagedError(CORRECTED))
+        return section
 
     def tally(self, stats: Stats) -> None:
         """Add up what is stored by each codec. Damaged sections are left out, their bytes are not."""
         from zllm.codecs import registry
 
-        rest = self._file.seek(0, io.SEEK_END)
+        rest = self._file.seek(0, io.SEEK_END) - self._start
         for size in self.model_sizes():
             stats.stored(EMBEDDED, 0, size)
             rest -= size
@@ -279,20 +363,23 @@ class FileView(TarView):
 
     def model_sizes(self) -> Iterator[int]:
         """Bytes of each embedded model in the file; damaged ones are left out."""
-        for offset in self.layout.models.values():
+        for offset in (place for places in self.layout.models.values() for place in places):
             self._file.seek(offset)
             with contextlib.suppress(ZllmError):
                 block = modelblock.unpack_header(self._file.read(modelblock.HEADER_SIZE))
                 yield modelblock.HEADER_SIZE + block.coded_size
 
-    def next_header(self, position: int) -> int | None:
-        """See :meth:`TarView.next_header`."""
-        for number in range(bisect_right(self._starts, position), len(self._starts)):
-            try:
-                chart = self.section(number).chart
-            except DamagedError:
-                continue
-            for record, start in zip(chart.records, chart.starts, strict=False):
-                if record.header:
-                    return self._starts[number] + start
-        return None
+    @property
+    def end(self) -> int:
+        """See :attr:`TarView.end`."""
+        return self.size
+
+    def next_start(self, position: int) -> int | None:
+        """See :meth:`TarView.next_start`."""
+        number = bisect_right(self._starts, position)
+        return self._starts[number] if number < len(self._starts) else None
+
+    def next_base(self, base: int, position: int) -> int | None:
+        """See :meth:`TarView.next_base`."""
+        number = bisect_right(self._bases, base)
+        return self._bases[number] if number < len(self._bases) and self._bases[number] <= position else None

@@ -64,7 +64,7 @@ def _embedded(path: Path) -> Iterator[bytes | memoryview]:
     from zllm.container import modelblock
 
     with path.open("rb") as file:
-        places = layout.find(file).models.values()
+        places = [place for copies in layout.find(file).models.values() for place in copies]
         for offset in places:
             yield modelblock.unpack(*in_file(file, offset).fetch())
     if not places:

@@ -12,7 +12,15 @@ import zllm
 from zllm.archive.layout import Layout
 from zllm.archive.view import FileView, TarView
 from zllm.cli import options, output, patterns, progress, suggestions
-from zllm.errors import EXIT_FAILURE, DamagedError, NotTarError, NotZllmError, ZllmError
+from zllm.errors import (
+    EXIT_FAILURE,
+    BrokenTarError,
+    DamagedError,
+    NotTarError,
+    NotZllmError,
+    UnsupportedVersionError,
+    ZllmError,
+)
 from zllm.stats import Stats
 
 if TYPE_CHECKING:
@@ -48,7 +56,7 @@ def parse(command: options.Parser, argv: Sequence[str], console: output.Console)
 
 
 class OneStream:
-    """An archive of one stream that is no tar, as if it had one member called ``-``."""
+    """An archive of a single raw stream, as if it had one member called ``-``."""
 
     def __init__(self, error: NotTarError) -> None:
         self.error = error
@@ -68,9 +76,14 @@ class OneStream:
         return self.view.warnings
 
     @property
-    def problem(self) -> DamagedError | None:
+    def problem(self) -> ZllmError | None:
         """As :class:`zllm.ZllmFile` has it."""
         return self.view.problem
+
+    @property
+    def problems(self) -> list[ZllmError]:
+        """As :class:`zllm.ZllmFile` has them."""
+        return self.view.problems
 
     @property
     def decoders(self) -> Decoders:
@@ -85,6 +98,7 @@ class OneStream:
 
     def __iter__(self) -> Iterator[zllm.ZllmInfo]:
         yield self.info
+        self.view.drain()
 
     def tally(self, stats: Stats) -> None:
         """As :class:`zllm.ZllmFile` has it."""
@@ -135,18 +149,16 @@ def opened(
 
 def members(archive: Archive, console: output.Console) -> Iterator[zllm.ZllmInfo]:
     """All members that can be read, one after the other; then says what is wrong with the archive, if anything is."""
-    try:
+    with contextlib.suppress(DamagedError, BrokenTarError, UnsupportedVersionError):  # it is among the problems
         yield from archive
-        if archive.problem is not None:
-            raise archive.problem
-    except DamagedError as error:
-        console.error(output.message(error), error.exit_code)
+    for problem in archive.problems:
+        console.error(output.message(problem), problem.exit_code)
 
 
 def expect(bar: progress.Progress, archive: Archive, wanted: Wanted) -> None:
     """Tell the bar how much there is to decode, if that can be known. What is damaged is reported later."""
     if bar.shown and archive.layout is not None:
-        with contextlib.suppress(DamagedError):
+        with contextlib.suppress(DamagedError, BrokenTarError, UnsupportedVersionError):
             bar.expect(sum(member.size for member in archive if member.isreg() and wanted(member.name)))
 
 

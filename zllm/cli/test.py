@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Sequence
 
+import zllm
+from zllm.archive.check import Checker
+from zllm.archive.view import TarView
 from zllm.cli import options, output, progress, reading
 from zllm.errors import ZllmError
 
@@ -28,26 +30,40 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         reading.opened(args, console, bar) as archive,
     ):
         reading.expect(bar, archive, wanted)
+        whole = not args.operands
+        if whole:  # every byte is looked at, whatever member it belongs to, and if to none
+            checker = Checker(_view(archive), lambda error, name: reading.report(error, name, console))
+            checker.run()
         for member in reading.members(archive, console):
             if wanted(member.name):
-                size += _check(archive, member, console)
+                size += _check(archive, member, console, decode=not whole)
                 members += 1
     wanted.report_unseen(console, "test")
     if not console.status:
         console.detail(f"{output.printable(args.archive)}: {output.count(members)}, {output.size(size)}, all whole")
 
 
-def _check(archive: reading.Archive, member: tarfile.TarInfo, console: output.Console) -> int:
-    """Bytes of data that were read, whole or not."""
+def _view(archive: reading.Archive) -> TarView:
+    assert archive.view is not None, "it was opened for reading"
+    return archive.view
+
+
+def _check(archive: reading.Archive, member: zllm.ZllmInfo, console: output.Console, *, decode: bool) -> int:
+    """Bytes of data that the member has in the archive: of a sparse one, what is no hole."""
     if console.verbose > 1:
         console.print(output.printable(member.name))
-    count = 0
-    if member.isreg():
-        try:
-            archive.expect(member)
-            stream = archive.extractfile(member)
-            while stream is not None and (piece := stream.read(_PIECE)):
-                count += len(piece)
-        except ZllmError as error:
-            reading.report(error, member.name, console)
-    return count
+    start, size = member.stored
+    if isinstance(archive, reading.OneStream):
+        start, size = 0, member.size
+    if not decode:
+        return size
+    try:
+        archive.expect(member)
+        view = _view(archive)
+        view.seek(start)
+        left = size
+        while left and (piece := view.read(min(_PIECE, left))):
+            left -= len(piece)
+    except ZllmError as error:
+        reading.report(error, member.name, console)
+    return size

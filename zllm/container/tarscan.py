@@ -1,8 +1,8 @@
 """Finds headers, data and zeros in a tar stream while it passes by. Whatever the bytes, nothing is lost.
 
 A stream becomes *records*: header bytes, then data, then zeros, each possibly of length 0. Which header has how much
-data follows :mod:`tarfile` (types, pax ``size``). Bytes that are no valid header where one is due make all of the rest
-plain data, so a stream that is no tar at all is one record of data.
+data follows :mod:`tarfile` (types, pax ``size``). Bytes that are no valid header where one is due are plain data up to
+the next block that is one, as GNU tar passes over them. A stream that does not begin as a tar is one record of data.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ ZERO_BLOCK = bytes(BLOCK)
 EXTENDED = (b"x", b"g", b"L", b"K", b"X")
 """Type flags of headers that have text about the next one instead of data."""
 _NO_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")
+_NO_FILE = 1 << 63
 _OLD_SPARSE_MORE = 482  # offset of the byte that says whether a block with more of the sparse map follows
 _SPARSE_BLOCK_MORE = 504
 
@@ -59,9 +60,12 @@ def number(field: bytes) -> int | None:
 
 
 def valid(block: bytes) -> bool:
-    """Whether this is a header block: its checksum holds, summed over unsigned or over signed bytes."""
-    stored = number(block[148:156])
-    if stored is None or block == ZERO_BLOCK:
+    """Whether this is a header block: its size is one, and its checksum holds, over unsigned or over signed bytes.
+
+    A size below zero, or beyond what any file has, leads nowhere: for GNU tar, too, that is no header.
+    """
+    stored, size = number(block[148:156]), number(block[124:136])
+    if stored is None or size is None or not 0 <= size < _NO_FILE or block == ZERO_BLOCK:
         return False
     rest = block[:148] + block[156:]
     unsigned = 256 + sum(rest)
@@ -109,7 +113,7 @@ def padded(length: int) -> int:
 
 
 def _size(value: int | None) -> int:
-    return 0 if value is None or value < 0 or value >> 63 else value
+    return 0 if value is None or not 0 <= value < _NO_FILE else value
 
 
 class TarScanner:
@@ -118,17 +122,24 @@ class TarScanner:
     DATA and ZERO come as soon as they are there, in parts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_tar: bool = False) -> None:
         self._buffer = bytearray()
         self._need = BLOCK  # the buffer is looked at when it is this long
         self._unit = 0  # bytes at the front of the buffer that are known to be header blocks
         self._sparse = False  # the block after them continues a sparse map
         self._in_padding = False
         self._data_left = 0
+        self._first = True
+        self._lost = False  # between bytes that are no header and the next header
         self.opaque = False
-        """No header was valid where one was due: the rest is plain data."""
-        self.is_tar = False
+        """The stream does not begin as a tar: all of it is plain data."""
+        self.is_tar = is_tar
         """At least one valid header was seen."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether the next byte is the first of a block where a header is due."""
+        return not self._buffer and not self._data_left and not self._in_padding
 
     def feed(self, data: bytes | memoryview) -> Iterator[Piece]:
         """Yield what is complete now."""
@@ -152,8 +163,13 @@ class TarScanner:
     def finish(self) -> Iterator[Piece]:
         """The stream has ended: yield what is left."""
         if self._buffer:
+            first, padding = self._first, self._in_padding
             rest = self._take()
-            yield Piece(Kind.DATA, rest, fresh=True) if any(rest) else Piece(Kind.ZERO, rest)
+            self.opaque = self.opaque or (not self.is_tar and (first or any(rest)))
+            if any(rest) or (self._lost and not padding):
+                yield Piece(Kind.DATA, rest, fresh=not self._lost)
+            else:
+                yield Piece(Kind.ZERO, rest)
 
     def _take(self) -> bytes:
         taken = bytes(self._buffer)
@@ -166,15 +182,17 @@ class TarScanner:
             padding = self._take()
             yield Piece(Kind.DATA, padding, fresh=True) if any(padding) else Piece(Kind.ZERO, padding)
             return
+        self._first = False
         block = bytes(self._buffer[-BLOCK:])
         if self._sparse:
             self._unit += BLOCK
             yield from self._main(more=block[_SPARSE_BLOCK_MORE] != 0)
-        elif block == ZERO_BLOCK and not self._unit:
+        elif block == ZERO_BLOCK and not self._unit and not self._lost:
             yield Piece(Kind.ZERO, self._take())
         elif not valid(block):
-            self.opaque = True
-            yield Piece(Kind.DATA, self._take(), fresh=True)
+            self.opaque = not self.is_tar
+            fresh, self._lost = not self._lost, True
+            yield Piece(Kind.DATA, self._take(), fresh=fresh)
         elif block[156:157] in EXTENDED:
             yield from self._extended(block)
         else:
@@ -188,6 +206,7 @@ class TarScanner:
             yield from self._header()
             return
         self._unit, self._need = end, end + BLOCK
+        self.is_tar = True
 
     def _main(self, *, more: bool) -> Iterator[Piece]:
         if more and self._unit + BLOCK <= limits.MAX_UNIT:
@@ -198,7 +217,7 @@ class TarScanner:
     def _header(self) -> Iterator[Piece]:
         unit = self._take()
         size = data_size(unit)
-        self.is_tar = True
+        self.is_tar, self._lost = True, False
         self._data_left = size
         if size % BLOCK:
             self._in_padding, self._need = True, BLOCK - size % BLOCK

@@ -1,0 +1,87 @@
+"""Decoding everything and comparing every hash, section after section, whatever members there are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from zllm.archive.sections import Section
+from zllm.archive.view import FileView, TarView
+from zllm.container.tarscan import member_name
+from zllm.errors import DamagedError, ZllmError
+
+_STEP = 1 << 20
+
+
+class Checker:
+    """``report`` is told of each member that is damaged or cannot be decoded: the error, and the member's name."""
+
+    def __init__(self, view: TarView, report: Callable[[ZllmError, str], None]) -> None:
+        self._view = view
+        self._report = report
+        self._sha = hashlib.sha256()
+        self._next = -1  # where the data goes on of a member that spans sections; -1: there is none
+        self._name = ""
+        self._failed = False
+
+    def run(self) -> None:
+        """Check a file; or begin to check a pipe, whose sections follow as they are read."""
+        view = self._view
+        if isinstance(view, FileView):
+            for section in view.sections():
+                self.take(section)
+            for embedded in view.decoders.embedded.values():
+                while embedded is not None:
+                    try:
+                        embedded.check()
+                    except DamagedError as exc:
+                        view.note(exc)
+                    embedded = embedded.other
+            return
+        view.checked = self.take
+        for section in view.here():
+            self.take(section)
+
+    def take(self, section: Section | ZllmError) -> None:
+        """Check one section."""
+        if not isinstance(section, Section):
+            self._next = -1
+            return
+        section.load_all()
+        wrong: dict[int, ZllmError] = {}
+        for number, record in enumerate(section.chart.records):
+            if not record.data_size:
+                continue
+            try:
+                if record.same in wrong:
+                    raise wrong[record.same]
+                if record.same < 0:
+                    self._record(section, number)
+            except ZllmError as exc:
+                wrong[number] = exc
+                continued = number == 0 and section.header.continued
+                if not (continued and self._failed):
+                    self._report(exc, self._name if continued else member_name(record.header))
+                self._failed = True
+            else:
+                self._failed = self._failed and number == 0 and section.header.continued
+            self._name = member_name(record.header) if record.header else self._name
+
+    def _record(self, section: Section, number: int) -> None:
+        chart = section.chart
+        record = chart.records[number]
+        start = section.header.stream_offset + chart.data_start(number)
+        more = section.header.continues and number == len(chart.records) - 1
+        if number == 0 and section.header.continued:
+            known = self._next == start
+        else:
+            self._sha, known = hashlib.sha256(), True
+        self._next = -1
+        for offset in range(0, record.data_size, _STEP):
+            data = section.read(number, offset, min(_STEP, record.data_size - offset))
+            if record.sha256 or more:  # what small members have in common is proved with their frames
+                self._sha.update(data)
+        if more:
+            self._next = start + record.data_size if known else -1
+        elif record.sha256 and known and self._sha.digest() != record.sha256:
+            raise DamagedError("its SHA-256 is not the one stored in the archive")
