@@ -79,8 +79,9 @@ class Checker:
         self._next = -1
         for offset in range(0, record.data_size, _STEP):
             data = section.read(number, offset, min(_STEP, record.data_size - offset))
-            if record.sha256 or more:  # what small members have in common is proved with their frames
-                self._sha.update(data)
+            with self._view.decoders.run.stage("hashing", len(data)):
+                if record.sha256 or more:  # what small members have in common is proved with their frames
+                    self._sha.update(data)
         if more:
             self._next = start + record.data_size if known else -1
         elif record.sha256 and known and self._sha.digest() != record.sha256:
