@@ -68,8 +68,6 @@ def tar(rng: random.Random, contents: dict[str, set[bytes]], first: str) -> byte
             else:
                 data = content(rng)
                 info.size = len(data)
-                if kind > 0.95:
-                    info.type = b"M"
                 plain.addfile(info, io.BytesIO(data))
                 contents.setdefault(name, set()).add(data)
     return out.getvalue()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from zllm.container.section import ModelRef
-from zllm.errors import DamagedError
+from zllm.errors import DamagedError, ZllmError
 
 if TYPE_CHECKING:
     from zllm.archive.view import TarView
@@ -22,7 +22,7 @@ class Needs:
     frames: dict[int, int] = field(default_factory=dict)
     models: dict[bytes, ModelRef] = field(default_factory=dict)
     adaptive: set[int] = field(default_factory=set)
-    problems: list[DamagedError] = field(default_factory=list)
+    problems: list[ZllmError] = field(default_factory=list)
 
 
 def of(view: TarView) -> Needs:
@@ -31,8 +31,7 @@ def of(view: TarView) -> Needs:
 
     needs = Needs()
     for section in view.sections():
-        if isinstance(section, DamagedError):
-            needs.problems.append(section)
+        if isinstance(section, DamagedError):  # it is the view's problem, too
             continue
         for number, frame in enumerate(section.chart.frames):
             needs.frames[frame.codec] = needs.frames.get(frame.codec, 0) + 1

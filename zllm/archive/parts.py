@@ -18,6 +18,7 @@ STEP = 1 << 16
 TRUNCATED = "the archive is truncated: it ends before its footer. Whole members can be extracted, the rest is lost"
 _INNER = (section.MAGIC, modelblock.MAGIC, index.MAGIC)
 _CHEAP = 1 << 20
+_MAGIC_AT_LEAST = 4  # bytes of a file header: fewer may be anything
 _FRONT = ends.FILE_HEADER_SIZE + len(section.MAGIC)
 
 
@@ -153,7 +154,7 @@ class Walk:
             return self._model()
         if self._begins():
             return self._begin()
-        if len(front) < ends.FILE_HEADER_SIZE and ends.FILE_MAGIC.startswith(front[: len(ends.FILE_MAGIC)]):
+        if _MAGIC_AT_LEAST <= len(front) < ends.FILE_HEADER_SIZE and ends.FILE_MAGIC.startswith(front[: len(ends.FILE_MAGIC)]):
             self._source.skip(len(front))
             self._whole = False  # an archive begins, and that is all there is of it
             return None

@@ -274,6 +274,7 @@ class FileView(TarView):
         self._open: OrderedDict[int, Section] = OrderedDict()
         self._lost: dict[int, DamagedError] = {}
         self._corrected: dict[int, bytes] = {}
+        self._seen: set[int] = set()
 
     def seekable(self) -> bool:
         """Always."""
@@ -329,6 +330,7 @@ class FileView(TarView):
 
     def _load(self, number: int) -> Section:
         row = self.layout.rows[number]
+        self._seen.add(number)
         header, frames = row.header, row.offset + row.header_size + row.header.map_size
 
         def fetch(offset: int, size: int) -> memoryview:
@@ -368,6 +370,13 @@ class FileView(TarView):
             with contextlib.suppress(ZllmError):
                 block = modelblock.unpack_header(self._file.read(modelblock.HEADER_SIZE))
                 yield modelblock.HEADER_SIZE + block.coded_size
+
+    def drain(self) -> None:
+        """See :meth:`TarView.drain`: sections in the middle of a member have maps, too."""
+        for number in range(len(self.layout.rows)):
+            if number not in self._seen:
+                with contextlib.suppress(DamagedError):
+                    self.section(number)
 
     @property
     def end(self) -> int:

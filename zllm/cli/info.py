@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zllm.cli import options, output, reading
-from zllm.errors import KernelError, ZllmError
+from zllm.errors import DamagedError, KernelError, ZllmError
 from zllm.version import VERSION
 
 
@@ -88,7 +88,7 @@ def archive_facts(name: str, archive: reading.Archive, console: output.Console) 
         "format": manifest.get("format"),
         "created_by": manifest.get("created_by"),
         "level": manifest.get("level"),
-        "complete": archive.problem is None,
+        "complete": not any(isinstance(problem, DamagedError) for problem in archive.problems),
         "members": count,
         "size": size,
         "coded_size": coded,
