@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from zllm.errors import (
+    BrokenTarError,
     ClusterError,
     DamagedError,
     KernelError,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     open = ZllmFile.open
 
 __all__ = [
+    "BrokenTarError",
     "ClusterError",
     "DamagedError",
     "KernelError",

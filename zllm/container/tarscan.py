@@ -20,6 +20,7 @@ EXTENDED = (b"x", b"g", b"L", b"K", b"X")
 """Type flags of headers that have text about the next one instead of data."""
 _NO_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")
 _NO_FILE = 1 << 63
+_ASCII = bytes(range(128))
 _OLD_SPARSE_MORE = 482  # offset of the byte that says whether a block with more of the sparse map follows
 _SPARSE_BLOCK_MORE = 504
 
@@ -69,7 +70,7 @@ def valid(block: bytes) -> bool:
         return False
     rest = block[:148] + block[156:]
     unsigned = 256 + sum(rest)
-    return stored in (unsigned, unsigned - 256 * sum(byte > 0x7F for byte in rest))
+    return stored in (unsigned, unsigned - 256 * len(rest.translate(None, _ASCII)))
 
 
 def pax_records(text: bytes) -> list[tuple[bytes, bytes]] | None:
