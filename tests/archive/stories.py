@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -81,20 +82,21 @@ def stream(rng: random.Random, contents: dict[str, set[bytes]], first: str) -> t
         contents.setdefault("-", set()).add(data)
         return data, "raw"
     data = tar(rng, contents, first)
+    what = "tar"
     if kind == 1:
-        return data + tar(rng, contents, first + "second"), "two tars"
-    if kind == 2:
-        return data[: rng.randrange(512, len(data))], "cut tar"
-    if kind == 3:
+        data, what = data + tar(rng, contents, first + "second"), "two tars"
+    elif kind == 2:
+        data, what = data[: rng.randrange(512, len(data))], "cut tar"
+    elif kind == 3:
         broken = bytearray(data)
         broken[rng.randrange(0, len(data), 512) + rng.randrange(512)] ^= 1 << rng.randrange(8)
-        return bytes(broken), "flipped tar"
-    if kind == 4:
-        return data + rng.randbytes(rng.choice([5, 600, 20_000])), "tar and garbage"
-    if kind == 5:
+        data, what = bytes(broken), "flipped tar"
+    elif kind == 4:
+        data, what = data + rng.randbytes(rng.choice([5, 600, 20_000])), "tar and garbage"
+    elif kind == 5:
         at = rng.randrange(0, len(data), 512)
-        return data[:at] + data[at + 512 :], "tar without a block"
-    return data, "tar"
+        data, what = data[:at] + data[at + 512 :], "tar without a block"
+    return data, what
 
 
 def packed(data: bytes, section: int, **options: object) -> bytes:
@@ -120,7 +122,8 @@ def sample(seed: int) -> Sample:
     contents: dict[str, set[bytes]] = {}
     data, whole, what = archive(rng, contents, "a")
     change = rng.choice([
-        "none", "none", "flip", "flip", "flips", "burst", "cut", "joined", "joined", "joined and flipped", "zeros", "garbage",
+        "none", "none", "flip", "flip", "flips", "burst", "cut", "joined", "joined", "joined and flipped", "zeros",
+        "garbage",
         "zeros between", "garbage between", "swapped", "dropped", "repeated", "joined and cut", "overwritten", "nested",
     ])  # fmt: skip
     if change == "nested":  # an archive in an archive, as it is
@@ -142,7 +145,8 @@ def sample(seed: int) -> Sample:
     changed = mutated(rng, data, change)
     plain_change = changed == data or change in ("zeros", "garbage", "zeros between")
     exact = not any(word in what for word in ("cut tar", "flipped", "without"))
-    return Sample(changed, whole, plain_change and change != "garbage between", contents if exact else None, f"{what}: {change}")
+    undamaged = plain_change and change != "garbage between"
+    return Sample(changed, whole, undamaged, contents if exact else None, f"{what}: {change}")
 
 
 def mutated(rng: random.Random, data: bytes, change: str) -> bytes:
@@ -172,7 +176,7 @@ def mutated(rng: random.Random, data: bytes, change: str) -> bytes:
 def rearranged(data: bytes, rng: random.Random, change: str) -> bytes:
     rows = layout.find(io.BytesIO(data)).rows
     places = [ends.FILE_HEADER_SIZE, *(row.end for row in rows)]
-    sections = [data[start:end] for start, end in zip(places, places[1:], strict=False)]
+    sections = [data[start:end] for start, end in pairwise(places)]
     if len(sections) < 2:
         return data
     at = rng.randrange(len(sections) - 1)
@@ -245,17 +249,22 @@ def stories(sample: Sample, folder: Path) -> dict[str, Told]:
         told[f"test {where}"] = Told(code, data=out, text=text)
         target = folder / where
         code, out, text = run("extract", name, "-C", str(target), data=data)
-        files = {p.name: p.read_bytes() for p in target.iterdir() if p.is_file() and not p.is_symlink()} if target.exists() else {}
-        told[f"extract {where}"] = Told(code, files=files, text=text)
+        told[f"extract {where}"] = Told(code, files=written(target), text=text)
         code, out, text = run("cat", "--tar", name, data=data)
         told[f"cat {where}"] = Told(code, data=out, text=text)
-        told[f"python {where}"] = python(io.BytesIO(sample.data) if data is None else Pipe(sample.data), "r" if data is None else "r|")
+        told[f"python {where}"] = python(sample.data, "r" if data is None else "r|")
     code, out, text = run("-d", data=sample.data)
     told["-d"] = Told(code, data=out, text=text)
     return told
 
 
-def python(file: object, mode: str) -> Told:
+def written(target: Path) -> dict[str, bytes]:
+    paths = list(target.iterdir()) if target.exists() else []
+    return {path.name: path.read_bytes() for path in paths if path.is_file() and not path.is_symlink()}
+
+
+def python(data: bytes, mode: str) -> Told:
+    file = io.BytesIO(data) if mode == "r" else Pipe(data)
     told = Told(0)
     try:
         with zllm.open(fileobj=file, mode=mode) as archive:

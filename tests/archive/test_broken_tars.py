@@ -46,7 +46,7 @@ BEFORE, AFTER = member(b"before"), member(b"after")
 
 
 def told(stream: bytes, folder: Path) -> tuple[list[str], dict[str, int]]:
-    """The names that list gives, and the exit codes; files and pipes, and Python, must agree."""
+    """The names that list gives, and the exit codes. Files and pipes, and Python, must agree."""
     data = packed(stream, SECTION, level=2)
     path = folder / "a.zllm"
     path.write_bytes(data)
@@ -59,7 +59,8 @@ def told(stream: bytes, folder: Path) -> tuple[list[str], dict[str, int]]:
         codes[f"extract {where}"] = run("extract", name, "-C", str(folder / where), data=feed)[0]
         assert run("cat", "--tar", name, data=feed) == (0, stream, "")
         found = []
-        archive = zllm.open(fileobj=io.BytesIO(data) if feed is None else Pipe(data), mode="r" if feed is None else "r|")
+        mode, file = ("r", io.BytesIO(data)) if feed is None else ("r|", Pipe(data))
+        archive = zllm.open(fileobj=file, mode=mode)
         try:
             for info in archive:
                 found.append(info.name)

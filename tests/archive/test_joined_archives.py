@@ -128,7 +128,7 @@ def test_other_bytes_behind_an_archive_are_a_warning(garbage: bytes, mode: str, 
 
 
 def test_a_second_archive_that_is_cut(tmp_path: Path) -> None:
-    (a, in_a), (b, _) = made("a"), made("b")
+    (a, _), (b, _) = made("a"), made("b")
     for cut in (4, 8, 11, 12, 13, 40, len(b) - 1):
         data = a + b[:cut]
         (tmp_path / "a.zllm").write_bytes(data)
@@ -240,3 +240,22 @@ def test_a_section_that_is_lost_costs_its_members_only(monkeypatch: pytest.Monke
         found.append(out.split())
     assert found[0] == found[1]
     assert b"a0" in found[0] and b"a5" in found[0] and len(found[0]) >= len(files) - 2
+
+
+def test_a_filter_gives_all_that_is_before_the_damage(tmp_path: Path) -> None:
+    import random
+
+    rng = random.Random(4)
+    files = {f"noise{number}": rng.randbytes(300_000) for number in range(3)}
+    out = io.BytesIO()
+    with zllm.open(fileobj=out, mode="w", level=1) as archive:
+        for name, data in files.items():
+            info = zllm.ZllmInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    bad = bytearray(out.getvalue())
+    bad[bad.index(files["noise1"][:50])] ^= 1
+    whole = run("-d", data=out.getvalue())[1]
+    code, data, text = run("-d", data=bytes(bad))
+    assert code == 3 and "noise1" in text
+    assert data == whole[: whole.index(files["noise1"][:50])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
+from zllm.archive.embedded import Embedded
 from zllm.archive.sections import Section
 from zllm.archive.view import FileView, TarView
 from zllm.container.tarscan import member_name
@@ -31,16 +32,20 @@ class Checker:
             for section in view.sections():
                 self.take(section)
             for embedded in view.decoders.embedded.values():
-                while embedded is not None:
-                    try:
-                        embedded.check()
-                    except DamagedError as exc:
-                        view.note(exc)
-                    embedded = embedded.other
+                self._models(embedded)
             return
         view.checked = self.take
         for section in view.here():
             self.take(section)
+
+    def _models(self, embedded: Embedded | None) -> None:
+        """All copies of a model."""
+        while embedded is not None:
+            try:
+                embedded.check()
+            except ZllmError as exc:
+                self._view.note(exc)
+            embedded = embedded.other
 
     def take(self, section: Section | ZllmError) -> None:
         """Check one section."""

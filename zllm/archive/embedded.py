@@ -47,7 +47,6 @@ class Embedded:
                 " Pass its file with --model FILE.zlm, if there is another copy"
             ) from exc
 
-
     def check(self) -> None:
         """Decode the model, and compare every checksum.
 

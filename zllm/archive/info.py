@@ -41,7 +41,7 @@ class ZllmInfo(tarfile.TarInfo):
     _view: TarView | None = None
     _storage: Storage | None = None
     stored: tuple[int, int] = (0, 0)
-    """Where the data begins in the tar stream, as it is there, and how many bytes it has (of a sparse member, fewer)."""
+    """Where the data begins in the tar stream, and how many bytes it has there: of a sparse member, what is no hole."""
 
     def __copy__(self) -> ZllmInfo:
         return _restored(type(self), {**_fields(self), **vars(self)})

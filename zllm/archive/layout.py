@@ -236,19 +236,18 @@ def _apart(rows: list[Row], known: set[int]) -> list[Row]:
     """``rows`` without those that were added and overlap others, in the file or in the stream."""
     kept: list[Row] = []
     for row in rows:
-        if kept and (row.offset < kept[-1].end or row.header.stream_offset < _stream_end(kept[-1])):
-            if row.offset not in known:
-                continue
-            while kept and kept[-1].offset not in known and (
-                row.offset < kept[-1].end or row.header.stream_offset < _stream_end(kept[-1])
-            ):
+        if row.offset in known:
+            while kept and kept[-1].offset not in known and _overlap(kept[-1], row):
                 kept.pop()
+        elif kept and _overlap(kept[-1], row):
+            continue
         kept.append(row)
     return kept
 
 
-def _stream_end(row: Row) -> int:
-    return row.header.stream_offset + row.header.stream_size
+def _overlap(row: Row, behind: Row) -> bool:
+    stream_end = row.header.stream_offset + row.header.stream_size
+    return behind.offset < row.end or behind.header.stream_offset < stream_end
 
 
 def models_of(headers: Iterable[section.SectionHeader]) -> list[section.ModelRef]:

@@ -1,7 +1,7 @@
 """The members of a tar stream: where each header is, whatever is between them.
 
 The section maps say where headers are, so nothing is decoded to find them. What :mod:`tarfile` makes of a header counts
-for its fields; where a member's data ends is decided by :mod:`zllm.container.tarscan` alone, which is what packed it, or
+for its fields; where a member's data ends is decided by :mod:`zllm.container.tarscan` alone, as when it was packed, or
 else two readers could take different bytes for headers.
 """
 

@@ -61,7 +61,7 @@ class SectionPart:
 
 @dataclass(frozen=True)
 class ModelPart:
-    """A model block, whose header was not taken: ``modelblock.HEADER_SIZE + block.coded_size`` bytes are the reader's."""
+    """A model block. Whoever gets it takes or skips ``modelblock.HEADER_SIZE + block.coded_size`` bytes."""
 
     offset: int
     block: modelblock.ModelBlock
@@ -69,7 +69,7 @@ class ModelPart:
 
 @dataclass(frozen=True)
 class IndexPart:
-    """An index whose checksum holds, of the archive that begins at ``start`` of the source and ``base`` of the stream."""
+    """An index whose checksum holds. Its archive begins at ``start`` of the source and ``base`` of the stream."""
 
     start: int
     base: int
@@ -137,7 +137,8 @@ class Walk:
             return self._model()
         if magic != section.MAGIC and front == ends.FILE_MAGIC + front[8:] and self._begins():
             self.note(TruncatedError(TRUNCATED))
-            return self._begin()
+            self._begin()
+            return None
         return self._section()
 
     def _between(self) -> Part | None:
@@ -153,12 +154,15 @@ class Walk:
         if front[:4] == modelblock.MAGIC:
             return self._model()
         if self._begins():
-            return self._begin()
-        if _MAGIC_AT_LEAST <= len(front) < ends.FILE_HEADER_SIZE and ends.FILE_MAGIC.startswith(front[: len(ends.FILE_MAGIC)]):
+            self._begin()
+            return None
+        magic = ends.FILE_MAGIC[: len(front)]
+        if _MAGIC_AT_LEAST <= len(front) < ends.FILE_HEADER_SIZE and front[: len(magic)] == magic:
             self._source.skip(len(front))
             self._whole = False  # an archive begins, and that is all there is of it
             return None
-        return self._garbage()
+        self._garbage()
+        return None
 
     def _begins(self) -> bool:
         """Whether an archive begins here, its header whole or not."""
@@ -265,7 +269,8 @@ class Walk:
             ends.check_footer(footer, block)
             found = index.unpack(block)
         except DamagedError as exc:
-            return self._damaged_end(block, footer, exc)
+            self._damaged_end(block, footer, exc)
+            return None
         self._source.skip(len(data))
         self._keep(found.manifest)
         self._compare(found)

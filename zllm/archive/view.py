@@ -20,7 +20,7 @@ from zllm.archive.sections import FrameCache, Section
 from zllm.container import modelblock
 from zllm.container.section import OPAQUE
 from zllm.container.tarscan import member_name
-from zllm.errors import BrokenTarError, DamagedError, MissingCodecError, ZllmError, renewed
+from zllm.errors import BrokenTarError, DamagedError, MissingCodecError, TruncatedError, ZllmError, renewed
 from zllm.stats import EMBEDDED, HEADERS, Stats
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class TarView(io.RawIOBase):
         self.expected: int | None = None
         """Where data begins that will be read to its member's end: its first frames are decoded together."""
         self.strict = False
-        """A read that asks for more than the archive's tar stream has is an error: it is a member's, which is cut off."""
+        """A read that asks for more than the archive's tar stream has is an error: its member is cut off."""
         self.checked: Callable[[Section | ZllmError], None] | None = None
         """Told of each section of a pipe, and why one cannot be read, as they come."""
         self.budget = Budget()
@@ -187,7 +187,7 @@ class TarView(io.RawIOBase):
         return len(data)
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """``size`` bytes, fewer only at the end; all that is left if it is negative.
+        """``size`` bytes, all that is left if it is negative. Fewer at the end, and before what cannot be read.
 
         Raises:
             BrokenTarError: the view is strict, and the tar stream ends before.
@@ -195,9 +195,19 @@ class TarView(io.RawIOBase):
         pieces = []
         left = -1 if size is None or size < 0 else size
         self._limit = None
-        while left and (piece := self._piece(left if left > 0 else 1 << 20)):
+        while left:
+            try:
+                piece = self._piece(left if left > 0 else 1 << 20)
+            except ZllmError:
+                if not pieces or self.strict or left < 0:
+                    raise
+                break  # the next read says it
+            if not piece:
+                break
             pieces.append(piece)
             left -= len(piece) if left > 0 else 0
+        if left < 0 and isinstance(self.problem, TruncatedError):
+            raise renewed(self.problem)
         if left > 0 and self.strict:
             raise DamagedError("the archive ends inside this member") if self.problem else BrokenTarError(ENDS_INSIDE)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
