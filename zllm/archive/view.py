@@ -20,7 +20,7 @@ from zllm.archive.sections import FrameCache, Section
 from zllm.container import modelblock
 from zllm.container.section import OPAQUE
 from zllm.container.tarscan import member_name
-from zllm.errors import BrokenTarError, DamagedError, MissingCodecError, TruncatedError, ZllmError, renewed
+from zllm.errors import BrokenTarError, DamagedError, MissingCodecError, ZllmError, renewed
 from zllm.stats import EMBEDDED, HEADERS, Stats
 
 if TYPE_CHECKING:
@@ -191,6 +191,7 @@ class TarView(io.RawIOBase):
 
         Raises:
             BrokenTarError: the view is strict, and the tar stream ends before.
+            DamagedError: all that is left was wanted, and something of the archive is damaged.
         """
         pieces = []
         left = -1 if size is None or size < 0 else size
@@ -206,7 +207,7 @@ class TarView(io.RawIOBase):
                 break
             pieces.append(piece)
             left -= len(piece) if left > 0 else 0
-        if left < 0 and isinstance(self.problem, TruncatedError):
+        if left < 0 and self.problem is not None:  # nobody comes back to be told
             raise renewed(self.problem)
         if left > 0 and self.strict:
             raise DamagedError("the archive ends inside this member") if self.problem else BrokenTarError(ENDS_INSIDE)
