@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import xxhash
 
-_OVERHEAD = 512
+_OVERHEAD = 2048
 """What a try costs beside its bytes, in bytes hashed."""
 _MASK = 0xFFFFFFFF
 
@@ -18,7 +18,7 @@ _MASK = 0xFFFFFFFF
 class Budget:
     """What may be hashed in searches for one archive: about a second of work, however many of its parts are damaged."""
 
-    def __init__(self, left: int = 4 << 30) -> None:
+    def __init__(self, left: int = 16 << 30) -> None:
         self.left = left
 
     def spend(self, tries: int, size: int) -> bool:

@@ -193,7 +193,7 @@ class TarView(io.RawIOBase):
             BrokenTarError: the view is strict, and the tar stream ends before.
             DamagedError: all that is left was wanted, and something of the archive is damaged.
         """
-        pieces = []
+        pieces: list[bytes] = []
         left = -1 if size is None or size < 0 else size
         self._limit = None
         while left:
