@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import tarfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+from zllm.archive.info import ZllmInfo
 from zllm.archive.view import ENDS_INSIDE, TarView
 from zllm.container.limits import BLOCK
 from zllm.container.tarscan import EXTENDED, Kind, Piece, TarScanner, data_size, member_name, padded, valid
 from zllm.errors import DamagedError, ZllmError
-
-if TYPE_CHECKING:
-    from zllm.archive.info import ZllmInfo
 
 _STEP = 1 << 16
 _BEHIND = "there are bytes behind the tar stream's end that are no members: ignored"
@@ -214,7 +212,7 @@ def _parsed(archive: tarfile.TarFile, view: TarView, found: Header) -> ZllmInfo 
     archive.fileobj = cast(Any, _HeaderFile(view, found))
     archive.offset = found.position
     try:
-        info = cast("ZllmInfo", archive.tarinfo.fromtarfile(archive))
+        info = cast(ZllmInfo, archive.tarinfo.fromtarfile(archive))
     except (ZllmError, OSError, MemoryError):
         raise
     except Exception:  # tarfile lets out whatever its parsing meets: ValueError, KeyError, RecursionError, ...
@@ -230,7 +228,8 @@ def _parsed(archive: tarfile.TarFile, view: TarView, found: Header) -> ZllmInfo 
             return None
         if info.isreg() or info.type not in tarfile.SUPPORTED_TYPES:
             info.size = found.size
-    info._view, info.stored = view, (found.data_start, found.size)
+    if isinstance(info, ZllmInfo):  # unless tarinfo= is another class
+        info._view, info.stored = view, (found.data_start, found.size)
     return info
 
 
