@@ -107,14 +107,15 @@ def test_a_file_that_changes_while_it_is_read_is_named(
     change: Callable[[BinaryIO], object], expected: str, tmp_path: Path
 ) -> None:
     """Packed in this process, so that the file can change at the right moment."""
+    from zllm.archive.inputs import Padded
     from zllm.cli import create
     from zllm.cli.output import Console
 
     (tmp_path / "changing").write_bytes(b"x" * (2 << 20))
-    original = create.Padded.read
+    original = Padded.read
     lines: list[str] = []
 
-    def read(self: create.Padded, count: int = -1) -> bytes:
+    def read(self: Padded, count: int = -1) -> bytes:
         data = original(self, count)
         if not lines:
             lines.append("")
@@ -126,7 +127,7 @@ def test_a_file_that_changes_while_it_is_read_is_named(
     console = Console()
     console.print = lines.append
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(create.Padded, "read", read)
+        patch.setattr(Padded, "read", read)
         create.run(["a.zllm", "changing", "-3", "-q"], console)
     assert console.status == 1
     assert "changing: " + expected in lines[-1]

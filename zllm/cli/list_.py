@@ -31,6 +31,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     args = reading.parse(parser(), argv, console)
     wanted = reading.Wanted(args.operands)
     with reading.opened(args, console) as archive:
+        wanted.settle(archive)
         members = (member for member in reading.members(archive, console) if wanted(member.name))
         if args.json:
             print(json.dumps({"archive": args.archive, "members": [as_json(member) for member in members]}))
