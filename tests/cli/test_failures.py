@@ -269,13 +269,9 @@ def interrupt(process: subprocess.Popen[bytes], begun: Callable[[], bool]) -> fl
 
 @pytest.mark.parametrize("level", ["-1", "-5", "-6"])
 def test_ctrl_c_while_creating_is_answered_at_once(level: str, tmp_path: Path) -> None:
-    """lz4 on zeros without end, zstd -19 on one frame of 32 MiB, the model."""
-    with open(tmp_path / "big", "wb") as file:
-        if level == "-1":
-            file.truncate(8 << 30)
-        else:
-            file.write(os.urandom(64 << 20) if level == "-5" else prose(3 << 20))
-    process = start(["create", level, "a.zllm", "big"], tmp_path)
+    """lz4 on gigabytes, zstd -19 on one frame of 32 MiB, the model."""
+    (tmp_path / "big").write_bytes(prose(3 << 20) if level == "-6" else os.urandom(64 << 20))
+    process = start(["create", level, "a.zllm", *["big"] * (200 if level == "-1" else 1)], tmp_path)
     seconds = interrupt(process, lambda: bool(list(tmp_path.glob(".a.zllm.*.part"))))
     assert seconds < 2  # a tenth of it on an idle machine
     assert [path.name for path in tmp_path.iterdir()] == ["big"]

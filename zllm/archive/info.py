@@ -47,6 +47,10 @@ class ZllmInfo(tarfile.TarInfo):
         """Set the time exactly; ``mtime`` becomes the float, or the integer, that is next to it."""
         seconds, fraction = divmod(nanoseconds, 10**9)
         self.mtime = seconds if not fraction else nanoseconds / 1e9
+        self.keep_exact(nanoseconds)
+
+    def keep_exact(self, nanoseconds: int) -> None:
+        """``mtime`` is this time, rounded: for as long as it is not changed, the exact one is stored."""
         self._exact = self.mtime, nanoseconds
 
     def create_pax_header(self, info: Any, encoding: str) -> bytes:

@@ -9,10 +9,12 @@ import stat
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-from zllm import partial
 from zllm.errors import EXIT_DAMAGED, EXIT_FAILURE, EXIT_MISSING, EXIT_OK, EXIT_WARNING, UsageError, ZllmError
+
+if TYPE_CHECKING:
+    from zllm.archive.target import Target
 
 # When several things went wrong, the code says the one that a script must hear of first.
 _RANK = {EXIT_OK: 0, EXIT_WARNING: 1, EXIT_FAILURE: 2, EXIT_MISSING: 3, EXIT_DAMAGED: 4}
@@ -143,19 +145,30 @@ def target(name: str, *, force: bool = False, binary: bool = True) -> Iterator[B
         yield out
         out.flush()
         return
-    path = os.path.realpath(name)  # a link to the archive stays a link
-    mode = _mode(path)
+    if not name:
+        raise UsageError("an empty name is no file: is a variable unset?")
+    mode = _mode(name)
     if mode is not None and stat.S_ISDIR(mode):
         raise UsageError(f"{name} is a folder: name a file")
-    if mode is not None and not stat.S_ISREG(mode):
-        with open(path, "wb") as file:
-            yield file
-        return
-    if mode is not None and not force:
+    special = mode is not None and not stat.S_ISREG(mode)
+    if mode is not None and not special and not force and not name.startswith(("/dev/", "/proc/self/fd/")):
         raise UsageError(f"{name} already exists: pass --force to replace it")
+    from zllm.archive.target import Target
+
+    place = Target(name, replace=force or special)
     try:
-        with partial.whole_file(path, replace=force) as file:
-            yield file
+        if binary and place.file.isatty():
+            raise UsageError("binary data is not written to a terminal: redirect the output, or name a file")
+        yield cast(BinaryIO, place.file)
+        _publish(place, name)
+    except BaseException:
+        place.discard()
+        raise
+
+
+def _publish(place: Target, name: str) -> None:
+    try:
+        place.publish()
     except FileExistsError:
         raise UsageError(f"{name} appeared meanwhile: pass --force to replace it") from None
 
