@@ -75,7 +75,7 @@ def test_the_table_is_gnu_tars(tmp_path: Path) -> None:
             path.parent.mkdir(parents=True)
             path.touch()
             words += ["-C", str(tmp_path / str(number) / str(place)), f"--add-file={name}"]
-        command = ["tar", "-cv", "--no-recursion", "--quoting-style=literal", "-f", "/dev/null", f"--exclude={pattern}"]
+        command = ["tar", "-cv", "--no-unquote", "--quoting-style=literal", "-f", "/dev/null", f"--exclude={pattern}"]
         result = subprocess.run([*command, *words], check=True, capture_output=True)
         excluded = patterns.Excluded([pattern])
         expected = "".join(f"{name}\n" for name in names if not excluded(name))
