@@ -55,15 +55,20 @@ def few_descriptors() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_two_thousand_levels(tmp_path: Path, few_descriptors: None) -> None:
+@pytest.fixture
+def very_deep(tmp_path: Path) -> Iterator[None]:
     deep(tmp_path / "deep", 2000, "d" * 9)
+    yield
+    subprocess.run(["rm", "-r", tmp_path / "deep"], check=True)  # what pytest does about it would recurse
+
+
+def test_two_thousand_levels(very_deep: None, few_descriptors: None) -> None:
     open_before = len(os.listdir("/proc/self/fd"))
     found, said = names("deep")
     assert said == [] and len(found) == 2000 * 2 + 2
     assert len(os.listdir("/proc/self/fd")) == open_before
     assert found[2001] == found[2000] + "/last"
     assert found[2002:] == [f"{'/'.join(['deep', *['d' * 9] * level])}/z" for level in reversed(range(2000))]
-    subprocess.run(["rm", "-r", tmp_path / "deep"], check=True)  # pytest would recurse
 
 
 def test_paths_of_any_length(tmp_path: Path, zllm: Run) -> None:
