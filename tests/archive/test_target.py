@@ -126,6 +126,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     deadline = time.monotonic() + 30
     while not parts(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.01)
+    time.sleep(0.3)  # until it is locked
     living = parts(tmp_path)
     assert len(living) == 1
     write(Target("a.zllm", replace=True))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import stat
 import sys
 import time
@@ -45,7 +44,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
 def _names(members: Iterable[zllm.ZllmInfo], args: argparse.Namespace) -> None:
     for member in members:
         if args.null:
-            sys.stdout.buffer.write(os.fsencode(member.name) + b"\0")
+            sys.stdout.buffer.write(member.name.encode("utf-8", "surrogateescape") + b"\0")
         else:
             print(_shown(member))
 
