@@ -76,8 +76,8 @@ class Coder:
             raise
         except (ZllmError, ImportError) as exc:
             self.model = None
-            if options.model is not None:  # what was asked for is a demand: never something else instead
-                raise
+            if options.model is not None:
+                raise  # what was asked for by name is a demand: never something else instead
             warnings.append(f"no language model, text is coded without one: {exc}")
             return None
         codec.executor = self._choice.executor_for(self.model)
