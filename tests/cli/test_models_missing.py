@@ -14,7 +14,9 @@ import pytest
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 
-@pytest.mark.parametrize("words", [["--model", "nobody"], ["--model", "nobody", "-3"], ["--model", "nobody", "--no-llm"]])
+@pytest.mark.parametrize(
+    "words", [["--model", "nobody"], ["--model", "nobody", "-3"], ["--model", "nobody", "--no-llm"]]
+)
 def test_a_model_that_was_asked_for_and_is_missing_is_an_error(
     words: list[str], zllm: Run, tree: Path, tmp_path: Path
 ) -> None:

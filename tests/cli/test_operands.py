@@ -135,7 +135,13 @@ def test_patterns_of_a_file(places: Path, zllm: Run) -> None:
         (places / "one" / name).touch()
     (places / "x").write_bytes(b"*.o\r\n*.tmp \t\n\n \r\n#c\n d\n")
     zllm("create", "a.zllm", "-X", "x", "one/a.o", "one")
-    assert zllm("list", "a.zllm").stdout.split(b"\n")[:-1] == [b"one/", b"one/e", b"one/in", b"one/two/", b"one/two/deep"]
+    assert zllm("list", "a.zllm").stdout.split(b"\n")[:-1] == [
+        b"one/",
+        b"one/e",
+        b"one/in",
+        b"one/two/",
+        b"one/two/deep",
+    ]
 
 
 def test_patterns_match_the_name_as_it_was_given(places: Path, zllm: Run) -> None:

@@ -52,7 +52,17 @@ def home(top: Path) -> None:
         (top / f"mode{number:o}").chmod(number)
     (top / "sticky").mkdir()
     (top / "sticky").chmod(0o1777)
-    names = [b"new\nline", b"\xff\xfe", "ü".encode(), "\u65e5\u672c".encode(), b" blank ", b"-rf", b"q" * 255, b"\\n", b"*?["]
+    names = [
+        b"new\nline",
+        b"\xff\xfe",
+        "ü".encode(),
+        "\u65e5\u672c".encode(),
+        b" blank ",
+        b"-rf",
+        b"q" * 255,
+        b"\\n",
+        b"*?[",
+    ]
     for name in names:
         (top / os.fsdecode(name)).write_bytes(name)
     for name, seconds in {"old": -1.5, "zero": 0, "late": 8**11 + 5, "nano": 1_700_000_000.5}.items():
@@ -148,7 +158,11 @@ def test_as_another_user(tmp_path_factory: pytest.TempPathFactory, checkout: Pat
         user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
         command = [*user, sys.executable, "-m", "zllm", "create", "a.zllm", "home", "--level", "2"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        if "No module named" in done.stderr or "Permission denied: '/" in done.stderr or "failed to execute" in done.stderr:
+        if (
+            "No module named" in done.stderr
+            or "Permission denied: '/" in done.stderr
+            or "failed to execute" in done.stderr
+        ):
             pytest.skip("the package is closed to others")
         assert done.returncode == 1
         assert sorted(line.split("zllm: ")[1] for line in done.stderr.splitlines()) == [

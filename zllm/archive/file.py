@@ -403,8 +403,9 @@ class ZllmFile(tarfile.TarFile):
     def gettarinfo(self, name: Any = None, arcname: Any = None, fileobj: Any = None) -> ZllmInfo:
         """As in tarfile; the member will be stored with its time to the nanosecond, unless ``mtime`` is changed."""
         info = cast(ZllmInfo, super().gettarinfo(name, arcname, fileobj))
-        if info is not None:  # a socket
-            state = os.fstat(fileobj.fileno()) if fileobj is not None else os.stat(name, follow_symlinks=bool(self.dereference))
+        if info is not None:  # as it is for a socket
+            where = name if fileobj is None else fileobj.fileno()
+            state = os.stat(where, follow_symlinks=fileobj is not None or bool(self.dereference))
             if state.st_mtime == info.mtime:
                 info.keep_exact(state.st_mtime_ns)
         return info

@@ -46,9 +46,7 @@ def split(argv: Sequence[str], parser: argparse.ArgumentParser) -> tuple[list[st
     Raises:
         UsageError: an option that needs a value has none, or a name is empty.
     """
-    with_value = {
-        option: action.nargs != 0 for action in parser._actions for option in action.option_strings
-    }
+    with_value = {option: action.nargs != 0 for action in parser._actions for option in action.option_strings}
     options: list[str] = []
     operands: list[Operand] = []
     rest = iter(argv)
