@@ -196,20 +196,27 @@ def old_archives(target: Path, days: int) -> None:
         (target / f"2001-01-{day}.zllm").write_bytes(b"old")
 
 
-@pytest.mark.parametrize("target", ["target", "the disk/my target", "x[1]*"])
-def test_the_nightly_script(target: str, run: Shell, shell: Shell, tree: Path, tmp_path: Path) -> None:
-    old_archives(tmp_path / target, 20)
+@pytest.fixture
+def target(tree: Path, tmp_path: Path) -> Path:
+    """A folder with twenty old archives, beside the folder ``tree``."""
+    old_archives(tmp_path / "target", 20)
+    return tmp_path / "target"
+
+
+@pytest.mark.parametrize("place", ["target", "the disk/my target", "x[1]*"])
+def test_the_nightly_script(place: str, run: Shell, shell: Shell, tree: Path, tmp_path: Path) -> None:
+    old_archives(tmp_path / place, 20)
     (tmp_path / "my").mkdir()
     (tmp_path / "my" / "2001-01-10.zllm").write_text("of somebody else")
-    (tmp_path / target / "notes.zllm").touch()
+    (tmp_path / place / "notes.zllm").touch()
     (tree / "x.tmp").touch()
-    assert run("nightly.sh", "tree", target).stdout == b""
-    kept = sorted(path.name for path in (tmp_path / target).glob("20*.zllm"))
+    assert run("nightly.sh", "tree", place).stdout == b""
+    kept = sorted(path.name for path in (tmp_path / place).glob("20*.zllm"))
     assert len(kept) == 14 and kept[0] == "2001-01-17.zllm"
-    assert (tmp_path / target / "notes.zllm").exists() and (tmp_path / "my" / "2001-01-10.zllm").exists()
-    run("nightly.sh", "tree", target, KEEP="3")
-    assert len(list((tmp_path / target).glob("20*.zllm"))) == 3
-    newest = f"{target}/{kept[-1]}"
+    assert (tmp_path / place / "notes.zllm").exists() and (tmp_path / "my" / "2001-01-10.zllm").exists()
+    run("nightly.sh", "tree", place, KEEP="3")
+    assert len(list((tmp_path / place).glob("20*.zllm"))) == 3
+    newest = f"{place}/{kept[-1]}"
     run("recover.sh", newest, "back again")
     shell("rm tree/x.tmp; diff -r --no-dereference tree 'back again'")
     assert b"is not empty" in run("recover.sh", newest, "back again", code=2).stderr
@@ -226,13 +233,12 @@ def test_the_nightly_script(target: str, run: Shell, shell: Shell, tree: Path, t
     ],
 )
 def test_a_night_without_a_backup_says_so_and_prunes_nothing(
-    words: list[str], env: dict[str, str], said: bytes, run: Shell, tree: Path, tmp_path: Path
+    words: list[str], env: dict[str, str], said: bytes, run: Shell, target: Path
 ) -> None:
-    old_archives(tmp_path / "target", 20)
     result = run("nightly.sh", *words, code=2, **env)
     assert b"FAILED" in result.stdout and said in result.stdout
-    assert len(list((tmp_path / "target").glob("*.zllm"))) == 20
-    assert not (tmp_path / "no disk").exists()
+    assert len(list(target.glob("*.zllm"))) == 20
+    assert not (target.parent / "no disk").exists()
 
 
 @pytest.mark.parametrize(
@@ -245,14 +251,12 @@ def test_a_night_without_a_backup_says_so_and_prunes_nothing(
     ids=str,
 )  # fmt: skip
 def test_a_bad_night_prunes_nothing(
-    codes: dict[str, int], said: bytes, run: Shell, tree: Path,
-    wrapped: Callable[..., dict[str, str]], tmp_path: Path,
-) -> None:  # fmt: skip
-    old_archives(tmp_path / "target", 20)
+    codes: dict[str, int], said: bytes, run: Shell, target: Path, wrapped: Callable[..., dict[str, str]]
+) -> None:
     result = run("nightly.sh", "tree", "target", code=max(codes.values()), **wrapped(**codes))
     assert b"FAILED, older archives are kept" in result.stdout and said in result.stdout
     assert b"said" in result.stdout
-    assert len(list((tmp_path / "target").glob("2001*.zllm"))) == 20
+    assert len(list(target.glob("2001*.zllm"))) == 20
 
 
 def test_a_night_with_warnings_is_a_backup(
