@@ -167,14 +167,18 @@ def test_a_file_that_was_taken_for_stale_is_made_again(tmp_path: Path, monkeypat
     assert len(made) == 2 and (tmp_path / "a").read_bytes() == b"new" and not parts(tmp_path)
 
 
-def test_places_that_are_no_files(shell: Run, tmp_path: Path, tree: Path) -> None:
-    shell("zllm create /dev/stdout tree -2 | cat > a && zllm test a")
-    shell("echo before > b; zllm create /dev/stdout tree -2 >> b; tail -c +8 b > c; head -c 7 b; zllm test c")
-    assert (tmp_path / "b").read_bytes().startswith(b"before\n")
-    shell("zllm create /proc/self/fd/3 tree -2 3> d; zllm test d")
-    shell("mkfifo p; cat p > e & zllm create p tree -2; wait; zllm test e; [ -p p ]")
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "d").read_bytes() == (tmp_path / "e").read_bytes()
-    assert b"Bad file descriptor" in shell("zllm create /dev/fd/77 tree", code=2).stderr
+def test_places_that_are_no_files(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    for name in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
+        write(Target(name, replace=True), name.encode())
+    assert capfdbinary.readouterr().out == b"/dev/stdout/dev/fd/1/proc/self/fd/1"
+    write(Target("/dev/null", replace=True))
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        Target("/dev/fd/777", replace=True)
+    with open(tmp_path / "log", "ab") as log:
+        log.write(b"before\n")
+        log.flush()
+        write(Target(f"/dev/fd/{log.fileno()}", replace=True), b"after")
+    assert (tmp_path / "log").read_bytes() == b"before\nafter"
 
 
 @pytest.mark.skipif(as_root, reason="root writes everywhere")

@@ -6,7 +6,8 @@ import contextlib
 import os
 import re
 import stat
-from typing import IO
+from collections.abc import Iterator
+from typing import IO, BinaryIO, cast
 
 from zllm import partial
 
@@ -92,6 +93,18 @@ class Target:
         finally:
             with contextlib.suppress(OSError):  # a full disk; the file is gone anyway
                 self.file.close()
+
+
+@contextlib.contextmanager
+def whole_file(name: str, *, replace: bool) -> Iterator[BinaryIO]:
+    """A :class:`Target` that is published when the block ends well, and discarded when it does not."""
+    target = Target(name, replace=replace)
+    try:
+        yield cast(BinaryIO, target.file)
+        target.publish()
+    except BaseException:
+        target.discard()
+        raise
 
 
 def _explained(error: OSError) -> str:

@@ -9,12 +9,9 @@ import stat
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from zllm.errors import EXIT_DAMAGED, EXIT_FAILURE, EXIT_MISSING, EXIT_OK, EXIT_WARNING, UsageError, ZllmError
-
-if TYPE_CHECKING:
-    from zllm.archive.target import Target
 
 # When several things went wrong, the code says the one that a script must hear of first.
 _RANK = {EXIT_OK: 0, EXIT_WARNING: 1, EXIT_FAILURE: 2, EXIT_MISSING: 3, EXIT_DAMAGED: 4}
@@ -150,25 +147,18 @@ def target(name: str, *, force: bool = False, binary: bool = True) -> Iterator[B
     mode = _mode(name)
     if mode is not None and stat.S_ISDIR(mode):
         raise UsageError(f"{name} is a folder: name a file")
-    special = mode is not None and not stat.S_ISREG(mode)
-    if mode is not None and not special and not force and not name.startswith(("/dev/", "/proc/self/fd/")):
+    if mode is not None and not stat.S_ISREG(mode):
+        with open(name, "wb") as file:
+            yield file
+        return
+    path = os.path.realpath(name)  # a link to the archive stays a link
+    if mode is not None and not force:
         raise UsageError(f"{name} already exists: pass --force to replace it")
-    from zllm.archive.target import Target
+    from zllm.archive.target import whole_file
 
-    place = Target(name, replace=force or special)
     try:
-        if binary and place.file.isatty():
-            raise UsageError("binary data is not written to a terminal: redirect the output, or name a file")
-        yield cast(BinaryIO, place.file)
-        _publish(place, name)
-    except BaseException:
-        place.discard()
-        raise
-
-
-def _publish(place: Target, name: str) -> None:
-    try:
-        place.publish()
+        with whole_file(path, replace=force) as file:
+            yield file
     except FileExistsError:
         raise UsageError(f"{name} appeared meanwhile: pass --force to replace it") from None
 
