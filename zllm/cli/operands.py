@@ -37,7 +37,12 @@ class NameList:
 
 
 Operand = Name | Folder | NameList
-_POSITIONAL: dict[str, type[Folder] | type[NameList]] = {"-C": Folder, "--directory": Folder, "-T": NameList, "--files-from": NameList}
+_POSITIONAL: dict[str, type[Folder] | type[NameList]] = {
+    "-C": Folder,
+    "--directory": Folder,
+    "-T": NameList,
+    "--files-from": NameList,
+}
 
 
 def split(argv: Sequence[str], parser: argparse.ArgumentParser) -> tuple[list[str], list[Operand]]:
