@@ -38,7 +38,8 @@ def expanded(data: bytes, size: int) -> bytes:
 @pytest.mark.parametrize(
     ("size", "data"),
     [
-        (1 << 20, {}), (1 << 20, {0: b"head"}), (1 << 20, {(1 << 20) - 4: b"tail"}), ((1 << 20) + 3, {1 << 19: b"x" * 9999}),
+        (1 << 20, {}), (1 << 20, {0: b"head"}), (1 << 20, {(1 << 20) - 4: b"tail"}),
+        ((1 << 20) + 3, {1 << 19: b"x" * 9999}),
         (3 << 20, {place << 16: b"%d" % place for place in range(0, 48, 2)}),
     ],
     ids=["empty", "head", "tail", "middle", "many"],
