@@ -42,6 +42,9 @@ def create(target: str, mode: int = 0o666) -> tuple[int, str]:
             return descriptor, name
         except FileExistsError:
             _live.discard(name)
+        except OSError as error:  # nobody knows the temporary name
+            _live.discard(name)
+            raise OSError(error.errno, error.strerror, target) from None
         except BaseException:
             _live.discard(name)
             raise
@@ -71,10 +74,15 @@ def publish(name: str, target: str, *, replace: bool = True) -> None:
     Raises:
         FileExistsError: ``target`` exists and ``replace`` is false.
     """
-    if replace:
-        os.replace(name, target)
-    else:
-        _publish_new(name, target)
+    try:
+        if replace:
+            os.replace(name, target)
+        else:
+            _publish_new(name, target)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, target) from None
     _live.discard(name)
 
 

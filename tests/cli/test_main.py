@@ -41,7 +41,7 @@ def test_unzllm_always_decodes() -> None:
 
 def test_unknown_commands_are_named(zllm: Run) -> None:
     result = zllm("creat", "a.zllm", "x", code=2)
-    assert result.stderr == b"zllm: 'creat' is no command. zllm --help lists them\n"
+    assert result.stderr == b"zllm: unknown command 'creat'. Did you mean create? zllm --help lists the commands\n"
 
 
 def test_help_names_every_command_and_exit_code(zllm: Run) -> None:

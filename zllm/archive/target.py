@@ -43,8 +43,8 @@ class Target:
         if self._old is not None and not stat.S_ISREG(self._old.st_mode):
             self.file = open(name, "wb")  # noqa: SIM115 - closed by publish or discard
             return
-        self._final = os.path.realpath(name)  # a link to the archive stays a link
         try:
+            self._final = os.path.realpath(name)  # a link to the archive stays a link
             self._check_folder()
             descriptor, self._temporary = _create(self._final, 0o666 if self._old is None else 0o600)
         except OSError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +22,8 @@ def parser() -> options.Parser:
     result.add_argument("--json", action="store_true", help="as one JSON object")
     result.add_argument("--rival", action="append", metavar="NAME", help="only this one, as the table calls it")
     result.add_argument("--no-categories", dest="categories", action="store_false", help="only everything together")
-    options.coding(result)
+    options.levels(result)
+    options.threads(result)
     options.verbosity(result)
     return result
 
@@ -29,9 +32,13 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     """Runs the command; raises what the program turns into an exit code."""
     args = parser().parse_args(argv)
     console.verbose, console.quiet = args.verbose, args.quiet
+    options.check_coding(args)
+    if not args.path:
+        raise UsageError("the name is empty: name a folder or a file")
     root = Path(args.path)
-    if not root.exists():
-        raise UsageError(f"{output.printable(args.path)}: no such folder or file")
+    mode = os.stat(root).st_mode  # an error says why it cannot be read
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise UsageError(f"{args.path} is neither a folder nor a file: it is read more than once")
     from zllm import benchmark
 
     settings = benchmark.BenchOptions(

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import zllm
 from zllm.archive.options import Cluster
-from zllm.cli import operands, options, output, progress, statistics
+from zllm.cli import operands, options, output, progress, statistics, suggestions
 from zllm.cli.operands import Folder, Name
 from zllm.cli.packer import Packer
 from zllm.cli.patterns import Excluded
@@ -57,6 +57,9 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     target = _archive(args, given, command)
     if all(isinstance(operand, Folder) for operand in given):
         command.error("name the files and folders to pack")
+    if slip := suggestions.swapped(target, [operand.text for operand in given if isinstance(operand, Name)]):
+        raise UsageError(slip)
+    idle = options.check_coding(args)
     names = list(operands.expand(given, console, null=args.null, verbatim=args.verbatim_files_from))
     check_folders(names)
     rules = _rules(args)
@@ -66,6 +69,8 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         total = _total(names, rules) if progress.wanted(console) else None
         with progress.Progress(console, "packing", total) as bar:
             packer = _pack(file, args, names, Walk(rules, console), bar, cluster=cluster)
+    for text in idle:
+        console.note(text)
     statistics.show(args.stats, console)
     console.detail(_summary(target, packer, time.monotonic() - started))
 

@@ -46,7 +46,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
             if not (args.keep_old_files and _kept(member, args.directory, console)):
                 unpacker.add(member)
         unpacker.finish()
-    wanted.report_unseen(console)
+    wanted.report_unseen(console, "extract")
     what = f"{output.count(unpacker.members)}, {output.size(unpacker.bytes)}"
     console.detail(f"{output.printable(args.archive)}: {what}, unpacked")
 

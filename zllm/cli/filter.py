@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import BinaryIO, cast
 
 from zllm.cli import options, output, progress, statistics, streams
+from zllm.errors import EXIT_FAILURE, UsageError, ZllmError
 
 _PIECE = 1 << 20
 
@@ -20,12 +22,16 @@ def parser() -> options.Parser:
         "Compresses stdin to stdout; decompresses it with -d, when called as unzllm, or when it is a zllm archive.\n"
         "A tar stream becomes an archive of its members; anything else becomes an archive of one.",
     )
-    result.add_argument("input", nargs="?", default="-", metavar="FILE", help="read this instead of stdin")
+    result.add_argument("inputs", nargs="*", metavar="FILE", help="read these instead of stdin, one after the other")
     direction = result.add_mutually_exclusive_group()
     direction.add_argument("-d", "--decompress", dest="decode", action="store_true", default=None, help="decompress")
     direction.add_argument("-z", "--compress", dest="decode", action="store_false", help="compress, even an archive")
-    result.add_argument("-c", "--stdout", action="store_true", help="write to stdout, which is the default")
-    result.add_argument("-o", "--output", default="-", metavar="FILE", help="write this instead of stdout")
+    direction.add_argument(
+        "-t", "--test", action="store_true", help="check archives, as zllm test does, and write nothing"
+    )
+    place = result.add_mutually_exclusive_group()
+    place.add_argument("-c", "--stdout", action="store_true", help="write to stdout, which is the default")
+    place.add_argument("-o", "--output", default="-", metavar="FILE", help="write this instead of stdout")
     result.add_argument("-f", "--force", action="store_true", help="replace the file of -o if it exists")
     options.coding(result)
     options.helpers(result)
@@ -36,15 +42,88 @@ def parser() -> options.Parser:
 
 def run(argv: Sequence[str], console: output.Console) -> None:
     """Runs the filter; raises what the program turns into an exit code."""
-    args = parser().parse_args(argv)
+    command = parser()
+    args = command.parse_args(argv)
     console.verbose, console.quiet = args.verbose, args.quiet
-    with output.source(args.input) as file:
-        head = _head(file)
-        decode = head == streams.MAGIC if args.decode is None else args.decode
-        whole = cast(BinaryIO, Rejoined(head, file))
-        with output.target(args.output, force=args.force, binary=not decode) as out:
-            (_decode if decode else _encode)(whole, out, args, console)
+    inputs = args.inputs or ["-"]
+    if args.test:
+        if args.output != "-":
+            command.error("-t writes nothing: leave out -o")
+        _each(inputs, console, lambda name: _test(name, args, console))
+        return
+    coder = _Coder(args, console)
+    idle: list[str] = []
+    with contextlib.ExitStack() as files:
+        if args.decode is None:
+            coder.look(files.enter_context(output.source(inputs[0])))
+        if not coder.decode:
+            idle = options.check_coding(args)
+            if len(inputs) > 1 and not args.stdout and args.output == "-":
+                command.error("several files: -c makes an archive of each, zllm create ARCHIVE FILE... one of all")
+        coder.out = files.enter_context(output.target(args.output, force=args.force, binary=not coder.decode))
+        # What is incomplete must not get the name of a whole file, so the first error ends it.
+        _each(inputs, console if args.output == "-" and len(inputs) > 1 else None, coder)
+    for text in idle:
+        console.note(text)
     statistics.show(args.stats, console)
+
+
+def _each(names: Iterable[str], console: output.Console | None, work: Callable[[str], None]) -> None:
+    """Does ``work`` for each name. With a console, an error in one is reported there, and the next one's turn comes."""
+    for name in names:
+        try:
+            work(name)
+        except (ZllmError, OSError) as error:
+            if console is None or isinstance(error, BrokenPipeError) or getattr(error, "errno", None) in output.FULL:
+                raise
+            console.error(output.message(error), error.exit_code if isinstance(error, ZllmError) else EXIT_FAILURE)
+
+
+def _test(name: str, args: argparse.Namespace, console: output.Console) -> None:
+    from zllm.cli import test
+
+    given = [f"--device={args.device}", f"--executor={args.executor}", *["-v"] * args.verbose, *["-q"] * args.quiet]
+    given += [f"--model={args.model}"] * (args.model is not None)
+    given += [f"--threads={args.threads}"] * (args.threads is not None)
+    test.run([*given, *["--stats"] * (args.stats is not None), "--", name], console)
+
+
+class _Coder:
+    """Compresses or decompresses one input after the other, all to the same output and in the same direction."""
+
+    out: BinaryIO
+
+    def __init__(self, args: argparse.Namespace, console: output.Console) -> None:
+        self.args = args
+        self.console = console
+        self.decode = bool(args.decode)
+        self._held: tuple[BinaryIO, bytes] | None = None
+
+    def look(self, file: BinaryIO) -> None:
+        """Choose the direction by the first file."""
+        self._held = file, _head(file)
+        self.decode = self._held[1] == streams.MAGIC
+
+    def __call__(self, name: str) -> None:
+        """Code the file called ``name``."""
+        if self._held is not None:
+            file, head = self._held
+            self._held = None
+            self._code(name, Rejoined(head, file))
+            return
+        with output.source(name) as file:
+            head = _head(file)
+            if self.args.decode is None and self.decode != (head == streams.MAGIC):
+                kind = "not an archive, and the first is" if self.decode else "an archive, and the first is not"
+                raise UsageError(f"{output.shown(name)}: {kind}: say -d or -z")
+            self._code(name, Rejoined(head, file))
+
+    def _code(self, name: str, whole: Rejoined) -> None:
+        if self.decode:
+            with output.about(name):
+                _decode(cast(BinaryIO, whole), self.out, self.args, self.console)
+        else:
+            _encode(cast(BinaryIO, whole), self.out, self.args, self.console)
 
 
 def _decode(file: BinaryIO, out: BinaryIO, args: argparse.Namespace, console: output.Console) -> None:

@@ -30,11 +30,16 @@ def parser() -> options.Parser:
 def run(argv: Sequence[str], console: output.Console) -> None:
     """Runs the command; raises what the program turns into an exit code."""
     command = parser()
-    args = command.parse_intermixed_args(argv)
+    args = command.parse_args(argv)
+    console.verbose, console.quiet = args.verbose, args.quiet
     if args.machine:
+        if args.requires or args.operands or args.file is not None:
+            command.error("--machine is about this machine: leave out the archive and --requires")
         facts = machine(options.thread_count(args))
     else:
         args.archive = options.take_archive(args, args.operands, command)
+        if args.operands:
+            command.error(f"one archive at a time: '{args.operands[0]}' is one name too many")
         with reading.opened(args, console) as archive:
             if args.requires:
                 from zllm.cli import requires
@@ -53,7 +58,7 @@ def lines(facts: dict[str, Any], indent: str = "") -> list[str]:
     """``facts`` for people: a line each, what is nested below its name."""
     result = []
     for key, value in facts.items():
-        label = f"{indent}{key.replace('_', ' ')}:"
+        label = f"{indent}{output.printable(key.replace('_', ' '))}:"
         if isinstance(value, dict) and value:
             result += [label, *lines(value, indent + "  ")]
         elif isinstance(value, list) and value and isinstance(value[0], dict):

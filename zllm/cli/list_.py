@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import stat
 import sys
 import time
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import zllm
-from zllm.cli import options, output, reading
+from zllm.cli import names, options, output, reading
 
 
 def parser() -> options.Parser:
@@ -27,13 +28,17 @@ def parser() -> options.Parser:
 
 def run(argv: Sequence[str], console: output.Console) -> None:
     """Runs the command; raises what the program turns into an exit code."""
-    args = reading.parse(parser(), argv, console)
+    command = parser()
+    args = reading.parse(command, argv, console)
+    if args.null and (args.json or args.verbose):
+        command.error(f"--null gives names alone: leave out {'--json' if args.json else '-v'}")
     wanted = reading.Wanted(args.operands)
     with reading.opened(args, console) as archive:
         wanted.settle(archive)
         members = (member for member in reading.members(archive, console) if wanted(member.name))
         if args.json:
-            print(json.dumps({"archive": args.archive, "members": [as_json(member) for member in members]}))
+            rows = [as_json(member) for member in members]
+            print(json.dumps({"archive": names.of_member(args.archive), "members": rows}, allow_nan=False))
         elif args.verbose:
             _table(members)
         else:
@@ -44,7 +49,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
 def _names(members: Iterable[zllm.ZllmInfo], args: argparse.Namespace) -> None:
     for member in members:
         if args.null:
-            sys.stdout.buffer.write(member.name.encode("utf-8", "surrogateescape") + b"\0")
+            sys.stdout.buffer.write(names.to_bytes(member.name) + b"\0")
         else:
             print(_shown(member))
 
@@ -62,14 +67,22 @@ def _table(members: Iterable[zllm.ZllmInfo]) -> None:
     print(f"{'mode':10} {'size':>12} {'coded':>12} {'bits/byte':>9} {'codec':9} {'modified':16} name  (why)")
     count = size = coded = 0
     for member in members:
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(member.mtime))
-        why = f"  ({member.reason})" if member.reason else ""
+        why = f"  ({output.printable(member.reason)})" if member.reason else ""
+        codecs = output.printable("+".join(member.codecs)) or "-"
         print(
             f"{_mode(member)} {member.size:12} {member.coded_size:12} {_rate(member.coded_size, member.size):>9}"
-            f" {'+'.join(member.codecs) or '-':9} {when} {_shown(member)}{why}"
+            f" {codecs:9} {_when(member.mtime):16} {_shown(member)}{why}"
         )
         count, size, coded = count + 1, size + member.size, coded + member.coded_size
     print(f"{'total':10} {size:12} {coded:12} {_rate(coded, size):>9} {output.count(count)}")
+
+
+def _when(mtime: float) -> str:
+    """A time in the local time zone; ``?`` for one that no calendar has."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(mtime))
+    except (OverflowError, ValueError, OSError):
+        return "?"
 
 
 def _rate(coded: int, size: int) -> str:
@@ -79,7 +92,7 @@ def _rate(coded: int, size: int) -> str:
 def _mode(member: zllm.ZllmInfo) -> str:
     kinds = {b"1": stat.S_IFREG, b"2": stat.S_IFLNK, b"3": stat.S_IFCHR, b"4": stat.S_IFBLK, b"5": stat.S_IFDIR}
     kind = stat.S_IFIFO if member.isfifo() else kinds.get(member.type, stat.S_IFREG)
-    return stat.filemode(kind | stat.S_IMODE(member.mode))
+    return stat.filemode(kind | member.mode & 0o7777)
 
 
 def as_json(member: zllm.ZllmInfo) -> dict[str, Any]:
@@ -95,7 +108,7 @@ def as_json(member: zllm.ZllmInfo) -> dict[str, Any]:
         "reason": member.reason,
         "sha256": member.sha256,
         "mode": member.mode,
-        "mtime": member.mtime,
+        "mtime": member.mtime if math.isfinite(member.mtime) else None,
         "uid": member.uid,
         "gid": member.gid,
         "uname": member.uname,

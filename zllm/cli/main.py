@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -10,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from zllm.cli import output, signals
+from zllm.cli import output, signals, standard, suggestions
 from zllm.errors import EXIT_FAILURE, UsageError, ZllmError
 from zllm.version import VERSION
 
@@ -48,8 +49,10 @@ def main(argv: Sequence[str] | None = None, program: str | None = None) -> int:
     console = output.Console()
     try:
         signals.install()
-        _dispatch(words, name, console)
-        sys.stdout.flush()
+        with contextlib.suppress(SystemExit):  # argparse after --help
+            _dispatch(words, name, console)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BaseException as error:  # the one place where all errors end
         _explain(error, console)
     return console.status
@@ -57,11 +60,13 @@ def main(argv: Sequence[str] | None = None, program: str | None = None) -> int:
 
 def run_zllm() -> int:
     """``main`` as the last thing that a process does."""
+    standard.prepare()
     return _last(main())
 
 
 def run_unzllm() -> int:
     """The same as the program ``unzllm``: ``zllm -d``."""
+    standard.prepare()
     return _last(main(program="unzllm"))
 
 
@@ -72,11 +77,13 @@ def _last(status: int) -> int:
 
 
 def _dispatch(words: list[str], program: str, console: output.Console) -> None:
+    if words[:1] == ["help"] and len(words) > 1:
+        words = [*words[1:], "--help"]
     if words and words[0] in ("-h", "--help", "help"):
         from zllm.cli import options
 
         print(_USAGE.format(commands="\n".join(f"  {k:9}{v}" for k, v in COMMANDS.items()), epilog=options.EPILOG))
-    elif words and words[0] in ("-V", "--version"):
+    elif words and words[0] in ("-V", "--version", "version"):
         print(f"zllm {VERSION}")
     else:
         command, rest = choose(words, program)
@@ -88,7 +95,7 @@ def choose(words: list[str], program: str = "zllm") -> tuple[str, list[str]]:
     """The command that ``words`` ask for, and its arguments.
 
     Raises:
-        UsageError: the first word is no command.
+        UsageError: the first word is not a command.
     """
     if program == "unzllm":
         return "filter", ["-d", *words]
@@ -98,19 +105,17 @@ def choose(words: list[str], program: str = "zllm") -> tuple[str, list[str]]:
     if first in COMMANDS:
         return first, words[1:]
     # A cluster of tar's letters; f, which ends it, tells it from the filter's -c (to stdout, as gzip and zstd have it).
-    if match := re.fullmatch(r"-?([cxt])(v*)f", first):
-        return _TAR_LETTERS[match[1]], ["-v"] * len(match[2]) + ["-f", *words[1:]]
+    if match := re.fullmatch(r"-?(v*)([cxt])(v*)f", first):
+        return _TAR_LETTERS[match[2]], ["-v"] * len(match[1] + match[3]) + ["-f", *words[1:]]
+    if slip := suggestions.tar_letters(first):
+        raise UsageError(slip)
     if first.startswith("-"):
         return "filter", words
-    hint = ": it is a file; zllm create ARCHIVE FILE packs it" if os.path.exists(first) else ""
-    raise UsageError(f"{output.printable(first)!r} is no command{hint}. zllm --help lists them")
+    raise UsageError(suggestions.unknown_command(first, COMMANDS))
 
 
 def _explain(error: BaseException, console: output.Console) -> None:
     """Says what went wrong and sets the exit code; ends the process if a signal did it."""
-    if isinstance(error, SystemExit):  # argparse after --help
-        console.raise_status(error.code if isinstance(error.code, int) else EXIT_FAILURE)
-        return
     if os.environ.get("ZLLM_DEBUG", "") not in ("", "0"):
         import traceback
 
@@ -119,6 +124,8 @@ def _explain(error: BaseException, console: output.Console) -> None:
         signals.die(getattr(error, "signum", signal.SIGINT))
     if isinstance(error, BrokenPipeError):
         signals.die(signal.SIGPIPE)
+    if isinstance(error, SystemExit):
+        raise error
     console.error(output.message(error), error.exit_code if isinstance(error, ZllmError) else EXIT_FAILURE)
     _drop_stdout()
 
@@ -126,7 +133,8 @@ def _explain(error: BaseException, console: output.Console) -> None:
 def _drop_stdout() -> None:
     # What could not be written would be tried again, noisily, when the interpreter ends.
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except (OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)

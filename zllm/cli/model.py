@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from zllm.cli import options, output
+from zllm.cli import options, output, suggestions
 from zllm.cli.info import lines
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ Each has --help. A NAME may also be the start of a hash."""
 def parser() -> options.Parser:
     """The parser of ``list`` and ``show``."""
     result = options.Parser("model", _HELP)
-    result.add_argument("action", choices=("list", "show"), metavar="|".join(("list", "show", *ACTIONS)))
+    result.add_argument("action", metavar="|".join(("list", "show", *ACTIONS)))
     result.add_argument("name", nargs="?", metavar="NAME|FILE", help="of show (default: the built-in model)")
     result.add_argument("--json", action="store_true", help="as JSON")
     options.verbosity(result)
@@ -47,12 +47,19 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     if argv and argv[0] in ACTIONS:
         importlib.import_module(f"zllm.cli.{ACTIONS[argv[0]]}").run(argv[1:], console)
         return
-    args = parser().parse_args(argv)
+    command = parser()
+    args = command.parse_args(argv)
     console.verbose, console.quiet = args.verbose, args.quiet
     if args.action == "list":
+        if args.name is not None:
+            command.error("list shows all models: zllm model show NAME is about one")
         _list(as_json=args.json)
     elif args.action == "show":
         _show(args.name, as_json=args.json)
+    elif args.action in ACTIONS:
+        command.error(f"{args.action} comes first: zllm model {args.action} ...")
+    else:
+        command.error(suggestions.unknown_word(args.action, ("list", "show", *ACTIONS), "action"))
 
 
 def facts(model: Model) -> dict[str, Any]:
@@ -108,4 +115,6 @@ def _show(name: str | None, *, as_json: bool) -> None:
         return
     print("\n".join(lines(known)))
     if card.exists():
-        print(f"\n{card.read_text(encoding='utf-8').strip()}")
+        print()
+        for line in card.read_text(encoding="utf-8", errors="surrogateescape").strip().split("\n"):
+            print(line if line.isprintable() else output.printable(line))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
-from zllm.cli import options, output
+from zllm.cli import options, output, places
 from zllm.errors import UsageError
 
 
@@ -36,17 +37,24 @@ def run(argv: Sequence[str], console: output.Console) -> None:
 
 
 def _sources(args: argparse.Namespace) -> Iterator[Path | bytes | memoryview]:
-    from zllm.models import zlm
-
     path = Path(args.source)
-    if args.source == "-":
-        yield output.stdin().read(zlm.MAX_FILE + 1)
+    if args.source == "-" or places.is_special(args.source):
+        with output.source(args.source) as file:
+            data = _received(file, args.source)
+        yield data
     elif path.is_dir():
         raise UsageError(f"{args.source} is a folder, not a model file: give it to zllm model import")
     elif path.suffix == ".zllm":
         yield from _embedded(path)
     else:
         yield path
+
+
+def _received(file: BinaryIO, name: str) -> bytes:
+    from zllm.models import zlm
+
+    with output.about(name):
+        return zlm.receive(file)
 
 
 def _embedded(path: Path) -> Iterator[bytes | memoryview]:

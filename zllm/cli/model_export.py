@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zllm.cli import options, output
+from zllm.cli import options, output, places
 from zllm.errors import MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     from zllm.models import store
 
     model = store.resolve(args.name)
-    if args.target != "-" and not args.target.endswith(".zlm"):
+    if not args.target:
+        raise UsageError("the name of the target is empty: name a file or a folder")
+    if args.target != "-" and not args.target.endswith(".zlm") and not places.is_special(args.target):
         _folder(model, args.target, force=args.force)
         console.detail(f"{output.printable(args.target)}: written in Hugging Face layout")
         return

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zllm.cli import options, output, progress
+from zllm.cli import options, output, places, progress
 from zllm.errors import MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     """Runs the command; raises what the program turns into an exit code."""
     args = parser().parse_args(argv)
     console.verbose, console.quiet = args.verbose, args.quiet
-    if args.source == "-" or (args.source.endswith((".zlm", ".zllm")) and not os.path.isdir(args.source)):
+    if _is_file(args.source):
         _add(args, argv, console)
         return
     from zllm.models import store
@@ -82,8 +82,15 @@ def _add(args: argparse.Namespace, argv: Sequence[str], console: output.Console)
     from zllm.cli import model_add
 
     if args.revision or args.output or args.calibration or args.window:
-        raise UsageError(f"{args.source} is no checkpoint: models in it are installed as they are, by --name alone")
+        raise UsageError(f"{args.source} is not a checkpoint: models in it are installed as they are, by --name alone")
     model_add.run(argv, console)
+
+
+def _is_file(source: str) -> bool:
+    """Whether it is a model file or an archive, or a pipe that one comes from."""
+    if source == "-" or places.is_special(source):
+        return True
+    return source.endswith((".zlm", ".zllm")) and not os.path.isdir(source)
 
 
 def default_name(source: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ def parser() -> options.Parser:
     result.add_argument("--preset", metavar="NAME", help="shape and rates: default, fast, or tiny to try it out")
     result.add_argument("--origin", help="where it comes from, for its description")
     result.add_argument("--tokens", type=options.positive, metavar="N", help="stop after so many tokens")
-    result.add_argument("--minutes", type=float, metavar="M", help="stop after so many minutes of training")
+    result.add_argument("--minutes", type=_minutes, metavar="M", help="stop after so many minutes of training")
     result.add_argument(
         "--held-out",
         type=_percent,
@@ -45,10 +46,17 @@ def parser() -> options.Parser:
     return result
 
 
+def _minutes(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of minutes")
+    return value
+
+
 def _percent(text: str) -> float:
     value = float(text)
     if not 0 <= value < 50:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 49")
+        raise argparse.ArgumentTypeError(f"'{text}' is not from 0 to 49")
     return value / 100
 
 
@@ -57,7 +65,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     args = parser().parse_args(argv)
     console.verbose, console.quiet = args.verbose, args.quiet
     if not args.data.is_dir():
-        raise UsageError(f"{args.data} is no folder: --data names the folder with the text")
+        raise UsageError(f"{args.data} is not a folder: --data names the folder with the text")
     if args.output is None and args.name is None:
         raise UsageError("say where the model goes: --name NAME installs it, --output FILE.zlm writes a file")
     target, work = _places(args)
@@ -70,13 +78,20 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     given = {
         "preset": args.preset, "origin": args.origin, "tokens": args.tokens, "minutes": args.minutes, "seed": args.seed,
         "threads": options.thread_count(args), "validation": args.validation, "name": args.name or target.stem,
-        "description": args.about.read_text(encoding="utf-8").strip() if args.about else None, "start": args.start,
+        "description": _text(args.about) if args.about else None, "start": args.start,
         "held_out": args.held_out, "patience": args.patience,
     }  # fmt: skip
     wanted = {key: value for key, value in given.items() if value is not None}
     command.train(command.TrainOptions(args.data, target, work, **wanted), console.note)
     if args.output is None:
         _install(target, args, console)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not text in UTF-8") from None
 
 
 def _places(args: argparse.Namespace) -> tuple[Path, Path]:

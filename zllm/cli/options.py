@@ -6,9 +6,10 @@ import argparse
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from zllm.cli import suggestions, words
 from zllm.errors import UsageError
 from zllm.stats import Stats
 
@@ -32,9 +33,29 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs,
         )  # fmt: skip
 
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """The arguments in ``args``; options and operands may come in any order, and after ``--`` come operands only.
+
+        Raises:
+            UsageError: there is no such option, or one operand too many or too few.
+        """
+        read = words.Reader(self._option_string_actions, self.error)(args or [])
+        for action in self._actions:
+            if action.nargs != 0:
+                action.type = words.unmarking(action.type)
+        found, extra = self.parse_known_args(read, namespace)
+        if extra:
+            self.error(f"one name too many: '{words.plain(extra[0])}'")
+        return found
+
+    parse_intermixed_args = parse_args
+
     def error(self, message: str) -> NoReturn:
         """Raises UsageError instead of printing the usage and leaving."""
-        raise UsageError(f"{message}. {self.prog} --help shows what there is")
+        text = message.removeprefix("argument ").replace("the following arguments are required: ", "missing: ")
+        text = text.replace("not allowed with argument", "not allowed with")
+        end = "" if text.endswith((".", "?")) else "."
+        raise UsageError(f"{text}{end} {self.prog} --help lists the options")
 
 
 def verbosity(parser: argparse.ArgumentParser) -> None:
@@ -75,22 +96,50 @@ def model(parser: argparse.ArgumentParser, purpose: str) -> None:
     parser.add_argument("--model", metavar="NAME|FILE", help=purpose)
 
 
-def coding(parser: argparse.ArgumentParser) -> None:
-    """Options of everything that writes an archive: level, model, threads."""
+def levels(parser: argparse.ArgumentParser) -> None:
+    """Level and model: what decides how data is coded."""
     from zllm.chooser.levels import LEVELS
 
     group = parser.add_argument_group("levels", "\n".join(f"{n}  {LEVELS[n].description}" for n in sorted(LEVELS)))
-    group.add_argument("--level", type=int, choices=sorted(LEVELS), default=6, metavar="1-9", help="default: 6")
+    group.add_argument("--level", type=_level, default=6, metavar="1-9", help="default: 6")
     for number in sorted(LEVELS):
         group.add_argument(f"-{number}", dest="level", action="store_const", const=number, help=argparse.SUPPRESS)
     model(group, "language model for text (default: the built-in one)")  # type: ignore[arg-type]
-    group.add_argument(
+    group.add_argument("--no-llm", dest="llm", action="store_false", help="no language model, at any level")
+
+
+def coding(parser: argparse.ArgumentParser) -> None:
+    """Options of everything that writes an archive: level, model, threads, device."""
+    levels(parser)
+    parser.add_argument(
         "--embed-model", action="store_true",
         help="put the model into the archive, if it is used: then nothing else is needed to unpack it",
     )  # fmt: skip
-    group.add_argument("--no-llm", dest="llm", action="store_false", help="no language model, at any level")
     threads(parser)
     device(parser)
+
+
+def check_coding(args: argparse.Namespace) -> list[str]:
+    """Refuses what contradicts itself among the options of :func:`levels` and :func:`coding`.
+
+    Gives back what to say, when all is done, of options that were harmless but had no effect.
+
+    Raises:
+        UsageError: a model is asked for, and nothing that would use one.
+    """
+    from zllm.chooser.levels import LEVELS
+
+    no_model = "with --no-llm" if not args.llm else ""
+    if not no_model and not LEVELS[args.level].llm:
+        no_model = f"at level {args.level}: models are used from level 6 on"
+    if not no_model:
+        return []
+    embed = getattr(args, "embed_model", False)
+    for option, given in (("--model", args.model is not None), ("--embed-model", embed)):
+        if given:
+            raise UsageError(f"{option} has no effect {no_model}")
+    idle = [option for option in ("device", "executor") if getattr(args, option, "auto") != "auto"]
+    return [f"--{option} has no effect {no_model}" for option in idle]
 
 
 def helpers(parser: argparse.ArgumentParser) -> None:
@@ -132,15 +181,20 @@ def take_archive(args: argparse.Namespace, operands: list[str], parser: argparse
 
 def positive(text: str) -> int:
     """An argparse type: an integer of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
+    if not re.fullmatch("[0-9]{1,18}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a positive whole number")
+    return int(text)
+
+
+def _level(text: str) -> int:
+    if not re.fullmatch("[1-9]", text):
+        raise argparse.ArgumentTypeError(suggestions.level(text))
+    return int(text)
 
 
 def _thread_number(text: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= MAX_THREADS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MAX_THREADS}")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 to {MAX_THREADS}")
     return int(text)
 
 

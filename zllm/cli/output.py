@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import stat
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, cast
+from typing import BinaryIO, TextIO, cast
 
+from zllm.cli import places
+from zllm.cli.standard import octal
 from zllm.errors import EXIT_DAMAGED, EXIT_FAILURE, EXIT_MISSING, EXIT_OK, EXIT_WARNING, UsageError, ZllmError
 
 # When several things went wrong, the code says the one that a script must hear of first.
@@ -19,6 +22,9 @@ _RANK = {EXIT_OK: 0, EXIT_WARNING: 1, EXIT_FAILURE: 2, EXIT_MISSING: 3, EXIT_DAM
 
 # Nothing more can be written: there is no point in going on with the next member.
 FULL = (errno.ENOSPC, errno.EDQUOT)
+_BUFFER = 1 << 16
+_EMPTY = "the archive's name is empty: name a file, or - for a pipe"
+_LONG = 9000  # characters of a message; the longest path has 4096 bytes
 
 
 class Console:
@@ -38,7 +44,7 @@ class Console:
 
     def detail(self, text: str) -> None:
         """A line that only ``-v`` or a person at a terminal wants."""
-        if self.verbose or (not self.quiet and sys.stderr.isatty()):
+        if self.verbose or (not self.quiet and on_terminal(sys.stderr)):
             self.print(text)
 
     def warn(self, text: str) -> None:
@@ -57,12 +63,23 @@ class Console:
             self.status = status
 
     def _say(self, text: str) -> None:
+        if len(text) > _LONG:  # a name may have any length; one line should fit on a screen
+            text = f"{text[: _LONG // 2]}[...]{text[-_LONG // 2 :]}"
         self.print(f"{self.program}: {printable(text)}")
 
 
 def _print(line: str) -> None:
-    with contextlib.suppress(OSError):  # a closed stderr is no reason to lose a backup
-        print(line, file=sys.stderr, flush=True)
+    # Neither a closed stderr nor one that cannot take the line is a reason to lose a backup.
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr is not None:  # print() would write to stdout, among the data
+            print(line, file=sys.stderr, flush=True)
+
+
+def on_terminal(stream: TextIO | None) -> bool:
+    """Whether a person sees what is written to ``stream``; it may be closed."""
+    with contextlib.suppress(OSError, ValueError):
+        return stream is not None and stream.isatty()
+    return False
 
 
 def printable(name: str) -> str:
@@ -77,7 +94,7 @@ def printable(name: str) -> str:
         elif char.isprintable():
             parts.append(char)
         else:
-            parts.extend(f"\\{byte:03o}" for byte in os.fsencode(char))
+            parts.append(octal(char))
     return "".join(parts)
 
 
@@ -98,9 +115,9 @@ def os_message(error: OSError) -> str:
     if error.errno in FULL:
         reason += ": free some space, or write elsewhere"
     name = error.filename
-    if name is None:
+    if name is None or isinstance(name, int):
         return reason
-    return f"{os.fsdecode(name) if isinstance(name, bytes) else name}: {reason}"
+    return f"{os.fsdecode(name)}: {reason}"
 
 
 def stdout(*, binary: bool = True) -> BinaryIO:
@@ -109,7 +126,9 @@ def stdout(*, binary: bool = True) -> BinaryIO:
     Raises:
         UsageError: stdout is a terminal, and the data is binary.
     """
-    if binary and sys.stdout.isatty():
+    if sys.stdout is None:
+        raise UsageError("stdout is closed: name a file")
+    if binary and on_terminal(sys.stdout):
         raise UsageError("binary data is not written to a terminal: redirect the output, or name a file")
     sys.stdout.flush()
     return sys.stdout.buffer
@@ -123,7 +142,7 @@ def stdin() -> BinaryIO:
     """
     if sys.stdin is None or sys.stdin.closed:
         raise UsageError("stdin is closed: name a file")
-    if sys.stdin.isatty():
+    if on_terminal(sys.stdin):
         raise UsageError("nothing to read: stdin is a terminal. zllm --help shows the commands")
     return cast(BinaryIO, sys.stdin.buffer)
 
@@ -132,35 +151,44 @@ def stdin() -> BinaryIO:
 def target(name: str, *, force: bool = False, binary: bool = True) -> Iterator[BinaryIO]:
     """Opens ``name`` for writing; ``-`` is stdout. A regular file appears when the block ends well.
 
-    Devices and named pipes are written as they are.
+    Devices, named pipes and open descriptors (``/dev/fd/N``) are written as they are.
 
     Raises:
         UsageError: the file exists and ``force`` is false, or stdout is a terminal and the data is ``binary``.
     """
-    if name == "-":
+    if not name:
+        raise UsageError(_EMPTY)
+    number = places.descriptor(name)
+    if number is not None and number != 1:
+        yield from _written(number, name)
+        return
+    if name == "-" or number == 1:
         out = stdout(binary=binary)
         yield out
         out.flush()
         return
-    if not name:
-        raise UsageError("an empty name is no file: is a variable unset?")
     mode = _mode(name)
     if mode is not None and stat.S_ISDIR(mode):
         raise UsageError(f"{name} is a folder: name a file")
     if mode is not None and not stat.S_ISREG(mode):
-        with open(name, "wb") as file:
-            yield file
+        yield from _written(name, name)
         return
-    path = os.path.realpath(name)  # a link to the archive stays a link
     if mode is not None and not force:
         raise UsageError(f"{name} already exists: pass --force to replace it")
     from zllm.archive.target import whole_file
 
     try:
-        with whole_file(path, replace=force) as file:
+        with whole_file(name, replace=force) as file:
             yield file
     except FileExistsError:
         raise UsageError(f"{name} appeared meanwhile: pass --force to replace it") from None
+
+
+def _written(place: str | int, shown: str) -> Iterator[BinaryIO]:
+    """A device, a pipe, or a descriptor of this process, which stays open."""
+    raw = places.NamedFile(place, "wb", shown=shown, closefd=isinstance(place, str))
+    with io.BufferedWriter(raw, _BUFFER) as file:
+        yield file
 
 
 def _mode(path: str) -> int | None:
@@ -172,14 +200,40 @@ def _mode(path: str) -> int | None:
 
 @contextlib.contextmanager
 def source(name: str) -> Iterator[BinaryIO]:
-    """Opens an archive for reading; ``-`` is stdin."""
-    if name == "-":
+    """Opens an archive for reading; ``-`` is stdin.
+
+    Raises:
+        UsageError: it cannot be an archive: a folder, an empty name, a terminal.
+        OSError: it cannot be opened.
+    """
+    if not name:
+        raise UsageError(_EMPTY)
+    number = places.descriptor(name)
+    if name == "-" or number == 0:
         yield stdin()
         return
-    if os.path.isdir(name):
+    if number is None and os.path.isdir(name):
         raise UsageError(f"{name} is a folder, not an archive")
-    with open(name, "rb") as file:
+    raw = places.NamedFile(name if number is None else number, "rb", shown=name, closefd=number is None)
+    with io.BufferedReader(raw, _BUFFER) as file:
         yield file
+
+
+def shown(name: str) -> str:
+    """How messages name an archive."""
+    return {"-": "stdin"}.get(name, name)
+
+
+@contextlib.contextmanager
+def about(name: str) -> Iterator[None]:
+    """Errors in an archive name it: ``a.zllm: not a zllm archive``."""
+    try:
+        yield
+    except ZllmError as error:
+        text = str(error)
+        if type(error) is not UsageError and shown(name) not in text:
+            error.args = (f"{shown(name)}: {text}", *error.args[1:])
+        raise
 
 
 def count(members: int) -> str:

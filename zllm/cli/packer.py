@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 import zllm
 from zllm.archive import sparse
 from zllm.archive.inputs import Padded
-from zllm.cli import output
+from zllm.cli import names, output
 from zllm.cli.walk import Found, Identity
 from zllm.container.limits import MAX_EXTENDED
 from zllm.stats import Stats
@@ -60,7 +60,7 @@ class Packer:
         info = self._info(found, found.stat)
         if info.issym():
             try:
-                info.linkname = _text(os.readlink(found.base, dir_fd=found.folder))
+                info.linkname = names.of_member(os.readlink(found.base, dir_fd=found.folder))
             except OSError as error:
                 self._skip(found, error)
                 return
@@ -110,7 +110,7 @@ class Packer:
             self.console.warn(f"{found.path}: it changed while it was read")
 
     def _info(self, found: Found, state: os.stat_result) -> zllm.ZllmInfo:
-        info = zllm.ZllmInfo(_text(found.name))
+        info = zllm.ZllmInfo(names.of_member(found.name))
         info.type = _TYPES[stat.S_IFMT(state.st_mode)]
         info.mode = stat.S_IMODE(state.st_mode)
         info.set_mtime_ns(state.st_mtime_ns)
@@ -126,7 +126,7 @@ class Packer:
             import pwd
 
             try:
-                self._users[number] = _text(pwd.getpwuid(number).pw_name)
+                self._users[number] = names.of_member(pwd.getpwuid(number).pw_name)
             except KeyError:
                 self._users[number] = ""
         return self._users[number]
@@ -136,7 +136,7 @@ class Packer:
             import grp
 
             try:
-                self._groups[number] = _text(grp.getgrgid(number).gr_name)
+                self._groups[number] = names.of_member(grp.getgrgid(number).gr_name)
             except KeyError:
                 self._groups[number] = ""
         return self._groups[number]
@@ -144,11 +144,11 @@ class Packer:
     def _first(self, found: Found, state: os.stat_result) -> str | None:
         """The name of the member that this one is a hard link to; None if it is the first."""
         name = self._links.get((state.st_dev, state.st_ino)) if state.st_nlink > 1 else None
-        return None if name == _text(found.name) else name
+        return None if name == names.of_member(found.name) else name
 
     def _remember(self, found: Found, state: os.stat_result) -> None:
         if state.st_nlink > 1:
-            self._links.setdefault((state.st_dev, state.st_ino), _text(found.name))
+            self._links.setdefault((state.st_dev, state.st_ino), names.of_member(found.name))
 
     def _skip(self, found: Found, error: OSError) -> None:
         self.console.warn(f"{found.path}: {error.strerror or error}: skipped")
@@ -160,8 +160,3 @@ class Packer:
         self.archive.members.clear()  # tarfile remembers them all, which adds up: a kilobyte each
         self.members += 1
         self.bytes += info.size
-
-
-def _text(name: str) -> str:
-    """``name`` as archives have it: its bytes taken for UTF-8, whatever the locale."""
-    return os.fsencode(name).decode("utf-8", "surrogateescape")

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
-from zllm.cli.output import Console
+from zllm.cli.output import Console, on_terminal
 
 
 def wanted(console: Console) -> bool:
     """Whether a bar would be seen: stderr is a terminal that can move its cursor, and ``-q`` was not given."""
-    return not console.quiet and sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+    return not console.quiet and on_terminal(sys.stderr) and os.environ.get("TERM", "") not in ("", "dumb")
 
 
 class Progress:
-    """Counts bytes, with speed and time left. Calls may come from any thread. Messages appear above the bar."""
+    """Counts bytes, with speed and time left. Calls may come from any thread. Messages appear above the bar.
+
+    Nothing depends on it: a terminal that goes away, or a bar that cannot be made, is no reason to lose work.
+    """
 
     def __init__(self, console: Console, label: str, total: int | None = None, unit: str = "B") -> None:
         self.console = console
@@ -25,8 +30,9 @@ class Progress:
         self._bar: Any = None
         self._saved = console.print
         if wanted(console):
-            self._bar = self._open(label, total, unit)
-            console.print = self._print
+            with contextlib.suppress(Exception):
+                self._bar = self._open(label, total, unit)
+                console.print = self._print
 
     @staticmethod
     def _open(label: str, total: int | None, unit: str) -> Any:
@@ -36,13 +42,26 @@ class Progress:
             columns = os.get_terminal_size(sys.stderr.fileno()).columns
         except OSError:
             columns = 0  # some terminals do not know
+        tqdm.monitor_interval = 0  # no thread that looks after a bar which is late
         return tqdm(
             total=total, desc=label, unit=unit, unit_scale=True, file=sys.stderr, leave=False, mininterval=0.1,
-            smoothing=0.1, dynamic_ncols=columns > 0, ncols=None if columns else 80,
+            miniters=1, smoothing=0.1, dynamic_ncols=columns > 0, ncols=None if columns else 80,
         )  # fmt: skip
 
     def _print(self, line: str) -> None:
-        self._bar.write(line, file=sys.stderr)
+        bar = self._bar
+        if bar is None:
+            self._saved(line)
+            return
+        with self._no_harm():
+            bar.write(line, file=sys.stderr)
+
+    @contextlib.contextmanager
+    def _no_harm(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError):  # the terminal is gone
+            self._bar = None
 
     @property
     def shown(self) -> bool:
@@ -51,18 +70,23 @@ class Progress:
 
     def expect(self, total: int) -> None:
         """How many bytes there are in all, now that it is known."""
-        if self._bar is not None:
-            self._bar.total = total
-            self._bar.refresh()
+        bar = self._bar
+        if bar is not None:
+            with self._no_harm():
+                bar.total = total
+                bar.refresh()
 
     def __call__(self, count: int) -> None:
         """``count`` more bytes are done."""
         if self._bar is None:
             return
-        with self._lock:
-            if self._bar.total is not None and self._bar.n + count > self._bar.total:
-                self._bar.total = self._bar.n + count
-            self._bar.update(count)
+        with self._lock, self._no_harm():
+            bar = self._bar
+            if bar is None:
+                return
+            if bar.total is not None and bar.n + count > bar.total:
+                bar.total = bar.n + count
+            bar.update(count)
 
     def __enter__(self) -> Progress:
         return self
@@ -70,6 +94,8 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self.console.print = self._saved
+        bar = self._bar
+        if bar is not None:
+            with self._no_harm():
+                bar.close()
+        self.console.print = self._saved

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import zllm
 from zllm.archive.layout import Layout
 from zllm.archive.view import FileView, TarView
-from zllm.cli import options, output, patterns, progress
+from zllm.cli import names, options, output, patterns, progress, suggestions
 from zllm.errors import EXIT_FAILURE, DamagedError, NotTarError, NotZllmError, UsageError, ZllmError
 from zllm.stats import Stats
 
@@ -112,7 +111,7 @@ def opened(
 ) -> Iterator[Archive]:
     """The archive ``args.archive``; ``-`` is stdin, read once from front to end. ``done`` counts decoded bytes."""
     name, threads = args.archive, options.thread_count(args)
-    with output.source(name) as file:
+    with output.about(name), output.source(name) as file:
         mode = "r" if file.seekable() else "r|"
         archive: Archive
         try:
@@ -123,12 +122,13 @@ def opened(
         except NotTarError as error:
             archive = OneStream(error)
         except NotZllmError as error:
-            raise NotZllmError(f"{name}: {error}: unpack it with the program that made it") from error
+            shown = output.shown(name)
+            raise NotZllmError(f"{shown}: {error}: unpack it with the program that made it") from error
         yield archive
         if args.stats is not None and not args.stats.codecs:  # nothing was decoded
             archive.tally(args.stats)
         for text in archive.warnings:
-            console.warn(f"{name}: {text}")
+            console.warn(f"{output.shown(name)}: {text}")
     if args.stats is not None:
         from zllm.cli import statistics
 
@@ -165,8 +165,8 @@ class Wanted:
 
     def __init__(self, operands: Iterable[str], excluded: Iterable[str] = ()) -> None:
         self.operands = [operand.rstrip("/") or "/" for operand in operands]
-        self._excluded = patterns.Excluded(map(_as_member, excluded))
-        self._asked = [_as_member(operand) for operand in self.operands]
+        self._excluded = patterns.Excluded(map(names.of_member, excluded))
+        self._asked = [names.of_member(operand) for operand in self.operands]
         self._patterns = {operand for operand in self._asked if patterns.is_pattern(operand)}
         self._seen: set[str] = set()
 
@@ -197,16 +197,11 @@ class Wanted:
         self._seen.update(hits)
         return bool(hits)
 
-    def report_unseen(self, console: output.Console) -> None:
-        """One error for each operand that no member answered to."""
+    def report_unseen(self, console: output.Console, command: str = "") -> None:
+        """One error for each operand that no member answered to. ``command``: what it was to be done to."""
         for operand, asked in zip(self.operands, self._asked, strict=True):
             if asked not in self._seen:
-                console.error(f"{operand}: no such member. zllm list shows what there is")
-
-
-def _as_member(text: str) -> str:
-    """``text`` as names of members are: its bytes taken for UTF-8, whatever the locale."""
-    return os.fsencode(text).decode("utf-8", "surrogateescape")
+                console.error(suggestions.missing_member(operand, command))
 
 
 def report(error: Exception, member: str, console: output.Console) -> None:

@@ -7,6 +7,7 @@ unfinished and ends the process.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -34,12 +35,25 @@ def install() -> None:
     if threading.current_thread() is not threading.main_thread():
         return
     wanted = [number for number in FATAL if signal.getsignal(number) is not signal.SIG_IGN]
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(reader,), name="signals", daemon=True).start()
+    _start_watching()
     for number in wanted:
         signal.signal(number, _raise)
+
+
+def _start_watching() -> None:
+    """The second thread. Where none can be started, a signal waits until the main thread is out of the C core."""
+    try:
+        reader, writer = os.pipe()
+    except OSError:  # no more descriptors
+        return
+    try:
+        threading.Thread(target=_watch, args=(reader,), name="signals", daemon=True).start()
+    except RuntimeError:
+        os.close(reader)
+        os.close(writer)
+        return
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
 
 
 def _raise(signum: int, frame: FrameType | None) -> None:
@@ -72,7 +86,8 @@ def _default_action_from_any_thread(signum: int) -> None:
 def die(signum: int) -> NoReturn:
     """End the process by ``signum``, as if it had not been caught: the shell sees 128 + ``signum``."""
     partial.remove_all()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr may be closed
+        sys.stderr.flush()
     signal.signal(signum, signal.SIG_DFL)
     os.kill(os.getpid(), signum)
     os._exit(128 + signum)

@@ -32,7 +32,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
             if wanted(member.name):
                 size += _check(archive, member, console)
                 members += 1
-    wanted.report_unseen(console)
+    wanted.report_unseen(console, "test")
     if not console.status:
         console.detail(f"{output.printable(args.archive)}: {output.count(members)}, {output.size(size)}, all whole")
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from zllm import partial
 from zllm.errors import ModelError
@@ -98,7 +99,10 @@ def read(path: Path) -> ModelFile:
         ModelError: it is not one, or is damaged.
         OSError: it cannot be read.
     """
-    if path.stat().st_size > MAX_FILE:
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode) and not stat.S_ISFIFO(state.st_mode):  # /dev/zero has no end
+        raise ModelError(f"{path}: not a model file: neither a file nor a pipe")
+    if state.st_size > MAX_FILE:
         raise ModelError(f"{path}: larger than any model")
     try:
         return parse(path.read_bytes())
@@ -120,6 +124,24 @@ def parse(data: bytes | memoryview) -> ModelFile:
         if name not in tensors:
             raise ModelError(f"bad model: tensor {name} is missing")
     return ModelFile(description, tensors, hashlib.sha256(data).digest(), len(data), data)
+
+
+def receive(file: BinaryIO) -> bytes:
+    """All of a model file from a pipe. What does not begin as one is not read to its end, which it may not have.
+
+    Raises:
+        ModelError: it is not one; what :func:`parse` gives back was not checked.
+        OSError: it cannot be read.
+    """
+    front = file.read(8)
+    length = _header_length(front, MAX_FILE if len(front) == 8 else 0)
+    pieces = [front, file.read(length)]
+    _header(pieces[1])
+    left = MAX_FILE + 1 - 8 - length
+    while left > 0 and (piece := file.read(min(left, 1 << 20))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
 
 
 def describe(path: Path) -> tuple[dict[str, Any], int]:

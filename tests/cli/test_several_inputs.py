@@ -1,0 +1,106 @@
+"""The filter with any number of files, a process that cannot start threads, and times that no calendar has."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from zllm.cli import list_, output, progress, signals
+from zllm.cli.main import main
+
+Captured = pytest.CaptureFixture[bytes]
+
+
+@pytest.fixture(autouse=True)
+def _archives() -> None:
+    for name in ("one", "two"):
+        Path(name).write_text(name * 1000)
+        assert main(["-2", name, "-o", f"{name}.zllm"]) == 0
+    Path("cut.zllm").write_bytes(Path("one.zllm").read_bytes()[:-5])
+
+
+@pytest.mark.parametrize("words", [["-d"], ["-dc"], ["-q"], ["-d", "--"]])
+def test_archives_are_decompressed_one_after_the_other(words: list[str], capfdbinary: Captured) -> None:
+    assert main([*words, "one.zllm", "two.zllm", "one.zllm"]) == 0
+    assert capfdbinary.readouterr().out == b"one" * 1000 + b"two" * 1000 + b"one" * 1000
+
+
+def test_what_cannot_be_read_stops_no_other(capfdbinary: Captured) -> None:
+    assert main(["-dc", "gone", "one.zllm", "two", "cut.zllm", "two.zllm"]) == 3
+    out, err = capfdbinary.readouterr()
+    assert out.endswith(b"two") and out.startswith(b"one")
+    lines = err.decode().splitlines()
+    assert [line.split(":")[1].strip() for line in lines] == ["gone", "two", "cut.zllm"]
+    assert main(["-d", "one.zllm", "gone", "-o", "out"]) == 2
+    assert not Path("out").exists()
+
+
+def test_several_are_compressed_only_on_demand(capfdbinary: Captured) -> None:
+    assert main(["-2", "one", "two"]) == 2
+    assert b"several files" in capfdbinary.readouterr().err
+    assert main(["-2c", "one", "two"]) == 0
+    assert capfdbinary.readouterr().out.count(b"\x8dZLM") == 2
+    assert main(["-q", "one.zllm", "two"]) == 2
+    assert b"two: not an archive, and the first is" in capfdbinary.readouterr().err
+
+
+def test_several_are_tested(capfdbinary: Captured) -> None:
+    assert main(["-t", "one.zllm", "two.zllm"]) == 0
+    assert capfdbinary.readouterr() == (b"", b"")
+    assert main(["-t", "one.zllm", "two", "cut.zllm", "gone"]) == 3
+    out, err = capfdbinary.readouterr()
+    assert not out and all(f"zllm: {name}: ".encode() in err for name in ("two", "gone"))
+
+
+def test_signals_without_a_second_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    before = signal.getsignal(signal.SIGTERM)
+    watched = signal.set_wakeup_fd(-1)  # of what ran here before
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    try:
+        signals.install()
+        with pytest.raises(signals.Interrupted):
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.set_wakeup_fd(watched)
+
+
+@pytest.mark.parametrize("mtime", [float("nan"), float("inf"), -1e300, 1e17, 2.0**87])
+def test_times_that_no_calendar_has(mtime: float) -> None:
+    assert list_._when(mtime) == "?"
+    assert len(list_._when(0)) == 16
+
+
+def test_a_bar_whose_terminal_is_gone_harms_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        total, n = None, 0
+
+        def update(self, count: int) -> None:
+            raise OSError(5, "Input/output error")
+
+    console = output.Console()
+    lines: list[str] = []
+    console.print = lines.append
+    monkeypatch.setattr(progress, "wanted", lambda _: True)
+    monkeypatch.setattr(progress.Progress, "_open", staticmethod(lambda *_: Gone()))
+    with progress.Progress(console, "packing") as bar:
+        bar(10)
+        bar(10)
+        console.print("a line")
+    assert not bar.shown and lines == ["a line"]
+
+
+def test_a_closed_stderr_gets_nothing_and_stdout_neither(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: Captured
+) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["-v", "one", "-2", "-o", "x.zllm"]) == 0
+    assert main(["list", "gone"]) == 2
+    assert capfdbinary.readouterr().out == b""

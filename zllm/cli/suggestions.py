@@ -1,0 +1,157 @@
+"""What people may have meant: slips that are common among users of tar, zstd, gzip and 7-Zip."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import stat
+from collections.abc import Iterable, Sequence
+
+# Words of other programs, and what they are here.
+_VERBS = {
+    "a": "create", "add": "create", "archive": "create", "c": "create", "compress": "create", "new": "create",
+    "pack": "create", "zip": "create",
+    "d": "extract", "decompress": "extract", "e": "extract", "get": "extract", "restore": "extract",
+    "unpack": "extract", "untar": "extract", "unzip": "extract", "x": "extract",
+    "contents": "list", "l": "list", "ls": "list", "t": "test",
+    "check": "test", "integrity": "test", "verify": "test",
+    "benchmark": "bench", "models": "model", "print": "cat", "stat": "info",
+}  # fmt: skip
+_LEVELS = "levels are 1 to 9"
+# Options of other programs, and what to do here.
+_OPTIONS = {
+    "--append": "an archive cannot be added to: make a new one",
+    "--best": "-9 is the strongest level",
+    "--bzip2": "zllm chooses codecs by itself",
+    "--concatenate": "cat joins archives: cat a.zllm b.zllm > c.zllm",
+    "--create": "zllm create ARCHIVE PATH...",
+    "--decode": "--decompress, or -d",
+    "--delete": "an archive cannot be changed: make a new one",
+    "--extract": "zllm extract ARCHIVE",
+    "--fast": "-1 is the fastest level",
+    "--get": "zllm extract ARCHIVE",
+    "--gzip": "zllm chooses codecs by itself",
+    "--keep": "input files are always kept",
+    "--list": "zllm list ARCHIVE",
+    "--lzma": "zllm chooses codecs by itself",
+    "--rm": "input files are always kept",
+    "--same-owner": "--filter fully_trusted restores owners",
+    "--strip-components": "members are extracted under their whole names",
+    "--to-stdout": "zllm cat ARCHIVE MEMBER writes to stdout",
+    "--ultra": "-9 is the strongest level",
+    "--uncompress": "--decompress, or -d",
+    "--update": "an archive cannot be changed: make a new one",
+    "--xz": "zllm chooses codecs by itself",
+    "--zstd": "zllm chooses codecs by itself",
+    "-J": "zllm chooses codecs by itself",
+    "-O": "zllm cat ARCHIVE MEMBER writes to stdout",
+    "-T": "-j N sets the number of threads",
+    "-a": "zllm chooses codecs by itself",
+    "-k": "input files are always kept",
+    "-l": "zllm list ARCHIVE",
+    "-p": "modes are kept without it",
+    "-r": "an archive cannot be added to: make a new one",
+    "-x": "zllm extract ARCHIVE",
+    "-z": "zllm chooses codecs by itself",
+}  # fmt: skip
+
+
+def unknown_option(name: str, known: Iterable[str]) -> str:
+    """What to say of an option that a command does not have."""
+    has = list(known)
+    if re.match("-[0-9]", name) and "-1" in has:
+        return f"{name} is not a level: {_LEVELS}"
+    hint = _close(name, has) or _OPTIONS.get(name) or _OPTIONS.get(name[:2], "")
+    return f"unknown option {name}" + (f": {hint}" if hint else "")
+
+
+def _close(name: str, known: Sequence[str]) -> str:
+    if not name.startswith("--"):
+        return f"did you mean -{name}?" if f"-{name}" in known and len(name) > 2 else ""
+    longer = [option for option in known if len(name) > 4 and option.startswith(name)]
+    close = longer if len(longer) == 1 else difflib.get_close_matches(name[:80], known, 1, 0.75)
+    return f"did you mean {close[0]}?" if close else ""
+
+
+def level(text: str) -> str:
+    """What to say of a level that there is not."""
+    return f"'{text}' is not a level: {_LEVELS}"
+
+
+def tar_letters(word: str) -> str | None:
+    """What to say of a cluster of tar's letters that has some which mean nothing here; None for any other word."""
+    match = re.fullmatch(r"-?([A-Za-z]*f)", word)
+    verbs = [letter for letter in (match[1] if match else "") if letter in "cxt"]
+    if match is None or len(verbs) != 1 or not set(match[1]) <= set("cxtvfzjJaIpkhZm"):
+        return None
+    more = "v" if "v" in match[1] else ""
+    clean = f"zllm -{verbs[0]}{more}f ARCHIVE{' PATH...' if verbs[0] == 'c' else ''}"
+    codec = set(match[1]) & set("zjJaIZ")
+    why = "zllm chooses codecs by itself" if codec else "only c, x, t, v and f have a meaning here"
+    return f"{word}: {why}: {clean}"
+
+
+def unknown_command(word: str, commands: Iterable[str]) -> str:
+    """What to say of a first word that is no command."""
+    if os.path.lexists(word) and word.lower() not in _VERBS:
+        return f"unknown command '{word}': it is {_existing(word)}. zllm --help lists the commands"
+    return f"{unknown_word(word, commands, 'command')} zllm --help lists the commands"
+
+
+def unknown_word(word: str, known: Iterable[str], what: str) -> str:
+    """What to say of a command or an action that there is not: a sentence, or two."""
+    names = list(known)
+    meant = _VERBS.get(word.lower(), "")
+    close = [meant] if meant in names else difflib.get_close_matches(word.lower()[:80], names, 1, 0.6)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    return f"unknown {what} '{word}'.{hint}"
+
+
+def _existing(path: str) -> str:
+    if os.path.isdir(path):
+        return "a folder; zllm create ARCHIVE FOLDER packs it"
+    if is_archive(path):
+        return "an archive; zllm list ARCHIVE shows what is in it, zllm extract ARCHIVE unpacks it"
+    return "a file; zllm create ARCHIVE FILE packs it"
+
+
+def is_archive(path: str) -> bool:
+    """Whether ``path`` is a file that begins as archives do."""
+    from zllm.container.ends import FILE_MAGIC
+
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as file:
+            return file.read(len(FILE_MAGIC)) == FILE_MAGIC
+    except OSError:
+        return False
+
+
+def swapped(archive: str, operands: Sequence[str]) -> str | None:
+    """What to say if the archive to be made seems to come last instead of first; None if all is well."""
+    last = operands[-1] if operands else ""
+    if archive == "-" or not os.path.exists(archive):
+        return None
+    folder = os.path.isdir(archive)
+    if _named_as_archive(last) and (folder or not _named_as_archive(archive)) and not os.path.exists(last):
+        return f"{archive} is there already and {last} is not: the archive comes first: zllm create ARCHIVE PATH..."
+    if folder:
+        return f"{archive} is a folder: name the archive first: zllm create ARCHIVE PATH..."
+    return None
+
+
+def _named_as_archive(name: str) -> bool:
+    return name.lower().endswith(".zllm")
+
+
+def missing_member(operand: str, command: str) -> str:
+    """What to say of an operand that no member answers to."""
+    text = f"{operand}: no such member"
+    if command == "extract" and os.path.isdir(operand):
+        return f"{text}. To extract into that folder: -C {operand}"
+    if is_archive(operand):
+        each = "zllm -t FILE... tests several archives" if command == "test" else "one archive at a time"
+        return f"{text}, but an archive: {each}"
+    return f"{text}. zllm list shows what there is"
