@@ -14,7 +14,7 @@ import pytest
 # A layer may import those before it and itself. Modules at the top of the package come first, by their names.
 LAYERS = (
     "version", "errors", "partial", "stats", "_native", "executors", "container", "codecs", "models", "chooser",
-    "archive", "",
+    "extraction", "archive", "",
 )  # fmt: skip
 TOP = ("cli", "benchmark", "integrations", "__main__")
 HEAVY = {

@@ -12,12 +12,16 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 _live: set[str] = set()
+_live_below: set[tuple[int, bytes]] = set()  # names relative to the descriptor of a folder
 
 
 def remove_all() -> None:
     """Remove every unfinished file of this process. Safe to call from any thread, at any time."""
     for name in list(_live):
         forget(name)
+    for folder, base in list(_live_below):
+        with contextlib.suppress(OSError):
+            os.unlink(base, dir_fd=folder)
 
 
 def forget(name: str) -> None:
@@ -38,7 +42,7 @@ def create(target: str, mode: int = 0o666) -> tuple[int, str]:
         _live.add(name)
         try:
             descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode)
-            _lock(descriptor)
+            lock(descriptor)
             return descriptor, name
         except FileExistsError:
             _live.discard(name)
@@ -60,12 +64,33 @@ def pattern(base: str) -> re.Pattern[str]:
     return re.compile(rf"\.{re.escape(_stem(base))}\.[0-9a-f]{{8}}\.part", re.DOTALL)
 
 
-def _lock(descriptor: int) -> None:
-    """Show that the file has a living process, for as long as it is open: it is not locked after a ``kill -9``."""
+def lock(descriptor: int) -> None:
+    """Show that the file is being written, for as long as it is open: nothing is locked after a ``kill -9``."""
     with contextlib.suppress(ImportError, OSError):  # no such system, no locks on this file system
         import fcntl
 
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def name_beside(base: bytes) -> bytes:
+    """A temporary name for an entry that will be called ``base``."""
+    return b".%s.%s.part" % (base[:64], os.urandom(4).hex().encode())
+
+
+@contextlib.contextmanager
+def below(folder: int, base: bytes) -> Iterator[bytes]:
+    """A temporary name in the folder with that descriptor, for an entry that will be called ``base``.
+
+    What still has the name when the block ends is removed, and so it is by a signal.
+    """
+    name = name_beside(base)
+    _live_below.add((folder, name))
+    try:
+        yield name
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=folder)
+        _live_below.discard((folder, name))
 
 
 def publish(name: str, target: str, *, replace: bool = True) -> None:

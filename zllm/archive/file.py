@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
-from zllm import partial
 from zllm.archive import layout, opening
 from zllm.archive.coding import Decoders
 from zllm.archive.info import ZllmInfo
 from zllm.archive.inputs import Padded
 from zllm.archive.member import MemberFile
 from zllm.archive.options import Cluster, WriteOptions
+from zllm.archive.unpacking import Unpacking
 from zllm.archive.view import FileView, TarView
-from zllm.errors import DamagedError, LinkTargetError, NotTarError, OtherFormatError, UsageError, ZllmError
+from zllm.errors import DamagedError, LinkTargetError, NotTarError, OtherFormatError, UsageError
 from zllm.stats import Stats
 
 if TYPE_CHECKING:
@@ -37,22 +37,15 @@ _LINKS = 40
 """Most links that are followed one after the other to find data, as in Linux."""
 
 
-def _data_filter(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
-    """What every Python has as ``filter="data"`` since 3.14, and as an option before."""
-    return tarfile.data_filter(member, path)
-
-
-class ZllmFile(tarfile.TarFile):
+class ZllmFile(Unpacking):
     """An archive, as :mod:`tarfile` knows archives. The constructor takes what :meth:`open` takes.
 
     Reading decodes only what is read, and checks every frame and every member that is read whole. Extracted files get
     their names when they are whole and their SHA-256 is right. ``filter="data"`` is the default on every Python.
     """
 
-    members: list[tarfile.TarInfo]  # tarfile's own, which its types leave out
     tarinfo: ClassVar[type[ZllmInfo]] = ZllmInfo  # type: ignore[misc]
     fileobject: ClassVar[type[MemberFile]] = MemberFile  # type: ignore[assignment,misc]
-    extraction_filter = staticmethod(_data_filter)
     stream = False
     latest: tarfile.TarInfo | None = None
     """The member that :meth:`next` found last: of a pipe, the one whose data can be read."""
@@ -76,7 +69,6 @@ class ZllmFile(tarfile.TarFile):
             raise UsageError("nothing to open: give a name or a file object")
         ours = WriteOptions.taken_from(options)
         self._adding = False
-        self._collected: dict[str, ZllmError] | None = None
         self._reported = False
         self._messages: list[str] = []
         self.stream = stream
@@ -305,88 +297,12 @@ class ZllmFile(tarfile.TarFile):
             self._loaded = True
             raise self.problem
 
-    def extractall(  # type: ignore[override]
-        self,
-        path: str | os.PathLike[str] = ".",
-        members: Any = None,
-        *,
-        numeric_owner: bool = False,
-        filter: Any = None,
-    ) -> None:
-        """Extract all members, or ``members``. What cannot be decoded is left out; the rest is extracted all the same.
-
-        Raises:
-            DamagedError, MissingModelError, MissingCodecError: after everything else was extracted, the first of what
-                is wrong; :attr:`failures` has it for each member.
-        """
-        if self._view is not None and members is None:
-            self._view.everything = True
-        problems: list[DamagedError] = []
-        self._collected = {}
-        try:
-            chosen = self._until_damage(problems) if members is None else members
-            super().extractall(path, chosen, numeric_owner=numeric_owner, filter=filter)
-            self.failures = self._collected
-        finally:
-            self._collected = None
-        for problem in (*self.failures.values(), *problems):
-            raise problem
-
     def expect(self, member: tarfile.TarInfo) -> None:
         """Say that the member will be read from front to end: then its first frames are decoded together, one by each
         thread, which takes less time, but the first byte comes later. :meth:`extract` and :meth:`extractall` say so.
         """
         if self._view is not None:
             self._view.expected = member.offset_data
-
-    failures: dict[str, ZllmError] = {}  # noqa: RUF012 - replaced, never changed
-    """By member name: what the last :meth:`extractall` could not extract."""
-
-    def _until_damage(self, problems: list[DamagedError]) -> Iterator[tarfile.TarInfo]:
-        try:
-            yield from self
-        except DamagedError as exc:
-            problems.append(exc)
-
-    def makefile(self, tarinfo: tarfile.TarInfo, targetpath: str | os.PathLike[str]) -> None:  # type: ignore[override]
-        """A regular file: under its name only when it is whole and right."""
-        try:
-            with partial.whole_file(os.fspath(targetpath), sync=False) as target:
-                self._copy(tarinfo, target)
-        except ZllmError as exc:
-            if self._collected is None:
-                raise
-            self._collected[tarinfo.name] = exc
-            raise tarfile.ExtractError(str(exc)) from exc
-
-    def _copy(self, tarinfo: tarfile.TarInfo, target: BinaryIO) -> None:
-        source = cast(TarView, self._view)
-        self.expect(tarinfo)
-        source.seek(tarinfo.offset_data)
-        sparse = cast("list[tuple[int, int]] | None", getattr(tarinfo, "sparse", None))
-        pieces = sparse if sparse is not None else [(0, tarinfo.size)]
-        for offset, size in pieces:
-            target.seek(offset)
-            left = size
-            while left:
-                data = source.read(min(left, _COPY))
-                if not data:
-                    raise DamagedError(f"{tarinfo.name}: the archive ends before it does", member=tarinfo.name)
-                with source.decoders.run.stage("writing", len(data)):
-                    target.write(data)
-                left -= len(data)
-        if sparse is not None:
-            target.truncate(tarinfo.size)
-
-    def makelink(self, tarinfo: tarfile.TarInfo, targetpath: str | os.PathLike[str]) -> None:  # type: ignore[override]
-        """A link, in place of what has its name."""
-        _make_room(targetpath)
-        super().makelink(tarinfo, cast(Any, targetpath))
-
-    def makelink_with_filter(self, tarinfo: tarfile.TarInfo, targetpath: Any, *args: Any) -> None:
-        """As :meth:`makelink`, for the Pythons that check where a link leads a second time."""
-        _make_room(targetpath)
-        super().makelink_with_filter(tarinfo, targetpath, *args)
 
     # Writing
 
@@ -482,8 +398,3 @@ class ZllmFile(tarfile.TarFile):
         if self._sink is not None:
             what = f"{self!r} was never closed: there is no archive of that name"
             warnings.warn(what, ResourceWarning, source=self, stacklevel=2)
-
-
-def _make_room(targetpath: str | os.PathLike[str]) -> None:
-    if os.path.lexists(targetpath) and not os.path.isdir(targetpath):
-        os.unlink(targetpath)

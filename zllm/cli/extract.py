@@ -2,34 +2,80 @@
 
 from __future__ import annotations
 
-import contextlib
+import argparse
 import os
 import tarfile
-from collections.abc import Sequence
-from typing import Any, cast
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import zllm
 from zllm.cli import options, output, progress, reading
-from zllm.errors import ZllmError
+from zllm.errors import UsageError
+from zllm.extraction import filters
+from zllm.extraction.attributes import Policy, current_umask
+from zllm.extraction.errors import DeviceError
+from zllm.extraction.extractor import Extractor
+
+_FILTERS: dict[str | None, filters.Filter] = {  # links on disk are replaced, not followed
+    None: filters.fully_trusted_filter,
+    "data": partial(filters.data_filter, places=False),
+    "tar": partial(filters.tar_filter, places=False),
+    "fully_trusted": filters.fully_trusted_filter,
+}
+_REFUSED = (
+    (DeviceError, "devices", "pass --devices, as root"),
+    (filters.SpecialFileError, "pipes or devices", "leave out --filter data (devices need --devices)"),
+    (filters.AbsoluteLinkError, "links to absolute names", "leave out --filter data"),
+    (filters.LinkOutsideDestinationError, "links that lead out of the folder", "leave out --filter data"),
+)
+"""What an option restores: how members of the kind are called, and the option."""
 
 
 def parser() -> options.Parser:
     """The command's parser."""
-    result = options.Parser("extract", "Unpacks ARCHIVE (- reads from stdin) into a folder.")
+    result = options.Parser(
+        "extract",
+        "Unpacks ARCHIVE (- reads from stdin) into a folder. Links, pipes, modes and times come back as they were;\n"
+        "for root, owners too. Nothing is written outside of the folder, nor through a link.",
+    )
     reading.arguments(result, members="what to extract: names, folders, shell patterns (default: everything)")
     result.add_argument("-C", "--directory", default=".", metavar="DIR", help="where to; made if it does not exist")
     result.add_argument("--exclude", action="append", default=[], metavar="PATTERN", help="leave out what matches")
     result.add_argument("-k", "--keep-old-files", action="store_true", help="do not replace files that exist")
-    result.add_argument(
-        "--filter", choices=("data", "tar", "fully_trusted"), default="data",
-        help="how far the archive is trusted, as in Python's tarfile; fully_trusted restores owners and special bits",
-    )  # fmt: skip
+    _add_attributes(result)
     return result
+
+
+def _add_attributes(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what is restored")
+    group.add_argument(
+        "-p", "--preserve-permissions", "--same-permissions", dest="permissions", action="store_true", default=None,
+        help="modes as they were, special bits too, whatever the umask (default for root)",
+    )  # fmt: skip
+    group.add_argument(
+        "--no-same-permissions", dest="permissions", action="store_false", help="modes subject to the umask (else)"
+    )
+    group.add_argument(
+        "--same-owner", dest="owners", action="store_true", default=None, help="owners as they were (default for root)"
+    )
+    group.add_argument(
+        "--no-same-owner", dest="owners", action="store_false", help="all is owned by whoever extracts (else)"
+    )
+    group.add_argument("--numeric-owner", action="store_true", help="owners by number, not by name")
+    group.add_argument("--devices", action="store_true", help="device nodes, too: only root can make them")
+    group.add_argument(
+        "--filter", choices=("data", "tar", "fully_trusted"),
+        help="as in Python's tarfile. data: no owners, no pipes, no links that lead out; tar: nothing writable for "
+        "others; fully_trusted: the same as -p --same-owner --devices",
+    )  # fmt: skip
 
 
 def run(argv: Sequence[str], console: output.Console) -> None:
     """Runs the command; raises what the program turns into an exit code."""
     args = reading.parse(parser(), argv, console)
+    policy = _policy(args)
     wanted = reading.Wanted(args.operands, args.exclude)
     with (
         progress.Progress(console, "unpacking") as bar,
@@ -39,72 +85,153 @@ def run(argv: Sequence[str], console: output.Console) -> None:
             raise archive.error
         reading.expect(bar, archive, wanted)
         os.makedirs(args.directory, exist_ok=True)
-        unpacker = Unpacker(archive, args.directory, args.filter, console)
-        for member in reading.members(archive, console):
-            if not wanted(member.name):
-                continue
-            if not (args.keep_old_files and _kept(member, args.directory, console)):
-                unpacker.add(member)
-        unpacker.finish()
+        with Unpacker(archive, args.directory, policy, console, trust=args.filter, wanted=wanted) as unpacker:
+            for member in reading.members(archive, console):
+                if wanted(member.name):
+                    unpacker.add(member)
+            unpacker.finish()
     wanted.report_unseen(console, "extract")
     what = f"{output.count(unpacker.members)}, {output.size(unpacker.bytes)}"
     console.detail(f"{output.printable(args.archive)}: {what}, unpacked")
 
 
-def _kept(member: tarfile.TarInfo, folder: str, console: output.Console) -> bool:
-    if not os.path.lexists(os.path.join(folder, member.name)):
-        return False
-    if not member.isdir():
-        console.warn(f"{member.name}: exists and was kept")
-    return True
+def _policy(args: argparse.Namespace) -> Policy:
+    """What the options ask for; as with GNU tar, root restores modes and owners unless told otherwise.
+
+    Raises:
+        UsageError: they contradict each other.
+    """
+    trusted, root = args.filter == "fully_trusted", os.geteuid() == 0
+    if args.filter == "data" and (args.owners or args.devices):
+        option = "--same-owner" if args.owners else "--devices"
+        raise UsageError(f"--filter data and {option} contradict each other: leave out one of them")
+    permissions = (trusted or root) if args.permissions is None else args.permissions
+    return Policy(
+        umask=0 if permissions else current_umask(),
+        special_bits=permissions,
+        owners=(root if args.owners is None else args.owners) and args.filter != "data",
+        numeric_owner=args.numeric_owner,
+        devices=args.devices or trusted,
+        keep=args.keep_old_files,
+        now=time.time_ns(),
+    )
 
 
 class Unpacker:
     """Extracts members one by one. What cannot be extracted is reported and leaves no file under its name."""
 
-    def __init__(self, archive: zllm.ZllmFile, folder: str, trust: str, console: output.Console) -> None:
-        self.archive = archive
-        self.folder = folder
-        self.trust = trust
-        self.console = console
+    def __init__(
+        self,
+        archive: zllm.ZllmFile,
+        folder: str,
+        policy: Policy,
+        console: output.Console,
+        *,
+        trust: str | None = None,
+        wanted: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        self._archive = archive
+        self._filter = _FILTERS[trust]
+        self._folder = folder
+        self._console = console
+        self._report = _Report(console)
         self.members = 0
         self.bytes = 0
-        self._folders: list[tarfile.TarInfo] = []
+        self._extractor = Extractor(
+            folder, policy, self, self._report, encoding=archive.encoding or "utf-8",
+            skipped=lambda name: not wanted(name), again=self._filtered,
+        )  # fmt: skip
+
+    def __enter__(self) -> Unpacker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._extractor.close()
 
     def add(self, member: tarfile.TarInfo) -> None:
         """Extract one member. Raises OSError if nothing more can be written."""
-        if self.console.verbose:
-            self.console.print(output.printable(member.name))
-        # A folder gets its mode and time when everything inside is in place.
-        done = self._extract(member, attributes=not member.isdir())
-        if done:
+        if self._console.verbose:
+            self._console.print(output.printable(member.name))
+        try:
+            filtered = self._filtered(member)
+        except (filters.FilterError, OSError) as error:
+            self._report.failed(member, error)
+            return
+        if filtered is not None and self._extractor.add(filtered):
             self.members += 1
             self.bytes += member.size
-            if member.isdir():
-                self._folders.append(member)
-            elif member.issym():
-                self._set_link_time(member)
 
     def finish(self) -> None:
-        """Give folders their modes and times, the innermost first."""
-        for member in sorted(self._folders, key=lambda member: member.name, reverse=True):
-            self._extract(member, attributes=True)
+        """Place links, give folders their modes and times, and say what was refused."""
+        self._extractor.finish()
+        self._report.summary()
 
-    def _set_link_time(self, member: tarfile.TarInfo) -> None:
-        # tarfile leaves it out; tar and bsdtar do not.
-        path = os.path.join(self.folder, member.name.lstrip("/"))
-        with contextlib.suppress(OSError, NotImplementedError):
-            os.utime(path, (member.mtime, member.mtime), follow_symlinks=False)
+    def _filtered(self, member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        return self._filter(member, self._folder)
 
-    def _extract(self, member: tarfile.TarInfo, *, attributes: bool) -> bool:
-        try:
-            self.archive.extract(member, self.folder, set_attrs=attributes, filter=cast(Any, self.trust))
-        except (ZllmError, tarfile.FilterError) as error:
-            reading.report(error, member.name, self.console)
-            return False
-        except OSError as error:
+    # What the extractor asks of the archive
+
+    def pieces(self, member: tarfile.TarInfo) -> Iterable[tuple[int, bytes]]:
+        """See :meth:`zllm.ZllmFile.pieces`."""
+        return self._archive.pieces(member)
+
+    def original(self, link: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        """See :meth:`zllm.ZllmFile.original`."""
+        found = self._archive.original(link)
+        return None if found is None else self._filtered(found)
+
+
+class _Report:
+    """Says what went wrong: each member by its name, but what is refused or fails alike only once, with a count."""
+
+    def __init__(self, console: output.Console) -> None:
+        self._console = console
+        self._refused: dict[tuple[str, str], _Count] = {}
+        self._unset: dict[tuple[str, str], _Count] = {}
+
+    def failed(self, member: tarfile.TarInfo, error: Exception) -> None:
+        """Raises the error if nothing more can be written."""
+        if isinstance(error, OSError):
+            error.filename = member.name
             if error.errno in output.FULL:
-                raise
-            reading.report(error, member.name, self.console)
-            return False
-        return True
+                raise error
+        for kind, what, option in _REFUSED:
+            if isinstance(error, kind):
+                self._refused.setdefault((what, option), _Count(member.name)).members += 1
+                return
+        reading.report(error, member.name, self._console)
+
+    def unset(self, member: str, what: str, error: Exception) -> None:
+        """Counted; said by :meth:`summary`."""
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        self._unset.setdefault((what, reason), _Count(member)).members += 1
+
+    def kept(self, member: tarfile.TarInfo) -> None:
+        """A warning."""
+        self._console.warn(f"{member.name}: exists and was kept")
+
+    def note(self, text: str) -> None:
+        """A note."""
+        self._console.note(text)
+
+    def warn(self, text: str) -> None:
+        """A warning."""
+        self._console.warn(text)
+
+    def summary(self) -> None:
+        """Say what was counted."""
+        for (what, option), count in self._refused.items():
+            self._console.error(f"{count}: {what} are not extracted: to restore them, {option}")
+        for (what, reason), count in self._unset.items():
+            self._console.warn(f"{count}: {what} could not be set: {reason}")
+
+
+@dataclass
+class _Count:
+    """How many members, and the first of them."""
+
+    first: str
+    members: int = 0
+
+    def __str__(self) -> str:
+        return self.first if self.members == 1 else f"{self.members} members ({self.first}, ...)"

@@ -207,6 +207,6 @@ class Wanted:
 def report(error: Exception, member: str, console: output.Console) -> None:
     """Says what is wrong with one member, once, and goes on."""
     text = output.message(error)
-    if member and member not in text:
+    if member and not text.startswith(f"{member}: "):
         text = f"{member}: {text}"
     console.error(text, error.exit_code if isinstance(error, ZllmError) else EXIT_FAILURE)

@@ -1,0 +1,172 @@
+"""Mode, owner and times of what was extracted: what they should be, and setting them."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+_DECIMAL = re.compile(r"([+-]?)([0-9]{1,30})(?:\.([0-9]*))?")
+_SPECIAL = 0o7000
+
+
+def nanoseconds(text: str) -> int | None:
+    """The exact nanoseconds of a pax time, cut off (towards the past) after nine digits; None if it is not one."""
+    match = _DECIMAL.fullmatch(text)
+    if match is None:
+        return None
+    fraction = match[3] or ""
+    value = int(match[2]) * 10**9 + int(fraction[:9].ljust(9, "0"))
+    if match[1] == "-":
+        return -value - any(digit != "0" for digit in fraction[9:])
+    return value
+
+
+def modified(member: tarfile.TarInfo) -> int | None:
+    """When the member was modified, in nanoseconds; None if it does not say, or not in finite numbers.
+
+    The text of a pax header is exact; :attr:`tarfile.TarInfo.mtime` is a float of it. A member whose time was changed
+    since gets that one.
+    """
+    seconds: float | None = member.mtime
+    if seconds is None:
+        return None
+    text = member.pax_headers.get("mtime")
+    if text is not None:
+        exact = nanoseconds(text)
+        with contextlib.suppress(ValueError, OverflowError):
+            if exact is not None and float(text) == seconds:
+                return exact
+    if isinstance(seconds, int):
+        return seconds * 10**9
+    return round(seconds * 10**9) if math.isfinite(seconds) and abs(seconds) < 2**62 else None
+
+
+def current_umask() -> int:
+    """The permissions that new files of this process do not get."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is restored beside names and data, and how."""
+
+    umask: int = 0
+    """Permissions that are withheld."""
+    special_bits: bool = False
+    """Set-user-id, set-group-id and sticky bits are restored."""
+    owners: bool = False
+    numeric_owner: bool = False
+    """Owners are found by their numbers, not by their names."""
+    devices: bool = False
+    keep: bool = False
+    """What exists is not replaced."""
+    now: int | None = None
+    """The time of last access, in nanoseconds; None: the same as that of modification."""
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """Of one entry. None: left as it is."""
+
+    mode: int | None = None
+    owner: tuple[int, int] | None = None
+    times: tuple[int, int] | None = None
+    """Of last access and of modification, in nanoseconds."""
+
+
+class Owners:
+    """Looks owners up, each once."""
+
+    def __init__(self) -> None:
+        self._users: dict[str, int | None] = {}
+        self._groups: dict[str, int | None] = {}
+
+    def of(self, member: tarfile.TarInfo, *, numeric: bool) -> tuple[int, int]:
+        """User and group: by their names if they exist here, else by the numbers; -1 where the member has neither."""
+        user, group = member.uid, member.gid
+        if not numeric and member.uname:
+            user = self._user(member.uname, user)
+        if not numeric and member.gname:
+            group = self._group(member.gname, group)
+        return (-1 if user is None else user), (-1 if group is None else group)
+
+    def _user(self, name: str, number: int) -> int:
+        if name not in self._users:
+            self._users[name] = None
+            with contextlib.suppress(ImportError, KeyError, ValueError):
+                import pwd
+
+                self._users[name] = pwd.getpwnam(name).pw_uid
+        found = self._users[name]
+        return number if found is None else found
+
+    def _group(self, name: str, number: int) -> int:
+        if name not in self._groups:
+            self._groups[name] = None
+            with contextlib.suppress(ImportError, KeyError, ValueError):
+                import grp
+
+                self._groups[name] = grp.getgrnam(name).gr_gid
+        found = self._groups[name]
+        return number if found is None else found
+
+
+def wanted(member: tarfile.TarInfo, policy: Policy, owners: Owners) -> Attributes:
+    """What the member's entry should get."""
+    mode: int | None = member.mode
+    if mode is not None:
+        mode = mode & (0o7777 if policy.special_bits else 0o777) & ~policy.umask
+    time = modified(member)
+    owner = owners.of(member, numeric=policy.numeric_owner) if policy.owners else (-1, -1)
+    return Attributes(
+        mode,
+        None if owner == (-1, -1) else owner,
+        None if time is None else (time if policy.now is None else policy.now, time),
+    )
+
+
+Failed = Callable[[str, Exception], None]
+"""Hears what could not be set ("owner", "mode", "time"), and why."""
+
+
+def _attempt(what: str, failed: Failed, call: Callable[[], None]) -> bool:
+    try:
+        call()
+    except (OSError, OverflowError, ValueError) as exc:
+        failed(what, exc)
+        return False
+    return True
+
+
+def to_descriptor(descriptor: int, attributes: Attributes, failed: Failed) -> None:
+    """Set the attributes of an open file or folder."""
+    mode, owner, times = attributes.mode, attributes.owner, attributes.times
+    if owner is not None and not _attempt("owner", failed, lambda: os.fchown(descriptor, *owner)) and mode is not None:
+        mode &= ~_SPECIAL  # or it would run as somebody else than it was meant to
+    if mode is not None:
+        _attempt("mode", failed, lambda: os.fchmod(descriptor, mode))
+    if times is not None:
+        _attempt("time", failed, lambda: os.utime(descriptor, ns=times))
+
+
+def to_name(folder: int, name: bytes, attributes: Attributes, failed: Failed) -> None:
+    """Set the attributes of a new entry that cannot be opened: a link (then without a mode), a pipe, a device."""
+    mode, owner, times = attributes.mode, attributes.owner, attributes.times
+    if owner is not None:
+        _attempt("owner", failed, lambda: os.chown(name, *owner, dir_fd=folder, follow_symlinks=False))
+    if mode is not None:
+        _attempt("mode", failed, lambda: os.chmod(name, mode, dir_fd=folder))
+    if times is not None:
+        _attempt("time", failed, lambda: os.utime(name, ns=times, dir_fd=folder, follow_symlinks=False))
+
+
+def with_mode(attributes: Attributes, mode: int | None) -> Attributes:
+    """The same with another mode; None for links, which have none."""
+    return replace(attributes, mode=mode)
