@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -36,13 +37,13 @@ def create(target: str, mode: int = 0o666) -> tuple[int, str]:
     ``mode`` is subject to the umask, as for any file. Raises :class:`OSError`.
     """
     folder, base = os.path.split(target)
-    # 64 bytes leave room for the rest of the name: the limit is 255 bytes on common file systems.
-    stem = os.fsdecode(os.fsencode(base)[:64])
     while True:
-        name = os.path.join(folder, f".{stem}.{os.urandom(4).hex()}.part")
+        name = os.path.join(folder, f".{_stem(base)}.{os.urandom(4).hex()}.part")
         _live.add(name)
         try:
-            return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode), name
+            descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode)
+            lock(descriptor)
+            return descriptor, name
         except FileExistsError:
             _live.discard(name)
         except OSError as error:  # nobody knows the temporary name
@@ -51,6 +52,24 @@ def create(target: str, mode: int = 0o666) -> tuple[int, str]:
         except BaseException:
             _live.discard(name)
             raise
+
+
+def _stem(base: str) -> str:
+    # 64 bytes leave room for the rest of the name: the limit is 255 bytes on common file systems.
+    return os.fsdecode(os.fsencode(base)[:64])
+
+
+def pattern(base: str) -> re.Pattern[str]:
+    """What matches the temporary names of a file called ``base``."""
+    return re.compile(rf"\.{re.escape(_stem(base))}\.[0-9a-f]{{8}}\.part", re.DOTALL)
+
+
+def lock(descriptor: int) -> None:
+    """Show that the file is being written, for as long as it is open: nothing is locked after a ``kill -9``."""
+    with contextlib.suppress(ImportError, OSError):  # no such system, no locks on this file system
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def name_beside(base: bytes) -> bytes:
@@ -119,7 +138,7 @@ def whole_file(target: str, *, replace: bool = True, sync: bool = True) -> Itera
             file.flush()
             if sync:
                 os.fsync(file.fileno())
-        publish(name, target, replace=replace)
+            publish(name, target, replace=replace)
     finally:
         if name in _live:
             forget(name)

@@ -107,14 +107,15 @@ def test_a_file_that_changes_while_it_is_read_is_named(
     change: Callable[[BinaryIO], object], expected: str, tmp_path: Path
 ) -> None:
     """Packed in this process, so that the file can change at the right moment."""
+    from zllm.archive.inputs import Padded
     from zllm.cli import create
     from zllm.cli.output import Console
 
     (tmp_path / "changing").write_bytes(b"x" * (2 << 20))
-    original = create.Padded.read
+    original = Padded.read
     lines: list[str] = []
 
-    def read(self: create.Padded, count: int = -1) -> bytes:
+    def read(self: Padded, count: int = -1) -> bytes:
         data = original(self, count)
         if not lines:
             lines.append("")
@@ -126,7 +127,7 @@ def test_a_file_that_changes_while_it_is_read_is_named(
     console = Console()
     console.print = lines.append
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(create.Padded, "read", read)
+        patch.setattr(Padded, "read", read)
         create.run(["a.zllm", "changing", "-3", "-q"], console)
     assert console.status == 1
     assert "changing: " + expected in lines[-1]
@@ -268,13 +269,9 @@ def interrupt(process: subprocess.Popen[bytes], begun: Callable[[], bool]) -> fl
 
 @pytest.mark.parametrize("level", ["-1", "-5", "-6"])
 def test_ctrl_c_while_creating_is_answered_at_once(level: str, tmp_path: Path) -> None:
-    """lz4 on zeros without end, zstd -19 on one frame of 32 MiB, the model."""
-    with open(tmp_path / "big", "wb") as file:
-        if level == "-1":
-            file.truncate(8 << 30)
-        else:
-            file.write(os.urandom(64 << 20) if level == "-5" else prose(3 << 20))
-    process = start(["create", level, "a.zllm", "big"], tmp_path)
+    """lz4 on gigabytes, zstd -19 on one frame of 32 MiB, the model."""
+    (tmp_path / "big").write_bytes(prose(3 << 20) if level == "-6" else os.urandom(64 << 20))
+    process = start(["create", level, "a.zllm", *["big"] * (200 if level == "-1" else 1)], tmp_path)
     seconds = interrupt(process, lambda: bool(list(tmp_path.glob(".a.zllm.*.part"))))
     assert seconds < 2  # a tenth of it on an idle machine
     assert [path.name for path in tmp_path.iterdir()] == ["big"]

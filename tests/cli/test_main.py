@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zllm.cli import options, output, patterns
+from zllm.cli import options, output
 from zllm.cli.main import COMMANDS, choose
-from zllm.cli.walk import member_name
-from zllm.errors import DamagedError, MissingCodecError, UsageError
+from zllm.errors import DamagedError, MissingCodecError
 from zllm.version import VERSION
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
@@ -95,8 +94,6 @@ def test_bad_numbers_of_threads(command: str, value: str, zllm: Run) -> None:
 def test_the_option_wins_over_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     import argparse
 
-    from zllm.cli import options
-
     parser = argparse.ArgumentParser()
     options.threads(parser)
     monkeypatch.setenv("ZLLM_THREADS", "3")
@@ -151,36 +148,3 @@ def test_messages() -> None:
 )
 def test_size(size: float, text: str) -> None:
     assert output.size(size) == text
-
-
-@pytest.mark.parametrize(
-    ("path", "name"),
-    [("a/b", "a/b"), ("/etc/hosts", "etc/hosts"), ("../../x", "x"), ("a/../b", "b"), (".", "."), ("..", "."),
-     ("/", "."), ("./a", "./a"), ("dir/", "dir")],
-)  # fmt: skip
-def test_member_names_lead_nowhere_else(path: str, name: str) -> None:
-    assert member_name(path) == name
-
-
-def test_folders_keep_their_place() -> None:
-    words = options.order_folders(["a.zllm", "-C", "x", "1", "-Cy", "2", "--directory=z", "--", "-C"])
-    assert words == ["a.zllm", "\0x", "1", "\0y", "2", "\0z", "--", "-C"]
-    assert [options.folder_of(word) for word in words[:3]] == [None, "x", None]
-    with pytest.raises(UsageError):
-        options.order_folders(["-C"])
-
-
-@pytest.mark.parametrize(
-    ("name", "pattern", "hit"),
-    [("a/b.o", "*.o", True), ("a/b.o", "b.o", True), ("a/b.o", "a", False), ("a/b/c", "b/c", True), ("ab", "b", False)],
-)
-def test_exclude_patterns(name: str, pattern: str, hit: bool) -> None:
-    assert patterns.excluded(name, [pattern]) is hit
-
-
-@pytest.mark.parametrize(
-    ("name", "operand", "hit"),
-    [("a/b", "a", True), ("ab", "a", False), ("a/b.md", "*.md", True), ("a[1]", "a[1]", True), ("a1", "a?", True)],
-)
-def test_selection(name: str, operand: str, hit: bool) -> None:
-    assert patterns.selected(name, operand) is hit

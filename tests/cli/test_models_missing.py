@@ -14,11 +14,37 @@ import pytest
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 
-def test_packing_without_the_model_is_a_warning(zllm: Run, tree: Path) -> None:
-    result = zllm("create", "a.zllm", "tree", "--model", "nobody", code=1)
-    assert result.stderr.startswith(b"zllm: warning: no language model, text is coded without one: ")
-    zllm("test", "a.zllm")
-    assert zllm("--model", "nobody", data=b"text" * 1000, code=1).stdout
+def test_a_model_that_was_asked_for_and_is_missing_is_an_error(zllm: Run, tree: Path, tmp_path: Path) -> None:
+    """Never a larger archive instead, whatever the level, and nothing is left."""
+    zllm("create", "old.zllm", "tree")
+    before = (tmp_path / "old.zllm").read_bytes()
+    for command in (["create", "a.zllm", "tree"], ["create", "old.zllm", "tree", "--force"], ["-o", "b.zllm"]):
+        result = zllm(*command, "--model", "nobody", data=b"text" * 1000, code=4)
+        assert b"'nobody' is not installed" in result.stderr and result.stderr.count(b"\n") == 1
+    assert not zllm("--model", "nobody", data=b"text" * 1000, code=4).stdout
+    for useless in ("-3", "--no-llm"):
+        assert zllm("create", "a.zllm", "tree", "--model", "nobody", useless, code=None).returncode in (2, 4)
+    (tmp_path / "junk.zlm").write_text("no model")
+    assert b"junk.zlm" in zllm("create", "a.zllm", "tree", "--model", "./junk.zlm", code=2).stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["junk.zlm", "old.zllm", "tree"]
+    assert (tmp_path / "old.zllm").read_bytes() == before
+
+
+def test_packing_without_the_built_in_model_is_a_warning(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zllm.cli import create
+    from zllm.cli.output import Console
+    from zllm.models import store
+
+    monkeypatch.setattr(store, "DATA_FOLDER", tmp_path / "nowhere")
+    console, said = Console(), []  # type: tuple[Console, list[str]]
+    console.print = said.append
+    create.run(["a.zllm", "tree", "-q"], console)
+    assert console.status == 1 and len(said) == 1
+    assert said[0].startswith("zllm: warning: no language model, text is coded without one: ")
+    create.run(["b.zllm", "tree", "-q", "--no-llm"], Console())
+    assert (tmp_path / "a.zllm").stat().st_size == (tmp_path / "b.zllm").stat().st_size
 
 
 @pytest.mark.parametrize("kernel", ["neon" if platform.machine() in ("x86_64", "AMD64") else "avx2", "abacus"])
@@ -88,12 +114,11 @@ def test_another_model_is_refused(foreign: Path, zllm: Run) -> None:
     assert b"not the one given" in zllm("test", "a.zllm", "--model", "default", code=4).stderr
 
 
-def test_a_model_file_whose_tokenizer_is_broken_is_a_warning(zllm: Run, tree: Path, tmp_path: Path) -> None:
+def test_a_model_file_whose_tokenizer_is_broken_is_an_error(zllm: Run, tree: Path, tmp_path: Path) -> None:
     from zllm.models import store, zlm
 
     default = zlm.read(store.resolve().path)
     text = memoryview(b"{}")
     zlm.write(tmp_path / "bad.zlm", default.description, {**default.tensors, "tokenizer.json": ("U8", (2,), text)})
-    result = zllm("create", "a.zllm", "tree", "--model", "./bad.zlm", code=1)
-    assert b"warning: no language model" in result.stderr and b"bad.zlm" in result.stderr
-    zllm("test", "a.zllm")
+    result = zllm("create", "a.zllm", "tree", "--model", "./bad.zlm", code=2)
+    assert b"bad.zlm" in result.stderr and not (tmp_path / "a.zllm").exists()

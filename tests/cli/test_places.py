@@ -66,7 +66,7 @@ def test_devices(shell: Run, tmp_path: Path) -> None:
     assert b"/dev/full: No space left" in shell("zllm -2 -o /dev/full f", code=2).stderr
     assert b"/dev/fd/99: Bad file descriptor" in shell("zllm create -2 /dev/fd/99 f", code=2).stderr
     assert b"/dev/fd/99: Bad file descriptor" in shell("zllm list /dev/fd/99", code=2).stderr
-    assert b"/dev/fd/8: Bad file descriptor" in shell("zllm create -2 /dev/fd/8 f 8< f", code=2).stderr
+    assert b"/dev/fd/8: Bad file descriptor" in shell("zllm create -2 /dev/fd/8 f 8< /dev/null", code=2).stderr
     assert b"/dev/null: not a zllm archive" in shell("zllm list /dev/null", code=2).stderr
     assert sorted(os.listdir(tmp_path)) == ["f"]
 

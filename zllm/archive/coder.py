@@ -1,4 +1,5 @@
-"""Codecs and the model on behalf of writers: what is missing is a warning, and zstd does the work."""
+"""Codecs and the model on behalf of writers. Without the built-in model there is a warning, and the other codecs do
+the work; a model that was asked for by name is a demand."""
 
 from __future__ import annotations
 
@@ -25,6 +26,7 @@ class Coder:
 
     Raises:
         UsageError: level, frame size, device or executor do not exist.
+        MissingModelError, ModelError: the model that ``options`` name is not here, or is none.
         MissingDependencyError: the executor cannot be had.
         KernelError: a kernel was demanded that cannot be had, or what computes the model gives wrong integers.
     """
@@ -42,7 +44,11 @@ class Coder:
         self.model: Model | None = None
         self._choice = Choice(options.device, options.executor)
         self.run = Run(thread_count(options.threads), options.progress, stats=options.stats)
-        llm = self._llm(options, warnings) if options.llm and level.llm else None
+        if options.llm and level.llm:
+            llm = self._llm(options, warnings)
+        else:
+            llm = None
+            self._check_model(options)
         self.embed = options.embed_model and self.model is not None
         cluster = options.cluster
         self.sections = cluster.sections if cluster is not None else 1
@@ -70,10 +76,20 @@ class Coder:
             raise
         except (ZllmError, ImportError) as exc:
             self.model = None
+            if options.model is not None:
+                raise  # what was asked for by name is a demand: never something else instead
             warnings.append(f"no language model, text is coded without one: {exc}")
             return None
         codec.executor = self._choice.executor_for(self.model)
         return codec
+
+    @staticmethod
+    def _check_model(options: WriteOptions) -> None:
+        """A model that is named, but not used: a slip in its name is an error all the same."""
+        if options.model is not None:
+            from zllm.models import store
+
+            store.resolve(options.model)
 
     def model_ref(self) -> ModelRef | None:
         """The model as section headers name it."""

@@ -319,13 +319,23 @@ class ZllmFile(Unpacking):
 
     def add(self, name: Any, *args: Any, **kwargs: Any) -> None:
         """As in tarfile. A file that shrinks while it is read is padded with zeros, with a warning, as by GNU tar."""
-        if self._target is not None and self._target.is_this(os.fspath(name)):
+        if self._target is not None and self._target.is_this(os.fspath(name), follow=bool(self.dereference)):
             return
         before, self._adding = self._adding, True
         try:
             super().add(name, *args, **kwargs)
         finally:
             self._adding = before
+
+    def gettarinfo(self, name: Any = None, arcname: Any = None, fileobj: Any = None) -> ZllmInfo:
+        """As in tarfile; the member will be stored with its time to the nanosecond, unless ``mtime`` is changed."""
+        info = cast(ZllmInfo, super().gettarinfo(name, arcname, fileobj))
+        if info is not None:  # as it is for a socket
+            where = name if fileobj is None else fileobj.fileno()
+            state = os.stat(where, follow_symlinks=fileobj is not None or bool(self.dereference))
+            if state.st_mtime == info.mtime:
+                info.keep_exact(state.st_mtime_ns)
+        return info
 
     def addfile(self, tarinfo: tarfile.TarInfo, fileobj: Any = None) -> None:
         """As in tarfile; the archive stays valid even if ``fileobj`` has less than ``tarinfo.size`` bytes.
@@ -399,5 +409,3 @@ class ZllmFile(Unpacking):
         if self._sink is not None:
             what = f"{self!r} was never closed: there is no archive of that name"
             warnings.warn(what, ResourceWarning, source=self, stacklevel=2)
-
-

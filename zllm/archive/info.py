@@ -42,6 +42,41 @@ class ZllmInfo(tarfile.TarInfo):
     _storage: Storage | None = None
     stored: tuple[int, int] = (0, 0)
     """Where the data begins in the tar stream, and how many bytes it has there: of a sparse member, what is no hole."""
+    _exact: tuple[float, int] | None = None
+    _holes_stored = False
+
+    def set_mtime_ns(self, nanoseconds: int) -> None:
+        """Set the time exactly; ``mtime`` becomes the float, or the integer, that is next to it."""
+        seconds, fraction = divmod(nanoseconds, 10**9)
+        self.mtime = seconds if not fraction else nanoseconds / 1e9
+        self.keep_exact(nanoseconds)
+
+    def keep_exact(self, nanoseconds: int) -> None:
+        """``mtime`` is this time, rounded: for as long as it is not changed, the exact one is stored."""
+        self._exact = self.mtime, nanoseconds
+
+    def create_pax_header(self, info: Any, encoding: str) -> bytes:
+        """As in tarfile, with exact times (:meth:`set_mtime_ns`) and names that keep their bytes (`paxheader`)."""
+        from zllm.archive import paxheader
+
+        exact = self._exact[1] if self._exact is not None and self._exact[0] == self.mtime else None
+        extra = dict(self.pax_headers)
+        if not self._holes_stored:  # of a member that was read: its data is given without the map, holes as zeros
+            extra = {keyword: value for keyword, value in extra.items() if not keyword.startswith("GNU.sparse.")}
+        return paxheader.build(info, extra, encoding, exact)
+
+    def store_holes(self, name: str, real_size: int) -> None:
+        """Make it a member in GNU's sparse format 1.0: ``size`` and the data include the map of what is no hole.
+
+        Programs that do not know the format find the file under another name, so that nobody takes it for whole.
+        """
+        self._holes_stored = True
+        folder, slash, base = name.rpartition("/")
+        self.name = f"{folder}{slash}GNUSparseFile.0/{base}"
+        self.pax_headers = {
+            **self.pax_headers, "GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": name,
+            "GNU.sparse.realsize": str(real_size),
+        }  # fmt: skip
 
     def __copy__(self) -> ZllmInfo:
         return _restored(type(self), {**_fields(self), **vars(self)})

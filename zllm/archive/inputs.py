@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import IO
+from typing import Protocol
 
 from zllm.stats import Stats, measure
+
+
+class Source(Protocol):
+    """What has ``read``, as binary files do."""
+
+    def read(self, count: int, /) -> bytes:
+        """Up to ``count`` bytes, none only at the end."""
 
 
 class Padded:
@@ -13,7 +20,7 @@ class Padded:
     The header with the size is written before the data is read, so there is no other way to keep an archive valid.
     """
 
-    def __init__(self, file: IO[bytes], size: int, stats: Stats | None = None) -> None:
+    def __init__(self, file: Source, size: int, stats: Stats | None = None) -> None:
         self._file = file
         self._stats = stats
         self._left = size

@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import stat
-import tarfile
 import time
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
 import zllm
-from zllm.archive.inputs import Padded
 from zllm.archive.options import Cluster
-from zllm.cli import options, output, progress, statistics, suggestions
-from zllm.cli.walk import Found, Rules, Walk, names_from
+from zllm.cli import operands, options, output, progress, statistics, suggestions
+from zllm.cli.operands import Folder, Name
+from zllm.cli.packer import Packer
+from zllm.cli.patterns import Excluded
+from zllm.cli.walk import Rules, Walk, check_folders
 from zllm.errors import UsageError
-from zllm.stats import Stats
 
 
 def parser() -> options.Parser:
@@ -40,8 +40,9 @@ def parser() -> options.Parser:
 def _add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exclude", action="append", default=[], metavar="PATTERN", help="leave out what matches")
     parser.add_argument("-X", "--exclude-from", action="append", default=[], metavar="FILE", help="patterns in a file")
-    parser.add_argument("-T", "--files-from", action="append", default=[], metavar="FILE", help="names in a file or -")
+    parser.add_argument("-T", "--files-from", metavar="FILE", help="names in a file or -, looked up like those before")
     parser.add_argument("--null", action="store_true", help="names of -T end with a NUL, as find -print0 writes them")
+    parser.add_argument("--verbatim-files-from", action="store_true", help="lines -C DIR of -T are names, too")
     parser.add_argument("--no-recursion", dest="recursive", action="store_false", help="do not enter folders")
     parser.add_argument("--one-file-system", action="store_true", help="do not enter other file systems")
     parser.add_argument("--dereference", action="store_true", help="store what links point to, not the links")
@@ -50,34 +51,46 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
 def run(argv: Sequence[str], console: output.Console) -> None:
     """Runs the command; raises what the program turns into an exit code."""
     command = parser()
-    args = command.parse_intermixed_args(options.order_folders(argv))
+    words, given = operands.split(argv, command)
+    args = command.parse_args(words)
     console.verbose, console.quiet = args.verbose, args.quiet
-    operands: list[str] = args.operands
-    target = options.take_archive(args, operands, command)
-    for name in args.files_from:
-        operands += names_from(name, args.null)
-    if not args.files_from and all(options.folder_of(operand) is not None for operand in operands):
+    target = _archive(args, given, command)
+    if all(isinstance(operand, Folder) for operand in given):
         command.error("name the files and folders to pack")
-    if slip := suggestions.swapped(target, [name for name in operands if options.folder_of(name) is None]):
+    if slip := suggestions.swapped(target, [operand.text for operand in given if isinstance(operand, Name)]):
         raise UsageError(slip)
     idle = options.check_coding(args)
+    names = list(operands.expand(given, console, null=args.null, verbatim=args.verbatim_files_from))
+    check_folders(names)
     rules = _rules(args)
     started = time.monotonic()
     with options.cluster(args) as cluster, output.target(target, force=args.force) as file:
         rules.ours = _identities(target, file)
-        total = _total(operands, rules) if progress.wanted(console) else None
+        total = _total(names, rules) if progress.wanted(console) else None
         with progress.Progress(console, "packing", total) as bar:
-            packer = _pack(file, args, operands, Walk(rules, console), bar, cluster=cluster)
+            packer = _pack(file, args, names, Walk(rules, console), bar, cluster=cluster)
     for text in idle:
         console.note(text)
     statistics.show(args.stats, console)
     console.detail(_summary(target, packer, time.monotonic() - started))
 
 
+def _archive(args: argparse.Namespace, given: list[operands.Operand], command: options.Parser) -> str:
+    """The archive's name; takes it off ``given`` unless ``-f`` gave it."""
+    if args.file is None:
+        place = next((number for number, operand in enumerate(given) if isinstance(operand, Name)), None)
+        if place is None:
+            command.error("name the archive (- for a pipe)")
+        return given.pop(place).text
+    if not args.file:
+        raise UsageError("an empty name is no archive: is a variable unset?")
+    return str(args.file)
+
+
 def _rules(args: argparse.Namespace) -> Rules:
-    excluded = [*args.exclude, *(p for name in args.exclude_from for p in names_from(name, null=False))]
+    patterns = [*args.exclude, *(p for name in args.exclude_from for p in operands.lines_of_patterns(name))]
     return Rules(
-        excluded=[pattern.rstrip("/") for pattern in excluded],
+        excluded=Excluded(patterns),
         recursive=args.recursive,
         one_file_system=args.one_file_system,
         dereference=args.dereference,
@@ -92,18 +105,18 @@ def _identities(target: str, file: BinaryIO) -> set[tuple[int, int]]:
     return {(state.st_dev, state.st_ino) for state in states if stat.S_ISREG(state.st_mode)}
 
 
-def _total(operands: Iterable[str], rules: Rules) -> int:
-    """Bytes of all regular files, for the progress bar."""
+def _total(names: Iterable[Name | Folder], rules: Rules) -> int:
+    """Bytes of all regular files without their holes, for the progress bar."""
     silent = output.Console()
     silent.print = lambda _: None
-    found = Walk(rules, silent).operands(operands)
-    return sum(entry.stat.st_size for entry in found if stat.S_ISREG(entry.stat.st_mode))
+    states = (found.stat for found in Walk(rules, silent).operands(names))
+    return sum(min(state.st_size, state.st_blocks * 512) for state in states if stat.S_ISREG(state.st_mode))
 
 
 def _pack(
     file: BinaryIO,
     args: argparse.Namespace,
-    operands: list[str],
+    names: list[Name | Folder],
     walk: Walk,
     bar: progress.Progress,
     *,
@@ -114,13 +127,15 @@ def _pack(
         fileobj=file, mode="w", level=args.level, model=args.model, llm=args.llm,
         threads=options.thread_count(args), progress=bar, stats=args.stats, dereference=args.dereference,
         embed_model=args.embed_model, cluster=cluster,
-        device=args.device, executor=args.executor,
+        device=args.device, executor=args.executor, encoding="utf-8",
     ) as archive:  # fmt: skip
         packer = Packer(archive, console, reproducible=args.reproducible, stats=args.stats)
-        for found in walk.operands(operands):
+        for found in walk.operands(names):
             packer.add(found)
         if walk.missing and not walk.found:
             raise UsageError("none of the named files exists: no archive was made")
+        if walk.archives and not walk.found:
+            raise UsageError("there is nothing to pack but the archive itself")
     for warning in archive.warnings:
         console.warn(warning)
     packer.coded = file.tell() if file.seekable() else 0
@@ -132,71 +147,3 @@ def _summary(target: str, packer: Packer, seconds: float) -> str:
     if packer.coded and packer.bytes:
         text += f" in {output.size(packer.coded)}, {8 * packer.coded / packer.bytes:.3f} bits per byte"
     return f"{text}, {output.size(packer.bytes / max(seconds, 1e-3))}/s"
-
-
-class Packer:
-    """Adds what a walk found. What cannot be read is reported and skipped; the archive stays whole."""
-
-    def __init__(
-        self, archive: zllm.ZllmFile, console: output.Console, *, reproducible: bool, stats: Stats | None = None
-    ) -> None:
-        self.archive = archive
-        self.stats = stats
-        self.console = console
-        self.reproducible = reproducible
-        self.members = 0
-        self.bytes = 0
-        self.coded = 0
-
-    def add(self, found: Found) -> None:
-        """Add one member. Raises OSError only if the archive cannot be written."""
-        kind = stat.S_IFMT(found.stat.st_mode)
-        if kind == stat.S_IFSOCK:
-            self.console.note(f"{output.printable(found.path)}: a socket, ignored")
-        elif kind == stat.S_IFREG:
-            self._add_file(found)
-        else:
-            self._add_info(self._look(found, None), None)
-
-    def _add_file(self, found: Found) -> None:
-        # Opened before it is looked at, so that size and data are of one file; O_NONBLOCK in case it became a pipe.
-        try:
-            descriptor = os.open(found.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        except OSError as error:
-            self.console.warn(f"{output.os_message(error)}: skipped")
-            return
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            info = self._look(found, file)
-            if info is None or not info.isreg():
-                self._add_info(info, None)
-                return
-            padded = Padded(file, info.size, self.stats)
-            self._add_info(info, padded)
-            self._report(found, padded, os.fstat(file.fileno()), info)
-
-    def _report(self, found: Found, padded: Padded, after: os.stat_result, info: tarfile.TarInfo) -> None:
-        if problem := padded.problem():
-            self.console.warn(f"{found.path}: {problem}")
-        elif (info.size, info.mtime) != (after.st_size, after.st_mtime):
-            self.console.warn(f"{found.path}: it changed while it was read")
-
-    def _look(self, found: Found, file: BinaryIO | None) -> tarfile.TarInfo | None:
-        try:
-            info = self.archive.gettarinfo(found.path, found.name, file)
-        except OSError as error:
-            self.console.warn(f"{output.os_message(error)}: skipped")
-            return None
-        if info is not None and self.reproducible:
-            info.uid = info.gid = 0
-            info.uname = info.gname = ""
-        return info
-
-    def _add_info(self, info: tarfile.TarInfo | None, data: Padded | None) -> None:
-        if info is None:
-            return
-        if self.console.verbose:
-            self.console.print(output.printable(info.name))
-        self.archive.addfile(info, data)
-        self.archive.members.clear()  # tarfile remembers them all, which adds up: a kilobyte each
-        self.members += 1
-        self.bytes += info.size

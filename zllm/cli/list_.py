@@ -34,6 +34,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         command.error(f"--null gives names alone: leave out {'--json' if args.json else '-v'}")
     wanted = reading.Wanted(args.operands)
     with reading.opened(args, console) as archive:
+        wanted.settle(archive)
         members = (member for member in reading.members(archive, console) if wanted(member.name))
         if args.json:
             rows = [as_json(member) for member in members]

@@ -174,10 +174,9 @@ def take_archive(args: argparse.Namespace, operands: list[str], parser: argparse
     """The archive's name; takes it off ``operands`` unless ``-f`` gave it."""
     if args.file is not None:
         return str(args.file)
-    place = next((n for n, operand in enumerate(operands) if not operand.startswith(_FOLDER)), None)
-    if place is None:
+    if not operands:
         parser.error("name the archive (- for a pipe)")
-    return operands.pop(place)
+    return operands.pop(0)
 
 
 def positive(text: str) -> int:
@@ -235,31 +234,3 @@ def decoders(args: argparse.Namespace) -> Decoders:
 
     choice = Choice(args.device, args.executor)
     return Decoders(args.model, thread_count(args), stats=args.stats, choice=choice)
-
-
-# An operand that starts with NUL, which no argument can contain, is a change of folder.
-_FOLDER = "\0"
-
-
-def order_folders(argv: Sequence[str]) -> list[str]:
-    """Turns each ``-C DIR`` into an operand, because it holds for the names after it, as in tar."""
-    result: list[str] = []
-    rest = iter(argv)
-    for word in rest:
-        if word == "--":
-            return [*result, word, *rest]
-        if word in ("-C", "--directory"):
-            folder = next(rest, None)
-            if folder is None:
-                raise UsageError(f"{word} needs a folder")
-            result.append(_FOLDER + folder)
-        elif match := re.match(r"-C(?=.)|--directory=", word):
-            result.append(_FOLDER + word[match.end() :])
-        else:
-            result.append(word)
-    return result
-
-
-def folder_of(operand: str) -> str | None:
-    """The folder of an operand made by :func:`order_folders`; None for a name."""
-    return operand[1:] if operand.startswith(_FOLDER) else None

@@ -12,7 +12,6 @@ import tarfile
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, TextIO, cast
 
-from zllm import partial
 from zllm.cli import places
 from zllm.cli.standard import octal
 from zllm.errors import EXIT_DAMAGED, EXIT_FAILURE, EXIT_MISSING, EXIT_OK, EXIT_WARNING, UsageError, ZllmError
@@ -174,11 +173,12 @@ def target(name: str, *, force: bool = False, binary: bool = True) -> Iterator[B
     if mode is not None and not stat.S_ISREG(mode):
         yield from _written(name, name)
         return
-    path = _resolved(name)
     if mode is not None and not force:
         raise UsageError(f"{name} already exists: pass --force to replace it")
+    from zllm.archive.target import whole_file
+
     try:
-        with partial.whole_file(path, replace=force) as file:
+        with whole_file(name, replace=force) as file:
             yield file
     except FileExistsError:
         raise UsageError(f"{name} appeared meanwhile: pass --force to replace it") from None
@@ -189,14 +189,6 @@ def _written(place: str | int, shown: str) -> Iterator[BinaryIO]:
     raw = places.NamedFile(place, "wb", shown=shown, closefd=isinstance(place, str))
     with io.BufferedWriter(raw, _BUFFER) as file:
         yield file
-
-
-def _resolved(name: str) -> str:
-    """What ``name`` leads to: a link to the archive stays a link."""
-    try:
-        return os.path.realpath(name)
-    except OSError as error:  # the current folder was removed
-        raise OSError(error.errno, error.strerror, name) from None
 
 
 def _mode(path: str) -> int | None:

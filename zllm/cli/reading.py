@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import zllm
 from zllm.archive.layout import Layout
 from zllm.archive.view import FileView, TarView
-from zllm.cli import options, output, patterns, progress, suggestions
+from zllm.cli import names, options, output, patterns, progress, suggestions
 from zllm.errors import (
     EXIT_FAILURE,
     BrokenTarError,
@@ -19,6 +19,7 @@ from zllm.errors import (
     NotTarError,
     NotZllmError,
     UnsupportedVersionError,
+    UsageError,
     ZllmError,
 )
 from zllm.stats import Stats
@@ -52,6 +53,8 @@ def parse(command: options.Parser, argv: Sequence[str], console: output.Console)
     args = command.parse_intermixed_args(argv)
     console.verbose, console.quiet = args.verbose, args.quiet
     args.archive = options.take_archive(args, args.operands, command)
+    if "" in (args.archive, getattr(args, "directory", None), *args.operands):
+        raise UsageError("an empty name names nothing: is a variable unset?")
     return args
 
 
@@ -156,35 +159,61 @@ def members(archive: Archive, console: output.Console) -> Iterator[zllm.ZllmInfo
 
 
 def expect(bar: progress.Progress, archive: Archive, wanted: Wanted) -> None:
-    """Tell the bar how much there is to decode, if that can be known. What is damaged is reported later."""
+    """Settle what the operands mean, and tell the bar how much there is to decode, if that can be known.
+
+    What is damaged is reported later.
+    """
+    wanted.settle(archive)
     if bar.shown and archive.layout is not None:
         with contextlib.suppress(DamagedError, BrokenTarError, UnsupportedVersionError):
             bar.expect(sum(member.size for member in archive if member.isreg() and wanted(member.name)))
 
 
 class Wanted:
-    """Which members the operands ask for: a name, everything below a folder's name, or a shell pattern."""
+    """Which members the operands ask for: a name, everything below a folder's name, or a shell pattern.
+
+    An operand that is the name of a member is never a pattern. Where the names are not known beforehand, in a pipe,
+    it is one until a member of that name comes.
+    """
 
     def __init__(self, operands: Iterable[str], excluded: Iterable[str] = ()) -> None:
         self.operands = [operand.rstrip("/") or "/" for operand in operands]
-        self.excluded = [pattern.rstrip("/") for pattern in excluded]
+        self._excluded = patterns.Excluded(map(names.of_member, excluded))
+        self._asked = [names.of_member(operand) for operand in self.operands]
+        self._patterns = {operand for operand in self._asked if patterns.is_pattern(operand)}
         self._seen: set[str] = set()
+
+    def settle(self, archive: Archive) -> None:
+        """Find out which operands are names of members, before the first member is asked for."""
+        if self._patterns and archive.layout is not None:
+            with contextlib.suppress(DamagedError):
+                for member in archive:
+                    self._name(member.name.rstrip("/"))
+
+    def _name(self, name: str) -> None:
+        self._patterns -= {operand for operand in self._patterns if patterns.named(name, operand)}
 
     def __call__(self, name: str) -> bool:
         """Whether the member called ``name`` is wanted."""
         name = name.rstrip("/")
-        if self.excluded and patterns.excluded(name, self.excluded):
+        if self._excluded(name):
             return False
-        if not self.operands:
+        if not self._asked:
             return True
-        hits = [operand for operand in self.operands if patterns.selected(name, operand)]
+        if self._patterns:
+            self._name(name)
+        hits = [
+            operand
+            for operand in self._asked
+            if patterns.named(name, operand) or (operand in self._patterns and patterns.matches(name, operand))
+        ]
         self._seen.update(hits)
         return bool(hits)
 
     def report_unseen(self, console: output.Console, command: str = "") -> None:
         """One error for each operand that no member answered to. ``command``: what it was to be done to."""
-        for operand in self.operands:
-            if operand not in self._seen:
+        for operand, asked in zip(self.operands, self._asked, strict=True):
+            if asked not in self._seen:
                 console.error(suggestions.missing_member(operand, command))
 
 

@@ -214,6 +214,7 @@ class Extractor:
         if wanted.mode is None:
             wanted = attributes.with_mode(wanted, 0o666 & ~self._umask)
         descriptor = os.open(name, _NEW, 0o600, dir_fd=room)
+        partial.lock(descriptor)  # so that nobody takes it for what a killed process left
         try:
             sparse.write(descriptor, self._source.pieces(member), member.size)
             attributes.to_descriptor(descriptor, wanted, self._unset(member.name))
