@@ -81,8 +81,9 @@ class Writer:
         with run.stage("headers") as stage:
             chart = sectionmap.SectionMap(draft.records, groups)
             blob, raw_size = sectionmap.encode(
-                chart, continued=draft.continued, continues=draft.continues, mixed=self.coder.level.adaptive
-            )
+                chart, continued=draft.continued, continues=draft.continues, mixed=self.coder.level.adaptive,
+                bounded=True,
+            )  # fmt: skip
             stage.bytes_in, stage.bytes_out = raw_size, len(blob)
         ref = self.coder.model_ref() if any(row.slot for row in rows) else None
         if ref is not None and self.coder.embed and not self.uses_model:
