@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from zllm._native import ARITHMETIC_VERSION, Cancel, Counter, Stages, cm_decode, cm_encode
 from zllm.codecs.base import Buffer, Codec, Run
-from zllm.codecs.threads import in_threads
+from zllm.codecs.threads import NoThreadsError, in_threads
 from zllm.container import limits
 from zllm.errors import DamagedError, UnsupportedVersionError
 
@@ -99,5 +99,8 @@ def _code(sizes: Sequence[int], one: Callable[[int, Cancel, Counter], bytes], ru
                 out[at] = one(at, cancel, counter)
                 stage.bytes_out = len(out[at])
 
-    in_threads(work, min(max(1, run.threads), len(sizes)), run)
+    try:
+        in_threads(work, min(max(1, run.threads), len(sizes)), run)
+    except NoThreadsError:  # nothing was done
+        in_threads(work, 1, run)
     return out

@@ -27,7 +27,7 @@ from zllm._native import GIVEN, Cancel, Counter, Job, RoomError, Stages, Team, t
 from zllm._native import Model as NativeModel
 from zllm.codecs.base import Buffer, Codec, Run, map_items
 from zllm.codecs.repeats import Repeats, find, read
-from zllm.codecs.threads import in_threads
+from zllm.codecs.threads import NoThreadsError, in_threads
 from zllm.codecs.varint import read_varint, varint
 from zllm.container import limits
 from zllm.errors import DamagedError
@@ -173,7 +173,7 @@ class LlmCodec(Codec):
 
     def _encode(self, part: Sequence[tuple[Buffer, Sequence[int]]], run: Run, room: int | None) -> list[bytes]:
         frames = [_take_apart(i, data, cuts) for i, (data, cuts) in enumerate(part)]
-        self._encoding(run, room).code([frame for frame in frames if frame.size])
+        self._code(lambda how: self._encoding(how, room), frames, run)
         run.done(sum(frame.repeats.size for frame in frames))
         return [frame.header + _long_enough(frame) for frame in frames]
 
@@ -186,10 +186,18 @@ class LlmCodec(Codec):
         out: list[bytes] = []
         for part in _batches(items, lambda item: item[1], self._most):
             frames = [_parse(i, payload, size, cuts) for i, (payload, size, cuts) in enumerate(part)]
-            self._decoding(run).code([frame for frame in frames if frame.size])
+            self._code(self._decoding, frames, run)
             run.done(sum(frame.repeats.size for frame in frames))
             out += [frame.repeats.put_back(frame.result) for frame in frames]
         return out
+
+    @staticmethod
+    def _code(coding: Callable[[Run], _Coding], frames: list[Frame], run: Run) -> None:
+        todo = [frame for frame in frames if frame.size]
+        try:
+            coding(run).code(todo)
+        except NoThreadsError:  # nothing was done: who shares a frame would wait for those who are missing
+            coding(replace(run, threads=1)).code(todo)
 
     @property
     def _most(self) -> int:
@@ -414,8 +422,8 @@ class FrameEncoding(_Coding):
                 ids.extend(tokens)
         return ids
 
-    def _tokenise(self, part: memoryview) -> array[int]:
-        self.run.check()
+    def _tokenise(self, part: memoryview, run: Run) -> array[int]:
+        run.check()
         return array("I", self.codec.model.tokenizer.encode(part.tobytes()))
 
 
