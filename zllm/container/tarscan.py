@@ -65,7 +65,7 @@ def valid(block: bytes) -> bool:
         return False
     rest = block[:148] + block[156:]
     unsigned = 256 + sum(rest)
-    return stored in (unsigned, unsigned - 256 * sum(byte > 0x7F for byte in rest))
+    return stored == unsigned or stored == unsigned - 256 * sum(byte > 0x7F for byte in rest)
 
 
 def pax_records(text: bytes) -> list[tuple[bytes, bytes]] | None:
