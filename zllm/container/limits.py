@@ -78,8 +78,8 @@ MAX_UNIT = 8 << 20
 """Most bytes of one member's headers together. What is longer is kept as plain data."""
 
 FREE_MIXED_TEXT, MAX_MIXED_TEXT_RATIO = 64 << 10, 1 << 16
-"""A frame of codec cm has at most so many bytes of data, and so many more for each byte of its code string. What repeats
-every few bytes has 50,000 for each."""
+"""A frame of codec cm has at most so many bytes of data, and so many more for each byte of its code string. What
+repeats every few bytes has 50,000 for each."""
 
 FREE_MODEL_TEXT, MAX_MODEL_TEXT_RATIO = 4 << 10, 4096
 """The same of a frame of codec llm, whose long repeats are not in its code string: the rest has a thousand at most."""

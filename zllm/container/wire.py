@@ -121,10 +121,7 @@ def read_varints(data: bytes, what: str, most: int) -> list[int]:
     """
     if len(data) > most * MAX_VARINT_BYTES:
         raise DamagedError(f"{what} is damaged: a column is too long")
-    if not data or max(data) < 0x80:
-        values = list(data)
-    else:
-        values = _varints(data, what)
+    values = list(data) if not data or max(data) < 0x80 else _varints(data, what)
     if len(values) > most:
         raise DamagedError(f"{what} is damaged: a column is too long")
     return values
