@@ -38,8 +38,6 @@ class Progress:
     def _open(label: str, total: int | None, unit: str) -> Any:
         from tqdm import tqdm
 
-        # Its monitor thread is for loops whose steps change their speed; where it cannot be started, tqdm complains.
-        tqdm.monitor_interval = 0
         try:
             columns = os.get_terminal_size(sys.stderr.fileno()).columns
         except OSError:

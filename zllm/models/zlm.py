@@ -21,7 +21,7 @@ from zllm import partial
 from zllm.errors import ModelError
 from zllm.models.config import ModelConfig
 
-MAX_HEADER = 16 << 20
+MAX_HEADER = 4 << 20
 MAX_FILE = 4 << 30
 FORMAT = 1
 MAX_NAME = 1000
