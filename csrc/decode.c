@@ -38,11 +38,11 @@ typedef struct {
 
 /* Wait for this thread's turn; 0 when the job has stopped. */
 static int take_turn(const decode_t *s, zllm_job *j) {
-    uint32_t turns = 0;
+    uint32_t turns = 0, turn;
     if (j->threads == 1) return !job_stopped(j, s->run);
-    while (atomic_load(&j->turn) != s->thread) {
+    while ((turn = wait_value(&j->turn)) != s->thread) {
         if (job_stopped(j, s->run)) return 0;
-        team_pause(&turns);
+        wait_while(&j->turn, turn, j->crowded, &turns);
     }
     return !job_stopped(j, s->run);
 }
@@ -55,7 +55,7 @@ static void pass_turn(const decode_t *s, const part_t *p) {
     for (uint32_t k = 1; k <= j->threads; k++) {
         const uint32_t next = (s->thread + k) % j->threads;
         if (j->ended[next]) continue;
-        atomic_store(&j->turn, next);
+        wait_set(&j->turn, next);
         return;
     }
 }
@@ -195,9 +195,9 @@ static zllm_result gather(decode_t *s, zllm_job *j) {
     if (s->members == NULL) return ZLLM_E_MEMORY;
     s->members[0] = s->w;
     if (team == NULL) return ZLLM_OK;
-    while (!team_whole(team)) {
+    for (uint32_t joined = wait_value(&team->joined); !team_whole(team); joined = wait_value(&team->joined)) {
         if (job_stopped(j, s->run)) return (zllm_result)atomic_load(&j->failure);
-        team_pause(&turns);
+        wait_while(&team->joined, joined, team->crowded, &turns);
     }
     run_all(s, join);
     for (uint32_t k = 0; k < team->threads; k++)

@@ -90,15 +90,18 @@ static int try_mixing(encode_t *s) {
         atomic_store(&j->mixed, b + 1);
     }
     atomic_store(&j->mixing, 0);
+    if (ready) wait_add(&j->progress, 1);
     return ready;
 }
 
 /* Help until at least `blocks` are mixed. Returns 0 when the job has stopped. */
 static int wait_for(encode_t *s, uint32_t blocks) {
     uint32_t turns = 0;
-    while (atomic_load(&s->j->mixed) < blocks && !job_stopped(s->j, s->run)) {
+    for (;;) {
+        const uint32_t seen = wait_value(&s->j->progress);
+        if (atomic_load(&s->j->mixed) >= blocks || job_stopped(s->j, s->run)) break;
         if (try_mixing(s)) turns = 0;
-        else team_pause(&turns);
+        else wait_while(&s->j->progress, seen, s->j->crowded, &turns);
     }
     lap(workspace_laps(s->w), ZLLM_STAGE_WAIT);
     return !job_stopped(s->j, s->run);
@@ -123,6 +126,7 @@ static void encode_part(encode_t *s) {
         if (job_stopped(j, s->run)) return;
         atomic_fetch_add(&j->block[b % ZLLM_AHEAD].threads, 1);
         atomic_fetch_add(&j->filled, 1);
+        wait_add(&j->progress, 1);
     }
     (void)wait_for(s, j->blocks);
 }

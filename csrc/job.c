@@ -109,7 +109,7 @@ static int start_decoder(zllm_job *j) {
     if (j->ended == NULL) return 0;
     for (uint32_t k = j->threads; k-- > 0;) {
         j->ended[k] = job_first(j, k) == job_first(j, k + 1);
-        if (!j->ended[k]) atomic_store(&j->turn, k);
+        if (!j->ended[k]) wait_set(&j->turn, k);
     }
     return 1;
 }
@@ -139,6 +139,7 @@ zllm_result zllm_job_new(const zllm_model *m, zllm_frame *frame, uint32_t start,
     j->frame = frame;
     j->start = start;
     j->threads = threads;
+    j->crowded = threads > 1 && wait_crowded(threads);
     j->streams = (uint32_t)frame->n_streams;
     j->decoding = decoding;
     j->starts = calloc(j->streams + 1, sizeof *j->starts);

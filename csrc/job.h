@@ -35,10 +35,11 @@ struct zllm_job {
     uint64_t *starts; /* [streams + 1]: where a stream's text starts */
     uint32_t start, threads, streams; /* no threads: the model is elsewhere (steps.c) */
     int decoding;
+    int crowded;         /* more threads than cores */
     _Atomic int failure; /* a zllm_result that stops every thread */
 
     decoder_t decoder;
-    _Atomic uint32_t turn; /* the thread whose streams decode their tokens now */
+    signal_t turn;         /* the thread whose streams decode their tokens now */
     uint8_t *ended;        /* [threads]; only the thread whose turn it is looks at it */
 
     encoder_t encoder;
@@ -47,6 +48,7 @@ struct zllm_job {
     _Atomic uint32_t mixed; /* blocks done */
     _Atomic int mixing;     /* whether a thread is at it */
     _Atomic uint64_t filled; /* blocks, by all threads together */
+    signal_t progress;       /* counts what threads that have nothing to mix wait for: blocks filled or mixed */
 
     place_t *places;   /* steps.c, decoding: [streams] */
     size_t step;       /* steps.c, encoding: turns that all streams have had, */

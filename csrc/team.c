@@ -1,18 +1,8 @@
-#define _POSIX_C_SOURCE 199309L /* nanosleep */
 #include "team.h"
 
-#include <sched.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define MOST_THREADS 256u
-
-/* The others are microseconds from done, or milliseconds when the machine is busy: then sleeping costs nothing. */
-void team_pause(uint32_t *turns) {
-    const struct timespec nap = {0, 50000};
-    if (++*turns > 2000) nanosleep(&nap, NULL);
-    else if (*turns > 100) sched_yield();
-}
 
 zllm_result zllm_team_new(uint32_t threads, zllm_team **out) {
     *out = NULL;
@@ -20,6 +10,7 @@ zllm_result zllm_team_new(uint32_t threads, zllm_team **out) {
     zllm_team *t = calloc(1, sizeof *t + threads * sizeof t->runs[0]);
     if (t == NULL) return ZLLM_E_MEMORY;
     t->threads = threads;
+    t->crowded = wait_crowded(threads);
     *out = t;
     return ZLLM_OK;
 }
@@ -28,36 +19,39 @@ void zllm_team_free(zllm_team *t) { free(t); }
 
 int team_whole(zllm_team *t) {
     uint32_t others = t->threads - 1;
-    return atomic_compare_exchange_strong(&t->joined, &others, TEAM_WHOLE);
+    return atomic_compare_exchange_strong(&t->joined.value, &others, TEAM_WHOLE);
 }
 
 void team_run(zllm_team *t, team_work_t *work, void *context) {
     t->work = work;
     t->context = context;
-    atomic_fetch_add(&t->pieces, 1);
+    wait_add(&t->pieces, 1);
     work(context, 0);
     team_barrier(t);
 }
 
-void team_end(zllm_team *t) { atomic_store(&t->ended, 1); }
+void team_end(zllm_team *t) {
+    atomic_store(&t->ended, 1);
+    wait_wake(&t->pieces);
+}
 
 /* Whether a thread could still go: the leader has not seen it. */
 static int leave(zllm_team *t) {
-    uint32_t joined = atomic_load(&t->joined);
+    uint32_t joined = wait_value(&t->joined);
     while (joined != TEAM_WHOLE)
-        if (atomic_compare_exchange_weak(&t->joined, &joined, joined - 1)) return 1;
+        if (atomic_compare_exchange_weak(&t->joined.value, &joined, joined - 1)) return 1;
     return 0;
 }
 
 int team_help(zllm_team *t, uint32_t thread, const zllm_run *run) {
     t->runs[thread] = run;
-    atomic_fetch_add(&t->joined, 1);
+    wait_add(&t->joined, 1);
     for (uint32_t done = 0;; done++) {
         uint32_t turns = 0;
-        while (atomic_load(&t->pieces) == done) {
+        while (wait_value(&t->pieces) == done) {
             if (atomic_load(&t->ended)) return 1;
             if (cancelled(run->cancel) && leave(t)) return 0;
-            team_pause(&turns);
+            wait_while(&t->pieces, done, t->crowded, &turns);
         }
         t->work(t->context, thread);
         team_barrier(t);
@@ -65,12 +59,12 @@ int team_help(zllm_team *t, uint32_t thread, const zllm_run *run) {
 }
 
 void team_barrier(zllm_team *t) {
-    const uint32_t passed = atomic_load(&t->passed);
+    const uint32_t passed = wait_value(&t->passed);
     uint32_t turns = 0;
     if (atomic_fetch_add(&t->arrived, 1) + 1 == t->threads) {
         atomic_store(&t->arrived, 0);
-        atomic_store(&t->passed, passed + 1);
+        wait_set(&t->passed, passed + 1);
         return;
     }
-    while (atomic_load(&t->passed) == passed) team_pause(&turns);
+    while (wait_value(&t->passed) == passed) wait_while(&t->passed, passed, t->crowded, &turns);
 }

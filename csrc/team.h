@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "cancel.h"
+#include "waiting.h"
 #include "zllm.h"
 
 #define TEAM_WHOLE UINT32_MAX /* nobody may go any more before the end */
@@ -17,10 +18,11 @@ typedef void team_work_t(void *context, uint32_t thread);
 
 struct zllm_team {
     uint32_t threads;
-    _Atomic uint32_t joined;  /* threads that came, without the leader; TEAM_WHOLE once it has seen them all */
+    int crowded;              /* more of them than cores */
+    signal_t joined;          /* threads that came, without the leader; TEAM_WHOLE once it has seen them all */
     _Atomic uint32_t arrived; /* at the next barrier, */
-    _Atomic uint32_t passed;  /* and how many barriers all have passed */
-    _Atomic uint32_t pieces;  /* of work that there have been, */
+    signal_t passed;          /* and how many barriers all have passed */
+    signal_t pieces;          /* of work that there have been, */
     _Atomic int ended;        /* and whether that was all */
     team_work_t *work;        /* the newest */
     void *context;
@@ -29,9 +31,6 @@ struct zllm_team {
 
 /* Threads of a team, or the one there is without. */
 static inline uint32_t team_threads(const zllm_team *t) { return t != NULL ? t->threads : 1; }
-
-/* Let other threads run: `turns` counts how long one has waited, from 0. */
-void team_pause(uint32_t *turns);
 
 /* The leader. Whether all threads have come; from then on they stay to the end. */
 int team_whole(zllm_team *t);

@@ -215,9 +215,18 @@ def test_no_data_has_an_empty_payload() -> None:
 
 
 def test_limits() -> None:
-    documented = {row[0].strip("`"): int(row[1]) for row in rows("Limits")[1:]}
+    documented = {name: int(value) for name, value in re.findall(r"`([A-Z_]+)`[ |]*(\d+)", part("Limits"))}
     assert documented == {name: value for name, value in vars(limits).items() if name.isupper() and name != "BLOCK"}
     assert limits.BLOCK == 512
+
+
+def test_limits_that_are_not_of_the_container() -> None:
+    from zllm.codecs import lz4, zstd
+
+    text = part("Limits")
+    assert f"| 0 | 1 | {frames.LEAST_FRAME} bytes of a section's frames" in text
+    assert f"| {lz4._SLACK} | {lz4._MAX_EXPANSION} | byte of a frame of codec lz4" in text
+    assert f"| {zstd._BLOCK_RAW} | {zstd._BLOCK_RAW} | {zstd._BLOCK_MIN} bytes of zstd data" in text
 
 
 def test_dictionary() -> None:

@@ -3,7 +3,7 @@ import pytest
 from zllm.chooser.levels import DEFAULT_LEVEL, LEVELS, get_level
 from zllm.chooser.reasons import MAX_RIVAL, Reason, describe, millibits
 from zllm.codecs import registry
-from zllm.codecs.llm import MAX_STREAMS
+from zllm.container.limits import MAX_STREAMS
 from zllm.errors import UsageError
 
 

@@ -451,9 +451,26 @@ def test_payloads_that_no_encoder_makes(codec: LlmCodec, payload: bytes, words: 
 def test_more_streams_than_a_frame_may_have(codec: LlmCodec) -> None:
     with pytest.raises(DamagedError, match="too many streams"):
         codec.decode(b"\x00\x80\x02" + b"\x01" * 256 + bytes(300), 1000)
-    assert (
-        len(codec.decode(b"\x00\xff\x01" + b"\x01" * 255, 256)) == 256
-    )  # one-byte streams of zeros: whatever they say
+    # one-byte streams of zeros: whatever they say
+    assert len(codec.decode(b"\x00\xff\x01" + b"\x01" * 255 + bytes(240 * 512), 256)) == 256
+    with pytest.raises(DamagedError, match="claim to be 256 in 256 streams"):
+        codec.decode(b"\x00\xff\x01" + b"\x01" * 255 + bytes(240 * 512 - 1), 256)
+    assert len(codec.decode(b"\x00\x0f" + b"\x01" * 15, 16)) == 16
+
+
+def test_more_text_than_a_code_string_may_claim(codec: LlmCodec) -> None:
+    assert len(codec.decode(b"\x00\x00", 4096)) == 4096
+    assert len(codec.decode(b"\x00\x00" + bytes(2), 3 * 4096)) == 3 * 4096
+    with pytest.raises(DamagedError, match="claim to be 12289"):
+        codec.decode(b"\x00\x00" + bytes(2), 3 * 4096 + 1)
+
+
+def test_encoders_stay_below_the_limits_of_readers(codec: LlmCodec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llm, "stream_count", lambda size, most=16: 40)
+    text = b"".join(b"%d words and words\n" % i for i in range(400))
+    payload = codec.encode(text)
+    assert len(payload) > 24 * 512 and payload.endswith(bytes(100))
+    assert codec.decode(payload, len(text)) == text
 
 
 def test_frames_larger_than_the_container_has(codec: LlmCodec) -> None:

@@ -231,7 +231,7 @@ def test_each_kind_of_column() -> None:
 
 def test_mixed_columns_have_a_limit_and_a_version() -> None:
     long = b"some name, again and again\n" * 11_000
-    assert len(long) > columns.MAX_MIXED
+    assert len(long) > limits.MAX_MIXED
     assert columns.pack([long], mixed=True) == columns.pack([long])
     good = columns.pack([long[:5000]], mixed=True)
     at = good.index(bytes([native.ARITHMETIC_VERSION]), 2 + good[1])

@@ -32,6 +32,7 @@ SOURCES = [
     "csrc/transformer.c",
     "csrc/trie.c",
     "csrc/variants.c",
+    "csrc/waiting.c",
     "csrc/workspace.c",
     "csrc/predictor/context.c",
     "csrc/predictor/expect.c",

@@ -81,8 +81,9 @@ class Writer:
         with run.stage("headers") as stage:
             chart = sectionmap.SectionMap(draft.records, groups)
             blob, raw_size = sectionmap.encode(
-                chart, continued=draft.continued, continues=draft.continues, mixed=self.coder.level.adaptive
-            )
+                chart, continued=draft.continued, continues=draft.continues, mixed=self.coder.level.adaptive,
+                bounded=True,
+            )  # fmt: skip
             stage.bytes_in, stage.bytes_out = raw_size, len(blob)
         ref = self.coder.model_ref() if any(row.slot for row in rows) else None
         if ref is not None and self.coder.embed and not self.uses_model:
@@ -187,11 +188,16 @@ class _Worker:
         """Start coding; waits until there is room for one more."""
         while len(self._sections) >= self.writer.coder.sections:
             self._wait_for_first()
-            self._raise()
+            self.check()
         before = self._sections[-1] if self._sections else None
         ended = threading.Event()
         self._sections.append(ended)
-        threading.Thread(target=self._work, args=(draft, before, ended), daemon=True, name="zllm-section").start()
+        work = (draft, before, ended)
+        try:
+            threading.Thread(target=self._work, args=work, daemon=True, name="zllm-section").start()
+        except RuntimeError:  # there can be no more threads: then nothing is read meanwhile
+            self._work(*work)
+            self.check()
 
     def _work(self, draft: Draft, before: threading.Event | None, ended: threading.Event) -> None:
         """Code the section, and write it as soon as the one before it is written."""
@@ -213,7 +219,7 @@ class _Worker:
         until = None if timeout is None else time.monotonic() + timeout
         while self._sections:
             self._wait_for_first(None if until is None else max(0.0, until - time.monotonic()))
-        self._raise()
+        self.check()
 
     def _wait_for_first(self, timeout: float | None = None) -> None:
         # An event: up to Python 3.12 a join() that Ctrl-C ends takes the thread for ended. And forgotten only
@@ -221,7 +227,8 @@ class _Worker:
         self._sections[0].wait(timeout)
         self._sections.popleft()
 
-    def _raise(self) -> None:
+    def check(self) -> None:
+        """Raise what went wrong so far, again and again."""
         if self._error is not None:
             raise self._error
 
@@ -271,6 +278,11 @@ class Sink:
         """
         if self.closed:
             raise UsageError("the archive is closed")
+        try:
+            self._worker.check()  # at once: there may be gigabytes to come before the next section is due
+        except BaseException:
+            self.failed = True
+            raise
         self._guard(self._scanner.feed(memoryview(data).cast("B")))
         self._written += len(data)
         return len(data)

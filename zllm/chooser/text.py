@@ -7,7 +7,6 @@ So a unit comes out as its zstd frame, or as pieces, each by the codec that pays
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from zllm.chooser.estimate import MIN_ESTIMATED, estimates, model_is_ahead
@@ -17,6 +16,7 @@ from zllm.chooser.probe import are_prose, gains
 from zllm.chooser.reasons import Reason, millibits
 from zllm.codecs.base import Codec, Run
 from zllm.codecs.cm import CmCodec
+from zllm.codecs.pool import Pool
 from zllm.codecs.store import StoreCodec
 
 # A frame more costs a header in the file and a row in the index.
@@ -114,8 +114,8 @@ class TextCoder:
         Progress: every unit's bytes, once.
         """
         units = [_Unit(*unit) for unit in zip(pieces, plain, strict=True)]
-        with ThreadPoolExecutor(2) as beside:  # zstd has work for one thread, the others for all
-            fast = beside.submit(payloads)
+        with Pool(2) as beside:  # zstd has work for one thread, the others for all
+            fast = beside.submit(self._or_cancel, payloads)
             try:
                 asked = self._promising(units)
                 for unit in units:
@@ -128,8 +128,10 @@ class TextCoder:
                 rest.result()
                 # Where no estimate decides, the predictor has to run after all.
                 self._alone([c for c in _candidates(asked) if not c.ahead and not c.alone], self.quiet)
-            except KeyboardInterrupt:
+            except BaseException:
                 self.run.cancelled.set()  # for zstd, which would be waited for
+                if fast.done() and (failure := fast.exception()) is not None:
+                    raise failure from None  # because of which all this was cancelled
                 raise
             for unit, payload in zip(units, fast.result(), strict=True):
                 unit.payload = payload
@@ -137,6 +139,13 @@ class TextCoder:
             helped=[self._settle(unit, use_model=True) for unit in units],
             without=[self._settle(unit, use_model=False) for unit in units],
         )
+
+    def _or_cancel(self, work: Callable[[], Sequence[bytes]]) -> Sequence[bytes]:
+        try:
+            return work()
+        except BaseException:
+            self.run.cancelled.set()
+            raise
 
     def choose(self, choice: Choice) -> list[list[CodedFrame]]:
         """Whether the model pays what naming it costs the archive, which is to be asked in the archive's order."""

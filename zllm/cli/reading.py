@@ -186,7 +186,7 @@ class Wanted:
     def settle(self, archive: Archive) -> None:
         """Find out which operands are names of members, before the first member is asked for."""
         if self._patterns and archive.layout is not None:
-            with contextlib.suppress(DamagedError):
+            with contextlib.suppress(DamagedError, BrokenTarError, UnsupportedVersionError):
                 for member in archive:
                     self._name(member.name.rstrip("/"))
 

@@ -14,7 +14,8 @@ from typing import ClassVar
 
 from zllm._native import ARITHMETIC_VERSION, Cancel, Counter, Stages, cm_decode, cm_encode
 from zllm.codecs.base import Buffer, Codec, Run
-from zllm.codecs.threads import in_threads
+from zllm.codecs.threads import NoThreadsError, in_threads
+from zllm.container import limits
 from zllm.errors import DamagedError, UnsupportedVersionError
 
 MAX_SIZE = 64 << 20  # the container's limit for one frame
@@ -40,7 +41,9 @@ class CmCodec(Codec):
 
         def one(at: int, cancel: Cancel, counter: Counter) -> bytes:
             data, cuts = items[at]
-            return _VERSION + cm_encode(data, cuts, cancel=cancel, counter=counter) if len(data) else b""
+            if not len(data):
+                return b""
+            return _VERSION + _long_enough(cm_encode(data, cuts, cancel=cancel, counter=counter), len(data))
 
         return _code([len(data) for data, _ in items], one, run)
 
@@ -61,9 +64,16 @@ class CmCodec(Codec):
         return _code([size for _, size, _ in items], one, run)
 
 
+def _long_enough(code: bytes, size: int) -> bytes:
+    """A code string that readers do not take for a bomb: zeros after it change nothing."""
+    return code.ljust(-(-(size - limits.FREE_MIXED_TEXT) // limits.MAX_MIXED_TEXT_RATIO), b"\0")
+
+
 def _check(payload: Buffer, size: int) -> None:
     if size > MAX_SIZE:
         raise DamagedError(f"damaged text frame: {size} bytes are more than one may have")
+    if size > limits.FREE_MIXED_TEXT + limits.MAX_MIXED_TEXT_RATIO * max(0, len(payload) - 1):
+        raise DamagedError(f"damaged text frame: {len(payload)} bytes claim to be {size}")
     if size and not len(payload):
         raise DamagedError("damaged text frame: it is empty")
     if size and payload[0] != ARITHMETIC_VERSION:
@@ -89,5 +99,8 @@ def _code(sizes: Sequence[int], one: Callable[[int, Cancel, Counter], bytes], ru
                 out[at] = one(at, cancel, counter)
                 stage.bytes_out = len(out[at])
 
-    in_threads(work, min(max(1, run.threads), len(sizes)), run)
+    try:
+        in_threads(work, min(max(1, run.threads), len(sizes)), run)
+    except NoThreadsError:  # nothing was done
+        in_threads(work, 1, run)
     return out

@@ -27,15 +27,15 @@ from zllm._native import GIVEN, Cancel, Counter, Job, RoomError, Stages, Team, t
 from zllm._native import Model as NativeModel
 from zllm.codecs.base import Buffer, Codec, Run, map_items
 from zllm.codecs.repeats import Repeats, find, read
-from zllm.codecs.threads import in_threads
+from zllm.codecs.threads import NoThreadsError, in_threads
 from zllm.codecs.varint import read_varint, varint
+from zllm.container import limits
 from zllm.errors import DamagedError
 from zllm.executors.base import Executor
 
 LANES = 32  # streams that one thread decodes at once, at most
 ROWS = 64  # tokens of one stream that one thread encodes at once
 STREAMS = 16  # of a frame, at most, unless the level says otherwise
-MAX_STREAMS = 256  # that a frame may have: each takes memory for its context
 BATCH_BYTES = 8 << 20  # text in work at once, which bounds memory
 STEPPED_BYTES = 64 << 20  # the same where an executor has lanes to fill
 MAX_SIZE = 64 << 20  # the container's limit for one frame: a few bytes may claim, and be, any amount of text
@@ -90,6 +90,8 @@ class Frame:
     """Decoding: where its streams end in the text."""
     header: bytes = b""
     """Encoding: what stands before the code string."""
+    streams: int = 1
+    """Encoding: how many it has."""
     result: bytes = b""
 
 
@@ -171,9 +173,9 @@ class LlmCodec(Codec):
 
     def _encode(self, part: Sequence[tuple[Buffer, Sequence[int]]], run: Run, room: int | None) -> list[bytes]:
         frames = [_take_apart(i, data, cuts) for i, (data, cuts) in enumerate(part)]
-        self._encoding(run, room).code([frame for frame in frames if frame.size])
+        self._code(lambda how: self._encoding(how, room), frames, run)
         run.done(sum(frame.repeats.size for frame in frames))
-        return [frame.header + frame.result for frame in frames]
+        return [frame.header + _long_enough(frame) for frame in frames]
 
     def decode_batch(self, items: Sequence[tuple[Buffer, int, Sequence[int]]], run: Run) -> list[bytes]:
         """All frames, by all threads.
@@ -184,10 +186,18 @@ class LlmCodec(Codec):
         out: list[bytes] = []
         for part in _batches(items, lambda item: item[1], self._most):
             frames = [_parse(i, payload, size, cuts) for i, (payload, size, cuts) in enumerate(part)]
-            self._decoding(run).code([frame for frame in frames if frame.size])
+            self._code(self._decoding, frames, run)
             run.done(sum(frame.repeats.size for frame in frames))
             out += [frame.repeats.put_back(frame.result) for frame in frames]
         return out
+
+    @staticmethod
+    def _code(coding: Callable[[Run], _Coding], frames: list[Frame], run: Run) -> None:
+        todo = [frame for frame in frames if frame.size]
+        try:
+            coding(run).code(todo)
+        except NoThreadsError:  # nothing was done: who shares a frame would wait for those who are missing
+            coding(replace(run, threads=1)).code(todo)
 
     @property
     def _most(self) -> int:
@@ -377,6 +387,7 @@ class FrameEncoding(_Coding):
             streams = list(self._streams(self._tokens(frame, threads), self.streams_of(frame)))
             if frame.size >= _TOKENISED:
                 trim_memory()
+        frame.streams = len(streams)
         frame.header = (
             frame.repeats.to_bytes() + varint(len(streams) - 1) + b"".join(varint(size) for _, size in streams[:-1])
         )
@@ -411,8 +422,8 @@ class FrameEncoding(_Coding):
                 ids.extend(tokens)
         return ids
 
-    def _tokenise(self, part: memoryview) -> array[int]:
-        self.run.check()
+    def _tokenise(self, part: memoryview, run: Run) -> array[int]:
+        run.check()
         return array("I", self.codec.model.tokenizer.encode(part.tobytes()))
 
 
@@ -488,6 +499,19 @@ def _take_apart(number: int, data: Buffer, cuts: Sequence[int]) -> Frame:
     return Frame(number, left, len(left), found.move(cuts, len(left)), found)
 
 
+def _code_for(size: int, streams: int) -> int:
+    """How long the code string of a text of so many bytes and streams is at least: readers refuse a shorter one, which
+    would ask for memory or time out of proportion.
+    """
+    for_size = -(-(size - limits.FREE_MODEL_TEXT) // limits.MAX_MODEL_TEXT_RATIO)
+    return max(0, for_size, (streams - limits.FREE_STREAMS) * limits.STREAM_CODE)
+
+
+def _long_enough(frame: Frame) -> bytes:
+    """The code string, with zeros after it that change nothing if it is too short for readers."""
+    return frame.result.ljust(_code_for(frame.size, frame.streams), b"\0") if frame.size else frame.result
+
+
 def _parse(number: int, payload: Buffer, size: int, cuts: Sequence[int]) -> Frame:
     """A payload's streams and code string."""
     view = memoryview(payload)
@@ -498,7 +522,7 @@ def _parse(number: int, payload: Buffer, size: int, cuts: Sequence[int]) -> Fram
     found, at = read(view, 0, size)
     left = size - found.size
     count, at = read_varint(view, at)
-    if count >= min(left, MAX_STREAMS):
+    if count >= min(left, limits.MAX_STREAMS):
         raise DamagedError("damaged text frame: too many streams")
     ends, end = [], 0
     for _ in range(count):
@@ -507,4 +531,6 @@ def _parse(number: int, payload: Buffer, size: int, cuts: Sequence[int]) -> Fram
         ends.append(end)
         if not length or end >= left:
             raise DamagedError("damaged text frame: its streams do not fit it")
+    if len(view) - at < _code_for(left, count + 1):
+        raise DamagedError(f"damaged text frame: {len(view) - at} bytes claim to be {left} in {count + 1} streams")
     return Frame(number, view[at:], left, found.move(cuts, left), found, [*ends, left])

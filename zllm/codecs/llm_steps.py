@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -16,6 +16,7 @@ from zllm._native import Cancel, Counter, Job
 from zllm._native.steps import ENDED, Answers, Memory, decode_turns, encode_turns, job_memory
 from zllm.codecs.base import Run
 from zllm.codecs.llm import Frame, FrameDecoding, FrameEncoding, LlmCodec
+from zllm.codecs.pool import Pool
 from zllm.executors.base import Decoding, Executor
 
 MOST_MEMORY = 1 << 30  # of predictors in work at once: a frame's takes 64 bytes for each of its text, and 2 MB
@@ -29,7 +30,7 @@ class _Pool:
         self.cancel = Cancel()
         self.counters: list[Counter] = []
         self._told = 0
-        self._pool = ThreadPoolExecutor(max(1, run.threads), "zllm-codec")
+        self._pool = Pool(max(1, run.threads), "zllm-codec")
 
     @contextmanager
     def open(self) -> Iterator[_Pool]:

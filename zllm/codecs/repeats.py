@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from zllm._native import repeats
 from zllm.codecs.base import Buffer
 from zllm.codecs.varint import read_varint, varint
+from zllm.container import limits
 from zllm.errors import DamagedError
 
 # A repeat costs about 7 bytes here, and the predictor's match model would code this much for as little.
@@ -93,6 +94,8 @@ def read(payload: memoryview, at: int, size: int) -> tuple[Repeats, int]:
     found: list[tuple[int, int, int]] = []
     end = 0
     count, at = read_varint(payload, at)
+    if count > 1 + size // limits.REPEAT_DATA:
+        raise DamagedError("damaged text frame: too many repeats")
     for _ in range(count):
         (fresh, at), start = read_varint(payload, at), end
         start += fresh

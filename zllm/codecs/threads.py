@@ -15,9 +15,18 @@ _POLL_SECONDS = 0.1
 Work: TypeAlias = Callable[[int, Cancel, Counter, "Stages | None"], None]
 
 
+class NoThreadsError(Exception):
+    """Fewer threads than asked for can be started, and nothing was done."""
+
+
 def in_threads(work: Work, count: int, run: Run) -> None:
     """Call ``work`` with the numbers below ``count``, each in a thread of its own, and wait: progress is passed on, and
     on cancellation or the first error all are told to end. Raises that error.
+
+    Where no thread can be started, the caller does what is for one.
+
+    Raises:
+        NoThreadsError: only some of several can be started.
     """
     cancel = Cancel()
     counters = [Counter() for _ in range(count)]
@@ -32,12 +41,9 @@ def in_threads(work: Work, count: int, run: Run) -> None:
         else:
             ended.put(None)
 
-    threads = [threading.Thread(target=one, args=(k,), name="zllm-codec", daemon=True) for k in range(count)]
-    started = []
+    started: list[threading.Thread] = []
     try:
-        for thread in threads:
-            thread.start()
-            started.append(thread)
+        _start(one, count, started)
         _watch(counters, ended, run)
     except BaseException:
         cancel.set()
@@ -50,6 +56,29 @@ def in_threads(work: Work, count: int, run: Run) -> None:
             for name, seconds in measured.seconds().items():
                 if seconds:  # nothing of the model's, for those who do without it
                     run.stats.add(f"model/{name}", seconds)
+
+
+def _start(one: Callable[[int], None], count: int, started: list[threading.Thread]) -> None:
+    """Threads that begin when all are there: threads may wait for each other, and whoever is missing is waited for."""
+    everybody: SimpleQueue[bool] = SimpleQueue()
+
+    def begin(number: int) -> None:
+        if everybody.get():
+            one(number)
+
+    try:
+        for number in range(count):
+            thread = threading.Thread(target=begin, args=(number,), name="zllm-codec", daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError:
+        if count == 1:
+            one(0)
+            return
+        raise NoThreadsError from None
+    finally:
+        for _ in started:
+            everybody.put(len(started) == count)
 
 
 def _watch(counters: list[Counter], ended: SimpleQueue[BaseException | None], run: Run) -> None:

@@ -76,7 +76,7 @@ class ZstdCodec(Codec):
 
     def encode_batch(self, items: Sequence[tuple[Buffer, Sequence[int]]], run: Run) -> list[bytes]:
         """Encode many frames, with ``run.threads`` threads, reporting progress inside long ones."""
-        return map_items(lambda item: self._encode(item[0], run), items, run)
+        return map_items(lambda item, own: self._encode(item[0], own), items, run)
 
     def _encode(self, data: Buffer, run: Run | None) -> bytes:
         size = len(data)

@@ -26,10 +26,11 @@ from zllm.errors import DamagedError, UnsupportedVersionError
 
 JOINT, RAW, ZSTD, MIXED = range(4)
 
-MAX_MIXED = 256 << 10
-"""Most bytes of a column of kind 3: a listing waits for it, a third of a second."""
 _LEVEL = 19
 _SMALL = 64  # a column below this is always cheaper in the joint part: a zstd frame of its own costs about 10 bytes
+# No zstd block unpacks to more than 128 KiB, and the shortest one that unpacks to anything takes 4 bytes.
+_ZSTD_BLOCK, _ZSTD_LEAST = 128 << 10, 4
+_MIN_WINDOW = 1 << 10
 
 
 def compress(data: bytes) -> bytes:
@@ -55,7 +56,10 @@ def decompress(payload: bytes, size: int, what: str) -> bytes:
         if payload:
             raise DamagedError(f"{what} is damaged: {len(payload)} bytes where none belong")
         return b""
-    coder = zstandard.ZstdDecompressor(format=zstandard.FORMAT_ZSTD1_MAGICLESS, max_window_size=limits.MAX_MAP)
+    if size > _ZSTD_BLOCK * (len(payload) // _ZSTD_LEAST + 1):
+        raise DamagedError(f"{what} is damaged: {len(payload)} bytes cannot unpack to {size}")
+    window = min(max(1 << (size - 1).bit_length(), _MIN_WINDOW), limits.MAX_MAP)
+    coder = zstandard.ZstdDecompressor(format=zstandard.FORMAT_ZSTD1_MAGICLESS, max_window_size=window)
     try:
         data = coder.decompress(payload, max_output_size=size, allow_extra_data=False)
     except (zstandard.ZstdError, MemoryError) as exc:
@@ -99,7 +103,7 @@ def _mix(column: bytes) -> bytes:
 def _unmix(payload: bytes, size: int, what: str) -> bytes:
     from zllm import _native
 
-    if size > MAX_MIXED or not payload:
+    if not payload:
         raise DamagedError(f"{what} is damaged: impossible length of a column")
     if payload[0] != _native.ARITHMETIC_VERSION:
         raise UnsupportedVersionError(
@@ -110,18 +114,33 @@ def _unmix(payload: bytes, size: int, what: str) -> bytes:
 
 def pack(columns: list[bytes], *, mixed: bool = False) -> bytes:
     """A column set as one blob. ``mixed``: whether columns may be coded as text is by codec ``cm``."""
+    blob, total = _pack(columns, mixed=mixed)
+    if total > limits.FREE_MIXED + limits.MAX_MIXED_RATIO * len(blob):  # readers would not wait for it
+        blob, _ = _pack(columns, mixed=False)
+    return blob
+
+
+def pack_plain(columns: list[bytes]) -> bytes:
+    """A column set as one blob, all columns as they are: longer than any limit that is in proportion to it asks for."""
+    return _assemble(columns, [RAW] * len(columns), columns)
+
+
+def _pack(columns: list[bytes], *, mixed: bool) -> tuple[bytes, int]:
+    """A column set as one blob, and how many bytes its columns of kind 3 have."""
     kinds = [JOINT] * len(columns)
     coded = [b""] * len(columns)
     for number, column in enumerate(columns):
         if len(column) < _SMALL:
             continue
         ways = [(RAW, column), (ZSTD, compress(column))]
-        if mixed and len(column) <= MAX_MIXED:
+        if mixed and len(column) <= limits.MAX_MIXED:
             ways.append((MIXED, _mix(column)))
         kinds[number], coded[number] = min(ways, key=lambda way: len(way[1]))
     together = _assemble(columns, [RAW if kind == RAW else JOINT for kind in kinds], coded)
     apart = _assemble(columns, kinds, coded)
-    return min(together, apart, key=len)
+    if len(together) <= len(apart):
+        return together, 0
+    return apart, sum(len(column) for column, kind in zip(columns, kinds, strict=True) if kind == MIXED)
 
 
 def _assemble(columns: list[bytes], kinds: list[int], coded: list[bytes]) -> bytes:
@@ -150,16 +169,8 @@ def unpack(blob: bytes, limit: int, what: str) -> list[bytes]:
     joint_size = outer.varint(limit + 20 * limits.MAX_COLUMNS)
     packed = outer.take(outer.varint(limits.MAX_MAP))
     inner = Reader(inflate(packed, joint_size, what), what)
-    rows = []
-    total = 0
-    for _ in range(inner.varint(limits.MAX_COLUMNS)):
-        size, kind = divmod(inner.varint(limit << 2 | 3), 4)
-        rows.append((size, kind, inner.varint(limits.MAX_MAP) if kind in (ZSTD, MIXED) else size))
-        total += size
-    if total > limit:
-        raise DamagedError(f"{what} is damaged: it unpacks to more than {limit} bytes")
     columns = []
-    for size, kind, coded in rows:
+    for size, kind, coded in _directory(inner, len(blob), limit, what):
         if kind == JOINT:
             columns.append(inner.take(size))
         elif kind == RAW:
@@ -171,3 +182,21 @@ def unpack(blob: bytes, limit: int, what: str) -> list[bytes]:
     inner.end()
     outer.end()
     return columns
+
+
+def _directory(reader: Reader, packed: int, limit: int, what: str) -> list[tuple[int, int, int]]:
+    """Size, kind and coded size of each column of a set of ``packed`` bytes, before any of them is decoded."""
+    rows = []
+    total = mixed = 0
+    for _ in range(reader.varint(limits.MAX_COLUMNS)):
+        size, kind = divmod(reader.varint(limit << 2 | 3), 4)
+        rows.append((size, kind, reader.varint(limits.MAX_MAP) if kind in (ZSTD, MIXED) else size))
+        total += size
+        mixed += size if kind == MIXED else 0
+        if kind == MIXED and size > limits.MAX_MIXED:
+            raise DamagedError(f"{what} is damaged: impossible length of a column")
+    if total > limit:
+        raise DamagedError(f"{what} is damaged: it unpacks to more than {limit} bytes")
+    if mixed > limits.FREE_MIXED + limits.MAX_MIXED_RATIO * packed:
+        raise DamagedError(f"{what} is damaged: {packed} bytes claim {mixed} of text")
+    return rows

@@ -11,6 +11,8 @@ from zllm.errors import DamagedError
 
 MAGIC = b"\x9aZ"
 _CHECK_SIZE = 4
+LEAST_FRAME = len(MAGIC) + 4 + _CHECK_SIZE
+"""Bytes of a frame without a payload."""
 HASH_SIZE = 8
 """Bytes of a SHA-256 that a frame of small members keeps of its data."""
 

@@ -8,12 +8,14 @@ short names that are the beginning of a long one. A member whose headers would n
 from __future__ import annotations
 
 import re
+import struct
+from collections.abc import Iterator
 from enum import IntEnum
 
 from zllm.container import headerunits, limits
 from zllm.container.headerunits import Block, Extended, Unit
 from zllm.container.tarscan import padded
-from zllm.container.wire import Reader, put_varint, unzigzag, zigzag
+from zllm.container.wire import Reader, put_varint, read_varints, unzigzag, zigzag
 from zllm.errors import DamagedError
 
 _WHAT = "the section map"
@@ -60,11 +62,22 @@ _RAW, _MAIN, _PAX, _LONG, _MAIN_WITH_TAIL = range(5)  # parts
 _LITERAL, _NUL, _SPACE, _FOLLOWS, _ROUNDED = range(5)  # forms of a number
 _BASE = 5  # a form byte is size form + 5 * mtime form + 25 * (the checksum is a literal)
 _PLAIN, _CUT, _ASCII = range(3)  # forms of a short name
+_BYTES = (Col.PARTS, Col.EXTENDED_FORM, Col.MAIN_FORM, Col.SHORT_FORM, Col.DIGITS)
+_NUMBERS = (
+    Col.RAW_SIZES, Col.EXTENDED_PROFILE, Col.MAIN_PROFILE, Col.KEY_NUMBERS, Col.SIZE_TOPS, Col.TAIL_SIZES,
+)  # fmt: skip
+_TEXTS = (Col.EXTENDED_NAMES, Col.NAMES, Col.LINKS, Col.RESTS, Col.KEYS, Col.VALUES)
 
 
 def encode(units: list[bytes]) -> list[bytes]:
     """Columns for the header units of a section, in order."""
     return _Encoder().run(units)
+
+
+def parts_of(columns: list[bytes]) -> int:
+    """Header blocks and their texts and times: what decoding takes time for, known before."""
+    texts = sum(columns[column].count(b"\0") for column in (Col.NAMES, Col.LINKS, Col.VALUES))
+    return len(columns[Col.PARTS]) + len(columns[Col.DIGITS]) + texts
 
 
 def decode(columns: list[bytes], count: int) -> list[bytes]:
@@ -276,10 +289,30 @@ class _Encoder:
             self.cols[column + plane].append(byte)
 
 
+def _together(columns: list[bytes], form: str) -> Iterator[tuple[int]]:
+    """Numbers whose bytes are in these columns, the lowest first."""
+    if len({len(column) for column in columns}) != 1:
+        raise DamagedError(f"{_WHAT} is damaged: its columns differ in length")
+    data = bytearray(len(columns) * len(columns[0]))
+    for plane, column in enumerate(columns):
+        data[plane :: len(columns)] = column
+    return struct.iter_unpack(form, data)
+
+
 class _Decoder:
+    """Columns of bytes and numbers are iterators, of which the end is a :class:`StopIteration`; texts are searched."""
+
     def __init__(self, columns: list[bytes]) -> None:
-        self.readers = [Reader(column, _WHAT) for column in columns]
+        self.readers = {column: Reader(columns[column], _WHAT) for column in (Col.RAW, Col.LITERALS, Col.TAILS)}
         self.columns = columns
+        self.places = dict.fromkeys(_TEXTS, 0)
+        self.bytes = {column: iter(columns[column]) for column in _BYTES}
+        self.numbers = {column: iter(read_varints(columns[column], _WHAT, _MAX_UNITS)) for column in _NUMBERS}
+        self.planes = {
+            Col.SECONDS: _together(columns[Col.SECONDS : Col.SECONDS + 4], "<I"),
+            Col.FRACTIONS: _together(columns[Col.FRACTIONS : Col.FRACTIONS + 4], "<I"),
+            Col.SIZES: _together(columns[Col.SIZES : Col.SIZES + 2], "<H"),
+        }
         self.times = _Times()
         self.left = limits.WINDOW
         profiles, step = columns[Col.PROFILES], headerunits.PROFILE_SIZE
@@ -287,14 +320,21 @@ class _Decoder:
             raise DamagedError(f"{_WHAT} is damaged: impossible number of kinds of headers")
         self.profiles = [profiles[start : start + step] for start in range(0, len(profiles), step)]
         self.keys = []
-        while self.readers[Col.KEYS].left:
+        while self.places[Col.KEYS] < len(columns[Col.KEYS]):
             self.keys.append(self._text(Col.KEYS))
 
     def run(self, count: int) -> list[bytes]:
-        units = [self._unit() for _ in range(count)]
-        for number, reader in enumerate(self.readers):
-            if number != Col.PROFILES:
-                reader.end()
+        try:
+            units = [self._unit() for _ in range(count)]
+        except StopIteration:
+            raise DamagedError(f"{_WHAT} is damaged: a column is too short") from None
+        for reader in self.readers.values():
+            reader.end()
+        left = any(place != len(self.columns[column]) for column, place in self.places.items())
+        ended = object()
+        iterators = (*self.bytes.values(), *self.numbers.values(), *self.planes.values())
+        if left or any(next(iterator, ended) is not ended for iterator in iterators):
+            raise DamagedError(f"{_WHAT} is damaged: a column is too long")
         return units
 
     def _unit(self) -> bytes:
@@ -381,7 +421,7 @@ class _Decoder:
         return Block(profile, b"", b"", self._text(Col.RESTS, headerunits.REST_SIZE), b"", b"", b"")
 
     def _entry(self, table: list[bytes], column: Col) -> bytes:
-        number = self.readers[column].varint()
+        number = next(self.numbers[column])
         if number >= len(table):
             raise DamagedError(f"{_WHAT} is damaged: a header of a kind that is not there")
         return table[number]
@@ -403,8 +443,9 @@ class _Decoder:
     def _size(self, form: int) -> bytes:
         if form == _LITERAL:
             return self._literal(headerunits.NUMBER_SIZE)
-        low, high = self._byte(Col.SIZES), self._byte(Col.SIZES + 1)
-        value = self.readers[Col.SIZE_TOPS].varint(_MAX_OCTAL >> 16) << 16 | high << 8 | low
+        value = next(self.planes[Col.SIZES])[0] | next(self.numbers[Col.SIZE_TOPS]) << 16
+        if value > _MAX_OCTAL:
+            raise DamagedError(f"{_WHAT} is damaged: a size of {value} in eleven digits")
         return self._octal(value, form)
 
     def _mtime(self, form: int, key: bytes, said: _Said) -> bytes:
@@ -422,26 +463,28 @@ class _Decoder:
             raise DamagedError(f"{_WHAT} is damaged: unknown form of a number")
         return b"%011o" % value + _ENDS[form - _NUL]
 
-    def _planes(self, column: int) -> int:
-        return sum(self._byte(column + plane) << 8 * plane for plane in range(4))
+    def _planes(self, column: Col) -> int:
+        return next(self.planes[column])[0]
 
     def _literal(self, size: int) -> bytes:
         return self.readers[Col.LITERALS].take(size)
 
     def _blob(self, sizes: Col, column: Col) -> bytes:
-        data = self.readers[column].take(self.readers[sizes].varint(limits.WINDOW))
+        data = self.readers[column].take(next(self.numbers[sizes]))
         self._spend(len(data))
         return data
 
-    def _byte(self, column: int) -> int:
-        return self.readers[column].byte()
+    def _byte(self, column: Col) -> int:
+        return next(self.bytes[column])
 
     def _text(self, column: Col, limit: int = limits.WINDOW) -> bytes:
         """A text and the NUL after it; at most ``limit`` bytes."""
-        reader = self.readers[column]
-        end = self.columns[column].find(b"\0", reader.pos)
-        text = reader.take(end - reader.pos if end >= 0 else reader.left + 1)
-        reader.take(1)
+        data, place = self.columns[column], self.places[column]
+        end = data.find(b"\0", place)
+        if end < 0:
+            raise DamagedError(f"{_WHAT} is damaged: a text does not end")
+        text = data[place:end]
+        self.places[column] = end + 1
         if b"\1" in text:
             text = text.replace(b"\1\2", b"\0").replace(b"\1\3", b"\1")
         if len(text) > limit:

@@ -38,19 +38,17 @@ class Block:
 
     def checksum(self) -> bytes:
         """The checksum field as every writer writes it."""
-        return b"%06o\0 " % sum(self._join(b" " * CHECK_SIZE))
+        fields = (self.name, self.profile, self.size, self.mtime, self.link, self.rest)
+        return b"%06o\0 " % sum(b"".join(fields), CHECK_SIZE * 0x20)  # as if spaces were in its own place
 
     def build(self) -> bytes:
         """The block."""
-        return self._join(self.check)
-
-    def _join(self, check: bytes) -> bytes:
         return b"".join((
             self.name.ljust(NAME_SIZE, b"\0"),
             self.profile[:24],
             self.size,
             self.mtime,
-            check,
+            self.check,
             self.profile[24:25],
             self.link.ljust(LINK_SIZE, b"\0"),
             self.profile[25:],

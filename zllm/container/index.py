@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +20,8 @@ REPEATED_FROM = 64 << 10
 """Sections with so many bytes of frames have their header in the index once more: if the first one is damaged, nothing
 is lost. For a smaller section it would be a tenth of a percent and more."""
 _WHAT = "the index"
+_LEAST_ROW = 3
+_BRACKETS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]', re.DOTALL)  # strings are passed over
 
 
 @dataclass(frozen=True)
@@ -100,16 +103,33 @@ def unpack(block: bytes) -> Index:
     outer = Reader(block[len(MAGIC) :], _WHAT)
     outer.varint()
     models = [section.read_model(outer) for _ in range(outer.varint(outer.left))]
-    size = outer.varint(limits.MAX_INDEX)
+    size = outer.varint(min(limits.MAX_INDEX, limits.FREE_INDEX + limits.MAX_INDEX_RATIO * len(block)))
     reader = Reader(inflate(outer.rest(), size, _WHAT), _WHAT)
-    entries = [_entry(reader, models) for _ in range(reader.varint(reader.left))]
+    entries: list[Entry] = []
+    for _ in range(reader.varint(reader.left // _LEAST_ROW)):
+        entries.append(_entry(reader, models))
+        if len(entries) > 1 and entries[-1].offset <= entries[-2].offset:
+            raise DamagedError(f"{_WHAT} is damaged: its sections are not in order")
+    return Index(entries, _manifest(reader.rest()))
+
+
+def _manifest(text: bytes) -> dict[str, Any]:
+    """The JSON, of which every object costs memory that its two bytes do not tell of."""
+    if len(text) > limits.MAX_MANIFEST:
+        raise DamagedError(f"{_WHAT} is damaged: a manifest of {len(text)} bytes, {limits.MAX_MANIFEST} at most")
+    depth = deepest = 0
+    for bracket in _BRACKETS.findall(text):
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(bracket, 0)
+        deepest = max(deepest, depth)
+    if deepest > limits.MAX_DEPTH:
+        raise DamagedError(f"{_WHAT} is damaged: its manifest has {deepest} levels, {limits.MAX_DEPTH} at most")
     try:
-        manifest = json.loads(reader.rest())
+        manifest = json.loads(text)
     except (ValueError, RecursionError):
         raise DamagedError(f"{_WHAT} is damaged: its manifest is not JSON") from None
     if not isinstance(manifest, dict):
         raise DamagedError(f"{_WHAT} is damaged: its manifest is not an object")
-    return Index(entries, manifest)
+    return manifest
 
 
 def _entry(reader: Reader, models: list[ModelRef]) -> Entry:

@@ -13,7 +13,7 @@ from itertools import accumulate
 
 from zllm.container import columns, headers, limits
 from zllm.container.frames import HASH_SIZE as FRAME_HASH_SIZE
-from zllm.container.frames import FrameRow
+from zllm.container.frames import LEAST_FRAME, FrameRow
 from zllm.container.section import SectionHeader
 from zllm.container.tarscan import data_size, padded
 from zllm.container.wire import Reader, read_varints, varints
@@ -83,11 +83,14 @@ def with_small(groups: list[Group], records: list[Record]) -> list[bool]:
     return [not small.isdisjoint(range(end - group.buckets, end)) for group, end in zip(groups, ends, strict=True)]
 
 
-def encode(section: SectionMap, *, continued: bool, continues: bool, mixed: bool = False) -> tuple[bytes, int]:
+def encode(
+    section: SectionMap, *, continued: bool, continues: bool, mixed: bool = False, bounded: bool = False
+) -> tuple[bytes, int]:
     """The map's bytes, and how many its columns take unpacked.
 
     ``continued``: the first record's data continues that of the section before. ``continues``: the last record's goes
-    on in the next section, where its SHA-256 is stored then. ``mixed``: see :func:`columns.pack`.
+    on in the next section, where its SHA-256 is stored then. ``mixed``: see :func:`columns.pack`. ``bounded``: never so
+    short that readers take it for a bomb.
     """
     records = section.records
     expected = [_expected(record) for record in records]
@@ -113,7 +116,22 @@ def encode(section: SectionMap, *, continued: bool, continues: bool, mixed: bool
     ]
     units = [record.header for record in records if record.header]
     every = fixed + headers.encode(units)
-    return columns.pack(every, mixed=mixed), sum(map(len, every))
+    size = sum(map(len, every))
+    blob = columns.pack(every, mixed=mixed)
+    parts = len(records) + headers.parts_of(every[_FIXED_COLUMNS:])
+    if bounded and (size > _most_unpacked(len(blob)) or parts > _most_parts(len(blob))):
+        blob = columns.pack_plain(every)  # thousands of members that are all alike
+    return blob, size
+
+
+def _most_unpacked(packed: int) -> int:
+    """Bytes that a map of so many bytes may unpack to."""
+    return limits.FREE_MAP + limits.MAX_MAP_RATIO * packed
+
+
+def _most_parts(packed: int) -> int:
+    """Records, header blocks and pax records that a map of so many bytes may have."""
+    return limits.FREE_HEADERS + limits.MAX_HEADERS_RATIO * packed
 
 
 def _frame_columns(frames: list[FrameRow]) -> list[bytes]:
@@ -147,12 +165,15 @@ def decode(blob: bytes, header: SectionHeader) -> SectionMap:
     Raises:
         DamagedError: it contradicts itself or a limit.
     """
-    stream_size = header.stream_size
+    if header.map_raw_size > _most_unpacked(len(blob)):
+        raise DamagedError(f"{_WHAT} is damaged: {len(blob)} bytes claim to unpack to {header.map_raw_size}")
     cols = columns.unpack(blob, header.map_raw_size, _WHAT)
     if len(cols) != _FIXED_COLUMNS + headers.COLUMNS:
         raise DamagedError(f"{_WHAT} is damaged: {len(cols)} columns")
     fixed = cols[:_FIXED_COLUMNS]
-    records = _records(fixed, cols[_FIXED_COLUMNS:], stream_size)
+    if len(fixed[11]) > header.frames_size // LEAST_FRAME:
+        raise DamagedError(f"{_WHAT} is damaged: {len(fixed[11])} frames in {header.frames_size} bytes")
+    records = _records(fixed, cols[_FIXED_COLUMNS:], header.stream_size, _most_parts(len(blob)))
     _place(records, fixed[4], fixed[5])
     _hashes(records, fixed[6], header)
     groups = _groups(fixed[7], fixed[8], _rows(fixed[9:15]), records)
@@ -160,8 +181,11 @@ def decode(blob: bytes, header: SectionHeader) -> SectionMap:
     return SectionMap(records, groups)
 
 
-def _records(fixed: list[bytes], header_columns: list[bytes], stream_size: int) -> list[Record]:
+def _records(fixed: list[bytes], header_columns: list[bytes], stream_size: int, most: int) -> list[Record]:
     count = _one(fixed[0])
+    parts = count + headers.parts_of(header_columns)
+    if parts > most:
+        raise DamagedError(f"{_WHAT} is damaged: it claims {parts} records and header blocks, {most} at most fit it")
     if count > min(stream_size, limits.MAX_RECORDS):
         raise DamagedError(f"{_WHAT} is damaged: {count} records in {stream_size} bytes")
     shapes = fixed[1] or bytes([7]) * count
@@ -238,7 +262,7 @@ def _groups(categories: bytes, buckets: bytes, rows: list[FrameRow], records: li
     """The groups with their frames: as many each as its pieces' sizes add up to."""
     kinds, counts = (read_varints(column, _WHAT, len(records)) for column in (categories, buckets))
     total = sum(counts)
-    if len(kinds) != len(counts) or total > len(records):
+    if len(kinds) != len(counts) or len(kinds) > len(rows) or total > len(records):
         raise DamagedError(f"{_WHAT} is damaged: its groups make no sense")
     filled = [0] * total
     for record in records:

@@ -70,7 +70,7 @@ def valid(block: bytes) -> bool:
         return False
     rest = block[:148] + block[156:]
     unsigned = 256 + sum(rest)
-    return stored in (unsigned, unsigned - 256 * len(rest.translate(None, _ASCII)))
+    return stored == unsigned or stored == unsigned - 256 * len(rest.translate(None, _ASCII))
 
 
 def pax_records(text: bytes) -> list[tuple[bytes, bytes]] | None:

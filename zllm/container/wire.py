@@ -121,13 +121,24 @@ def read_varints(data: bytes, what: str, most: int) -> list[int]:
     """
     if len(data) > most * MAX_VARINT_BYTES:
         raise DamagedError(f"{what} is damaged: a column is too long")
-    if not data or max(data) < 0x80:
-        values = list(data)
-    else:
-        reader = Reader(data, what)
-        values = []
-        while reader.left:
-            values.append(reader.varint())
+    values = list(data) if not data or max(data) < 0x80 else _varints(data, what)
     if len(values) > most:
         raise DamagedError(f"{what} is damaged: a column is too long")
+    return values
+
+
+def _varints(data: bytes, what: str) -> list[int]:
+    values = []
+    value = shift = 0
+    for byte in data:
+        if byte < 0x80:
+            values.append(value | byte << shift)
+            value = shift = 0
+            continue
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if shift >= 7 * MAX_VARINT_BYTES:
+            break
+    if shift or max(values) >> 64:
+        raise DamagedError(f"{what} is damaged: a number does not end")
     return values

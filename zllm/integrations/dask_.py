@@ -74,7 +74,10 @@ def _connect(address: str, patience: float) -> distributed.Client:
             made.put(exc)
 
     # For a server that is no scheduler some versions of dask wait for ever.
-    threading.Thread(target=make, name="zllm-dask", daemon=True).start()
+    try:
+        threading.Thread(target=make, name="zllm-dask", daemon=True).start()
+    except RuntimeError as exc:
+        raise ClusterError(f"no thread can be started, and dask needs some: {_line(exc)}") from exc
     try:
         client = made.get(timeout=patience + _CLOSE_SECONDS)
     except Empty:

@@ -1,0 +1,214 @@
+"""Archives of a few kilobytes that ask for minutes or gigabytes: every checksum in them holds."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from collections.abc import Sequence
+
+from zllm import _native
+from zllm.codecs.varint import varint
+from zllm.container import columns, ends, frames, index, section, sectionmap
+from zllm.container.frames import FrameRow
+from zllm.container.section import ModelRef, SectionHeader
+from zllm.container.sectionmap import Group, Record, SectionMap
+from zllm.container.wire import checksum32
+
+MIB = 1 << 20
+
+
+def header(name: str = "bomb", size: int = 0) -> bytes:
+    """A member's header block."""
+    info = tarfile.TarInfo(name)
+    info.size = size
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+class Archive:
+    """What a writer without scruples writes."""
+
+    def __init__(self) -> None:
+        self.data = bytearray(ends.pack_file_header())
+        self.rows: list[index.SectionRow] = []
+        self.stream = 0
+
+    def section(
+        self,
+        chart: SectionMap,
+        payloads: Sequence[bytes] = (),
+        packed: tuple[bytes, int] | None = None,
+        models: tuple[ModelRef, ...] = (),
+    ) -> Archive:
+        """One more section. ``packed``: a map and the size that it claims, in place of the chart's own."""
+        blob, raw = packed or sectionmap.encode(chart, continued=False, continues=False)
+        rows = [row for group in chart.groups for row in group.frames]
+        body = b"".join(frames.pack(row, payload) + payload for row, payload in zip(rows, payloads, strict=True))
+        head = SectionHeader(
+            len(self.rows), self.stream, chart.size(), len(blob), raw, len(body), checksum32(blob), models=models
+        )
+        front = section.pack(head)
+        self.rows.append(index.SectionRow(len(self.data), len(front), len(chart.records), head))
+        self.data += front + blob + body
+        self.stream += chart.size()
+        return self
+
+    def end(self, block: bytes | None = None) -> bytes:
+        """The whole archive, with an index block or its own."""
+        block = block or index.pack(self.rows, {"format": 2})
+        return bytes(self.data) + block + ends.pack_footer(block)
+
+
+def empty_member() -> SectionMap:
+    """One member without data."""
+    return SectionMap([Record(header())], [])
+
+
+def frame(codec: int, payload: bytes, size: int, slot: int = 0) -> tuple[SectionMap, list[bytes]]:
+    """A member whose data is one frame that claims ``size`` bytes."""
+    hashed = b"" if size > sectionmap.SMALL_UP_TO else bytes(frames.HASH_SIZE)
+    row = FrameRow(size, len(payload), codec, slot, sha256=hashed)
+    sha256 = hashlib.sha256(payload).digest() if size > sectionmap.SMALL_UP_TO else b""
+    return SectionMap([Record(header(size=size), size, -size % 512, 0, sha256=sha256)], [Group(0, 1, [row])]), [payload]
+
+
+def index_block(text: bytes) -> bytes:
+    """An index with this text and no models."""
+    body = varint(0) + varint(len(text)) + columns.deflate(text)
+    return index.MAGIC + varint(len(body)) + body
+
+
+def column_set(rows: Sequence[tuple[int, int, bytes]], claimed: int | None = None) -> tuple[bytes, int]:
+    """A map of columns (size, kind, coded), and the size that it claims."""
+    head = varint(len(rows))
+    for size, kind, coded in rows:
+        head += varint(size << 2 | kind) + (varint(len(coded)) if kind > 1 else b"")
+    joint = columns.deflate(head)
+    blob = varint(len(head)) + varint(len(joint)) + joint + b"".join(coded for *_, coded in rows)
+    return blob, sum(size for size, *_ in rows) if claimed is None else claimed
+
+
+def million_members() -> bytes:
+    """960,000 in 2.6 KB."""
+    chart = SectionMap([Record(header())] * 120_000, [])
+    packed = sectionmap.encode(chart, continued=False, continues=False)
+    archive = Archive()
+    for _ in range(8):
+        archive.section(chart, packed=packed)
+    return archive.end()
+
+
+def thousands_of_members() -> bytes:
+    """30,000 in each of many sections of 300 bytes: less than what a map may unpack to."""
+    chart = SectionMap([Record(header())] * 30_000, [])
+    packed = sectionmap.encode(chart, continued=False, continues=False)
+    archive = Archive()
+    for _ in range(100):
+        archive.section(chart, packed=packed)
+    return archive.end()
+
+
+def million_pax_records() -> bytes:
+    """64 headers of 170,000 pax records each, which are one byte each in their column."""
+    cols = [b""] * 47
+    cols[0], cols[1], cols[30] = varint(64), b"\1" * 64, b"a=" * 170_000 + b"\0"
+    cols[16], cols[31], cols[32] = b"\2\1" * 64, bytes(64), bytes(64 * 170_000)
+    return Archive().section(SectionMap([Record(b"", 0, 64 * MIB)], []), packed=(columns.pack(cols), 20 * MIB)).end()
+
+
+def mixed_columns() -> bytes:
+    """131 MB of columns by context mixing, 5 bytes each."""
+    coded = bytes([_native.ARITHMETIC_VERSION]) + bytes(4)
+    return Archive().section(empty_member(), packed=column_set([(256 << 10, 3, coded)] * 500)).end()
+
+
+def few_mixed_columns() -> bytes:
+    """The same within what a map may unpack to."""
+    coded = bytes([_native.ARITHMETIC_VERSION]) + bytes(4)
+    rows = [(256 << 10, 3, coded)] * 7 + [(1000, 1, bytes(1000))]
+    return Archive().section(empty_member(), packed=column_set(rows)).end()
+
+
+def zstd_columns() -> bytes:
+    """128 MB of zeros."""
+    coded = columns.compress(bytes(64 * MIB))
+    return Archive().section(empty_member(), packed=column_set([(64 * MIB, 2, coded)] * 2)).end()
+
+
+def zstd_claim() -> bytes:
+    """A column of 12 bytes that claims a megabyte."""
+    coded = columns.compress(b"x")
+    rows = [(MIB, 2, coded), (1000, 1, bytes(1000))]
+    return Archive().section(empty_member(), packed=column_set(rows)).end()
+
+
+def many_frames() -> bytes:
+    """20,000 frames, none of which is there."""
+    row = FrameRow(1, 0, 0)
+    chart = SectionMap([Record(header(size=20_000), 20_000, -20_000 % 512, 0)], [Group(0, 1, [row] * 20_000)])
+    packed = sectionmap.encode(chart, continued=False, continues=False)
+    return Archive().section(SectionMap(chart.records, []), packed=packed).end()
+
+
+def index_rows() -> bytes:
+    """Three million rows for one section."""
+    archive = Archive().section(empty_member())
+    return archive.end(index_block(varint(3_000_000) + (varint(archive.rows[0].offset) + b"\0\0") * 3_000_000 + b"{}"))
+
+
+def same_rows() -> bytes:
+    """A section a thousand times."""
+    archive = Archive().section(SectionMap([], []))
+    return archive.end(index_block(varint(1000) + (varint(archive.rows[0].offset) + b"\0\0") * 1000 + b"{}"))
+
+
+def _manifest(text: bytes) -> bytes:
+    archive = Archive().section(empty_member())
+    return archive.end(index_block(varint(1) + varint(archive.rows[0].offset) + b"\1\0" + text))
+
+
+def json_lists() -> bytes:
+    """Seven million empty lists."""
+    return _manifest(b'{"a":[' + b"[]," * 7_000_000 + b"0]}")
+
+
+def json_in_index() -> bytes:
+    """More than a manifest may have, in an index that is long enough for it."""
+    return _manifest(b'{"a":"' + bytes(range(32, 34)) + b"[]," * 30_000 + b'"}')
+
+
+def json_depth() -> bytes:
+    """Ten thousand lists inside each other."""
+    return _manifest(b'{"a":' + b"[" * 10_000 + b"]" * 10_000 + b"}")
+
+
+def text_claim() -> bytes:
+    """Four bytes of codec cm that claim to be 64 MiB."""
+    payload = bytes([_native.ARITHMETIC_VERSION]) + b"\1\2\3"
+    return Archive().section(*frame(4, payload, 60 * MIB)).end()
+
+
+def model_claim(ref: ModelRef) -> bytes:
+    """Two hundred bytes of codec llm that claim to be 60 MiB."""
+    return Archive().section(*frame(3, b"\0\0" + bytes(range(190)), 60 * MIB, 1), models=(ref,)).end()
+
+
+def model_streams(ref: ModelRef) -> bytes:
+    """192 bytes of codec llm that ask for the memory of 180 streams."""
+    payload = b"\0" + varint(179) + b"\1" * 179 + bytes(10)
+    return Archive().section(*frame(3, payload, 8000, 1), models=(ref,)).end()
+
+
+def model_repeats(ref: ModelRef) -> bytes:
+    """A million repeats of one byte."""
+    payload = varint(1_000_000) + b"\1\0\0" + b"\0\0\0" * 999_999 + b"\0" + bytes(1000)
+    return Archive().section(*frame(3, payload, 2 * MIB, 1), models=(ref,)).end()
+
+
+def lz4_claim() -> bytes:
+    """Ten bytes of codec lz4 that claim to be 60 MiB."""
+    return Archive().section(*frame(1, bytes(10), 60 * MIB)).end()
+
+
+def zstd_frame_claim() -> bytes:
+    """A zstd frame of 12 bytes that claims to be 60 MiB."""
+    return Archive().section(*frame(2, columns.compress(b"x"), 60 * MIB)).end()
