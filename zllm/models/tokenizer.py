@@ -30,6 +30,9 @@ SPLIT_PATTERN = "|".join(
     ]
 )
 
+# Digits one by one, and indentation apart from the line's end: 0.27 and 0.19% fewer bits (docs/decisions.md).
+SPLIT_FINE = SPLIT_PATTERN.replace("[0-9]{1,3}", "[0-9]").replace(r"(?:\r?\n)+[ \t]*", r"(?:\r?\n)+")
+
 # Before a space or a line end that follows a letter: there every alternative has ended, and none looks back, so the
 # parts' tokens are those of the whole.
 _SEAM = re.compile(rb"(?<=[A-Za-z\x80-\xff])[ \r\n]")
@@ -37,13 +40,16 @@ _PART = 32 << 10
 _HOPELESS = 16  # bytes that become single bytes when they do not come back
 
 
-def train_bpe(texts: Iterable[bytes], vocab_size: int) -> str:
-    """Train a byte-level BPE and return it as ``tokenizer.json`` text. All 256 single bytes are in the vocabulary."""
+def train_bpe(texts: Iterable[bytes], vocab_size: int, pattern: str = SPLIT_PATTERN) -> str:
+    """Train a byte-level BPE and return it as ``tokenizer.json`` text. All 256 single bytes are in the vocabulary.
+
+    No token crosses a boundary of the pieces that ``pattern`` cuts text into.
+    """
     lib = library()
     from tokenizers import models, pre_tokenizers, trainers
 
     tok = lib.Tokenizer(models.BPE())
-    tok.pre_tokenizer = pre_tokenizers.Split(lib.Regex(SPLIT_PATTERN), "isolated")
+    tok.pre_tokenizer = pre_tokenizers.Split(lib.Regex(pattern), "isolated")
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         initial_alphabet=[chr(i) for i in range(256)],

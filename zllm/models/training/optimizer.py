@@ -1,6 +1,7 @@
 """Muon for the matrices, AdamW for the rest.
 
-Source: Jordan et al. 2024 (Muon: momentum, then the nearest semi-orthogonal matrix by Newton-Schulz iterations).
+Sources: Jordan et al. 2024 (Muon: momentum, then the nearest semi-orthogonal matrix by Newton-Schulz iterations); Li et
+al. 2025 (NorMuon: rows of that, each divided by its usual size).
 """
 
 from __future__ import annotations
@@ -30,10 +31,21 @@ def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon with Nesterov momentum and decoupled weight decay; matrices of one shape are treated as one batch."""
+    """Muon with Nesterov momentum and decoupled weight decay; matrices of one shape are treated as one batch.
 
-    def __init__(self, params: Iterable[Tensor], lr: float = 0.02, momentum: float = 0.95, decay: float = 0.02) -> None:
-        super().__init__(list(params), {"lr": lr, "momentum": momentum, "decay": decay})
+    ``row_beta`` > 0 divides each row of an update by the root of its mean square, averaged over steps, and leaves the
+    size of the whole as it was.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        decay: float = 0.02,
+        row_beta: float = 0.0,
+    ) -> None:
+        super().__init__(list(params), {"lr": lr, "momentum": momentum, "decay": decay, "row_beta": row_beta})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -55,6 +67,17 @@ class Muon(torch.optim.Optimizer):
             updates.append(p.grad.lerp(buffer, group["momentum"]))
         rows, cols = params[0].shape
         scale = max(1.0, rows / cols) ** 0.5
-        for p, u in zip(params, orthogonalise(torch.stack(updates)), strict=True):
+        for p, update in zip(params, orthogonalise(torch.stack(updates)), strict=True):
+            u = self._even(p, update, group["row_beta"]) if group["row_beta"] else update
             p.mul_(1 - group["lr"] * group["decay"])
             p.add_(u, alpha=-group["lr"] * scale)
+
+    def _even(self, p: Tensor, u: Tensor, beta: float) -> Tensor:
+        """``u`` with rows of about the same size."""
+        state = self.state[p]
+        mean = u.square().mean(1, keepdim=True)
+        rows = state.setdefault("rows", mean.clone())
+        rows.lerp_(mean, 1 - beta)
+        even = u / (rows.sqrt() + 1e-8)
+        same: Tensor = even * (u.norm() / (even.norm() + 1e-8))
+        return same
