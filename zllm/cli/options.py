@@ -33,7 +33,9 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs,
         )  # fmt: skip
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
         """The arguments in ``args``; options and operands may come in any order, and after ``--`` come operands only.
 
         Raises:
@@ -48,7 +50,7 @@ class Parser(argparse.ArgumentParser):
             self.error(f"one name too many: '{words.plain(extra[0])}'")
         return found
 
-    parse_intermixed_args = parse_args
+    parse_intermixed_args = parse_args  # type: ignore[assignment]
 
     def error(self, message: str) -> NoReturn:
         """Raises UsageError instead of printing the usage and leaving."""
