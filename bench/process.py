@@ -130,7 +130,7 @@ def codecs_of(archive: Path) -> str:
     """Names of the codecs that the members of an archive use, joined by ``+``."""
     with zllm.open(archive) as opened:
         infos = [info for info in opened.getmembers() if isinstance(info, zllm.ZllmInfo)]
-    return "+".join(sorted({str(codec) for info in infos for codec in info.codecs}))
+        return "+".join(sorted({str(codec) for info in infos for codec in info.codecs}))
 
 
 @dataclass(frozen=True)
