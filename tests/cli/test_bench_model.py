@@ -24,7 +24,7 @@ def test_bench_as_table_and_json(zllm: Run, tree: Path) -> None:
 
 
 def test_bench_of_nothing(zllm: Run) -> None:
-    assert b"nowhere: no such folder or file" in zllm("bench", "nowhere", code=2).stderr
+    assert b"nowhere: No such file or directory" in zllm("bench", "nowhere", code=2).stderr
 
 
 def test_models_are_listed_and_shown(zllm: Run) -> None:
@@ -50,7 +50,7 @@ def test_a_bad_model_file_is_refused(zllm: Run, tmp_path: Path) -> None:
 def test_training_without_data(zllm: Run) -> None:
     assert b"--data" in zllm("model", "train", code=2).stderr
     result = zllm("model", "train", "--data", "nowhere", "--output", "x.zlm", code=2)
-    assert b"nowhere is no folder" in result.stderr
+    assert b"nowhere is not a folder" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["torch", "numpy"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zllm.cli import options, output
-from zllm.cli.main import COMMANDS, choose
+from zllm.cli.main import COMMANDS, choose, main
 from zllm.errors import DamagedError, MissingCodecError
 from zllm.version import VERSION
 
@@ -148,3 +150,17 @@ def test_messages() -> None:
 )
 def test_size(size: float, text: str) -> None:
     assert output.size(size) == text
+
+
+def test_a_program_that_goes_on_has_its_signals_and_descriptors_back(tmp_path):
+    """main() in a process of somebody else's: a test runner that is stopped must not die by our handlers."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    assert main(["--version"]) == 0
+    descriptors = os.listdir("/proc/self/fd")
+    for _ in range(20):
+        assert main(["list", str(tmp_path / "none.zllm")]) == 2
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+    deadline = time.monotonic() + 10
+    while len(os.listdir("/proc/self/fd")) > len(descriptors) and time.monotonic() < deadline:
+        time.sleep(0.01)  # the thread that watched closes its end
+    assert len(os.listdir("/proc/self/fd")) <= len(descriptors)

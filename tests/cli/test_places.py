@@ -88,7 +88,7 @@ def test_messages_name_the_file_and_no_temporary_one(shell: Run, tmp_path: Path)
     assert shell("zllm create -2 no/a.zllm f", code=2).stderr == b"zllm: no/a.zllm: No such file or directory\n"
     assert shell("zllm list /proc/self/mem", code=2).stderr.startswith(b"zllm: /proc/self/mem: ")
     gone = 'mkdir d; cd d; rmdir ../d; zllm create -2 a.zllm "$OLDPWD/f"'
-    assert shell(gone, code=2).stderr == b"zllm: a.zllm: No such file or directory\n"
+    assert shell(gone, code=2).stderr.endswith(b"zllm: a.zllm: No such file or directory\n")  # sh, too, complains
     if os.geteuid() == 0:
         return
     (tmp_path / "locked").mkdir(mode=0o500)

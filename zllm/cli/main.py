@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from zllm.cli import output, signals, standard, suggestions
 from zllm.errors import EXIT_FAILURE, UsageError, ZllmError
@@ -42,32 +42,40 @@ ZLLM_THREADS=N sets the number of threads, ZLLM_DEBUG=1 shows where an error cam
 """
 
 
-def main(argv: Sequence[str] | None = None, program: str | None = None) -> int:
-    """Runs the program ``zllm`` with ``argv`` (default: the process's) and returns its exit code."""
+def main(argv: Sequence[str] | None = None, program: str | None = None, *, last: bool = False) -> int:
+    """Runs the program ``zllm`` with ``argv`` (default: the process's) and returns its exit code.
+
+    Meanwhile signals are handled as on the command line, afterwards as before, unless this is the ``last`` thing that the
+    process does.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     name = program or ("unzllm" if os.path.basename(sys.argv[0]).startswith("unzllm") else "zllm")
     console = output.Console()
+    undo: Callable[[], None] | None = None
     try:
-        signals.install()
+        undo = signals.install()
         with contextlib.suppress(SystemExit):  # argparse after --help
             _dispatch(words, name, console)
         if sys.stdout is not None:
             sys.stdout.flush()
     except BaseException as error:  # the one place where all errors end
         _explain(error, console)
+    finally:
+        if undo is not None and not last:
+            undo()
     return console.status
 
 
 def run_zllm() -> int:
     """``main`` as the last thing that a process does."""
     standard.prepare()
-    return _last(main())
+    return _last(main(last=True))
 
 
 def run_unzllm() -> int:
     """The same as the program ``unzllm``: ``zllm -d``."""
     standard.prepare()
-    return _last(main(program="unzllm"))
+    return _last(main(program="unzllm", last=True))
 
 
 def _last(status: int) -> int:

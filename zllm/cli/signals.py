@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
@@ -20,6 +21,7 @@ from zllm import partial
 
 FATAL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE = 0.5  # seconds for the tidy way out
+_STOP = b"\xff"  # no signal has this number
 
 
 class Interrupted(KeyboardInterrupt):
@@ -30,30 +32,51 @@ class Interrupted(KeyboardInterrupt):
         self.signum = signum
 
 
-def install() -> None:
-    """Handle the fatal signals. Those that the caller made the process ignore (``nohup``) stay ignored."""
+def install() -> Callable[[], None]:
+    """Handle the fatal signals. Those that the caller made the process ignore (``nohup``) stay ignored.
+
+    Returns:
+        What puts everything back as it was: for programs that go on after :func:`zllm.cli.main.main`.
+    """
     if threading.current_thread() is not threading.main_thread():
-        return
-    wanted = [number for number in FATAL if signal.getsignal(number) is not signal.SIG_IGN]
-    _start_watching()
-    for number in wanted:
+        return lambda: None
+    before = {number: handler for number in FATAL if (handler := signal.getsignal(number)) is not signal.SIG_IGN}
+    stop = _start_watching()
+    for number in before:
         signal.signal(number, _raise)
 
+    def undo() -> None:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        stop()
 
-def _start_watching() -> None:
-    """The second thread. Where none can be started, a signal waits until the main thread is out of the C core."""
+    return undo
+
+
+def _start_watching() -> Callable[[], None]:
+    """The second thread. Where none can be started, a signal waits until the main thread is out of the C core.
+
+    Returns what ends it.
+    """
     try:
         reader, writer = os.pipe()
     except OSError:  # no more descriptors
-        return
+        return lambda: None
     try:
         threading.Thread(target=_watch, args=(reader,), name="signals", daemon=True).start()
     except RuntimeError:
         os.close(reader)
         os.close(writer)
-        return
+        return lambda: None
     os.set_blocking(writer, False)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def stop() -> None:
+        signal.set_wakeup_fd(before)
+        os.write(writer, _STOP)
+        os.close(writer)
+
+    return stop
 
 
 def _raise(signum: int, frame: FrameType | None) -> None:
@@ -62,7 +85,9 @@ def _raise(signum: int, frame: FrameType | None) -> None:
 
 def _watch(reader: int) -> None:
     while (signum := os.read(reader, 1)[0]) not in FATAL:
-        pass
+        if signum == _STOP[0]:
+            os.close(reader)
+            return
     time.sleep(GRACE)
     partial.remove_all()
     _default_action_from_any_thread(signum)
