@@ -76,7 +76,8 @@ def test_same_members_as_tarfile(tree: Path, tmp_path: Path) -> None:
 
 def test_the_tar_stream_is_the_same_byte_for_byte(tree: Path, tmp_path: Path) -> None:
     """As long as the times are such that a float holds them."""
-    os.utime(tree, (0, 1_600_000_000.25))
+    for number, path in enumerate(sorted([tree, *tree.rglob("*")])):
+        os.utime(path, (0, 1_600_000_000 + number + (1 + number % 3) / 4), follow_symlinks=False)
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w") as plain:
         plain.add(tree, arcname="tree")

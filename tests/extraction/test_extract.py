@@ -194,7 +194,7 @@ def test_a_link_goes_only_when_the_file_below_it_is_whole() -> None:
     """Its folder is no member: without the file there is nothing to replace the link with."""
     os.mkdir("out")
     os.symlink("/nowhere", "out/d")
-    assert extract(pax((b"GNU.sparse.map", b"5,1"), (b"GNU.sparse.size", b"2")) + member(b"d/x", b"x"))[0] == 3
+    assert extract(pax((b"GNU.sparse.map", b"5,1"), (b"GNU.sparse.size", b"2")) + member(b"d/x", b"x"))[0] == 2
     assert os.readlink("out/d") == "/nowhere"
     assert extract(member(b"d/x", b"x")) == (0, [])
     assert Path("out/d/x").read_bytes() == b"x"
@@ -444,7 +444,7 @@ def test_impossible_maps_of_holes(holes: bytes) -> None:
     """Below zero, out of order, overlapping, behind the end, or with more data than the member has."""
     size = b"1000" if holes in (b"0,9", b"0,600") else b"10"
     code, lines = extract(pax((b"GNU.sparse.map", holes), (b"GNU.sparse.size", size)) + member(b"x", b"12"))
-    assert code == 3
+    assert code == 2
     assert len(lines) == 1 and lines[0].startswith("zllm: x: ")
     assert sorted(os.listdir("out")) == ["after", "before"]
 

@@ -79,6 +79,7 @@ class PipeView(TarView):
         self._header: SectionHeader | None = None
         self._base = 0  # of the current section
         self._end = 0
+        self._passed = 0  # where the sections before the current one end: what is between is lost
         self._models: dict[ModelRef, None] = {}
         self._count = 0
         self._finished = False
@@ -102,7 +103,7 @@ class PipeView(TarView):
             offset += self._position
         elif whence != io.SEEK_SET:
             raise OSError(29, "a pipe cannot be read from its end")
-        if self._header is not None and offset < self._header.stream_offset and offset < self._position:
+        if offset < self._passed:
             raise OSError(29, "a pipe cannot be read backwards")
         self._position = offset
         return offset
@@ -118,7 +119,7 @@ class PipeView(TarView):
             if not self._advance():
                 return None
         if self._header is not None and position < self._header.stream_offset:
-            if position < self._position:
+            if position < self._passed:
                 raise OSError(29, "a pipe cannot be read backwards")
             raise DamagedError("a section of the archive is lost")
         if isinstance(self._current, DamagedError):
@@ -180,6 +181,7 @@ class PipeView(TarView):
         blob = self._feed.take(header.map_size)
         body = memoryview(self._feed.take(header.frames_size))
         self._models.update(dict.fromkeys(header.models))
+        self._passed = self._end
         self._header, self._base, self._end = header, part.base, header.stream_offset + header.stream_size
         try:
             self._current = Section(

@@ -45,7 +45,7 @@ ZLLM_THREADS=N sets the number of threads, ZLLM_DEBUG=1 shows where an error cam
 def main(argv: Sequence[str] | None = None, program: str | None = None, *, last: bool = False) -> int:
     """Runs the program ``zllm`` with ``argv`` (default: the process's) and returns its exit code.
 
-    Meanwhile signals are handled as on the command line, afterwards as before, unless this is the ``last`` thing that the
+    Signals are handled as on the command line, afterwards as before, unless this is the ``last`` thing that the
     process does.
     """
     words = list(sys.argv[1:] if argv is None else argv)
