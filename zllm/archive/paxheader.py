@@ -60,8 +60,8 @@ def _encoded(text: str, encoding: str) -> bytes:
 
 
 def _time(mtime: float, nanoseconds: int | None) -> tuple[int, str]:
-    """The seconds for the ustar block, rounded as by :mod:`tarfile`, and the pax record's text, which is empty where the
-    block says it all."""
+    """The seconds for the ustar block, rounded as by :mod:`tarfile`, and the pax record's text, which is empty where
+    the block says it all."""
     seconds = round(mtime if nanoseconds is None else nanoseconds / _NANO)
     if nanoseconds is not None:
         text = decimal(nanoseconds) if nanoseconds % _NANO or not 0 <= seconds < _MAX_TIME else ""
