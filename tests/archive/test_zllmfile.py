@@ -75,8 +75,7 @@ def test_same_members_as_tarfile(tree: Path, tmp_path: Path) -> None:
 
 
 def test_the_tar_stream_is_the_same_byte_for_byte(tree: Path, tmp_path: Path) -> None:
-    """As long as a float holds the times, and names are UTF-8: tarfile marks others by a record that GNU tar complains of.
-    """
+    """As long as a float holds the times, and names are UTF-8: others tarfile marks by a record of its own."""
     Path(os.fsdecode(os.fsencode(tree) + b"/odd\xff\xfename")).unlink()
     for number, path in enumerate(sorted([tree, *tree.rglob("*")])):
         os.utime(path, (0, 1_600_000_000 + number + (1 + number % 3) / 4), follow_symlinks=False)
