@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import tarfile
 from collections.abc import Sequence
 
@@ -173,12 +174,12 @@ def json_lists() -> bytes:
 
 def json_in_index() -> bytes:
     """More than a manifest may have, in an index that is long enough for it."""
-    return _manifest(b'{"a":"' + bytes(range(32, 34)) + b"[]," * 30_000 + b'"}')
+    return _manifest(b'{"a":"' + random.Random(1).randbytes(40_000).hex().encode() + b'"}')
 
 
 def json_depth() -> bytes:
-    """Ten thousand lists inside each other."""
-    return _manifest(b'{"a":' + b"[" * 10_000 + b"]" * 10_000 + b"}")
+    """A thousand lists inside each other."""
+    return _manifest(b'{"a":' + b"[" * 1000 + b"]" * 1000 + b"}")
 
 
 def text_claim() -> bytes:

@@ -32,20 +32,25 @@ class Embedded:
         Raises:
             DamagedError: it is damaged, or is another one.
         """
+        copy: Embedded | None = self
+        problem: Exception | None = None
+        while copy is not None:  # there may be thousands
+            try:
+                return copy._parsed(ref)
+            except (DamagedError, ModelError) as exc:
+                copy, problem = copy.other, exc
+        raise DamagedError(
+            f"the embedded model {ref.name!r} (sha256 {ref.sha256.hex()}, {ref.size} bytes) cannot be used: {problem}."
+            " Pass its file with --model FILE.zlm, if there is another copy"
+        ) from problem
+
+    def _parsed(self, ref: ModelRef) -> Model:
         from zllm.models import store
 
-        try:
-            block, coded = self.fetch()
-            if block.sha256 != ref.sha256:
-                raise DamagedError("another model is in its place")
-            return store.parse(modelblock.unpack(block, coded), Path(f"{ref.name} (embedded)"))
-        except (DamagedError, ModelError) as exc:
-            if self.other is not None:
-                return self.other.load(ref)
-            raise DamagedError(
-                f"the embedded model {ref.name!r} (sha256 {ref.sha256.hex()}, {ref.size} bytes) cannot be used: {exc}."
-                " Pass its file with --model FILE.zlm, if there is another copy"
-            ) from exc
+        block, coded = self.fetch()
+        if block.sha256 != ref.sha256:
+            raise DamagedError("another model is in its place")
+        return store.parse(modelblock.unpack(block, coded), Path(f"{ref.name} (embedded)"))
 
     def check(self) -> None:
         """Decode the model, and compare every checksum.

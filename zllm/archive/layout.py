@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
@@ -13,6 +14,8 @@ from zllm.container import ends, index, limits, modelblock, section
 from zllm.errors import DamagedError, NotZllmError, UnsupportedVersionError, ZllmError
 
 _STEP = 1 << 20
+_PER_ROW = 16 << 10
+"""What looking at a row costs, in bytes hashed (:class:`repair.Budget`)."""
 BUILT_IN = "built in"
 """The origin of models that zllm brings along; in archives it is left out."""
 
@@ -202,18 +205,33 @@ def _by_walking(file: BinaryIO, start: int) -> Layout:
             layout.models.setdefault(part.block.sha256, []).append(start + part.offset)
             source.skip(modelblock.HEADER_SIZE + part.block.coded_size)
         else:
-            _complete(layout, part, start)
+            _complete(layout, part, start, start + source.position)
     layout.manifest, layout.warnings, layout.problem = walk.manifest, walk.warnings, walk.problem
     if layout.models:
         layout.manifest["blocks"] = sorted(place - start for places in layout.models.values() for place in places)
     return layout
 
 
-def _complete(layout: Layout, part: IndexPart, start: int) -> None:
+def _complete(layout: Layout, part: IndexPart, start: int, end: int) -> None:
     """Add sections whose own header is damaged where the index repeats it; drop what a search took for sections."""
     here = start + part.start
+    first = bisect_left(layout.rows, here, key=lambda row: row.offset)
+    if not part.exact:
+        if not layout.budget.spend(len(layout.rows) - first + len(part.index.entries), _PER_ROW):
+            return
+        layout.rows[first:] = _corrected(layout, layout.rows[first:], part, here, end)
+    models = models_of(row.header for row in layout.rows[first:])
+    embedded = [model.sha256 for model in models if model.embedded]
+    places = part.index.manifest.get("blocks")
+    for sha256, place in zip(embedded, places if isinstance(places, list) else (), strict=False):
+        if sha256 not in layout.models and type(place) is int and 0 <= place < 1 << 62:  # its header is damaged
+            layout.models[sha256] = [here + place]
+
+
+def _corrected(layout: Layout, found: list[Row], part: IndexPart, here: int, end: int) -> list[Row]:
+    """The rows of an archive, which begins at ``here`` and ends at ``end`` of the file, by what its index says."""
     named = {here + entry.offset for entry in part.index.entries}
-    rows = [row for row in layout.rows if row.offset < here or row.offset in named or row.offset not in layout.unsure]
+    rows = [row for row in found if row.offset in named or row.offset not in layout.unsure]
     known = {row.offset for row in rows}
     for entry in part.index.entries:
         if entry.header is None or here + entry.offset in known:
@@ -221,15 +239,9 @@ def _complete(layout: Layout, part: IndexPart, start: int) -> None:
         placed = replace(entry.header, stream_offset=part.base + entry.header.stream_offset)
         front = section.pack(entry.header)
         row = Row(here + entry.offset, len(front), entry.members, placed, part.base, front)
-        if len(front) == entry.header_size:
+        if len(front) == entry.header_size and row.end <= end:
             rows.append(row)
-    layout.rows = _apart(sorted(rows, key=lambda row: row.offset), known)
-    wanted = models_of(row.header for row in layout.rows if row.offset > here)
-    embedded = [model.sha256 for model in wanted if model.embedded]
-    places = part.index.manifest.get("blocks")
-    for sha256, place in zip(embedded, places if isinstance(places, list) else (), strict=False):
-        if sha256 not in layout.models and type(place) is int and 0 <= place < 1 << 62:  # its header is damaged
-            layout.models[sha256] = [here + place]
+    return _apart(sorted(rows, key=lambda row: row.offset), known)
 
 
 def _apart(rows: list[Row], known: set[int]) -> list[Row]:

@@ -6,6 +6,7 @@ padding. Where something is damaged, the search goes on for the next part whose 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -16,8 +17,13 @@ from zllm.errors import DamagedError, NotZllmError, TruncatedError, UnsupportedV
 
 STEP = 1 << 16
 TRUNCATED = "the archive is truncated: it ends before its footer. Whole members can be extracted, the rest is lost"
+_BETWEEN = "the archive is damaged: there are bytes between its parts that belong to none"
 _INNER = (section.MAGIC, modelblock.MAGIC, index.MAGIC)
+_FIRST = re.compile(b"|".join(re.escape(magic) for magic in (*_INNER, ends.FOOTER_MAGIC)))
+_FIRST_BEHIND = re.compile(b"|".join(re.escape(magic) for magic in (*_INNER, ends.FILE_MAGIC)))
 _CHEAP = 1 << 20
+# What is tried in a search costs more than its bytes, and is taken from the budget as so many more of them.
+_PER_INDEX_BYTE, _PER_TEXT_BYTE = 1 << 10, 1 << 12
 _MAGIC_AT_LEAST = 4  # bytes of a file header: fewer may be anything
 _FRONT = ends.FILE_HEADER_SIZE + len(section.MAGIC)
 
@@ -69,11 +75,15 @@ class ModelPart:
 
 @dataclass(frozen=True)
 class IndexPart:
-    """An index whose checksum holds. Its archive begins at ``start`` of the source and ``base`` of the stream."""
+    """An index whose checksum holds. Its archive begins at ``start`` of the source and ``base`` of the stream.
+
+    ``exact``: it names the sections that were found, and no other.
+    """
 
     start: int
     base: int
     index: index.Index
+    exact: bool
 
 
 Part = SectionPart | ModelPart | IndexPart
@@ -96,7 +106,8 @@ class Walk:
         """Of all archives' stream, as far as it is known."""
         self._source = source
         self._budget = budget
-        self._rows: list[SectionPart] = []  # of this archive
+        self._tries = repair.Budget()  # for searches: what corrections cost leaves them as they are
+        self._rows: dict[int, tuple[int, SectionPart]] = {}  # of this archive, by place in it: which one it is
         self._start = self._base = self._next = 0
         self._whole = False  # the archive that came last has its footer
         self._searched = False  # what comes next was found by searching
@@ -130,8 +141,7 @@ class Walk:
     def _inside(self) -> Part | None:
         """What is next before an archive's footer."""
         front = self._source.peek(index.FRONT_SIZE)
-        magic = front[:4]
-        if magic == index.MAGIC:
+        if (magic := front[:4]) == index.MAGIC:
             return self._index(front)
         if magic == modelblock.MAGIC:
             return self._model()
@@ -166,14 +176,7 @@ class Walk:
 
     def _begins(self) -> bool:
         """Whether an archive begins here, its header whole or not."""
-        front = self._source.peek(_FRONT)
-        if front[: len(ends.FILE_MAGIC)] == ends.FILE_MAGIC:
-            try:
-                ends.check_file_header(front[: ends.FILE_HEADER_SIZE])
-                return True
-            except DamagedError:
-                pass
-        return front[ends.FILE_HEADER_SIZE :] in _INNER and front[:4] not in _INNER
+        return _is_begin(self._source.peek(_FRONT))
 
     def _begin(self) -> None:
         try:
@@ -182,31 +185,39 @@ class Walk:
             self.note(DamagedError(f"{exc}: what follows is an archive all the same"))
         self._start = self._source.position
         self._source.skip(ends.FILE_HEADER_SIZE)
-        self._base, self._rows, self._next, self._whole = self.end, [], 0, False
+        self._base, self._rows, self._next, self._whole = self.end, {}, 0, False
 
     def _garbage(self) -> None:
         """Bytes behind an archive that belong to none: ignored, unless an archive follows."""
         start = self._source.position
         while data := self._source.peek(STEP):
-            found = data.find(ends.FILE_MAGIC)
-            if found < 0:
-                hits = [place for place in (data.find(magic) for magic in _INNER) if place >= 0]
-                found = min(hits, default=-1)
-            if found < 0:
-                self._source.skip(max(1, len(data) - len(ends.FILE_MAGIC) + 1))
-                continue
-            self._source.skip(found)
-            if self._begins() or self._continues():
-                self.note(DamagedError("the archive is damaged: there are bytes between its parts that belong to none"))
-                return
-            self._source.skip(1)
+            last = len(data) < STEP
+            for hit in _FIRST_BEHIND.finditer(data):
+                if not last and hit.start() + limits.MAX_SECTION_HEADER > len(data):
+                    self._source.skip(hit.start())
+                    break
+                if self._goes_on(data, hit.start()):
+                    self._source.skip(hit.start())
+                    self.note(DamagedError(_BETWEEN))
+                    return
+            else:
+                self._source.skip(len(data) if last else len(data) - len(ends.FILE_MAGIC) + 1)
         count = self._source.position - start
         self.warnings.append(f"{count} bytes behind the archive belong to none: ignored")
 
-    def _continues(self) -> bool:
-        """Whether a section that can follow those that are known begins here."""
+    def _goes_on(self, data: bytes, place: int) -> bool:
+        """Whether an archive begins at a hit, its header whole or not, or a section that can follow."""
+        front = data[place : place + limits.MAX_SECTION_HEADER]
+        if not self._tries.spend(1, len(front)):
+            return False
+        if front[:4] == section.MAGIC:
+            return self._follows(front)
+        return front[: len(ends.FILE_MAGIC)] == ends.FILE_MAGIC and _is_begin(front)
+
+    def _follows(self, front: bytes) -> bool:
+        """Whether this is a section that can follow those that are known."""
         try:
-            header, _ = self._header(self._source.peek(limits.MAX_SECTION_HEADER))
+            header, _ = self._header(front)
         except ZllmError:
             return False
         return header.number >= self._next and self._base + header.stream_offset >= self.end
@@ -231,7 +242,7 @@ class Walk:
         elif header.number < self._next:
             self.note(DamagedError("the archive is damaged: its sections are out of order"))
         self._source.skip(size)
-        self._rows.append(part)
+        self._rows[offset - self._start] = len(self._rows), part
         self._next = header.number + 1
         self.end = part.placed.stream_offset + header.stream_size
         return part
@@ -273,13 +284,13 @@ class Walk:
             return None
         self._source.skip(len(data))
         self._keep(found.manifest)
-        self._compare(found)
+        exact = self._compare(found)
         self._whole, self._searched = True, False
-        return IndexPart(self._start, self._base, found)
+        return IndexPart(self._start, self._base, found, exact)
 
     def _damaged_end(self, block: bytes, footer: bytes, problem: DamagedError) -> None:
         """Index or footer are damaged: whether they are there all the same."""
-        if len(footer) < ends.FOOTER_SIZE and not any(_footers(block + footer)):
+        if len(footer) < ends.FOOTER_SIZE and not _has_footer(block + footer):
             self._source.skip(len(block) + len(footer))  # the archive was cut off here
             return
         try:
@@ -293,24 +304,22 @@ class Walk:
     def _keep(self, manifest: dict[str, Any]) -> None:
         self.manifest = {**manifest, **self.manifest}
 
-    def _compare(self, found: index.Index) -> None:
-        """The index must name the sections that are there, and no other."""
-        mine = {row.offset - self._start: row for row in self._rows}
-        wrong = len(mine) != len(found.entries)
+    def _compare(self, found: index.Index) -> bool:
+        """Whether the index names the sections that are there, and no other, as it must."""
+        wrong = len(self._rows) != len(found.entries)
+        last = next(reversed(self._rows), -1)
         for number, entry in enumerate(found.entries):
-            row = mine.get(entry.offset)
-            wrong = wrong or row is None or number >= len(self._rows) or row is not self._rows[number]
+            place, row = self._rows.get(entry.offset, (-1, None))
+            wrong = wrong or place != number
             if entry.header is None:
                 continue
             wrong = wrong or row is None or (row.header, row.header_size) != (entry.header, entry.header_size)
             end = self._base + entry.header.stream_offset + entry.header.stream_size
-            if row is None and 0 < end - self.end <= limits.WINDOW and not self._rows_end_at(entry.offset):
+            if row is None and 0 < end - self.end <= limits.WINDOW and last <= entry.offset:
                 self.end = end
         if wrong:
             self.note(DamagedError("the archive is damaged: its index names other sections than there are"))
-
-    def _rows_end_at(self, offset: int) -> bool:
-        return any(row.offset - self._start > offset for row in self._rows)
+        return not wrong
 
     def _search(self) -> None:
         """Go on to the next place that looks like the start of a part, or behind a footer."""
@@ -318,39 +327,46 @@ class Walk:
         self._source.skip(1)
         self._searched = True
         while data := self._source.peek(STEP):
-            behind = next(_footers(data, self._source.position - start), None)
-            hits = [place for magic in _INNER for place in _hits(data, magic)]
-            for place in sorted(place for place in hits if behind is None or place < behind):
+            for hit in _FIRST.finditer(data):
+                place = hit.start()
                 if place + limits.MAX_SECTION_HEADER > len(data) == STEP:
                     self._source.skip(place)
                     break
-                if self._fits(data[place:], place):
+                if hit[0] == ends.FOOTER_MAGIC:
+                    if _is_footer(data[place : place + ends.FOOTER_SIZE], self._source.position - start + place):
+                        self._source.skip(place + ends.FOOTER_SIZE)  # its index begins where the search began
+                        self._whole, self._searched = True, False
+                        return
+                elif self._fits(data[place : place + limits.MAX_SECTION_HEADER], place):
                     self._source.skip(place)
                     return
             else:
-                if behind is not None:  # of an index that begins where the search began
-                    self._source.skip(behind)
-                    self._whole, self._searched = True, False
-                    return
                 self._source.skip(max(1, len(data) - ends.FOOTER_SIZE))
 
     def _fits(self, data: bytes, place: int) -> bool:
         """Whether what seems to start here is a part of this archive: there may be another one inside a section."""
+        if not self._tries.spend(1, len(data)):
+            return False
+        if data[:4] == section.MAGIC:
+            return self._follows(data)
         try:
-            if data[:4] == section.MAGIC:
-                header, _ = self._header(data)
-                return header.number >= self._next and self._base + header.stream_offset >= self.end
-            if data[:4] == modelblock.MAGIC:
-                modelblock.unpack_header(data[: modelblock.HEADER_SIZE])
-                return True
-            size = index.size_of(data[: index.FRONT_SIZE])
-            if not self._budget.spend(16, size):
-                return False
-            block = self._source.peek(place + size)[place:]
-            entries = {entry.offset for entry in index.unpack(block).entries}
-            return all(row.offset - self._start in entries for row in self._rows)
+            if data[:4] == index.MAGIC:
+                return self._names(data, place)
+            modelblock.unpack_header(data[: modelblock.HEADER_SIZE])
+            return True
         except (UnsupportedVersionError, DamagedError):
             return False
+
+    def _names(self, data: bytes, place: int) -> bool:
+        """Whether an index, which begins ``place`` bytes from here, names the sections that are known."""
+        size = index.size_of(data[: index.FRONT_SIZE])
+        if not self._tries.spend(_PER_INDEX_BYTE, size):
+            return False
+        block = self._source.peek(place + size)[place:]
+        if not self._tries.spend(_PER_TEXT_BYTE, index.text_size(block)):
+            return False
+        entries = {entry.offset for entry in index.unpack(block).entries}
+        return all(offset in entries for offset in self._rows)
 
 
 def _size_of(front: bytes) -> int:
@@ -362,16 +378,23 @@ def _size_of(front: bytes) -> int:
         raise ValueError("no section") from None
 
 
-def _footers(data: bytes, distance: int = 0) -> Iterator[int]:
-    """Where footers end whose index begins ``distance`` bytes before ``data``."""
-    for place in _hits(data, ends.FOOTER_MAGIC):
-        footer = data[place : place + ends.FOOTER_SIZE]
-        if len(footer) == ends.FOOTER_SIZE and int.from_bytes(footer[4:8], "little") == distance + place:
-            yield place + ends.FOOTER_SIZE
+def _is_begin(front: bytes) -> bool:
+    """Whether an archive begins with these bytes, its header whole or not."""
+    if front[: len(ends.FILE_MAGIC)] == ends.FILE_MAGIC:
+        try:
+            ends.check_file_header(front[: ends.FILE_HEADER_SIZE])
+            return True
+        except DamagedError:
+            pass
+    return front[ends.FILE_HEADER_SIZE : _FRONT] in _INNER and front[:4] not in _INNER
 
 
-def _hits(block: bytes, magic: bytes) -> Iterator[int]:
-    place = block.find(magic)
-    while place >= 0:
-        yield place
-        place = block.find(magic, place + 1)
+def _is_footer(footer: bytes, distance: int) -> bool:
+    """Whether this is the footer of an index that begins ``distance`` bytes before it."""
+    return len(footer) == ends.FOOTER_SIZE and int.from_bytes(footer[4:8], "little") == distance
+
+
+def _has_footer(data: bytes) -> bool:
+    """Whether there is a footer of an index that begins where ``data`` begins."""
+    hits = re.finditer(re.escape(ends.FOOTER_MAGIC), data)
+    return any(_is_footer(data[hit.start() : hit.start() + ends.FOOTER_SIZE], hit.start()) for hit in hits)

@@ -61,9 +61,10 @@ def sealed(data: bytes, size_of: Callable[[bytes], int], budget: Budget) -> tupl
     ``data`` begins with it and may be longer; ``size_of`` tells its length from its first bytes, and raises ValueError
     for bytes that cannot be such a front's. The change may be in the length.
     """
-    for text, size in _fronts(data, size_of):
-        if _holds(text[:size]):
-            return text[:size], size
+    if budget.spend(_LENGTH_AT * 255, _PER_FRONT):
+        for text, size in _fronts(data, size_of):
+            if _holds(text[:size]):
+                return text[:size], size
     try:
         size = size_of(data)
     except ValueError:
@@ -95,6 +96,8 @@ def _fronts(data: bytes, size_of: Callable[[bytes], int]) -> Iterator[tuple[byte
 
 _LENGTH_AT = 6
 """Magic and length of a section header."""
+_PER_FRONT = 32 << 10
+"""What telling a front's length costs, in bytes hashed."""
 
 
 def _holds(front: bytes) -> bool:

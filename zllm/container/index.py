@@ -98,12 +98,7 @@ def unpack(block: bytes) -> Index:
     Raises:
         DamagedError: it contradicts itself or a limit.
     """
-    if size_of(block[:FRONT_SIZE]) != len(block):
-        raise DamagedError(f"{_WHAT} is damaged: its length is wrong")
-    outer = Reader(block[len(MAGIC) :], _WHAT)
-    outer.varint()
-    models = [section.read_model(outer) for _ in range(outer.varint(outer.left))]
-    size = outer.varint(min(limits.MAX_INDEX, limits.FREE_INDEX + limits.MAX_INDEX_RATIO * len(block)))
+    models, size, outer = _front(block)
     reader = Reader(inflate(outer.rest(), size, _WHAT), _WHAT)
     entries: list[Entry] = []
     for _ in range(reader.varint(reader.left // _LEAST_ROW)):
@@ -111,6 +106,26 @@ def unpack(block: bytes) -> Index:
         if len(entries) > 1 and entries[-1].offset <= entries[-2].offset:
             raise DamagedError(f"{_WHAT} is damaged: its sections are not in order")
     return Index(entries, _manifest(reader.rest()))
+
+
+def text_size(block: bytes) -> int:
+    """How many bytes :func:`unpack` would unpack, as the block says.
+
+    Raises:
+        DamagedError: the block is damaged before it says so, or claims more than its limit.
+    """
+    return _front(block)[1]
+
+
+def _front(block: bytes) -> tuple[list[ModelRef], int, Reader]:
+    """The models, the length of the text, and what has the deflated text left to read."""
+    if size_of(block[:FRONT_SIZE]) != len(block):
+        raise DamagedError(f"{_WHAT} is damaged: its length is wrong")
+    reader = Reader(block[len(MAGIC) :], _WHAT)
+    reader.varint()
+    models = [section.read_model(reader) for _ in range(reader.varint(reader.left))]
+    size = reader.varint(min(limits.MAX_INDEX, limits.FREE_INDEX + limits.MAX_INDEX_RATIO * len(block)))
+    return models, size, reader
 
 
 def _manifest(text: bytes) -> dict[str, Any]:

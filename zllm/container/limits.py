@@ -47,7 +47,7 @@ FREE_MIXED, MAX_MIXED_RATIO = 128 << 10, 512
 MAX_INDEX = 64 << 20
 """Most bytes of the index, coded as well as decoded: room for three million sections."""
 
-FREE_INDEX, MAX_INDEX_RATIO = 128 << 10, 64
+FREE_INDEX, MAX_INDEX_RATIO = 8 << 10, 64
 """The text of an index has at most so many bytes, and so many more for each byte of the index."""
 
 MAX_MANIFEST = 64 << 10

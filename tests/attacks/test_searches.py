@@ -1,0 +1,113 @@
+"""Searches in damaged archives, of archives that make every step of them as dear as it can be."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from attacks import test_bombs
+from attacks.bombs import Archive, empty_member, header
+
+from zllm.codecs.varint import varint
+from zllm.container import columns, ends, frames, index, modelblock, section
+from zllm.container.frames import FrameRow
+from zllm.container.section import ModelRef
+from zllm.container.sectionmap import Group, Record, SectionMap
+from zllm.container.wire import checksum64
+
+MEMBER = "bomb\n"
+SECONDS = 5
+"""Of the processor. Each takes a second or less here; they took from 6 to hundreds."""
+
+
+def gaps(between: bytes) -> bytes:
+    archive = Archive()
+    for _ in range(2500):
+        archive.section(empty_member())
+        archive.data += between
+    return archive.end()
+
+
+def behind(garbage: bytes) -> bytes:
+    return Archive().section(empty_member()).end() + b"x" + garbage
+
+
+def within(garbage: bytes) -> bytes:
+    return bytes(Archive().section(empty_member()).data) + b"x" + garbage
+
+
+def indexes_in_each_other() -> bytes:
+    """A thousand indexes that share their text, 30,000 rows: each one's first model has the next one in its origin."""
+    text = varint(30_000) + b"".join(varint(1 << 20 | number) + b"\1\0" for number in range(30_000)) + b"{}"
+    tail = varint(len(text)) + columns.deflate(text)
+    for number in range(1000):
+        count = varint(number)
+        front = index.MAGIC + varint(len(count) + len(tail)) + count
+        tail = bytes(39) + bytes([len(front)]) + front + tail
+    return within(tail)
+
+
+def footers_between() -> bytes:
+    """Behind every few sections, footers that belong to no index."""
+    archive = Archive()
+    for number in range(2500):
+        archive.section(empty_member())
+        archive.data += b"x" + (ends.FOOTER_MAGIC * 9000 if number % 500 == 499 else b"")
+    return archive.end()
+
+
+def archives_joined() -> bytes:
+    return Archive().section(empty_member()).end() * 6000
+
+
+def indexes_that_name_nothing() -> bytes:
+    """One behind each section, all of the same archive."""
+    archive = Archive()
+    block = index.pack([], {"format": 2})
+    for _ in range(4000):
+        archive.section(empty_member())
+        archive.data += block + ends.pack_footer(block)
+    return archive.end()
+
+
+@pytest.mark.parametrize(
+    ("make", "members", "code"),
+    [
+        (lambda: gaps(b"x"), 2500, 3),
+        (lambda: gaps(section.MAGIC + b"\x80\x1f"), 2500, 3),
+        (lambda: behind(section.MAGIC * 60_000), 1, 1),
+        (lambda: behind(index.MAGIC * 60_000), 1, 1),
+        (lambda: behind((section.MAGIC + b"\x20") * 60_000), 1, 1),
+        (lambda: within(index.MAGIC * 60_000), 1, 3),
+        (lambda: within(section.MAGIC * 60_000), 1, 3),
+        (indexes_in_each_other, 1, 3),
+        (footers_between, 2500, 3),
+        (archives_joined, 6000, 0),
+        (indexes_that_name_nothing, 4000, 3),
+    ],
+)  # fmt: skip
+def test_all_members_are_found_in_time(
+    make: Callable[[], bytes], members: int, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(test_bombs, "SECONDS", SECONDS)
+    (tmp_path / "bomb.zllm").write_bytes(make())
+    done = test_bombs.run(["list", "bomb.zllm"], tmp_path)
+    assert (done.stdout.count(MEMBER), done.returncode) == (members, code), done.stderr
+
+
+def test_thousands_of_damaged_copies_of_a_model(tmp_path: Path) -> None:
+    archive = Archive()
+    archive.data[:] = ends.pack_file_header(ends.EMBEDDED)
+    for number in range(3000):
+        coded = struct.pack("<Q", number)
+        block = modelblock.ModelBlock(bytes(32), 8, 8, modelblock.STORE, checksum64(coded))
+        archive.data += modelblock.pack_header(block) + coded
+    payload = b"\0\0" + bytes(range(190))
+    row = FrameRow(4000, len(payload), 3, 1, sha256=bytes(frames.HASH_SIZE))
+    chart = SectionMap([Record(header(size=4000), 4000, 96, 0)], [Group(0, 1, [row])])
+    archive.section(chart, [payload], models=(ModelRef(bytes(32), "m", 8, 1, bytes(4), embedded=True),))
+    (tmp_path / "bomb.zllm").write_bytes(archive.end())
+    done = test_bombs.run(["test", "bomb.zllm"], tmp_path)
+    assert done.returncode == 3 and "the embedded model 'm'" in done.stderr, done.stderr
