@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -211,3 +212,22 @@ def test_what_is_refused_is_said_once_for_its_kind(tmp_path: Path) -> None:
     assert code == 2
     what = "links to absolute names are not extracted: to restore them, leave out --filter data"
     assert lines == [f"zllm: 300 members (l0, ...): {what}"]
+
+
+@pytest.mark.parametrize("swap", [os.symlink, os.link])
+def test_the_mode_of_a_pipe_is_not_set_on_what_another_process_puts_in_its_place(
+    swap: Callable[[Path, Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim, target = tmp_path / "victim", tmp_path / "out"
+    victim.touch(0o600)
+    target.mkdir()
+
+    def make_and_swap(name: bytes, mode: int, *, dir_fd: int) -> None:
+        swap(victim, target / os.fsdecode(name))
+
+    archive = tmp_path / "a.zllm"
+    tars.archive(archive, member(b"pipe", kind=PIPE, mode=0o666))
+    monkeypatch.setattr(os, "mkfifo", make_and_swap)
+    with zllm.open(archive) as opened, contextlib.suppress(OSError):
+        opened.extractall(target, filter="fully_trusted")
+    assert victim.stat().st_mode & 0o777 == 0o600

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import re
+import stat
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -162,9 +164,24 @@ def to_name(folder: int, name: bytes, attributes: Attributes, failed: Failed) ->
     if owner is not None:
         _attempt("owner", failed, lambda: os.chown(name, *owner, dir_fd=folder, follow_symlinks=False))
     if mode is not None:
-        _attempt("mode", failed, lambda: os.chmod(name, mode, dir_fd=folder))
+        _attempt("mode", failed, lambda: _set_mode(folder, name, mode))
     if times is not None:
         _attempt("time", failed, lambda: os.utime(name, ns=times, dir_fd=folder, follow_symlinks=False))
+
+
+def _set_mode(folder: int, name: bytes, mode: int) -> None:
+    """Of a pipe or device; not of what another process puts in its place, such as a link."""
+    if not hasattr(os, "O_PATH"):
+        os.chmod(name, mode, dir_fd=folder, follow_symlinks=False)
+        return
+    own = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        kind = os.fstat(own).st_mode
+        if stat.S_ISLNK(kind) or stat.S_ISREG(kind) or stat.S_ISDIR(kind):
+            raise OSError(errno.EEXIST, "it was replaced meanwhile")
+        os.chmod(b"/proc/self/fd/%d" % own, mode)
+    finally:
+        os.close(own)
 
 
 def with_mode(attributes: Attributes, mode: int | None) -> Attributes:
