@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from attacks import test_bombs
 from attacks.bombs import Archive, empty_member, header
 
+import zllm
 from zllm.codecs.varint import varint
 from zllm.container import columns, ends, frames, index, modelblock, section
 from zllm.container.frames import FrameRow
@@ -111,3 +113,23 @@ def test_thousands_of_damaged_copies_of_a_model(tmp_path: Path) -> None:
     (tmp_path / "bomb.zllm").write_bytes(archive.end())
     done = test_bombs.run(["test", "bomb.zllm"], tmp_path)
     assert done.returncode == 3 and "the embedded model 'm'" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("pipe", [False, True])
+def test_a_map_that_takes_two_headers_for_one(pipe: bool) -> None:
+    """What is found instead begins at the same byte."""
+    both = SectionMap([Record(header("first") + header("second"))], [])
+    data = Archive().section(both).section(SectionMap([Record(header("third"))], [])).end()
+    with zllm.open(mode="r|" if pipe else "r", fileobj=io.BytesIO(data)) as archive:
+        assert archive.getnames() == ["first", "second", "third"]
+
+
+def test_a_header_that_makes_no_sense_before_damaged_data() -> None:
+    """Looking for another one is not the end of the list."""
+    wrong = Record(b"?" * 512, 600, 424, 0)
+    row = FrameRow(600, 600, 0, sha256=bytes(frames.HASH_SIZE))
+    data = Archive().section(SectionMap([Record(header("first")), wrong], [Group(0, 1, [row])]), [bytes(600)])
+    data.section(SectionMap([Record(header("third"))], []))
+    with zllm.open(fileobj=io.BytesIO(data.end())) as archive, pytest.raises(zllm.DamagedError):
+        archive.getmembers()
+    assert [member.name for member in archive.members] == ["first", "third"]

@@ -132,6 +132,18 @@ class Finder:
                 self._pieces([piece], at)
                 at += len(piece.data)
 
+    def again(self, found: Header) -> Header | int | None:
+        """What :meth:`scan` finds from a header of the section map on; None if what is there cannot be read."""
+        try:
+            scanned = self.scan(found.position)
+        except ZllmError as exc:
+            self._view.note(exc)
+            return None
+        if isinstance(scanned, Header):
+            self._after_loss = self._after_end = False
+            self._last = scanned
+        return scanned
+
     def _pieces(self, pieces: list[Piece], at: int) -> None:
         """What is no header."""
         for piece in pieces:
@@ -185,9 +197,9 @@ class _HeaderFile:
 
 def following(archive: tarfile.TarFile, finder: Finder, view: TarView) -> ZllmInfo | None:
     """The next member from ``archive.offset`` on, None after the last. Headers that make no sense are noted."""
-    position = archive.offset
-    while (found := finder.find(position)) is not None:
-        position = found.end
+    position, scanned = archive.offset, None
+    while (found := scanned or finder.find(position)) is not None:
+        position, scanned = found.end, None
         try:
             info = _parsed(archive, view, found)
         except ZllmError as exc:
@@ -198,9 +210,12 @@ def following(archive: tarfile.TarFile, finder: Finder, view: TarView) -> ZllmIn
         if info is not None:
             return info
         if not found.proven:  # the map may say that there is a header where there is none
-            again = finder.scan(found.position)
-            if not isinstance(again, Header) or (again.position, again.unit) != (found.position, found.unit):
-                position = again.position if isinstance(again, Header) else again
+            again = finder.again(found)
+            if isinstance(again, int):
+                position = again
+                continue
+            if again is not None and (again.position, again.unit) != (found.position, found.unit):
+                scanned = again
                 continue
         if not archive.ignore_zeros:
             view.note_broken("its header makes no sense: passed over", found.name)
