@@ -12,6 +12,7 @@ from attacks import test_bombs
 from attacks.bombs import Archive, empty_member, header
 
 import zllm
+from zllm.archive.members import Finder
 from zllm.codecs.varint import varint
 from zllm.container import columns, ends, frames, index, modelblock, section
 from zllm.container.frames import FrameRow
@@ -133,3 +134,15 @@ def test_a_header_that_makes_no_sense_before_damaged_data() -> None:
     with zllm.open(fileobj=io.BytesIO(data.end())) as archive, pytest.raises(zllm.DamagedError):
         archive.getmembers()
     assert [member.name for member in archive.members] == ["first", "third"]
+
+
+def test_a_header_that_is_due_where_a_pipe_has_passed() -> None:
+    """Maps that do not fit each other lead there."""
+    data = Archive().section(empty_member()).section(SectionMap([Record(header("second"))], [])).end()
+    with zllm.open(mode="r|", fileobj=io.BytesIO(data)) as archive:
+        view = archive.view
+        assert view is not None and view.section_at(512) is not None
+        view.seek(600)
+        found = Finder(view).find(0)
+        assert found is not None and found.name == "second"
+        assert "has passed" in str(view.problem)

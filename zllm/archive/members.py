@@ -7,6 +7,7 @@ else two readers could take different bytes for headers.
 
 from __future__ import annotations
 
+import errno
 import tarfile
 from dataclasses import dataclass
 from typing import Any, cast
@@ -18,6 +19,7 @@ from zllm.container.tarscan import EXTENDED, Kind, Piece, TarScanner, data_size,
 from zllm.errors import DamagedError, ZllmError
 
 _STEP = 1 << 16
+_PASSED = "the archive is damaged: a header is due in a section that has passed"
 _BEHIND = "there are bytes behind the tar stream's end that are no members: ignored"
 
 
@@ -72,8 +74,10 @@ class Finder:
                 self._after_end = self._after_loss = False
             try:
                 found = self._step(position)
-            except ZllmError as exc:
-                view.note(exc)
+            except (ZllmError, OSError) as exc:
+                if isinstance(exc, OSError) and exc.errno != errno.ESPIPE:
+                    raise
+                view.note(exc if isinstance(exc, ZllmError) else DamagedError(_PASSED))
                 self._after_loss = True
                 start = view.next_start(position)
                 if start is None:
