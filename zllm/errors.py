@@ -157,3 +157,13 @@ class ClusterError(ZllmError):
 
 class KernelError(ZllmError):
     """A kernel demanded by name is unknown, was not built, cannot run here, or what runs computes wrong integers."""
+
+
+def worse(first: ZllmError | None, other: ZllmError) -> ZllmError:
+    """Which of two problems of an archive is told: the first, but damage rather than what needs a newer program.
+
+    Or else readers that come upon them in another order would end with another exit code.
+    """
+    if first is None or (isinstance(first, UnsupportedVersionError) and isinstance(other, DamagedError)):
+        return other
+    return first

@@ -146,3 +146,17 @@ def test_a_header_that_is_due_where_a_pipe_has_passed() -> None:
         found = Finder(view).find(0)
         assert found is not None and found.name == "second"
         assert "has passed" in str(view.problem)
+
+
+@pytest.mark.parametrize("pipe", [False, True])
+def test_damage_is_told_rather_than_a_flag_of_a_newer_program(pipe: bool) -> None:
+    """Readers come upon them in another order."""
+    archive = Archive().section(empty_member(), packed=columns_that_do_not_fit())
+    block = index.pack(archive.rows, {"format": 2})
+    data = bytes(archive.data) + block + ends.pack_footer(block, 0x20)
+    with pytest.raises(zllm.DamagedError, match="section map"):
+        zllm.open(mode="r|" if pipe else "r", fileobj=io.BytesIO(data)).getmembers()
+
+
+def columns_that_do_not_fit() -> tuple[bytes, int]:
+    return columns.pack([b"x"]), 1

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from zllm.archive import repair
 from zllm.container import ends, index, limits, modelblock, section
-from zllm.errors import DamagedError, NotZllmError, TruncatedError, UnsupportedVersionError, ZllmError
+from zllm.errors import DamagedError, NotZllmError, TruncatedError, UnsupportedVersionError, ZllmError, worse
 
 STEP = 1 << 16
 TRUNCATED = "the archive is truncated: it ends before its footer. Whole members can be extracted, the rest is lost"
@@ -121,8 +121,8 @@ class Walk:
         self._source.skip(ends.FILE_HEADER_SIZE)
 
     def note(self, problem: ZllmError) -> None:
-        """The archive as a whole is damaged. What was found first is told."""
-        self.problem = self.problem or problem
+        """The archive as a whole is damaged. What is told: :func:`zllm.errors.worse`."""
+        self.problem = worse(self.problem, problem)
 
     def parts(self) -> Iterator[Part]:
         """All that can be found, in order."""

@@ -172,7 +172,10 @@ class PipeView(TarView):
         else:
             self._finished = True
         problem = self._walk.problem
-        self.problem = problem if isinstance(problem, TruncatedError) else self.problem or problem
+        if isinstance(problem, TruncatedError):
+            self.problem = problem
+        elif problem is not None:
+            self.note(problem)
         return not self._finished
 
     def _section(self, part: SectionPart) -> None:

@@ -20,7 +20,7 @@ from zllm.archive.sections import FrameCache, Section
 from zllm.container import modelblock
 from zllm.container.section import OPAQUE
 from zllm.container.tarscan import member_name
-from zllm.errors import BrokenTarError, DamagedError, MissingCodecError, ZllmError, renewed
+from zllm.errors import BrokenTarError, DamagedError, MissingCodecError, ZllmError, renewed, worse
 from zllm.stats import EMBEDDED, HEADERS, Stats
 
 if TYPE_CHECKING:
@@ -148,8 +148,8 @@ class TarView(io.RawIOBase):
         return [*([self.problem] if self.problem is not None else []), *self.broken]
 
     def note(self, problem: ZllmError) -> None:
-        """The archive as a whole is damaged. What was found first is told."""
-        self.problem = self.problem or problem
+        """The archive as a whole is damaged. What is told: :func:`zllm.errors.worse`."""
+        self.problem = worse(self.problem, problem)
 
     def note_broken(self, text: str, member: str | None = None) -> None:
         """The tar stream is broken, or one of its members is."""
