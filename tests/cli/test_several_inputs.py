@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import sys
 import threading
@@ -53,7 +54,31 @@ def test_several_are_tested(capfdbinary: Captured) -> None:
     assert capfdbinary.readouterr() == (b"", b"")
     assert main(["-t", "one.zllm", "two", "cut.zllm", "gone"]) == 3
     out, err = capfdbinary.readouterr()
-    assert not out and all(f"zllm: {name}: ".encode() in err for name in ("two", "gone"))
+    assert not out
+    assert [line.split(":")[1].strip() for line in err.decode().splitlines()] == ["two", "cut.zllm", "gone"]
+
+
+@pytest.mark.parametrize("command", [["list"], ["test"], ["-t"], ["extract"], ["cat", "--tar"], ["info"], ["-d"]])
+def test_damage_is_told_with_the_name_of_the_archive(command: list[str], capfdbinary: Captured) -> None:
+    Path("folder").mkdir()
+    Path("folder/file").write_bytes(bytes(range(256)) * 40)
+    assert main(["create", "-q", "-1", "whole.zllm", "folder"]) == 0
+    Path("a").write_bytes(Path("whole.zllm").read_bytes()[:-5])  # a name that is in every message
+    assert main([*command, "a"]) == 3
+    lines = capfdbinary.readouterr().err.splitlines()
+    assert lines and all(line.startswith(b"zllm: a: ") for line in lines)
+
+
+def test_a_damaged_member_is_told_with_the_name_of_the_archive(capfdbinary: Captured) -> None:
+    Path("file").write_bytes(random.Random(7).randbytes(10_000))
+    assert main(["create", "-q", "-1", "b", "file"]) == 0
+    data = bytearray(Path("b").read_bytes())
+    data[5000] ^= 1
+    Path("b").write_bytes(data)
+    assert main(["-t", "one.zllm", "b", "two.zllm"]) == 3
+    assert capfdbinary.readouterr().err.startswith(b"zllm: b: file: ")
+    assert main(["test", "b", "file"]) == 3
+    assert capfdbinary.readouterr().err.startswith(b"zllm: b: file: ")
 
 
 def test_signals_without_a_second_thread(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,22 +33,22 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         return
     with reading.opened(args, console) as archive:
         if archive.layout is None:
-            _in_archive_order(archive, args.operands, console)
+            _in_archive_order(archive, args, console)
         else:
-            _in_given_order(archive, args.operands, console)
+            _in_given_order(archive, args, console)
 
 
-def _in_archive_order(archive: reading.Archive, operands: list[str], console: output.Console) -> None:
-    wanted = reading.Wanted(operands)
-    for member in reading.members(archive, console):
+def _in_archive_order(archive: reading.Archive, args: argparse.Namespace, console: output.Console) -> None:
+    wanted = reading.Wanted(args.operands)
+    for member in reading.members(archive, args.archive, console):
         if wanted(member.name):
             _write(archive, member, console)
     wanted.report_unseen(console)
 
 
-def _in_given_order(archive: reading.Archive, operands: list[str], console: output.Console) -> None:
-    known = list(reading.members(archive, console))
-    for operand in operands:
+def _in_given_order(archive: reading.Archive, args: argparse.Namespace, console: output.Console) -> None:
+    known = list(reading.members(archive, args.archive, console))
+    for operand in args.operands:
         wanted = reading.Wanted([operand])
         exact = [member for member in known if member.name == operand]
         for member in exact[-1:] or known:  # the last of a name counts, as in tar
@@ -70,7 +70,7 @@ def _write(archive: reading.Archive, member: tarfile.TarInfo, console: output.Co
 def _tar(args: argparse.Namespace, console: output.Console) -> None:
     from zllm.cli import statistics, streams
 
-    with output.source(args.archive) as file:
+    with output.about(args.archive), output.source(args.archive) as file:
         out = output.stdout()
         with streams.decoder(file, options.decoders(args), console.warn) as stream:
             shutil.copyfileobj(stream, out, _PIECE)

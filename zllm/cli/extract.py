@@ -86,7 +86,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         reading.expect(bar, archive, wanted)
         os.makedirs(args.directory, exist_ok=True)
         with Unpacker(archive, args.directory, policy, console, trust=args.filter, wanted=wanted) as unpacker:
-            for member in reading.members(archive, console):
+            for member in reading.members(archive, args.archive, console):
                 if wanted(member.name):
                     unpacker.add(member)
             unpacker.finish()

@@ -74,7 +74,7 @@ def archive_facts(name: str, archive: reading.Archive, console: output.Console) 
     """What can be said of an archive without decoding it. Sizes in bytes; None is what a pipe does not tell."""
     codecs: dict[str, dict[str, Any]] = {}
     count = size = 0
-    for member in reading.members(archive, console):
+    for member in reading.members(archive, name, console):
         row = codecs.setdefault("+".join(member.codecs), {"members": 0, "size": 0, "coded_size": 0})
         row["members"] += 1
         row["size"] += member.size if member.isreg() else 0

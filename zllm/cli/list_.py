@@ -35,7 +35,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     wanted = reading.Wanted(args.operands)
     with reading.opened(args, console) as archive:
         wanted.settle(archive)
-        members = (member for member in reading.members(archive, console) if wanted(member.name))
+        members = (member for member in reading.members(archive, args.archive, console) if wanted(member.name))
         if args.json:
             rows = [as_json(member) for member in members]
             print(json.dumps({"archive": names.of_member(args.archive), "members": rows}, allow_nan=False))

@@ -230,10 +230,14 @@ def about(name: str) -> Iterator[None]:
     try:
         yield
     except ZllmError as error:
-        text = str(error)
-        if type(error) is not UsageError and shown(name) not in text:
-            error.args = (f"{shown(name)}: {text}", *error.args[1:])
+        if type(error) is not UsageError:
+            error.args = (prefixed(name, str(error)), *error.args[1:])
         raise
+
+
+def prefixed(name: str, text: str) -> str:
+    """``text`` with the archive's name in front, unless it begins with it."""
+    return text if text.startswith(f"{shown(name)}: ") else f"{shown(name)}: {text}"
 
 
 def count(members: int) -> str:

@@ -150,12 +150,15 @@ def opened(
         statistics.show(args.stats, console)
 
 
-def members(archive: Archive, console: output.Console) -> Iterator[zllm.ZllmInfo]:
-    """All members that can be read, one after the other; then says what is wrong with the archive, if anything is."""
+def members(archive: Archive, name: str, console: output.Console) -> Iterator[zllm.ZllmInfo]:
+    """All members that can be read, one after the other; then says what is wrong with the archive, if anything is.
+
+    ``name`` is the archive's, which messages begin with: several archives may be looked at in one run, or by one script.
+    """
     with contextlib.suppress(DamagedError, BrokenTarError, UnsupportedVersionError):  # it is among the problems
         yield from archive
     for problem in archive.problems:
-        console.error(output.message(problem), problem.exit_code)
+        console.error(output.prefixed(name, output.message(problem)), problem.exit_code)
 
 
 def expect(bar: progress.Progress, archive: Archive, wanted: Wanted) -> None:
@@ -217,9 +220,11 @@ class Wanted:
                 console.error(suggestions.missing_member(operand, command))
 
 
-def report(error: Exception, member: str, console: output.Console) -> None:
-    """Says what is wrong with one member, once, and goes on."""
+def report(error: Exception, member: str, console: output.Console, archive: str = "") -> None:
+    """Says what is wrong with one member, once, and goes on. ``archive``: its name, if the message is to tell it."""
     text = output.message(error)
     if member and not text.startswith(f"{member}: "):
         text = f"{member}: {text}"
+    if archive:
+        text = output.prefixed(archive, text)
     console.error(text, error.exit_code if isinstance(error, ZllmError) else EXIT_FAILURE)

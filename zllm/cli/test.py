@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
 import zllm
@@ -32,11 +33,11 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         reading.expect(bar, archive, wanted)
         whole = not args.operands
         if whole:  # every byte is looked at, whatever member it belongs to, and if to none
-            checker = Checker(_view(archive), lambda error, name: reading.report(error, name, console))
+            checker = Checker(_view(archive), lambda error, name: reading.report(error, name, console, args.archive))
             checker.run()
-        for member in reading.members(archive, console):
+        for member in reading.members(archive, args.archive, console):
             if wanted(member.name):
-                size += _check(archive, member, console, decode=not whole)
+                size += _check(archive, member, args, console, decode=not whole)
                 members += 1
     wanted.report_unseen(console, "test")
     if not console.status:
@@ -48,7 +49,9 @@ def _view(archive: reading.Archive) -> TarView:
     return archive.view
 
 
-def _check(archive: reading.Archive, member: zllm.ZllmInfo, console: output.Console, *, decode: bool) -> int:
+def _check(
+    archive: reading.Archive, member: zllm.ZllmInfo, args: argparse.Namespace, console: output.Console, *, decode: bool
+) -> int:
     """Bytes of data that the member has in the archive: of a sparse one, what is no hole."""
     if console.verbose > 1:
         console.print(output.printable(member.name))
@@ -65,5 +68,5 @@ def _check(archive: reading.Archive, member: zllm.ZllmInfo, console: output.Cons
         while left and (piece := view.read(min(_PIECE, left))):
             left -= len(piece)
     except ZllmError as error:
-        reading.report(error, member.name, console)
+        reading.report(error, member.name, console, args.archive)
     return size
