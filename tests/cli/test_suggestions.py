@@ -38,7 +38,10 @@ def _files() -> None:
         (["-xzf", "a.zllm"], "zllm -xf ARCHIVE"),
         (["-xvzf", "a.zllm"], "zllm -xvf ARCHIVE"),
         (["-tzf", "a.zllm"], "zllm -tf ARCHIVE"),
-        (["-xpf", "a.zllm"], "zllm -xf ARCHIVE"),
+        (["-xmf", "a.zllm"], "with x also p and k: zllm -xf ARCHIVE"),
+        (["-xpzf", "a.zllm"], "zllm -xpf ARCHIVE"),
+        (["-czpf", "a.zllm", "dir"], "zllm -cf ARCHIVE PATH..."),
+        (["-ckf", "new.zllm", "dir"], "zllm -cf ARCHIVE PATH..."),
         (["--create", "a.zllm", "dir"], "unknown option --create: zllm create ARCHIVE PATH..."),
         (["--extract", "a.zllm"], "zllm extract ARCHIVE"),
         (["--list", "a.zllm"], "zllm list ARCHIVE"),
@@ -122,6 +125,26 @@ def test_help_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
 def test_tar_letters_in_any_order(word: str) -> None:
     command, rest = choose([word, "a"])
     assert command == "create" and rest[-2:] == ["-f", "a"]
+
+
+@pytest.mark.parametrize("word", ["-xpf", "xpf", "-pxf", "-xvpf", "-xpvkf"])
+def test_tar_letters_of_options_of_extract(word: str) -> None:
+    command, rest = choose([word, "a"])
+    assert command == "extract"
+    assert sorted(rest[:-2]) == sorted(f"-{letter}" for letter in word if letter in "vpk")
+
+
+def test_tar_letter_p_does_no_harm_where_modes_are_always_kept() -> None:
+    assert choose(["-cpf", "a"]) == ("create", ["-f", "a"])
+    assert choose(["tvpf", "a"]) == ("list", ["-v", "-f", "a"])
+
+
+def test_k_of_tar_keeps_what_exists() -> None:
+    Path("notes.txt").write_text("newer")
+    assert main(["-xkf", "a.zllm"]) == 1
+    assert Path("notes.txt").read_text() == "newer"
+    assert main(["-xf", "a.zllm"]) == 0
+    assert Path("notes.txt").read_text() == "text"
 
 
 def test_a_name_that_is_no_word_is_printable(capsys: pytest.CaptureFixture[str]) -> None:

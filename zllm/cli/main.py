@@ -113,8 +113,12 @@ def choose(words: list[str], program: str = "zllm") -> tuple[str, list[str]]:
     if first in COMMANDS:
         return first, words[1:]
     # A cluster of tar's letters; f, which ends it, tells it from the filter's -c (to stdout, as gzip and zstd have it).
-    if match := re.fullmatch(r"-?(v*)([cxt])(v*)f", first):
-        return _TAR_LETTERS[match[2]], ["-v"] * len(match[1] + match[3]) + ["-f", *words[1:]]
+    if match := re.fullmatch(r"-?([vpk]*)([cxt])([vpk]*)f", first):
+        command, others = _TAR_LETTERS[match[2]], match[1] + match[3]
+        if command != "extract":
+            others = others.replace("p", "")  # nothing to do: modes are packed and shown in any case
+        if command == "extract" or "k" not in others:
+            return command, [f"-{letter}" for letter in others] + ["-f", *words[1:]]
     if slip := suggestions.tar_letters(first):
         raise UsageError(slip)
     if first.startswith("-"):

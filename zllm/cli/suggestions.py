@@ -36,7 +36,7 @@ _OPTIONS = {
     "--list": "zllm list ARCHIVE",
     "--lzma": "zllm chooses codecs by itself",
     "--rm": "input files are always kept",
-    "--same-owner": "--filter fully_trusted restores owners",
+    "--same-owner": "an option of extract",
     "--strip-components": "members are extracted under their whole names",
     "--to-stdout": "zllm cat ARCHIVE MEMBER writes to stdout",
     "--ultra": "-9 is the strongest level",
@@ -85,10 +85,10 @@ def tar_letters(word: str) -> str | None:
     verbs = [letter for letter in (match[1] if match else "") if letter in "cxt"]
     if match is None or len(verbs) != 1 or not set(match[1]) <= set("cxtvfzjJaIpkhZm"):
         return None
-    more = "v" if "v" in match[1] else ""
+    more = "".join(letter for letter in "vpk" if letter in match[1] and (letter == "v" or verbs == ["x"]))
     clean = f"zllm -{verbs[0]}{more}f ARCHIVE{' PATH...' if verbs[0] == 'c' else ''}"
     codec = set(match[1]) & set("zjJaIZ")
-    why = "zllm chooses codecs by itself" if codec else "only c, x, t, v and f have a meaning here"
+    why = "zllm chooses codecs by itself" if codec else "of tar's letters only c, x, t, v and f work here, and with x also p and k"
     return f"{word}: {why}: {clean}"
 
 
