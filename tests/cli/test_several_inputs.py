@@ -40,6 +40,29 @@ def test_what_cannot_be_read_stops_no_other(capfdbinary: Captured) -> None:
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize("unreadable", [["gone"], ["folder", "gone"]])
+def test_what_cannot_be_read_stops_no_other_if_it_comes_first(unreadable: list[str], capfdbinary: Captured) -> None:
+    Path("folder").mkdir()
+    assert main(["-2c", *unreadable, "two"]) == 2
+    out, err = capfdbinary.readouterr()
+    assert out == Path("two.zllm").read_bytes()
+    assert err.count(b"\n") == len(unreadable) and err.endswith(b"gone: No such file or directory\n")
+    assert main(["-q", *unreadable, "two.zllm", "one.zllm"]) == 2
+    assert capfdbinary.readouterr().out == b"two" * 1000 + b"one" * 1000
+    assert main(["-2", "-o", "out", *unreadable, "two"]) == 2
+    assert main(["-2c", *unreadable]) == 2
+    assert capfdbinary.readouterr().out == b"" and not Path("out").exists()
+
+
+@pytest.mark.parametrize("words", [["-2c"], ["-q"], ["-z", "-o", "out"]])
+def test_a_folder_is_packed_by_create(words: list[str], capfdbinary: Captured) -> None:
+    Path("folder").mkdir()
+    assert main([*words, "folder"]) == 2
+    assert capfdbinary.readouterr().err == b"zllm: folder is a folder: zllm create ARCHIVE FOLDER packs it\n"
+    assert main(["-d", "folder"]) == 2
+    assert capfdbinary.readouterr().err == b"zllm: folder is a folder, not an archive\n"
+
+
 def test_several_are_compressed_only_on_demand(capfdbinary: Captured) -> None:
     assert main(["-2", "one", "two"]) == 2
     assert b"several files" in capfdbinary.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from typing import BinaryIO, cast
@@ -54,15 +55,18 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     coder = _Coder(args, console)
     idle: list[str] = []
     with contextlib.ExitStack() as files:
+        # What is incomplete must not get the name of a whole file, so with -o the first error ends it.
+        forgiving = console if args.output == "-" and len(inputs) > 1 else None
         if args.decode is None:
-            coder.look(files.enter_context(output.source(inputs[0])))
+            inputs = coder.look(inputs, files, forgiving)
+            if not inputs:
+                return
         if not coder.decode:
             idle = options.check_coding(args)
             if len(inputs) > 1 and not args.stdout and args.output == "-":
                 command.error("several files: -c makes an archive of each, zllm create ARCHIVE FILE... one of all")
         coder.out = files.enter_context(output.target(args.output, force=args.force, binary=not coder.decode))
-        # What is incomplete must not get the name of a whole file, so the first error ends it.
-        _each(inputs, console if args.output == "-" and len(inputs) > 1 else None, coder)
+        _each(inputs, forgiving, coder)
     for text in idle:
         console.note(text)
     statistics.show(args.stats, console)
@@ -99,10 +103,18 @@ class _Coder:
         self.decode = bool(args.decode)
         self._held: tuple[BinaryIO, bytes] | None = None
 
-    def look(self, file: BinaryIO) -> None:
-        """Choose the direction by the first file."""
+    def look(self, names: list[str], files: contextlib.ExitStack, console: output.Console | None) -> list[str]:
+        """Choose the direction by the first file that can be read; gives the names from that one on."""
+        for number, name in enumerate(names):
+            _each([name], console, lambda name: self._hold(name, files))
+            if self._held is not None:
+                self.decode = self._held[1] == streams.MAGIC
+                return names[number:]
+        return []
+
+    def _hold(self, name: str, files: contextlib.ExitStack) -> None:
+        file = files.enter_context(_source(name, self.args))
         self._held = file, _head(file)
-        self.decode = self._held[1] == streams.MAGIC
 
     def __call__(self, name: str) -> None:
         """Code the file called ``name``."""
@@ -111,7 +123,7 @@ class _Coder:
             self._held = None
             self._code(name, Rejoined(head, file))
             return
-        with output.source(name) as file:
+        with _source(name, self.args) as file:
             head = _head(file)
             if self.args.decode is None and self.decode != (head == streams.MAGIC):
                 kind = "not an archive, and the first is" if self.decode else "an archive, and the first is not"
@@ -146,6 +158,13 @@ def _encode(file: BinaryIO, out: BinaryIO, args: argparse.Namespace, console: ou
         shutil.copyfileobj(file, sink, _PIECE)
     for warning in sink.warnings:
         console.warn(warning)
+
+
+def _source(name: str, args: argparse.Namespace) -> contextlib.AbstractContextManager[BinaryIO]:
+    """As :func:`output.source`, but what may be meant to be compressed is not blamed for being no archive."""
+    if not args.decode and os.path.isdir(name):
+        raise UsageError(f"{name} is a folder: zllm create ARCHIVE FOLDER packs it")
+    return output.source(name)
 
 
 def _head(file: BinaryIO) -> bytes:
