@@ -102,6 +102,21 @@ def without_link_direction(lines: list[str]) -> tuple[list[str], list[str]]:
     return [line for line in lines if line not in linked], [line[1:10] for line in linked]
 
 
+def test_a_list_of_names_is_one_of_operands(zllm: Run, tmp_path: Path) -> None:
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "file").write_text("text")
+    (tmp_path / "t" / "to").symlink_to("file")
+    (tmp_path / "t" / "gone").symlink_to("no -> where")
+    os.link(tmp_path / "t" / "file", tmp_path / "t" / "hard")
+    zllm("create", "-2", "a.zllm", "t")
+    names = zllm("list", "a.zllm").stdout.decode().splitlines()
+    assert names == ["t/", "t/file", "t/gone", "t/hard", "t/to"]
+    zllm("extract", "a.zllm", "-C", "out", *names[1:])
+    assert sorted(os.listdir(tmp_path / "out" / "t")) == ["file", "gone", "hard", "to"]
+    table = zllm("list", "-v", "a.zllm").stdout
+    assert b"t/gone -> no -> where\n" in table and b"t/hard link to t/file\n" in table
+
+
 @needs_gnu_tar
 def test_the_same_tree_as_by_gnu_tar(zllm: Run, tmp_path: Path) -> None:
     home(tmp_path / "home")

@@ -99,7 +99,7 @@ def test_links_to_a_folder_above_are_not_followed_for_ever(tmp_path: Path, zllm:
     listed = zllm("list", "a.zllm").stdout.decode().split()
     assert listed == ["top/", "top/f", "top/here/", "top/other/", "top/other/up/", "top/sub/", "top/sub/up/"]
     zllm("create", "b.zllm", "top")
-    assert b"top/here -> .\n" in zllm("list", "b.zllm").stdout
+    assert b"top/here -> .\n" in zllm("list", "-v", "b.zllm").stdout
 
 
 def test_what_links_point_to(tmp_path: Path, zllm: Run) -> None:

@@ -51,11 +51,16 @@ def _names(members: Iterable[zllm.ZllmInfo], args: argparse.Namespace) -> None:
         if args.null:
             sys.stdout.buffer.write(names.to_bytes(member.name) + b"\0")
         else:
-            print(_shown(member))
+            print(_name(member))
+
+
+def _name(member: zllm.ZllmInfo) -> str:
+    """What a script may give back as an operand, as with tar -t: where links lead, the table says."""
+    return output.printable(member.name + ("/" if member.isdir() else ""))
 
 
 def _shown(member: zllm.ZllmInfo) -> str:
-    name = output.printable(member.name + ("/" if member.isdir() else ""))
+    name = _name(member)
     if member.issym():
         return f"{name} -> {output.printable(member.linkname)}"
     if member.islnk():
