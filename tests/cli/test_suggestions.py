@@ -17,6 +17,7 @@ def _files() -> None:
     Path("notes.txt").write_text("text")
     assert main(["create", "-2", "a.zllm", "notes.txt"]) == 0
     assert main(["create", "-2", "b.zllm", "dir"]) == 0
+    assert main(["create", "-2", "dot.zllm", "-C", "dir", "."]) == 0
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,17 @@ def _files() -> None:
         (["list", "a.zllm", "b.zllm"], "one archive at a time"),
         (["extract", "a.zllm", "dir"], "dir: no such member. To extract into that folder: -C dir"),
         (["list", "a.zllm", "gone"], "gone: no such member. zllm list shows what there is"),
+        (["list", "a.zllm", "./notes.txt"], "./notes.txt: no such member. Did you mean notes.txt?"),
+        (["extract", "b.zllm", "/dir/x"], "/dir/x: no such member. Did you mean dir/x?"),
+        (["cat", "dot.zllm", "x"], "x: no such member. Did you mean ./x?"),
+        (["test", "dot.zllm", ".//x"], "Did you mean ./x?"),
+        (["extract", "a.zllm", "-T", "names"], "name the members: xargs -d"),
+        (["extract", "a.zllm", "--overwrite"], "files that exist are replaced unless -k is given"),
+        (["create", "new.zllm", "--xattrs", "dir"], "extended attributes are not stored; tar stores them: tar -I zllm"),
+        (["create", "-S", "new.zllm", "dir"], "holes are found without it"),
+        (["extract", "-P", "a.zllm"], "relative to a folder"),
+        (["create", "new.zllm", "--same-owner", "dir"], "an option of extract"),
+        (["-T4", "notes.txt"], "-j N sets the number of threads"),
         (["model", "lst"], "unknown action 'lst'. Did you mean list?"),
         (["model", "list", "fast"], "zllm model show NAME"),
         (["info", "a.zllm", "b.zllm"], "one archive at a time"),

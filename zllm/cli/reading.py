@@ -153,7 +153,7 @@ def opened(
 def members(archive: Archive, name: str, console: output.Console) -> Iterator[zllm.ZllmInfo]:
     """All members that can be read, one after the other; then says what is wrong with the archive, if anything is.
 
-    ``name`` is the archive's, which messages begin with: several archives may be looked at in one run, or by one script.
+    ``name`` is the archive's, which messages begin with, for one run or script may look at several.
     """
     with contextlib.suppress(DamagedError, BrokenTarError, UnsupportedVersionError):  # it is among the problems
         yield from archive
@@ -185,6 +185,7 @@ class Wanted:
         self._asked = [names.of_member(operand) for operand in self.operands]
         self._patterns = {operand for operand in self._asked if patterns.is_pattern(operand)}
         self._seen: set[str] = set()
+        self._meant = dict.fromkeys(map(_plain, self._asked), "")
 
     def settle(self, archive: Archive) -> None:
         """Find out which operands are names of members, before the first member is asked for."""
@@ -203,6 +204,8 @@ class Wanted:
             return False
         if not self._asked:
             return True
+        if (plain := _plain(name)) in self._meant:
+            self._meant[plain] = name
         if self._patterns:
             self._name(name)
         hits = [
@@ -217,7 +220,12 @@ class Wanted:
         """One error for each operand that no member answered to. ``command``: what it was to be done to."""
         for operand, asked in zip(self.operands, self._asked, strict=True):
             if asked not in self._seen:
-                console.error(suggestions.missing_member(operand, command))
+                console.error(suggestions.missing_member(operand, command, self._meant[_plain(asked)]))
+
+
+def _plain(name: str) -> str:
+    """What is the same in ``./a``, ``/a`` and ``a``."""
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
 def report(error: Exception, member: str, console: output.Console, archive: str = "") -> None:

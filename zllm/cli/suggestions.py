@@ -19,6 +19,7 @@ _VERBS = {
     "benchmark": "bench", "models": "model", "print": "cat", "stat": "info",
 }  # fmt: skip
 _LEVELS = "levels are 1 to 9"
+_NOT_STORED = "access control lists and extended attributes are not stored; tar stores them: tar -I zllm"
 # Options of other programs, and what to do here.
 _OPTIONS = {
     "--append": "an archive cannot be added to: make a new one",
@@ -36,15 +37,25 @@ _OPTIONS = {
     "--list": "zllm list ARCHIVE",
     "--lzma": "zllm chooses codecs by itself",
     "--rm": "input files are always kept",
+    "--absolute-names": "names are always stored, and members extracted, relative to a folder",
+    "--acls": _NOT_STORED,
+    "--keep-old-files": "an option of extract",
+    "--overwrite": "files that exist are replaced unless -k is given",
+    "--preserve-permissions": "an option of extract",
     "--same-owner": "an option of extract",
+    "--selinux": _NOT_STORED,
+    "--sparse": "holes are found without it",
     "--strip-components": "members are extracted under their whole names",
     "--to-stdout": "zllm cat ARCHIVE MEMBER writes to stdout",
     "--ultra": "-9 is the strongest level",
     "--uncompress": "--decompress, or -d",
     "--update": "an archive cannot be changed: make a new one",
+    "--xattrs": _NOT_STORED,
     "--xz": "zllm chooses codecs by itself",
     "--zstd": "zllm chooses codecs by itself",
     "-J": "zllm chooses codecs by itself",
+    "-P": "names are always stored, and members extracted, relative to a folder",
+    "-S": "holes are found without it",
     "-O": "zllm cat ARCHIVE MEMBER writes to stdout",
     "-T": "-j N sets the number of threads",
     "-a": "zllm chooses codecs by itself",
@@ -60,6 +71,8 @@ _OPTIONS = {
 def unknown_option(name: str, known: Iterable[str]) -> str:
     """What to say of an option that a command does not have."""
     has = list(known)
+    if re.match("-T(?![0-9])|--files-from$", name) and "--file" in has:  # a command that takes members
+        return f"unknown option {name}: name the members: xargs -d '\\n' zllm extract ARCHIVE < FILE"
     if re.match("-[0-9]", name) and "-1" in has:
         return f"{name} is not a level: {_LEVELS}"
     hint = _close(name, has) or _OPTIONS.get(name) or _OPTIONS.get(name[:2], "")
@@ -88,7 +101,8 @@ def tar_letters(word: str) -> str | None:
     more = "".join(letter for letter in "vpk" if letter in match[1] and (letter == "v" or verbs == ["x"]))
     clean = f"zllm -{verbs[0]}{more}f ARCHIVE{' PATH...' if verbs[0] == 'c' else ''}"
     codec = set(match[1]) & set("zjJaIZ")
-    why = "zllm chooses codecs by itself" if codec else "of tar's letters only c, x, t, v and f work here, and with x also p and k"
+    known = "of tar's letters only c, x, t, v and f work here, and with x also p and k"
+    why = "zllm chooses codecs by itself" if codec else known
     return f"{word}: {why}: {clean}"
 
 
@@ -146,9 +160,11 @@ def _named_as_archive(name: str) -> bool:
     return name.lower().endswith(".zllm")
 
 
-def missing_member(operand: str, command: str) -> str:
-    """What to say of an operand that no member answers to."""
+def missing_member(operand: str, command: str, meant: str = "") -> str:
+    """What to say of an operand that no member answers to. ``meant``: a member whose name differs in ``/`` and ``.``"""
     text = f"{operand}: no such member"
+    if meant:
+        return f"{text}. Did you mean {meant}?"
     if command == "extract" and os.path.isdir(operand):
         return f"{text}. To extract into that folder: -C {operand}"
     if is_archive(operand):
