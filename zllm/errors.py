@@ -73,7 +73,7 @@ class MissingDependencyError(ZllmError):
 
 
 class NotZllmError(ZllmError, tarfile.ReadError):
-    """The input is not a zllm archive (wrong magic bytes)."""
+    """The input is not a zllm archive (wrong magic bytes, or none)."""
 
 
 class NotTarError(UsageError, tarfile.ReadError):

@@ -148,7 +148,9 @@ def test_a_reading_error_is_named() -> None:
 @pytest.mark.parametrize("content", [b"", b"plain text", b"PK\x03\x04" + b"\0" * 600], ids=["empty", "text", "zip"])
 def test_not_an_archive(command: str, content: bytes, zllm: Run, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(content)
-    assert "not a zllm archive" in one_line(zllm(command, "x", code=2))
+    said = one_line(zllm(command, "x", code=2))
+    assert "x: not a zllm archive" in said
+    assert ("it is empty" in said, "magic bytes" in said) == (not content, bool(content))
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 

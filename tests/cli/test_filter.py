@@ -130,6 +130,7 @@ def test_not_an_archive(zllm: Run) -> None:
     result = zllm("-d", data=b"plain text, no archive", code=2)
     assert b"not a zllm archive" in result.stderr
     assert result.stderr.count(b"\n") == 1
+    assert zllm("-d", data=b"", code=2).stderr == b"zllm: stdin: not a zllm archive: it is empty\n"
 
 
 def test_a_stream_that_is_no_tar_is_one_member(zllm: Run, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import zllm
 from zllm.archive.layout import Layout
 from zllm.archive.view import FileView, TarView
 from zllm.cli import names, options, output, patterns, progress, suggestions
+from zllm.container.ends import EMPTY
 from zllm.errors import (
     EXIT_FAILURE,
     BrokenTarError,
@@ -137,8 +138,8 @@ def opened(
         except NotTarError as error:
             archive = OneStream(error)
         except NotZllmError as error:
-            shown = output.shown(name)
-            raise NotZllmError(f"{shown}: {error}: unpack it with the program that made it") from error
+            advice = "" if str(error) == EMPTY else ": unpack it with the program that made it"
+            raise NotZllmError(f"{output.shown(name)}: {error}{advice}") from error
         yield archive
         if args.stats is not None and not args.stats.codecs:  # nothing was decoded
             archive.tally(args.stats)

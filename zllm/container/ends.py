@@ -18,6 +18,7 @@ EMBEDDED = 0x10
 """Reject-me flag of file header and footer: there may be model blocks between the sections."""
 
 FILE_MAGIC = b"\x8dZLM\r\n\x1a\n"
+EMPTY = "not a zllm archive: it is empty"
 _FILE = struct.Struct("<8sBB")
 _CHECK16 = struct.Struct("<H")
 FILE_HEADER_SIZE = _FILE.size + _CHECK16.size
@@ -41,10 +42,12 @@ def check_file_header(data: bytes) -> None:
     """Raise what is wrong with the first bytes of a file.
 
     Raises:
-        NotZllmError: the magic bytes are others.
+        NotZllmError: the magic bytes are others, or there are no bytes.
         DamagedError: the checksum does not hold.
         UnsupportedVersionError: a version or a feature that this program does not read.
     """
+    if not data:
+        raise NotZllmError(EMPTY)
     if data[: len(FILE_MAGIC)] != FILE_MAGIC:
         raise NotZllmError("not a zllm archive (wrong magic bytes)")
     if len(data) < FILE_HEADER_SIZE:
