@@ -187,7 +187,7 @@ def test_an_address_that_is_none(address: str) -> None:
     pytest.importorskip("distributed")
     from zllm.integrations.dask_ import Cluster
 
-    with pytest.raises(ClusterError, match=r"is no address of a dask scheduler|needs certificates") as caught:
+    with pytest.raises(ClusterError, match=r"is not the address of a dask scheduler|needs certificates") as caught:
         Cluster(address)
     assert "\n" not in str(caught.value) and caught.value.exit_code == 2
 

@@ -20,7 +20,7 @@ from zllm.errors import DamagedError, ZllmError
 
 _STEP = 1 << 16
 _PASSED = "the archive is damaged: a header is due in a section that has passed"
-_BEHIND = "there are bytes behind the tar stream's end that are no members: ignored"
+_BEHIND = "bytes after the end of the tar stream are not members: ignored"
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,7 @@ class Finder:
                     self._view.warn(_BEHIND)
                 elif not self._quiet:
                     self._view.note_broken(
-                        f"the tar stream is broken at byte {at}: there is no header where one should be; what is behind"
-                        " it was searched for the next one"
+                        f"the tar stream is broken at byte {at}: no valid header there; skipped to the next one"
                     )
 
     def _cut(self) -> None:

@@ -203,7 +203,7 @@ class Walk:
             else:
                 self._source.skip(len(data) if last else len(data) - len(ends.FILE_MAGIC) + 1)
         count = self._source.position - start
-        self.warnings.append(f"{count} bytes behind the archive belong to none: ignored")
+        self.warnings.append(f"{count} bytes after the end of the archive are not part of it: ignored")
 
     def _goes_on(self, data: bytes, place: int) -> bool:
         """Whether an archive begins at a hit, its header whole or not, or a section that can follow."""

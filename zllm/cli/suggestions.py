@@ -150,7 +150,7 @@ def swapped(archive: str, operands: Sequence[str]) -> str | None:
         return None
     folder = os.path.isdir(archive)
     if _named_as_archive(last) and (folder or not _named_as_archive(archive)) and not os.path.exists(last):
-        return f"{archive} is there already and {last} is not: the archive comes first: zllm create ARCHIVE PATH..."
+        return f"{archive} exists and {last} does not: the archive comes first: zllm create ARCHIVE PATH..."
     if folder:
         return f"{archive} is a folder: name the archive first: zllm create ARCHIVE PATH..."
     return None

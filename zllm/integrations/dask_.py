@@ -57,7 +57,7 @@ def _check_address(address: str) -> None:
     try:
         distributed.comm.resolve_address(address)
     except (OSError, ValueError) as exc:
-        raise ClusterError(f"{address!r} is no address of a dask scheduler: {_line(exc)}") from exc
+        raise ClusterError(f"{address!r} is not the address of a dask scheduler: {_line(exc)}") from exc
     tls = distributed.Security().get_connection_args("client")
     if address.startswith("tls://") and not tls["ssl_context"]:
         raise ClusterError(f"{address} needs certificates: name them in dask's distributed.comm.tls")

@@ -112,7 +112,7 @@ def train(options: TrainOptions, log: Callable[[str], None]) -> store.Model:
         UsageError: no text, an unknown preset, or nothing to start from.
     """
     if not options.data.is_dir():
-        raise UsageError(f"{options.data} is no folder: give the folder of your text with --data")
+        raise UsageError(f"{options.data} is not a folder: give the folder of your text with --data")
     if options.preset not in PRESETS:
         raise UsageError(f"unknown preset {options.preset!r}: choose one of {', '.join(PRESETS)}")
     if options.threads:
