@@ -358,3 +358,28 @@ def test_only_itself(zllm: Run, tmp_path: Path, tree: Path) -> None:
     result = zllm("create", "b.zllm", "gone", "lost", code=2)
     assert result.stderr.endswith(b"zllm: none of the named files exists: no archive was made\n")
     assert not (tmp_path / "b.zllm").exists()
+
+
+@needs_gnu_tar
+@pytest.mark.parametrize("kind", ["oldgnu", "gnu", "posix"])
+def test_incremental_archives_of_gnu_tar(kind: str, zllm: Run, tmp_path: Path) -> None:
+    """In GNU's formats times are where others have the first part of a name, and folders have their own type."""
+    long = "long" * 40
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    (tmp_path / "in" / "sub" / "file").write_text("text")
+    (tmp_path / "in" / "sub" / long).write_text("more")
+    os.link(tmp_path / "in" / "sub" / "file", tmp_path / "in" / "hard")
+    tar = ["tar", f"--format={kind}", "--listed-incremental=state", "-cf", "in.tar", "in"]
+    subprocess.run(tar, check=True, cwd=tmp_path, capture_output=True)
+    (tmp_path / "in.zllm").write_bytes(zllm("-2", data=(tmp_path / "in.tar").read_bytes()).stdout)
+    names = {"in/", "in/hard", "in/sub/", "in/sub/file", f"in/sub/{long}"}
+    assert set(zllm("list", "in.zllm").stdout.decode().splitlines()) == names
+    table = zllm("list", "-v", "in.zllm").stdout.decode().splitlines()
+    assert [line.split()[7] for line in table if line.startswith("d")] == ["in/", "in/sub/"]
+    assert zllm("test", "in.zllm").stderr == zllm("extract", "in.zllm", "-C", "out").stderr == b""
+    out = tmp_path / "out" / "in"
+    assert sorted(os.listdir(out)) == ["hard", "sub"] and sorted(os.listdir(out / "sub")) == ["file", long]
+    assert (out / "hard").read_text() == "text" and (out / "sub" / long).read_text() == "more"
+    assert zllm("cat", "in.zllm", "--tar").stdout == (tmp_path / "in.tar").read_bytes()
+    with zllm_api.open(tmp_path / "in.zllm") as archive:
+        assert {member.name + "/" * member.isdir() for member in archive} == names

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from zllm.errors import DamagedError
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from zllm.archive.sections import Section
     from zllm.archive.view import TarView
 
@@ -27,6 +29,9 @@ class Storage:
     sha256: str | None = None
 
 
+_MAGIC, _PREFIX = slice(257, 265), 345  # of a header
+_OLD_GNU = b"ustar  \0"
+_DUMPDIR = b"D"
 # Python's name for the archive that a member was read from or made for. Not needed, and not to be copied.
 _ARCHIVE = ("tarfile", "_tarfile")
 
@@ -44,6 +49,19 @@ class ZllmInfo(tarfile.TarInfo):
     """Where the data begins in the tar stream, and how many bytes it has there: of a sparse member, what is no hole."""
     _exact: tuple[float, int] | None = None
     _holes_stored = False
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """As in tarfile. But in GNU's old format, where incremental archives have times, there is no prefix."""
+        info = super().frombuf(buf, encoding, errors)
+        if buf[_MAGIC] == _OLD_GNU and buf[_PREFIX] and info.type not in tarfile.GNU_TYPES:
+            name = bytes(buf[:100]).split(b"\0", 1)[0].decode(encoding, errors)
+            info.name = name.rstrip("/") if info.isdir() else name
+        return info
+
+    def isdir(self) -> bool:
+        """As in tarfile; the folders of ``tar --listed-incremental``, whose data is a list of names, as well."""
+        return super().isdir() or self.type == _DUMPDIR
 
     def set_mtime_ns(self, nanoseconds: int) -> None:
         """Set the time exactly; ``mtime`` becomes the float, or the integer, that is next to it."""

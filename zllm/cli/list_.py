@@ -95,8 +95,8 @@ def _rate(coded: int, size: int) -> str:
 
 
 def _mode(member: zllm.ZllmInfo) -> str:
-    kinds = {b"1": stat.S_IFREG, b"2": stat.S_IFLNK, b"3": stat.S_IFCHR, b"4": stat.S_IFBLK, b"5": stat.S_IFDIR}
-    kind = stat.S_IFIFO if member.isfifo() else kinds.get(member.type, stat.S_IFREG)
+    kinds = {b"2": stat.S_IFLNK, b"3": stat.S_IFCHR, b"4": stat.S_IFBLK, b"6": stat.S_IFIFO}
+    kind = stat.S_IFDIR if member.isdir() else kinds.get(member.type, stat.S_IFREG)
     return stat.filemode(kind | member.mode & 0o7777)
 
 
