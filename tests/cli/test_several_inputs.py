@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import sys
+import tarfile
 import threading
 from pathlib import Path
 
@@ -61,6 +62,20 @@ def test_a_folder_is_packed_by_create(words: list[str], capfdbinary: Captured) -
     assert capfdbinary.readouterr().err == b"zllm: folder is a folder: zllm create ARCHIVE FOLDER packs it\n"
     assert main(["-d", "folder"]) == 2
     assert capfdbinary.readouterr().err == b"zllm: folder is a folder, not an archive\n"
+
+
+@pytest.mark.parametrize("words", [["extract", "b"], ["-t", "b"], ["test", "b"], ["cat", "b", "file"], ["list", "b"]])
+def test_a_member_that_the_tar_ends_in_is_told_once(words: list[str], capfdbinary: Captured) -> None:
+    Path("file").write_bytes(random.Random(7).randbytes(10_000))
+    with tarfile.open("whole.tar", "w") as tar:
+        tar.add("file")
+    Path("b.tar").write_bytes(Path("whole.tar").read_bytes()[:5000])
+    assert main(["-2", "-o", "b", "b.tar"]) == 0
+    assert main(words) == 2
+    text = capfdbinary.readouterr().err
+    assert text.count(b"file: unexpected end of data") == 1 and text.count(b"\n") == 1
+    assert main(["-t", "b", "b", "one.zllm"]) == 2
+    assert capfdbinary.readouterr().err.count(b"zllm: b: file: unexpected end of data") == 2
 
 
 def test_several_are_compressed_only_on_demand(capfdbinary: Captured) -> None:

@@ -35,6 +35,7 @@ class Console:
         self.verbose = 0
         self.quiet = False
         self.status = EXIT_OK
+        self.reported: set[str] = set()  # members of the archive at hand that the tar stream breaks off in
         self.print: Callable[[str], None] = _print
 
     def note(self, text: str) -> None:

@@ -127,6 +127,7 @@ def opened(
 ) -> Iterator[Archive]:
     """The archive ``args.archive``; ``-`` is stdin, read once from front to end. ``done`` counts decoded bytes."""
     name, threads = args.archive, options.thread_count(args)
+    console.reported.clear()
     with output.about(name), output.source(name) as file:
         mode = "r" if file.seekable() else "r|"
         archive: Archive
@@ -159,7 +160,10 @@ def members(archive: Archive, name: str, console: output.Console) -> Iterator[zl
     with contextlib.suppress(DamagedError, BrokenTarError, UnsupportedVersionError):  # it is among the problems
         yield from archive
     for problem in archive.problems:
-        console.error(output.prefixed(name, output.message(problem)), problem.exit_code)
+        if isinstance(problem, BrokenTarError) and problem.member is not None:
+            report(problem, problem.member, console, name)
+        else:
+            console.error(output.prefixed(name, output.message(problem)), problem.exit_code)
 
 
 def expect(bar: progress.Progress, archive: Archive, wanted: Wanted) -> None:
@@ -234,6 +238,11 @@ def report(error: Exception, member: str, console: output.Console, archive: str 
     text = output.message(error)
     if member and not text.startswith(f"{member}: "):
         text = f"{member}: {text}"
+    if isinstance(error, BrokenTarError):  # found in the stream, and again by reading the member
+        if member in console.reported:
+            console.raise_status(error.exit_code)
+            return
+        console.reported.add(member)
     if archive:
         text = output.prefixed(archive, text)
     console.error(text, error.exit_code if isinstance(error, ZllmError) else EXIT_FAILURE)
