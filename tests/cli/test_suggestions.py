@@ -66,6 +66,7 @@ def _files() -> None:
         (["cat", "dot.zllm", "x"], "x: no such member. Did you mean ./x?"),
         (["test", "dot.zllm", ".//x"], "Did you mean ./x?"),
         (["extract", "a.zllm", "-T", "names"], "name the members: xargs -d"),
+        (["extract", "a.zllm", "-C", "notes.txt"], "notes.txt is not a folder: -C names the folder to extract into"),
         (["extract", "a.zllm", "--overwrite"], "files that exist are replaced unless -k is given"),
         (["create", "new.zllm", "--xattrs", "dir"], "extended attributes are not stored; tar stores them: tar -I zllm"),
         (["create", "-S", "new.zllm", "dir"], "holes are found without it"),

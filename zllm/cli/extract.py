@@ -84,7 +84,10 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         if isinstance(archive, reading.OneStream):
             raise archive.error
         reading.expect(bar, archive, wanted)
-        os.makedirs(args.directory, exist_ok=True)
+        try:
+            os.makedirs(args.directory, exist_ok=True)
+        except FileExistsError:
+            raise UsageError(f"{args.directory} is not a folder: -C names the folder to extract into") from None
         with Unpacker(archive, args.directory, policy, console, trust=args.filter, wanted=wanted) as unpacker:
             for member in reading.members(archive, args.archive, console):
                 if wanted(member.name):
