@@ -17,7 +17,7 @@ from zllm.errors import DamagedError, NotZllmError, TruncatedError, UnsupportedV
 
 STEP = 1 << 16
 TRUNCATED = "the archive is truncated: it ends before its footer. Whole members can be extracted, the rest is lost"
-_BETWEEN = "the archive is damaged: there are bytes between its parts that belong to none"
+_BETWEEN = "the archive is damaged: there are unknown bytes between its parts"
 _INNER = (section.MAGIC, modelblock.MAGIC, index.MAGIC)
 _FIRST = re.compile(b"|".join(re.escape(magic) for magic in (*_INNER, ends.FOOTER_MAGIC)))
 _FIRST_BEHIND = re.compile(b"|".join(re.escape(magic) for magic in (*_INNER, ends.FILE_MAGIC)))
