@@ -383,3 +383,17 @@ def test_incremental_archives_of_gnu_tar(kind: str, zllm: Run, tmp_path: Path) -
     assert zllm("cat", "in.zllm", "--tar").stdout == (tmp_path / "in.tar").read_bytes()
     with zllm_api.open(tmp_path / "in.zllm") as archive:
         assert {member.name + "/" * member.isdir() for member in archive} == names
+
+
+def test_attributes_that_are_not_packed_are_said_once(tmp_path: Path, zllm: Run) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_text(name)
+    try:
+        for name in ("b", "c"):
+            os.setxattr(tmp_path / name, "user.note", b"hello")
+    except OSError:
+        pytest.skip("no extended attributes on this file system")
+    said = zllm("create", "a.zllm", "--level", "2", "a", "b", "c").stderr.decode()
+    assert said.count("\n") == 1 and "b: extended attributes" in said and "--xattrs" in said
+    assert zllm("create", "-q", "b.zllm", "--level", "2", "b").stderr == b""
+    assert zllm("create", "c.zllm", "--level", "2", "a").stderr == b""

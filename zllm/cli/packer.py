@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import tarfile
@@ -22,6 +23,7 @@ _TYPES = {
 # O_NONBLOCK in case it has become a pipe that nobody writes to.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _NAME_ROOM = MAX_EXTENDED - 4096
+_LABEL = "security.selinux"  # which the system that unpacks gives to every file
 
 
 class Packer:
@@ -40,6 +42,7 @@ class Packer:
         self._links: dict[Identity, str] = {}  # of files with several names: the name under which it is packed
         self._users: dict[int, str] = {}
         self._groups: dict[int, str] = {}
+        self._attributes_noted = not hasattr(os, "listxattr")
 
     def add(self, found: Found) -> None:
         """Add one member. Raises OSError only if the archive cannot be written."""
@@ -90,8 +93,21 @@ class Packer:
                 info.type, info.linkname = tarfile.LNKTYPE, first
                 self._put(found, info, None)
                 return
+            self._look_for_attributes(found, descriptor)
             self._put_data(found, info, cast(BinaryIO, file), state)
             self._remember(found, state)
+
+    def _look_for_attributes(self, found: Found, descriptor: int) -> None:
+        """Say, once, that a file has more than is packed."""
+        if self._attributes_noted:
+            return
+        with contextlib.suppress(OSError):  # a file system without them
+            if any(name != _LABEL for name in os.listxattr(descriptor)):
+                self._attributes_noted = True
+                self.console.note(
+                    f"{output.printable(found.path)}: extended attributes and access control lists are not packed: "
+                    "tar --xattrs --acls -I zllm packs them"
+                )
 
     def _put_data(self, found: Found, info: zllm.ZllmInfo, file: BinaryIO, state: os.stat_result) -> None:
         source: BinaryIO | sparse.SparseReader = file
