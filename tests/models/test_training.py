@@ -208,7 +208,7 @@ def test_batches_depend_on_seed_and_number_alone(options: command.TrainOptions, 
 def test_no_text_no_training(tmp_path: Path, options: command.TrainOptions) -> None:
     with pytest.raises(UsageError, match="no training text"):
         command.train(replace(options, data=tmp_path, work=tmp_path / "w"), lambda _: None)
-    with pytest.raises(UsageError, match="no folder"):
+    with pytest.raises(UsageError, match="is not a folder"):
         command.train(replace(options, data=tmp_path / "none"), lambda _: None)
     with pytest.raises(UsageError, match="unknown preset"):
         command.train(replace(options, preset="huge"), lambda _: None)

@@ -191,7 +191,7 @@ class Unpacking(tarfile.TarFile):
         for start, size in [(0, member.size)] if regions is None else regions:
             offset = start
             while offset < start + size:
-                with _alone(source):
+                with source.lock:
                     source.seek(place)
                     data = source.read(min(start + size - offset, _COPY))
                 if not data:
@@ -205,7 +205,7 @@ class Unpacking(tarfile.TarFile):
         from zllm.extraction import sparse
 
         try:
-            with _alone(source):
+            with source.lock:
                 source.seek(member.offset)
                 stored = sparse.stored_size(source.read(member.offset_data - member.offset))
         except OSError:  # a pipe that has gone on: at least no region is larger than the file
@@ -340,11 +340,6 @@ class _Report:
 
     def _say(self, text: str) -> None:
         self._archive._dbg(1, f"tarfile: {text}")  # type: ignore[attr-defined]
-
-
-def _alone(source: TarView) -> contextlib.AbstractContextManager[Any]:
-    """Nobody else moves the view's position meanwhile."""
-    return getattr(source, "lock", None) or contextlib.nullcontext()
 
 
 def _is_file(path: str) -> bool:

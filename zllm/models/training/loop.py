@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zllm import partial
 from zllm.models.config import ModelConfig
 from zllm.models.tokenizer import BytesTokenizer, train_bpe
 from zllm.models.training.corpus import Corpus
@@ -193,9 +194,8 @@ class Trainer:
             "optimizers": [o.state_dict() for o in self.optimizers],
             "progress": asdict(self.progress),
         }
-        temporary = self.checkpoint.with_suffix(".tmp")
-        torch.save(state, temporary)
-        temporary.replace(self.checkpoint)
+        with partial.whole_file(str(self.checkpoint)) as file:
+            torch.save(state, file)
         facts = {"config": self.config.as_dict(), "recipe": asdict(self.recipe), "progress": asdict(self.progress)}
         (self.folder / "run.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
@@ -233,9 +233,8 @@ class Trainer:
         p.since_best += 1
         if p.best is None or bits < p.best:
             p.best, p.since_best = bits, 0
-            temporary = self.best.with_suffix(".tmp")
-            torch.save(self.network.state_dict(), temporary)
-            temporary.replace(self.best)
+            with partial.whole_file(str(self.best)) as file:
+                torch.save(self.network.state_dict(), file)
 
     def stopped(self) -> bool:
         """Whether the held-out text has not become any smaller for so long that more training would only do harm."""
