@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.common import Outcome, Row, Settings, Target, say
 from bench.process import Trip, round_trip, run_zllm
 from bench.texts import text
-from zllm.chooser.levels import DEFAULT_LEVEL, LEVELS
+from zllm.planner.levels import DEFAULT_LEVEL, LEVELS
 
 _FULL, _QUICK = 4 << 20, 40_000
 _MEMBER, _SMALL = 256 << 10, 4 << 10

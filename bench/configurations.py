@@ -13,8 +13,8 @@ from bench.workloads import Case
 from zllm.benchmark.hybrid import model_bytes
 from zllm.benchmark.rivals import same
 from zllm.benchmark.workload import Workload
-from zllm.chooser.levels import DEFAULT_LEVEL
 from zllm.errors import ZllmError
+from zllm.planner.levels import DEFAULT_LEVEL
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from bench.common import CORPUS, DATA, Row, keeps, parser, say, table, write_csv
 from bench.process import Finished, run_zllm
 from bench.texts import text
 from zllm.benchmark.rivals import same
-from zllm.chooser.levels import LEVELS
 from zllm.errors import ZllmError
+from zllm.planner.levels import LEVELS
 
 _FULL, _QUICK = 20 << 20, 60_000
 _MEMBER = 2000

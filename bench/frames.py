@@ -6,7 +6,7 @@ between them, less what P costs. The predictor's state before F is then the end 
 model the same is done in one stream, where the model also sees the end of P; so the frame without a primer follows the
 last 1,024 bytes of P there, and both see as much. Primed frames with the model are a sample of them, taken evenly.
 
-Sizes are those of payloads, and 24 bytes for each frame but the first, as the chooser counts them.
+Sizes are those of payloads, and 24 bytes for each frame but the first, as the planner counts them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from bench.common import CORPUS, DATA, Row, keeps, parser, say, table, write_csv
 from bench.texts import validation_documents
 from bench.workloads import VALIDATION
 from zllm.archive.options import thread_count
-from zllm.chooser.levels import DEFAULT_LEVEL, LEVELS, get_level
-from zllm.chooser.text import FRAME_COST
 from zllm.codecs.base import Codec, Run
 from zllm.codecs.cm import CmCodec
 from zllm.codecs.llm import LlmCodec
 from zllm.errors import UsageError
 from zllm.models import store
+from zllm.planner.levels import DEFAULT_LEVEL, LEVELS, get_level
+from zllm.planner.units import FRAME_COST
 
 _MIB = 1 << 20
 FRAMES = (64 << 10, 256 << 10, _MIB, 4 * _MIB, 16 * _MIB)

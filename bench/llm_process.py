@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from zllm._native import Job
-from zllm.chooser.levels import DEFAULT_LEVEL, get_level
-from zllm.chooser.pieces import Piece, cut_pieces
 from zllm.codecs.base import Run
 from zllm.codecs.llm import LlmCodec
 from zllm.models import store
+from zllm.planner.levels import DEFAULT_LEVEL, get_level
+from zllm.planner.units import Piece, cut_pieces
 
 
 class _Counting:

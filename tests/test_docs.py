@@ -19,7 +19,7 @@ def blocks(text: str, language: str = "sh") -> list[str]:
 
 
 def test_levels_in_the_docs_are_the_codes(checkout: Path) -> None:
-    from zllm.chooser.levels import DEFAULT_LEVEL, LEVELS
+    from zllm.planner.levels import DEFAULT_LEVEL, LEVELS
 
     text = (checkout / "docs" / "cli.md").read_text(encoding="utf-8")
     found = re.findall(r"^\| (\d) \| (.*) \|$", text.split("### Levels")[1], re.M)

@@ -13,7 +13,7 @@ import pytest
 
 # A layer may import those before it and itself. Modules at the top of the package come first, by their names.
 LAYERS = (
-    "version", "errors", "partial", "stats", "_native", "executors", "container", "codecs", "models", "chooser",
+    "version", "errors", "partial", "stats", "_native", "executors", "container", "codecs", "models", "planner",
     "extraction", "archive", "",
 )  # fmt: skip
 TOP = ("cli", "benchmark", "integrations", "__main__")
@@ -107,7 +107,7 @@ def test_packing_loads_a_cluster_only_when_asked(tree: Path, tmp_path: Path) -> 
 # What takes milliseconds and only writers, other packages' codecs or threads need.
 NOT_FOR_READING = {
     "importlib.metadata", "email", "secrets", "random", "tempfile", "traceback", "concurrent.futures", "logging",
-    "zllm.chooser", "zllm.archive.sink", "zllm.archive.builder", "zllm.archive.coder", "zllm.archive.needs",
+    "zllm.planner", "zllm.archive.sink", "zllm.archive.builder", "zllm.archive.coder", "zllm.archive.needs",
     "zllm.models.tokenizer", "zllm.models.texttokenizer", "zllm.models.verify", "zllm.models.training",
     "zllm.models.importing",
 }  # fmt: skip

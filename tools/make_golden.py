@@ -27,12 +27,12 @@ from cross import vectors  # noqa: E402
 import zllm  # noqa: E402
 from zllm import _native as native  # noqa: E402
 from zllm.archive import coder  # noqa: E402
-from zllm.chooser.group import Coded, Group, GroupCoder  # noqa: E402
-from zllm.chooser.pieces import CodedFrame, Piece, cut_pieces  # noqa: E402
-from zllm.chooser.reasons import Reason  # noqa: E402
 from zllm.codecs import llm  # noqa: E402
 from zllm.codecs.cm import CmCodec  # noqa: E402
 from zllm.container.ends import FORMAT_VERSION  # noqa: E402
+from zllm.planner.planner import Coded, Group, Planner  # noqa: E402
+from zllm.planner.reasons import Reason  # noqa: E402
+from zllm.planner.units import CodedFrame, Piece, cut_pieces  # noqa: E402
 
 GOLDEN = vectors.GOLDEN
 MTIME = 1_700_000_000
@@ -40,12 +40,12 @@ FRAME = 24 << 10
 STREAM = 4 << 10
 
 
-class Always(GroupCoder):
+class Always(Planner):
     """The model codes everything, whatever it costs: random bytes, and text with random weights. Without a model, the
     predictor does. Frames and streams are small, so that there are several of both."""
 
     def code(self, groups: Sequence[Group]) -> Coded:
-        """See :meth:`GroupCoder.code`."""
+        """See :meth:`Planner.code`."""
         codec = self.llm or CmCodec()
         reason = Reason.CM_LEVEL if self.llm is None else Reason.LLM_SMALLER
         out = []
@@ -75,7 +75,7 @@ def members() -> dict[str, bytes]:
 def write_archive(path: Path, model: Path | None) -> None:
     """An archive of the members, with fixed times and owners."""
     level = 9 if model else 5
-    always = mock.patch.object(coder, "GroupCoder", Always)
+    always = mock.patch.object(coder, "Planner", Always)
     with always, zllm.open(path, "w", level=level, model=model, frame_size=64 << 10) as archive:
         for name, data in members().items():
             info = tarfile.TarInfo(name)

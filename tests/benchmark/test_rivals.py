@@ -6,8 +6,8 @@ import pytest
 from zllm.benchmark import rivals
 from zllm.benchmark.runner import compare, measure
 from zllm.benchmark.workload import by_category, snapshot
-from zllm.chooser.categories import Category
 from zllm.errors import UsageError
+from zllm.planner.categories import Category
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_every_command_has_help(command: str, zllm: Run) -> None:
 
 
 def test_help_of_create_says_what_each_level_does(zllm: Run) -> None:
-    from zllm.chooser.levels import LEVELS
+    from zllm.planner.levels import LEVELS
 
     text = zllm("create", "--help").stdout.decode()
     assert all(f"{number}  {level.description}" in text for number, level in LEVELS.items())

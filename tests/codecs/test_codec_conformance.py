@@ -68,7 +68,7 @@ def test_round_trip_of_each_kind(codec, kinds):
         payload = codec.encode(data)
         assert type(payload) is bytes
         assert codec.decode(payload, len(data)) == data, kind
-        # A model may make a mess of what is not text: the chooser then takes another codec.
+        # A model may make a mess of what is not text: the planner then takes another codec.
         assert len(payload) < (3 if codec.needs_model else 1.1) * len(data) + 64, kind
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from zllm.chooser import categories
-from zllm.chooser.group import Group as ChooserGroup
 from zllm.container.sectionmap import Group, Record
+from zllm.planner import categories
+from zllm.planner.planner import Group as PlannedGroup
 
 SECTION = 32 << 20
 """Bytes of the tar stream that a writer puts into a section. Half of what the format allows: two sections are in memory
@@ -70,7 +70,7 @@ class Draft:
             record.same = first
             del self.data[self.starts[number] :]
 
-    def groups(self) -> tuple[list[Group], list[ChooserGroup]]:
+    def groups(self) -> tuple[list[Group], list[PlannedGroup]]:
         """Sort the pieces into buckets and groups; sets each record's bucket. Both lists in the same order.
 
         Takes the data out of the draft: the groups have copies, unless one piece is all there is.
@@ -90,7 +90,7 @@ class Draft:
             else:
                 large.append((number, category))
         rows: list[Group] = []
-        work: list[ChooserGroup] = []
+        work: list[PlannedGroup] = []
         bucket = 0
         for category_number in sorted({category for category, _ in small}):
             keys = sorted(key for key in small if key[0] == category_number)
@@ -109,12 +109,12 @@ class Draft:
             work.append(self._joined(category, [number], view))
         return rows, work
 
-    def _joined(self, category: categories.Category, order: list[int], view: memoryview) -> ChooserGroup:
+    def _joined(self, category: categories.Category, order: list[int], view: memoryview) -> PlannedGroup:
         pieces = [view[self.starts[n] : self.starts[n] + self.records[n].data_size] for n in order]
         if len(pieces[0]) == len(view):
-            return ChooserGroup(category, view)
+            return PlannedGroup(category, view)
         cuts, end = [], 0
         for piece in pieces[:-1]:
             end += len(piece)
             cuts.append(end)
-        return ChooserGroup(category, memoryview(b"".join(pieces)), tuple(cuts))
+        return PlannedGroup(category, memoryview(b"".join(pieces)), tuple(cuts))

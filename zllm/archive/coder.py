@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from zllm.archive.layout import BUILT_IN
 from zllm.archive.options import WriteOptions, thread_count
-from zllm.chooser.group import GroupCoder
-from zllm.chooser.levels import get_level
 from zllm.codecs.base import Codec, Run
 from zllm.container.section import KNOWN_ANSWER_SIZE, ModelRef
 from zllm.errors import KernelError, UsageError, ZllmError
 from zllm.executors import Choice
+from zllm.planner.levels import get_level
+from zllm.planner.planner import Planner
 
 if TYPE_CHECKING:
     from zllm.models.store import Model
@@ -22,7 +22,7 @@ MIN_FRAME, MAX_FRAME = 4 << 10, 64 << 20
 
 
 class Coder:
-    """A :class:`GroupCoder` and the model that it uses, if any.
+    """A :class:`Planner` and the model that it uses, if any.
 
     Raises:
         UsageError: level, frame size, device or executor do not exist.
@@ -53,7 +53,7 @@ class Coder:
         cluster = options.cluster
         self.sections = cluster.sections if cluster is not None else 1
         """That are coded at the same time."""
-        self.groups = GroupCoder(
+        self.groups = Planner(
             level,
             llm,
             self.run.threads,

@@ -192,8 +192,8 @@ def _restored(kind: type[ZllmInfo], fields: dict[str, Any]) -> ZllmInfo:
 
 def storage_of(view: TarView, info: tarfile.TarInfo) -> Storage:
     """How a member is stored, from the section maps; nothing is decoded."""
-    from zllm.chooser.reasons import describe
     from zllm.codecs import registry
+    from zllm.planner.reasons import describe
 
     coded = 0.0
     codecs: dict[str, None] = {}
@@ -218,7 +218,7 @@ def storage_of(view: TarView, info: tarfile.TarInfo) -> Storage:
 
 
 def _category(number: int) -> str:
-    from zllm.chooser.signatures import Category
+    from zllm.container.category import Category
 
     try:
         return Category(number).name.lower()

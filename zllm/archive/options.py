@@ -30,7 +30,7 @@ class WriteOptions:
     """How an archive is made.
 
     Args:
-        level: 1 to 9, see :mod:`zllm.chooser.levels`.
+        level: 1 to 9, see :mod:`zllm.planner.levels`.
         model: name or file of the language model; None is the built-in one.
         llm: whether the model may be used at all.
         threads: worker threads; None is one per processor. Never changes a byte of the result.

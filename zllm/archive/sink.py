@@ -14,12 +14,12 @@ from typing import Any, Protocol
 from zllm.archive.builder import Draft
 from zllm.archive.coder import Coder
 from zllm.archive.options import WriteOptions
-from zllm.chooser.group import Coded, CodedFrame
 from zllm.codecs import registry
 from zllm.container import ends, frames, index, modelblock, section, sectionmap
 from zllm.container.tarscan import Kind, Piece, TarScanner, member_name, padded
 from zllm.container.wire import checksum32
 from zllm.errors import UsageError
+from zllm.planner.planner import Coded, CodedFrame
 from zllm.stats import EMBEDDED, HEADERS, Stats
 from zllm.version import VERSION
 

@@ -6,7 +6,7 @@ import tarfile
 from pathlib import Path
 
 from zllm.benchmark.workload import Workload
-from zllm.chooser.levels import DEFAULT_LEVEL
+from zllm.planner.levels import DEFAULT_LEVEL
 
 _READ = 1 << 20
 

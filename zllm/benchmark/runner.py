@@ -13,8 +13,8 @@ from zllm.benchmark.hybrid import Hybrid
 from zllm.benchmark.report import Report, Row, Section
 from zllm.benchmark.rivals import Contender, RivalError, installed
 from zllm.benchmark.workload import Workload, by_category, snapshot
-from zllm.chooser.levels import DEFAULT_LEVEL
 from zllm.errors import UsageError
+from zllm.planner.levels import DEFAULT_LEVEL
 
 
 @dataclass(frozen=True)

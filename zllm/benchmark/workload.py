@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zllm.chooser.categories import Category, categorize
+from zllm.planner.categories import Category, categorize
 
 _CATEGORIZED = 1 << 20
 

@@ -100,7 +100,7 @@ def model(parser: argparse.ArgumentParser, purpose: str) -> None:
 
 def levels(parser: argparse.ArgumentParser) -> None:
     """Level and model: what decides how data is coded."""
-    from zllm.chooser.levels import LEVELS
+    from zllm.planner.levels import LEVELS
 
     group = parser.add_argument_group("levels", "\n".join(f"{n}  {LEVELS[n].description}" for n in sorted(LEVELS)))
     group.add_argument("--level", type=_level, default=6, metavar="1-9", help="default: 6")
@@ -129,7 +129,7 @@ def check_coding(args: argparse.Namespace) -> list[str]:
     Raises:
         UsageError: a model is asked for, and nothing that would use one.
     """
-    from zllm.chooser.levels import LEVELS
+    from zllm.planner.levels import LEVELS
 
     no_model = "with --no-llm" if not args.llm else ""
     if not no_model and not LEVELS[args.level].llm:

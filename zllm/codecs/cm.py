@@ -13,9 +13,10 @@ from queue import Empty, SimpleQueue
 from typing import ClassVar
 
 from zllm._native import ARITHMETIC_VERSION, Cancel, Counter, Stages, cm_decode, cm_encode
-from zllm.codecs.base import Buffer, Codec, Run
+from zllm.codecs.base import Buffer, Codec, Cost, Run
 from zllm.codecs.threads import NoThreadsError, in_threads
 from zllm.container import limits
+from zllm.container.category import Category
 from zllm.errors import DamagedError, UnsupportedVersionError
 
 MAX_SIZE = 64 << 20  # the container's limit for one frame
@@ -27,6 +28,8 @@ class CmCodec(Codec):
 
     name: ClassVar[str] = "cm"
     id: ClassVar[int] = 4
+    categories: ClassVar[frozenset[Category]] = frozenset(Category)
+    cost: ClassVar[Cost] = Cost(encode=950, decode=1000)
 
     def encode(self, data: Buffer, cuts: Sequence[int] = ()) -> bytes:
         """See :meth:`Codec.encode`."""

@@ -25,11 +25,12 @@ from typing import ClassVar, Protocol, TypedDict, TypeVar
 
 from zllm._native import GIVEN, Cancel, Counter, Job, RoomError, Stages, Team, trim_memory, work
 from zllm._native import Model as NativeModel
-from zllm.codecs.base import Buffer, Codec, Run, map_items
+from zllm.codecs.base import Buffer, Codec, Cost, Run, map_items
 from zllm.codecs.repeats import Repeats, find, read
 from zllm.codecs.threads import NoThreadsError, in_threads
 from zllm.codecs.varint import read_varint, varint
 from zllm.container import limits
+from zllm.container.category import TEXTS, Category
 from zllm.errors import DamagedError
 from zllm.executors.base import Executor
 
@@ -145,11 +146,17 @@ class LlmCodec(Codec):
     name: ClassVar[str] = "llm"
     id: ClassVar[int] = 3
     needs_model: ClassVar[bool] = True
+    categories: ClassVar[frozenset[Category]] = TEXTS
+    cost: ClassVar[Cost] = Cost(encode=10_000, decode=10_000)
 
     def __init__(self, model: Model, streams: int = STREAMS) -> None:
         self.model = model
         self.streams = streams
         self.executor: Executor | None = None
+
+    def settings(self) -> dict[str, int]:
+        """See :meth:`Codec.settings`."""
+        return {"streams": self.streams}
 
     def encode(self, data: Buffer, cuts: Sequence[int] = ()) -> bytes:
         """See :meth:`Codec.encode`."""

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import lz4.block
 
-from zllm.codecs.base import Buffer, Codec
+from zllm.codecs.base import Buffer, Codec, Cost
+from zllm.container.category import Category
 from zllm.errors import DamagedError
 
 # One length byte of a match adds at most 255 bytes of output, and nothing else in a block adds as much.
@@ -20,6 +21,8 @@ class Lz4Codec(Codec):
 
     name: ClassVar[str] = "lz4"
     id: ClassVar[int] = 1
+    categories: ClassVar[frozenset[Category]] = frozenset(Category)
+    cost: ClassVar[Cost] = Cost(encode=3, decode=1)
 
     def encode(self, data: Buffer, cuts: Sequence[int] = ()) -> bytes:
         """One block; ``b""`` for no data."""

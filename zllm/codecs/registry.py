@@ -71,6 +71,21 @@ def by_name(name: str, model: object | None = None) -> Codec:
     raise UsageError(f"no codec is called {name!r}; there are {', '.join(sorted(_names(found)))}") from failure
 
 
+def chosen() -> list[type[Codec]]:
+    """All installed codecs that say what they are for, zllm's own first."""
+    every = [_import(builtin) for builtin in _BUILTIN.values()]
+    return [codec for codec in every if codec.categories] + foreign()
+
+
+def foreign() -> list[type[Codec]]:
+    """Codecs of other packages that say what they are for, by id. One that fails to load, or whose id another claims
+    as well, is left out: nothing could be read again that it wrote."""
+    found, _ = _foreign()
+    ids = [codec.id for codec in found]
+    usable = [codec for codec in found if codec.categories and ids.count(codec.id) == 1]
+    return sorted(usable, key=lambda codec: codec.id)
+
+
 def names() -> dict[int, str]:
     """Name by id, of all installed codecs."""
     found, _ = _foreign()

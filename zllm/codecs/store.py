@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from zllm.codecs.base import Buffer, Codec
+from zllm.container.category import Category
 from zllm.errors import DamagedError
 
 
@@ -14,6 +15,7 @@ class StoreCodec(Codec):
 
     name: ClassVar[str] = "store"
     id: ClassVar[int] = 0
+    categories: ClassVar[frozenset[Category]] = frozenset(Category)
 
     def encode(self, data: Buffer, cuts: Sequence[int] = ()) -> bytes:
         """``data`` as it is."""

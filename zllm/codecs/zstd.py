@@ -15,7 +15,8 @@ from typing import ClassVar
 
 import zstandard
 
-from zllm.codecs.base import Buffer, Codec, Run, map_items
+from zllm.codecs.base import Buffer, Codec, Cost, Run, map_items
+from zllm.container.category import Category
 from zllm.errors import DamagedError, UsageError
 from zllm.stats import measure
 
@@ -64,6 +65,12 @@ class ZstdCodec(Codec):
 
     name: ClassVar[str] = "zstd"
     id: ClassVar[int] = 2
+    categories: ClassVar[frozenset[Category]] = frozenset(Category)
+    cost: ClassVar[Cost] = Cost(encode=300, decode=2)
+
+    def settings(self) -> dict[str, int]:
+        """See :meth:`Codec.settings`."""
+        return {"level": self.level}
 
     def __init__(self, level: int = DEFAULT_LEVEL) -> None:
         if not 1 <= level <= MAX_LEVEL:

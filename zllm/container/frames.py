@@ -21,7 +21,7 @@ HASH_SIZE = 8
 class FrameRow:
     """What the section map says of a frame. Sizes in bytes, ``rival`` in thousandths of a bit per byte (0: none).
 
-    ``slot`` is 0 or the number of the model in the section header, from 1. ``reason`` is the chooser's code.
+    ``slot`` is 0 or the number of the model in the section header, from 1. ``reason`` is the planner's code.
     ``sha256`` is the first :data:`HASH_SIZE` bytes of the SHA-256 of the frame's data, if it has members without a hash
     of their own; else empty.
     """

@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from zllm.chooser.estimate import MIN_ESTIMATED, estimates, model_is_ahead
-from zllm.chooser.levels import Level
-from zllm.chooser.pieces import CodedFrame, Piece, cut_pieces
-from zllm.chooser.probe import are_prose, gains
-from zllm.chooser.reasons import Reason, millibits
 from zllm.codecs.base import Codec, Run
 from zllm.codecs.cm import CmCodec
 from zllm.codecs.pool import Pool
 from zllm.codecs.store import StoreCodec
+from zllm.planner.estimate import MIN_ESTIMATED, estimates, model_is_ahead
+from zllm.planner.levels import Level
+from zllm.planner.probe import are_prose, gains
+from zllm.planner.reasons import Reason, millibits
+from zllm.planner.units import CodedFrame, Piece, cost_of, cut_pieces, frame_size
+from zllm.planner.yardstick import Yardstick
 
-# A frame more costs a header in the file and a row in the index.
-FRAME_COST = 24
 # Of what the model saves in samples of 32 KiB, this much it saves in a whole text of half a megabyte: verse that stood
 # at 14% there came out at 5%.
 _OF_SAMPLES = 0.35
@@ -62,19 +61,26 @@ class _Candidate:
 class _Unit:
     """One zstd frame: the size to beat.
 
-    ``plain``: it is text without structure. ``expected``: the share of samples that the model saves, if it was asked.
+    ``plain``: it is text without structure. ``quick``: bytes by zstd -9. ``payload``: by zstd at the level, where that
+    could win. ``expected``: the share of samples that the model saves, if it was asked.
     """
 
     piece: Piece
     plain: bool
+    quick: int
     candidates: list[_Candidate] = field(default_factory=list)
-    payload: bytes = b""
+    payload: bytes | None = None
     expected: float | None = None
 
     @property
     def alone(self) -> int:
         """Bytes by the predictor alone."""
         return sum(c.alone_size for c in self.candidates)
+
+    @property
+    def fast(self) -> int:
+        """Bytes by zstd, or, where it could not win, at most so many."""
+        return self.quick if self.payload is None else min(len(self.payload), len(self.piece.data))
 
     def promises(self, level: Level) -> bool:
         """Whether the model is likely to save what the level asks of it."""
@@ -92,65 +98,81 @@ class Choice:
     without: list[list[CodedFrame]]
 
 
-class TextCoder:
+class TextPlanner:
     """Decides for each unit: its zstd frame as it is, or frames by the predictor, of which some use ``llm``, the model.
 
     Each unit comes out no larger than its zstd frame, frame headers included; so the promise of the group holds.
     """
 
-    def __init__(self, level: Level, llm: Codec | None, cm: Codec, zstd: Codec, run: Run) -> None:
+    def __init__(self, level: Level, llm: Codec | None, cm: Codec, yardstick: Yardstick, run: Run) -> None:
         self.level = level
         self.llm = llm
         self.cm = cm
-        self.zstd = zstd
+        self.yardstick = yardstick
         self.run = run
         self._model_is_named = False
         # Work on bytes that count as done only later, or have been counted.
         self.quiet = run.quiet()
 
-    def code(self, pieces: Sequence[Piece], plain: Sequence[bool], payloads: Callable[[], Sequence[bytes]]) -> Choice:
-        """The frames of each unit, a piece with its zstd payload; ``plain``: whether it is text without structure.
+    def code(self, pieces: Sequence[Piece], plain: Sequence[bool]) -> Choice:
+        """The frames of each unit, a piece; ``plain``: whether it is text without structure.
 
         Progress: every unit's bytes, once.
         """
-        units = [_Unit(*unit) for unit in zip(pieces, plain, strict=True)]
-        with Pool(2) as beside:  # zstd has work for one thread, the others for all
-            fast = beside.submit(self._or_cancel, payloads)
-            try:
-                asked = self._promising(units)
-                for unit in units:
-                    size = self.level.text_frame if unit in asked else self.level.alone_frame
-                    unit.candidates = [_Candidate(part) for part in cut_pieces(unit.piece, size)]
-                self._alone(_candidates(unit for unit in units if unit not in asked), self.run)
-                # The predictor takes a tenth of the model's time: beside it one thread is enough, and a frame's memory.
-                rest = beside.submit(self._compare, _candidates(asked), replace(self.quiet, threads=1))
-                self._ask_model(_candidates(asked))
-                rest.result()
-                # Where no estimate decides, the predictor has to run after all.
-                self._alone([c for c in _candidates(asked) if not c.ahead and not c.alone], self.quiet)
-            except BaseException:
-                self.run.cancelled.set()  # for zstd, which would be waited for
-                if fast.done() and (failure := fast.exception()) is not None:
-                    raise failure from None  # because of which all this was cancelled
-                raise
-            for unit, payload in zip(units, fast.result(), strict=True):
-                unit.payload = payload
+        quick = self.yardstick.quick_sizes(pieces)
+        units = [_Unit(*unit) for unit in zip(pieces, plain, quick, strict=True)]
+        asked = self._promising(units)
+        for unit in units:
+            size = self.level.text_frame if unit in asked else frame_size(unit.piece, self.level)
+            unit.candidates = [_Candidate(part) for part in cut_pieces(unit.piece, size)]
+        self._alone(_candidates(unit for unit in units if unit not in asked), self.run)
+        self._with_model(_candidates(asked))
+        self._measure(units)
         return Choice(
             helped=[self._settle(unit, use_model=True) for unit in units],
             without=[self._settle(unit, use_model=False) for unit in units],
         )
 
-    def _or_cancel(self, work: Callable[[], Sequence[bytes]]) -> Sequence[bytes]:
+    def _or_cancel(self, work: Callable[[], None]) -> None:
         try:
-            return work()
+            work()
         except BaseException:
             self.run.cancelled.set()
             raise
 
+    def _with_model(self, asked: Sequence[_Candidate]) -> None:
+        """Every piece with the model, and what it has to beat."""
+        if not asked:
+            return
+        with Pool(1) as beside:
+            # The predictor takes a tenth of the model's time: beside it one thread is enough, and a frame's memory.
+            rest = beside.submit(self._or_cancel, lambda: self._compare(asked, replace(self.quiet, threads=1)))
+            try:
+                self._ask_model(asked)
+                rest.result()
+            except BaseException:
+                self.run.cancelled.set()  # for what runs beside, which would be waited for
+                if rest.done() and (failure := rest.exception()) is not None:
+                    raise failure from None  # because of which all this was cancelled
+                raise
+        # Where no estimate decides, the predictor has to run after all.
+        self._alone([c for c in asked if not c.ahead and not c.alone], self.quiet)
+
+    def _measure(self, units: Sequence[_Unit]) -> None:
+        """Have zstd code the units where it could still win, with the model or without."""
+        doubtful = []
+        for unit in units:
+            costs = [cost_of([self._frame(c, use_model=use) for c in unit.candidates]) for use in (True, False)]
+            if self.yardstick.could_win(max(costs), unit.quick):
+                doubtful.append(unit)
+        payloads = self.yardstick.payloads([unit.piece for unit in doubtful], self.quiet)
+        for unit, payload in zip(doubtful, payloads, strict=True):
+            unit.payload = payload
+
     def choose(self, choice: Choice) -> list[list[CodedFrame]]:
         """Whether the model pays what naming it costs the archive, which is to be asked in the archive's order."""
         if not self._model_is_named:
-            saved = sum(map(_cost, choice.without)) - sum(map(_cost, choice.helped))
+            saved = sum(map(cost_of, choice.without)) - sum(map(cost_of, choice.helped))
             needed = any(frame.uses_model for frames in choice.without for frame in frames)
             self._model_is_named = needed or saved > MODEL_COST
         return choice.helped if self._model_is_named else choice.without
@@ -160,7 +182,7 @@ class TextCoder:
         if self.llm is None:
             return []
         plain = [unit for unit in units if unit.plain]
-        told = zip(plain, are_prose([unit.piece for unit in plain], self.quiet), strict=True)
+        told = zip(plain, are_prose([unit.piece for unit in plain], [unit.quick for unit in plain]), strict=True)
         prose = [unit for unit, is_prose in told if is_prose]
         doubtful = [unit for unit in units if unit not in prose]
         expected = gains([unit.piece for unit in doubtful], self.cm, self.llm, self.quiet)
@@ -190,11 +212,9 @@ class TextCoder:
 
     def _settle(self, unit: _Unit, *, use_model: bool) -> list[CodedFrame]:
         frames = [self._frame(candidate, use_model=use_model) for candidate in unit.candidates]
-        if _cost(frames) < min(len(unit.payload), len(unit.piece.data)):
-            rival = millibits(len(unit.payload), len(unit.piece.data))
-            return [
-                f if f.rival else CodedFrame(f.codec_id, False, f.raw_size, f.payload, f.reason, rival) for f in frames
-            ]
+        if cost_of(frames) < unit.fast:
+            rival = millibits(unit.fast, len(unit.piece.data))
+            return [frame if frame.rival else frame.against(rival) for frame in frames]
         return [self._by_zstd(unit)]
 
     def _frame(self, candidate: _Candidate, *, use_model: bool) -> CodedFrame:
@@ -211,14 +231,10 @@ class TextCoder:
     def _by_zstd(self, unit: _Unit) -> CodedFrame:
         size = len(unit.piece.data)
         rival = millibits(unit.alone, size)
-        if len(unit.payload) < size:
-            return CodedFrame(self.zstd.id, False, size, unit.payload, Reason.ZSTD_SMALLER, rival)
+        if unit.payload is not None and len(unit.payload) < size:
+            return CodedFrame(self.yardstick.codec.id, False, size, unit.payload, Reason.ZSTD_SMALLER, rival)
         return CodedFrame(StoreCodec.id, False, size, unit.piece.data, Reason.STORE_INCOMPRESSIBLE, rival)
 
 
 def _candidates(units: Iterable[_Unit]) -> list[_Candidate]:
     return [candidate for unit in units for candidate in unit.candidates]
-
-
-def _cost(frames: Sequence[CodedFrame]) -> int:
-    return sum(len(frame.payload) for frame in frames) + FRAME_COST * (len(frames) - 1)

@@ -1,10 +1,10 @@
 import pytest
 
-from zllm.chooser.levels import DEFAULT_LEVEL, LEVELS, get_level
-from zllm.chooser.reasons import MAX_RIVAL, Reason, describe, millibits
 from zllm.codecs import registry
 from zllm.container.limits import MAX_STREAMS
 from zllm.errors import UsageError
+from zllm.planner.levels import DEFAULT_LEVEL, LEVELS, get_level
+from zllm.planner.reasons import MAX_RIVAL, Reason, describe, millibits
 
 
 def test_levels():
@@ -18,14 +18,15 @@ def test_levels():
     assert [LEVELS[n].min_gain for n in (6, 7, 8, 9)] == [0.02, 0.005, 0, 0]
     assert [LEVELS[n].streams for n in (6, 7, 8, 9)] == [16, 8, 8, 8]
     assert [level.text_frame for level in LEVELS.values()] == [1 << 20] * 9
-    assert [level.alone_frame >> 20 for level in LEVELS.values()] == [1] * 7 + [4, 16]
+    assert [level.shared_frame >> 20 for level in LEVELS.values()] == [1] * 7 + [4, 16]
+    assert [level.alone_frame >> 20 for level in LEVELS.values()] == [4] * 7 + [8, 16]
     assert LEVELS[9].solid_frame == 16 << 20
 
 
 @pytest.mark.parametrize("level", LEVELS.values(), ids=str)
 def test_levels_make_sense(level):
     assert registry.by_name(level.fast_codec).name == level.fast_codec
-    assert level.text_frame <= level.alone_frame <= level.solid_frame
+    assert level.text_frame <= level.shared_frame <= level.alone_frame <= level.solid_frame
     assert level.adaptive or not level.llm
     assert level.hope >= 1
     assert 1 <= level.streams <= MAX_STREAMS
@@ -54,6 +55,8 @@ def test_reason_numbers_never_change():
         ("CM_PROBE", 10),
         ("CM_SMALLER", 11),
         ("LLM_AHEAD", 12),
+        ("SMALLER", 13),
+        ("ZSTD_PROMISING", 14),
     ]
 
 

@@ -23,6 +23,8 @@ class Reason(IntEnum):
     CM_PROBE = 10
     CM_SMALLER = 11
     LLM_AHEAD = 12
+    SMALLER = 13
+    ZSTD_PROMISING = 14
 
 
 _TEXTS: dict[int, str] = {
@@ -33,12 +35,14 @@ _TEXTS: dict[int, str] = {
     Reason.ZSTD_NO_MODEL: "zstd: no language model in use",
     Reason.ZSTD_NOT_TEXT: "zstd: not text",
     Reason.ZSTD_PROBE: "zstd: the model's samples took {rival} bits per byte",
-    Reason.ZSTD_SMALLER: "zstd: adaptive coding took {rival} bits per byte",
+    Reason.ZSTD_SMALLER: "zstd: the best other codec took {rival} bits per byte",
     Reason.LLM_SMALLER: "llm: without the model {rival} bits per byte",
-    Reason.CM_LEVEL: "cm: no language model in use; zstd took {rival} bits per byte",
-    Reason.CM_PROBE: "cm: by its samples the model would save too little; zstd took {rival} bits per byte",
+    Reason.CM_LEVEL: "cm: no language model in use; zstd took about {rival} bits per byte",
+    Reason.CM_PROBE: "cm: by its samples the model would save too little; zstd took about {rival} bits per byte",
     Reason.CM_SMALLER: "cm: the model took {rival} bits per byte",
     Reason.LLM_AHEAD: "llm: without the model about {rival} bits per byte",
+    Reason.SMALLER: "the smallest of the codecs tried; zstd took about {rival} bits per byte",
+    Reason.ZSTD_PROMISING: "zstd: samples by other codecs were not smaller",
 }
 
 

@@ -1,14 +1,14 @@
 import itertools
 
 import pytest
-from chooser.fake_llm import FakeLlm, share
 from hypothesis import given
 from hypothesis import strategies as st
+from planner.fake_llm import FakeLlm, share
 
-from zllm.chooser.pieces import Piece, cut_pieces
-from zllm.chooser.probe import MIN_PROBED, gains
 from zllm.codecs.base import Run
 from zllm.codecs.cm import CmCodec
+from zllm.planner.probe import MIN_PROBED, gains
+from zllm.planner.units import Piece, cut_pieces
 from zllm.stats import Stats
 
 
@@ -105,7 +105,7 @@ def test_windows_are_spread_and_carry_their_cuts():
 
 @given(st.integers(0, 1 << 24))
 def test_windows_stay_inside(size):
-    from zllm.chooser.probe import _WINDOW, _starts
+    from zllm.planner.probe import _WINDOW, _starts
 
     starts = _starts(size)
     assert starts == sorted(set(starts))

@@ -7,7 +7,8 @@ import math
 import re
 from collections import Counter
 
-from zllm.chooser.signatures import Category, signature
+from zllm.container.category import Category
+from zllm.planner.signatures import signature
 
 __all__ = ["Category", "bucket_key", "categorize"]
 

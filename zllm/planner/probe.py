@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from zllm.chooser.pieces import Piece
 from zllm.codecs.base import Buffer, Codec, Run
 from zllm.codecs.zstd import ZstdCodec
+from zllm.planner.units import Piece
 from zllm.stats import Stats
 
 # Below this, coding all of it costs little more than samples would.
-MIN_PROBED = 512 << 10
+MIN_PROBED = 256 << 10
 # At a text's start all is new, and the model knows it better by some share. The predictor learns; so what counts is
 # what the model saves of a window once both have read as much before it. In 32 KiB, logs and tables have got there:
 # models that save 15% of their first kilobytes lose on the rest.
@@ -50,13 +50,25 @@ def gains(pieces: Sequence[Piece], without: Codec, llm: Codec, run: Run) -> list
     return result
 
 
-def are_prose(pieces: Sequence[Piece], run: Run) -> list[bool]:
+def are_prose(pieces: Sequence[Piece], quick: Sequence[int]) -> list[bool]:
     """Whether each is large and no samples of it are needed, provided that it is text without structure: zstd tells
-    prose, which the model knows, from what repeats itself.
+    prose, which the model knows, from what repeats itself. ``quick``: bytes of each by :data:`QUICK`.
     """
-    large = [piece for piece in pieces if len(piece.data) >= MIN_PROBED]
-    sizes = iter(coded_sizes([(piece.data, ()) for piece in large], QUICK, run))
-    return [len(piece.data) >= MIN_PROBED and next(sizes) * _PROSE > len(piece.data) for piece in pieces]
+    return [
+        len(piece.data) >= MIN_PROBED and size * _PROSE > len(piece.data)
+        for piece, size in zip(pieces, quick, strict=True)
+    ]
+
+
+def sampled_sizes(pieces: Sequence[Piece], codec: Codec, run: Run) -> list[int]:
+    """Bytes by ``codec`` of some windows of each piece (:data:`MIN_PROBED` and more bytes): to compare codecs."""
+    items: list[tuple[Buffer, Sequence[int]]] = []
+    for piece in pieces:
+        last = len(piece.data) - _WINDOW
+        windows = [piece.part(start, start + _WINDOW) for start in (last // 4, 3 * last // 4)]
+        items += [(window.data, window.cuts) for window in windows]
+    sizes = coded_sizes(items, codec, run)
+    return [first + second for first, second in zip(sizes[::2], sizes[1::2], strict=True)]
 
 
 def _later_halves(sizes: Sequence[int]) -> list[int]:

@@ -4,19 +4,8 @@ from __future__ import annotations
 
 import re
 import struct
-from enum import IntEnum
 
-
-class Category(IntEnum):
-    """What a member's data is. The numbers are in archives and are never reused."""
-
-    TEXT = 0
-    STRUCTURED = 1
-    TENSOR = 2
-    AUDIO = 3
-    COMPRESSED = 4
-    BINARY = 5
-
+from zllm.container.category import Category
 
 # (offset, bytes): formats whose payload is entropy coded. Sources: the formats' specifications, file(1)'s magic.
 _COMPRESSED: tuple[tuple[int, bytes], ...] = (
@@ -58,7 +47,6 @@ _COMPRESSED: tuple[tuple[int, bytes], ...] = (
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),  # asf
     (0, b"wOFF"),
     (0, b"wOF2"),
-    (0, b"%PDF-"),
     (0, b"PAR1"),  # parquet
     (0, b"ORC"),
     (0, b"ZLLM"),
@@ -78,7 +66,7 @@ def signature(head: bytes) -> Category | None:
         return Category.TENSOR
     if any(head.startswith(magic, offset) for offset, magic in _COMPRESSED):
         # Words can look like these ("ORC", "ID3 tags"): text never has the control bytes of a real header nearby.
-        return Category.COMPRESSED if _has_controls(head[:64]) or head.startswith(b"%PDF-") else None
+        return Category.COMPRESSED if _has_controls(head[:64]) else None
     return None
 
 

@@ -6,17 +6,17 @@ import tarfile
 import typing
 
 import pytest
-from chooser.fake_llm import FakeLlm
-from chooser.test_group_coder import coded, decode, group, prose
+from planner.fake_llm import FakeLlm
+from planner.test_planner import coded, decode, group, prose
 
-from zllm.chooser import text
-from zllm.chooser.estimate import MIN_ESTIMATED, estimates, model_is_ahead
-from zllm.chooser.group import GroupCoder
-from zllm.chooser.levels import get_level
-from zllm.chooser.pieces import Piece
-from zllm.chooser.reasons import Reason
 from zllm.codecs.base import Run
 from zllm.codecs.cm import CmCodec
+from zllm.planner import text
+from zllm.planner.estimate import MIN_ESTIMATED, estimates, model_is_ahead
+from zllm.planner.levels import get_level
+from zllm.planner.planner import Planner
+from zllm.planner.reasons import Reason
+from zllm.planner.units import Piece
 from zllm.stats import Stats
 
 # Real text: of words in random order, or repeated ones, estimates are further off.
@@ -42,8 +42,8 @@ def piece(data: bytes) -> Piece:
 def code(monkeypatch, data: bytes, with_model: float, level: int = 6):
     """The frames of one text, of which a model makes ``with_model`` bytes, and what the predictor was asked for."""
     cm, llm = CountingCm(), FakeLlm(lambda part: with_model * len(part) / len(data))
-    monkeypatch.setattr("zllm.chooser.group.CmCodec", lambda: cm)
-    frames = GroupCoder(get_level(level), llm).encode([group(data)])[0]
+    monkeypatch.setattr("zllm.planner.planner.CmCodec", lambda: cm)
+    frames = Planner(get_level(level), llm).encode([group(data)])[0]
     assert decode(frames, llm) == data
     return frames, cm.sizes
 
@@ -101,7 +101,7 @@ def test_frames_of_one_unit_are_judged_one_by_one(monkeypatch):
     llm = FakeLlm(lambda part: 0.1 * len(part) if part == first else len(part))
     first, second = LARGE[:150_000], prose(150_000, 2)
     level = dataclasses.replace(get_level(9), text_frame=150_000)
-    frames = GroupCoder(level, llm).encode([group(first + second)])[0]
+    frames = Planner(level, llm).encode([group(first + second)])[0]
     assert [frame.reason for frame in frames] == [Reason.LLM_AHEAD, Reason.CM_SMALLER]
     assert decode(frames, llm) == first + second
 

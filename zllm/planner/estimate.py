@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zllm.chooser.pieces import Piece
-from zllm.chooser.probe import QUICK, coded_sizes
 from zllm.codecs.base import Buffer, Codec, Run
+from zllm.planner.probe import QUICK, coded_sizes
+from zllm.planner.units import Piece
 
 # Below this, coding all of it takes less than a tenth of a second, beside the model.
 MIN_ESTIMATED = 128 << 10

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from zllm.chooser.signatures import Category
+from zllm.container.category import Category
+from zllm.planner.levels import Level
+
+FRAME_COST = 24
+"""Bytes that a frame more costs: a header in the file and a row in the map."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,7 @@ class Group:
 
 @dataclass(frozen=True)
 class CodedFrame:
-    """One frame as it goes into the archive. ``rival``: see :func:`zllm.chooser.reasons.describe`."""
+    """One frame as it goes into the archive. ``rival``: see :func:`zllm.planner.reasons.describe`."""
 
     codec_id: int
     uses_model: bool
@@ -27,6 +32,10 @@ class CodedFrame:
     payload: bytes | memoryview
     reason: int
     rival: int = 0
+
+    def against(self, rival: int) -> CodedFrame:
+        """The same frame, with what the best other codec took."""
+        return replace(self, rival=rival)
 
 
 @dataclass(frozen=True)
@@ -72,3 +81,14 @@ def _stop(piece: Piece, start: int, limit: int) -> int:
     after = bisect_right(piece.cuts, share)
     near = [cut for cut in piece.cuts[max(0, after - 1) : after + 1] if limit <= 2 * (cut - start) <= 2 * limit]
     return min(near, key=lambda cut: abs(cut - share), default=share)
+
+
+def frame_size(piece: Piece, level: Level) -> int:
+    """Bytes of the adaptive codecs' frames, at most: they learn from what a frame has, and a reader of one member
+    decodes all of its frame. A member that has its frames alone loses nothing by large ones."""
+    return level.shared_frame if piece.cuts else level.alone_frame
+
+
+def cost_of(frames: Sequence[CodedFrame]) -> int:
+    """Bytes of the frames of one unit, headers of all but one included."""
+    return sum(len(frame.payload) for frame in frames) + FRAME_COST * (len(frames) - 1)

@@ -1,0 +1,123 @@
+"""What is not text: every codec that is for such data is tried, and the smallest kept; never larger than zstd.
+
+A unit is what the level's fast codec codes as one frame. What zstd -9 hardly shrinks is left to the fast codec, and
+large units are sampled first, so that no slow codec works on megabytes that it cannot shrink.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from zllm.codecs.base import Codec, Run
+from zllm.codecs.store import StoreCodec
+from zllm.container.category import Category
+from zllm.planner.candidates import Candidates
+from zllm.planner.levels import Level
+from zllm.planner.probe import MIN_PROBED, QUICK, sampled_sizes
+from zllm.planner.reasons import Reason, millibits
+from zllm.planner.units import CodedFrame, Piece, cost_of, cut_pieces, frame_size
+from zllm.planner.yardstick import Yardstick
+
+# Random and encrypted data, and most media: zstd -9 saves less than this share, and so does everything else.
+_HARDLY = 0.02
+
+
+@dataclass(eq=False)
+class Unit:
+    """One frame of the fast codec, and the smallest that others have made of it.
+
+    ``quick``: bytes by zstd -9, where anything else may be tried. ``payload``: by the fast codec, where it ran.
+    """
+
+    piece: Piece
+    category: Category
+    quick: int = 0
+    asked: list[Codec] = field(default_factory=list)
+    best: list[CodedFrame] = field(default_factory=list)
+    payload: bytes | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of data."""
+        return len(self.piece.data)
+
+
+class OtherPlanner:
+    """Codes units that are not text, at one level."""
+
+    def __init__(self, level: Level, yardstick: Yardstick, candidates: Candidates, run: Run) -> None:
+        self.level = level
+        self.yardstick = yardstick
+        self.candidates = candidates
+        self.run = run
+        self.quiet = run.quiet()
+
+    def code(self, units: Sequence[Unit]) -> list[list[CodedFrame]]:
+        """The frames of each unit. Progress: every unit's bytes, once."""
+        self._ask(units)
+        for codec in _each(unit.asked for unit in units):
+            # Bytes count as done when the cheapest of the codecs that are asked is done with them.
+            self._try(codec, [unit for unit in units if unit.asked[:1] == [codec]], self.run)
+            self._try(codec, [unit for unit in units if codec in unit.asked[1:]], self.quiet)
+        self._measure([unit for unit in units if not unit.asked], self.run)
+        doubtful = [u for u in units if u.asked and self.yardstick.could_win(cost_of(u.best), u.quick)]
+        self._measure(doubtful, self.quiet)
+        return [self._settle(unit) for unit in units]
+
+    def _ask(self, units: Sequence[Unit]) -> None:
+        """Set which codecs are asked about each unit."""
+        tried = [unit for unit in units if self.candidates.of(unit.category)]
+        for unit, size in zip(tried, self.yardstick.quick_sizes([unit.piece for unit in tried]), strict=True):
+            unit.quick = size
+            if size < unit.size * (1 - _HARDLY):
+                unit.asked = self.candidates.of(unit.category)
+        large = [unit for unit in tried if unit.asked and unit.size >= MIN_PROBED]
+        pieces = [unit.piece for unit in large]
+        quick = sampled_sizes(pieces, QUICK, self.quiet)
+        for codec in _each(unit.asked for unit in large):
+            for unit, size, limit in zip(large, sampled_sizes(pieces, codec, self.quiet), quick, strict=True):
+                if size >= limit:
+                    unit.asked = [other for other in unit.asked if other is not codec]
+
+    def _try(self, codec: Codec, units: Sequence[Unit], run: Run) -> None:
+        """Code the units by ``codec``; its frames are kept where they are the smallest so far."""
+        pieces = [cut_pieces(unit.piece, frame_size(unit.piece, self.level)) for unit in units]
+        flat = [(piece.data, piece.cuts) for parts in pieces for piece in parts]
+        coded = iter(codec.encode_batch(flat, run) if flat else [])
+        for unit, parts in zip(units, pieces, strict=True):
+            frames = [CodedFrame(codec.id, False, len(part.data), next(coded), Reason.SMALLER) for part in parts]
+            if not unit.best or cost_of(frames) < cost_of(unit.best):
+                unit.best = frames
+
+    def _measure(self, units: Sequence[Unit], run: Run) -> None:
+        for unit, payload in zip(units, self.yardstick.payloads([u.piece for u in units], run), strict=True):
+            unit.payload = payload
+
+    def _settle(self, unit: Unit) -> list[CodedFrame]:
+        """The frames of the best codec if they save what the level asks of a slower one, else the fast codec's."""
+        fast = unit.quick if unit.payload is None else min(len(unit.payload), unit.size)
+        if unit.best:
+            cost = cost_of(unit.best)
+            if cost < fast and cost <= fast * (1 - self.level.min_gain):
+                return [frame.against(millibits(fast, unit.size)) for frame in unit.best]
+        return [self._fast_frame(unit)]
+
+    def _fast_frame(self, unit: Unit) -> CodedFrame:
+        payload = unit.payload
+        if payload is None or len(payload) >= unit.size:
+            return CodedFrame(StoreCodec.id, False, unit.size, unit.piece.data, Reason.STORE_INCOMPRESSIBLE)
+        rival = millibits(cost_of(unit.best), unit.size) if unit.best else 0
+        return CodedFrame(self.yardstick.codec.id, False, unit.size, payload, self._why(unit), rival)
+
+    def _why(self, unit: Unit) -> Reason:
+        if self.yardstick.codec.name == "lz4":
+            return Reason.LZ4_LEVEL
+        if unit.best:
+            return Reason.ZSTD_SMALLER
+        return Reason.ZSTD_PROMISING if self.candidates.of(unit.category) else Reason.ZSTD_LEVEL
+
+
+def _each(groups: Iterable[Sequence[Codec]]) -> list[Codec]:
+    """Each codec once, in the order in which they come."""
+    return list({id(codec): codec for codecs in groups for codec in codecs}.values())
