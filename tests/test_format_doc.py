@@ -16,10 +16,10 @@ from zllm import _native as native
 from zllm.archive.options import WriteOptions
 from zllm.archive.sink import Sink
 from zllm.codecs import registry
-from zllm.container import ends, frames, headers, headerunits, index, limits, modelblock, section, sectionmap
-from zllm.container.dictionary import DICTIONARY
-from zllm.container.tarscan import member_name
-from zllm.container.wire import checksum64
+from zllm.format import ends, frames, headers, headerunits, index, limits, modelblock, section, sectionmap
+from zllm.format.dictionary import DICTIONARY
+from zllm.format.tarscan import member_name
+from zllm.format.wire import checksum64
 from zllm.models import store
 
 TEXT = (Path(__file__).parent.parent / "docs" / "zllm-format.md").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ import pytest
 from cross import bundle, vectors
 
 from zllm import _native as native
-from zllm.container.ends import FORMAT_VERSION
+from zllm.format.ends import FORMAT_VERSION
 
 KERNELS = native.usable_kernels()
 GOLDEN = vectors.GOLDEN

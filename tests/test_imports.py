@@ -13,7 +13,7 @@ import pytest
 
 # A layer may import those before it and itself. Modules at the top of the package come first, by their names.
 LAYERS = (
-    "version", "errors", "partial", "stats", "_native", "executors", "container", "codecs", "models", "planner",
+    "version", "errors", "partial", "stats", "_native", "executors", "format", "codecs", "models", "planner",
     "extraction", "archive", "",
 )  # fmt: skip
 TOP = ("cli", "benchmark", "integrations", "__main__")

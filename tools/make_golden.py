@@ -29,7 +29,7 @@ from zllm import _native as native  # noqa: E402
 from zllm.archive import coder  # noqa: E402
 from zllm.codecs import llm  # noqa: E402
 from zllm.codecs.cm import CmCodec  # noqa: E402
-from zllm.container.ends import FORMAT_VERSION  # noqa: E402
+from zllm.format.ends import FORMAT_VERSION  # noqa: E402
 from zllm.planner.planner import Coded, Group, Planner  # noqa: E402
 from zllm.planner.reasons import Reason  # noqa: E402
 from zllm.planner.units import CodedFrame, Piece, cut_pieces  # noqa: E402

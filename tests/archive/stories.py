@@ -21,7 +21,7 @@ from zllm.archive.options import WriteOptions
 from zllm.archive.sink import Sink
 from zllm.cli import main as program
 from zllm.cli import signals
-from zllm.container import ends
+from zllm.format import ends
 
 FORMATS = (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
 WORDS = [b"war ", b"peace ", b"the ", b"family ", b"happy\n", b"{'a': 1}\n", b"<p>", b"0123 "]

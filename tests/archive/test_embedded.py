@@ -15,7 +15,7 @@ import pytest
 
 import zllm
 from zllm.archive import layout
-from zllm.container import ends, limits, modelblock
+from zllm.format import ends, limits, modelblock
 from zllm.models import folder, store, zlm
 from zllm.stats import EMBEDDED, Stats
 

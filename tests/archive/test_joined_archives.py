@@ -12,8 +12,8 @@ from archive.stories import Pipe, run
 
 import zllm
 from zllm.archive import layout
-from zllm.container import columns, ends, index, modelblock, section
-from zllm.container.wire import put_varint
+from zllm.format import columns, ends, index, modelblock, section
+from zllm.format.wire import put_varint
 
 MODES = pytest.mark.parametrize("mode", ["r", "r|"])
 Made = tuple[bytes, dict[str, bytes]]
@@ -138,7 +138,7 @@ def test_a_second_archive_that_is_cut(tmp_path: Path) -> None:
 
 
 def test_an_archive_of_a_later_version_behind(tmp_path: Path) -> None:
-    from zllm.container.wire import checksum64
+    from zllm.format.wire import checksum64
 
     a, _ = made("a")
     head = bytearray(ends.pack_file_header())[:10]

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from zllm import _native
 from zllm.codecs.varint import varint
-from zllm.container import columns, ends, frames, index, section, sectionmap
-from zllm.container.frames import FrameRow
-from zllm.container.section import ModelRef, SectionHeader
-from zllm.container.sectionmap import Group, Record, SectionMap
-from zllm.container.wire import checksum32
+from zllm.format import columns, ends, frames, index, section, sectionmap
+from zllm.format.frames import FrameRow
+from zllm.format.section import ModelRef, SectionHeader
+from zllm.format.sectionmap import Group, Record, SectionMap
+from zllm.format.wire import checksum32
 
 MIB = 1 << 20
 

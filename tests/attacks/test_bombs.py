@@ -13,9 +13,9 @@ from attacks import bombs
 
 import zllm
 from zllm.codecs.cm import CmCodec
-from zllm.container import columns, limits, sectionmap
-from zllm.container.section import KNOWN_ANSWER_SIZE, ModelRef
-from zllm.container.sectionmap import Record, SectionMap
+from zllm.format import columns, limits, sectionmap
+from zllm.format.section import KNOWN_ANSWER_SIZE, ModelRef
+from zllm.format.sectionmap import Record, SectionMap
 from zllm.models import store
 
 SECONDS = 12

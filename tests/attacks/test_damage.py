@@ -14,7 +14,7 @@ import pytest
 
 import zllm
 from zllm.archive import layout
-from zllm.container import ends, frames, section
+from zllm.format import ends, frames, section
 
 TEXT = b"All happy families are alike; every unhappy family is unhappy in its own way. "
 
@@ -243,7 +243,7 @@ def test_unknown_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unsupported_version_and_feature(good: bytes) -> None:
-    from zllm.container.wire import checksum64
+    from zllm.format.wire import checksum64
 
     for at, value in ((8, 99), (9, 0x20)):
         head = bytearray(good[:10])

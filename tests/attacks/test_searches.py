@@ -14,11 +14,11 @@ from attacks.bombs import Archive, empty_member, header
 import zllm
 from zllm.archive.members import Finder
 from zllm.codecs.varint import varint
-from zllm.container import columns, ends, frames, index, modelblock, section
-from zllm.container.frames import FrameRow
-from zllm.container.section import ModelRef
-from zllm.container.sectionmap import Group, Record, SectionMap
-from zllm.container.wire import checksum64
+from zllm.format import columns, ends, frames, index, modelblock, section
+from zllm.format.frames import FrameRow
+from zllm.format.section import ModelRef
+from zllm.format.sectionmap import Group, Record, SectionMap
+from zllm.format.wire import checksum64
 
 MEMBER = "bomb\n"
 SECONDS = 5

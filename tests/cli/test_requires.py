@@ -105,7 +105,7 @@ def test_text_of_another_arithmetic(zllm: Run, tree: Path, monkeypatch: pytest.M
 
 def test_a_model_of_another_arithmetic(zllm: Run, plain: Path) -> None:
     from zllm import _native
-    from zllm.container import section
+    from zllm.format import section
 
     data = bytearray(plain.read_bytes())
     header = section.unpack(bytes(data[12 : 12 + section.size_of(data[12:18])]))

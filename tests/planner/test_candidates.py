@@ -13,7 +13,7 @@ from zllm.codecs import registry
 from zllm.codecs.base import Buffer, Codec, Cost
 from zllm.codecs.cm import CmCodec
 from zllm.codecs.zstd import ZstdCodec
-from zllm.container.category import NOT_TEXT, Category
+from zllm.format.category import NOT_TEXT, Category
 from zllm.planner.levels import get_level
 from zllm.planner.planner import Group, Planner
 from zllm.planner.reasons import Reason

@@ -1,8 +1,8 @@
 import pytest
 
 from zllm.codecs import registry
-from zllm.container.limits import MAX_STREAMS
 from zllm.errors import UsageError
+from zllm.format.limits import MAX_STREAMS
 from zllm.planner.levels import DEFAULT_LEVEL, LEVELS, get_level
 from zllm.planner.reasons import MAX_RIVAL, Reason, describe, millibits
 

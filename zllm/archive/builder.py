@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from zllm.container.sectionmap import Group, Record
+from zllm.format.sectionmap import Group, Record
 from zllm.planner import categories
 from zllm.planner.planner import Group as PlannedGroup
 

@@ -6,8 +6,8 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
 
-from zllm.container.frames import FrameRow
-from zllm.container.sectionmap import Record, SectionMap
+from zllm.format.frames import FrameRow
+from zllm.format.sectionmap import Record, SectionMap
 
 
 @dataclass(frozen=True)

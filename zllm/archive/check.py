@@ -8,8 +8,8 @@ from collections.abc import Callable
 from zllm.archive.embedded import Embedded
 from zllm.archive.sections import Section
 from zllm.archive.view import FileView, TarView
-from zllm.container.tarscan import member_name
 from zllm.errors import DamagedError, ZllmError
+from zllm.format.tarscan import member_name
 
 _STEP = 1 << 20
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from zllm.archive.layout import BUILT_IN
 from zllm.archive.options import WriteOptions, thread_count
 from zllm.codecs.base import Codec, Run
-from zllm.container.section import KNOWN_ANSWER_SIZE, ModelRef
 from zllm.errors import KernelError, UsageError, ZllmError
 from zllm.executors import Choice
+from zllm.format.section import KNOWN_ANSWER_SIZE, ModelRef
 from zllm.planner.levels import get_level
 from zllm.planner.planner import Planner
 

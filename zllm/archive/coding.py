@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from zllm.archive.options import thread_count
 from zllm.codecs import registry
 from zllm.codecs.base import Codec, Run
-from zllm.container.section import ModelRef
 from zllm.errors import DamagedError, MissingCodecError, MissingModelError, UnsupportedVersionError, ZllmError, renewed
 from zllm.executors import Choice
+from zllm.format.section import ModelRef
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from zllm.container import modelblock
-from zllm.container.section import ModelRef
 from zllm.errors import DamagedError, ModelError
+from zllm.format import modelblock
+from zllm.format.section import ModelRef
 
 if TYPE_CHECKING:
     from zllm.models.store import Model

@@ -218,7 +218,7 @@ def storage_of(view: TarView, info: tarfile.TarInfo) -> Storage:
 
 
 def _category(number: int) -> str:
-    from zllm.container.category import Category
+    from zllm.format.category import Category
 
     try:
         return Category(number).name.lower()

@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 
 from zllm.archive import repair
 from zllm.archive.parts import IndexPart, ModelPart, SectionPart, Walk
-from zllm.container import ends, index, limits, modelblock, section
 from zllm.errors import DamagedError, NotZllmError, UnsupportedVersionError, ZllmError
+from zllm.format import ends, index, limits, modelblock, section
 
 _STEP = 1 << 20
 _PER_ROW = 16 << 10

@@ -1,7 +1,7 @@
 """The members of a tar stream: where each header is, whatever is between them.
 
 The section maps say where headers are, so nothing is decoded to find them. What :mod:`tarfile` makes of a header counts
-for its fields; where a member's data ends is decided by :mod:`zllm.container.tarscan` alone, as when it was packed, or
+for its fields; where a member's data ends is decided by :mod:`zllm.format.tarscan` alone, as when it was packed, or
 else two readers could take different bytes for headers.
 """
 
@@ -14,9 +14,9 @@ from typing import Any, cast
 
 from zllm.archive.info import ZllmInfo
 from zllm.archive.view import ENDS_INSIDE, TarView
-from zllm.container.limits import BLOCK
-from zllm.container.tarscan import EXTENDED, Kind, Piece, TarScanner, data_size, member_name, padded, valid
 from zllm.errors import DamagedError, ZllmError
+from zllm.format.limits import BLOCK
+from zllm.format.tarscan import EXTENDED, Kind, Piece, TarScanner, data_size, member_name, padded, valid
 
 _STEP = 1 << 16
 _PASSED = "the archive is damaged: a header is due in a section that has passed"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from zllm.container.section import ModelRef
 from zllm.errors import DamagedError, ZllmError
+from zllm.format.section import ModelRef
 
 if TYPE_CHECKING:
     from zllm.archive.view import TarView

@@ -103,7 +103,7 @@ def is_zllmfile(name: str | os.PathLike[str] | BinaryIO) -> bool:
     Raises:
         OSError: it cannot be read.
     """
-    from zllm.container.ends import FILE_MAGIC
+    from zllm.format.ends import FILE_MAGIC
 
     def starts_right(file: BinaryIO) -> bool:
         head = b""

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from zllm.archive import repair
-from zllm.container import ends, index, limits, modelblock, section
 from zllm.errors import DamagedError, NotZllmError, TruncatedError, UnsupportedVersionError, ZllmError, worse
+from zllm.format import ends, index, limits, modelblock, section
 
 STEP = 1 << 16
 TRUNCATED = "the archive is truncated: it ends before its footer. Whole members can be extracted, the rest is lost"

@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Mapping
 from typing import Any
 
-from zllm.container.limits import BLOCK
+from zllm.format.limits import BLOCK
 
 _TEXT = (("name", "path", 100), ("linkname", "linkpath", 100), ("uname", "uname", 32), ("gname", "gname", 32))
 _NUMBERS = (("uid", 7), ("gid", 7), ("size", 11))

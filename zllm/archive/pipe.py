@@ -12,9 +12,9 @@ from zllm.archive.layout import facts
 from zllm.archive.parts import ModelPart, SectionPart, Walk
 from zllm.archive.sections import Section
 from zllm.archive.view import CORRECTED, TarView
-from zllm.container import modelblock
-from zllm.container.section import OPAQUE, ModelRef, SectionHeader
 from zllm.errors import DamagedError, TruncatedError, renewed
+from zllm.format import modelblock
+from zllm.format.section import OPAQUE, ModelRef, SectionHeader
 
 _PIECE = 16 << 20
 

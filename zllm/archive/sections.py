@@ -9,10 +9,10 @@ from zllm.archive import repair
 from zllm.archive.chart import Chart
 from zllm.archive.coding import Decoders
 from zllm.codecs.base import Codec
-from zllm.container import frames, sectionmap
-from zllm.container.section import ModelRef, SectionHeader
-from zllm.container.wire import checksum32
 from zllm.errors import DamagedError, ZllmError, renewed
+from zllm.format import frames, sectionmap
+from zllm.format.section import ModelRef, SectionHeader
+from zllm.format.wire import checksum32
 
 CACHE_BYTES = 36 << 20
 """Most bytes of decoded frames that are kept: a whole section as writers make them, and a little more."""

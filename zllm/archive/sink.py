@@ -15,10 +15,10 @@ from zllm.archive.builder import Draft
 from zllm.archive.coder import Coder
 from zllm.archive.options import WriteOptions
 from zllm.codecs import registry
-from zllm.container import ends, frames, index, modelblock, section, sectionmap
-from zllm.container.tarscan import Kind, Piece, TarScanner, member_name, padded
-from zllm.container.wire import checksum32
 from zllm.errors import UsageError
+from zllm.format import ends, frames, index, modelblock, section, sectionmap
+from zllm.format.tarscan import Kind, Piece, TarScanner, member_name, padded
+from zllm.format.wire import checksum32
 from zllm.planner.planner import Coded, CodedFrame
 from zllm.stats import EMBEDDED, HEADERS, Stats
 from zllm.version import VERSION

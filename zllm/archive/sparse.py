@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import IO
 
-from zllm.container.limits import BLOCK
+from zllm.format.limits import BLOCK
 
 _MAX_PIECES = 1 << 16
 """Of one file. Beyond it the shortest holes are stored as zeros, so that no file takes memory without end."""

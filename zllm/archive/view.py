@@ -17,10 +17,10 @@ from zllm.archive.embedded import in_file
 from zllm.archive.layout import Layout
 from zllm.archive.repair import Budget
 from zllm.archive.sections import FrameCache, Section
-from zllm.container import modelblock
-from zllm.container.section import OPAQUE
-from zllm.container.tarscan import member_name
 from zllm.errors import BrokenTarError, DamagedError, MissingCodecError, ZllmError, renewed, worse
+from zllm.format import modelblock
+from zllm.format.section import OPAQUE
+from zllm.format.tarscan import member_name
 from zllm.stats import EMBEDDED, HEADERS, Stats
 
 if TYPE_CHECKING:

@@ -61,7 +61,7 @@ def _embedded(path: Path) -> Iterator[bytes | memoryview]:
     """The models in an archive."""
     from zllm.archive import layout
     from zllm.archive.embedded import in_file
-    from zllm.container import modelblock
+    from zllm.format import modelblock
 
     with path.open("rb") as file:
         places = [place for copies in layout.find(file).models.values() for place in copies]

@@ -13,7 +13,7 @@ from zllm.archive import sparse
 from zllm.archive.inputs import Padded
 from zllm.cli import names, output
 from zllm.cli.walk import Found, Identity
-from zllm.container.limits import MAX_EXTENDED
+from zllm.format.limits import MAX_EXTENDED
 from zllm.stats import Stats
 
 _TYPES = {

@@ -12,7 +12,6 @@ import zllm
 from zllm.archive.layout import Layout
 from zllm.archive.view import FileView, TarView
 from zllm.cli import names, options, output, patterns, progress, suggestions
-from zllm.container.ends import EMPTY
 from zllm.errors import (
     EXIT_FAILURE,
     BrokenTarError,
@@ -23,6 +22,7 @@ from zllm.errors import (
     UsageError,
     ZllmError,
 )
+from zllm.format.ends import EMPTY
 from zllm.stats import Stats
 
 if TYPE_CHECKING:

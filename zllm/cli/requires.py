@@ -12,7 +12,7 @@ from zllm.errors import EXIT_MISSING, ZllmError
 
 if TYPE_CHECKING:
     from zllm.archive.coding import Decoders
-    from zllm.container.section import ModelRef
+    from zllm.format.section import ModelRef
 
 _OTHER = "a zllm that computes arithmetic version {}"
 # Where an imported model comes from: organisation/name@revision.
@@ -22,7 +22,7 @@ _HUB = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{7,64})", re.ASCII)
 def facts(name: str, archive: reading.Archive, console: output.Console) -> dict[str, Any]:
     """All of it, for people and for JSON; the exit code becomes 4 if something is missing."""
     from zllm import _native
-    from zllm.container.ends import FORMAT_VERSION
+    from zllm.format.ends import FORMAT_VERSION
 
     needs = archive.needs()
     for problem in needs.problems:

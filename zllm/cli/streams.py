@@ -10,7 +10,7 @@ from zllm.archive.coding import Decoders
 from zllm.archive.options import WriteOptions
 from zllm.archive.pipe import PipeView
 from zllm.archive.view import TarView
-from zllm.container.ends import FILE_MAGIC as MAGIC
+from zllm.format.ends import FILE_MAGIC as MAGIC
 
 if TYPE_CHECKING:
     from zllm.archive.sink import Sink

@@ -132,7 +132,7 @@ def _existing(path: str) -> str:
 
 def is_archive(path: str) -> bool:
     """Whether ``path`` is a file that begins as archives do."""
-    from zllm.container.ends import FILE_MAGIC
+    from zllm.format.ends import FILE_MAGIC
 
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, TypeAlias, TypeVar
 
-from zllm.container.category import Category
+from zllm.format.category import Category
 from zllm.stats import Stage, Stats, measure
 
 Buffer: TypeAlias = bytes | bytearray | memoryview

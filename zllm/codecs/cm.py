@@ -15,9 +15,9 @@ from typing import ClassVar
 from zllm._native import ARITHMETIC_VERSION, Cancel, Counter, Stages, cm_decode, cm_encode
 from zllm.codecs.base import Buffer, Codec, Cost, Run
 from zllm.codecs.threads import NoThreadsError, in_threads
-from zllm.container import limits
-from zllm.container.category import Category
 from zllm.errors import DamagedError, UnsupportedVersionError
+from zllm.format import limits
+from zllm.format.category import Category
 
 MAX_SIZE = 64 << 20  # the container's limit for one frame
 _VERSION = bytes([ARITHMETIC_VERSION])

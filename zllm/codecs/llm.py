@@ -29,10 +29,10 @@ from zllm.codecs.base import Buffer, Codec, Cost, Run, map_items
 from zllm.codecs.repeats import Repeats, find, read
 from zllm.codecs.threads import NoThreadsError, in_threads
 from zllm.codecs.varint import read_varint, varint
-from zllm.container import limits
-from zllm.container.category import TEXTS, Category
 from zllm.errors import DamagedError
 from zllm.executors.base import Executor
+from zllm.format import limits
+from zllm.format.category import TEXTS, Category
 
 LANES = 32  # streams that one thread decodes at once, at most
 ROWS = 64  # tokens of one stream that one thread encodes at once

@@ -8,8 +8,8 @@ from typing import ClassVar
 import lz4.block
 
 from zllm.codecs.base import Buffer, Codec, Cost
-from zllm.container.category import Category
 from zllm.errors import DamagedError
+from zllm.format.category import Category
 
 # One length byte of a match adds at most 255 bytes of output, and nothing else in a block adds as much.
 _MAX_EXPANSION = 255

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from zllm._native import repeats
 from zllm.codecs.base import Buffer
 from zllm.codecs.varint import read_varint, varint
-from zllm.container import limits
 from zllm.errors import DamagedError
+from zllm.format import limits
 
 # A repeat costs about 7 bytes here, and the predictor's match model would code this much for as little.
 LEAST = 1 << 10

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from zllm.codecs.base import Buffer, Codec
-from zllm.container.category import Category
 from zllm.errors import DamagedError
+from zllm.format.category import Category
 
 
 class StoreCodec(Codec):

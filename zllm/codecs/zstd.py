@@ -16,8 +16,8 @@ from typing import ClassVar
 import zstandard
 
 from zllm.codecs.base import Buffer, Codec, Cost, Run, map_items
-from zllm.container.category import Category
 from zllm.errors import DamagedError, UsageError
+from zllm.format.category import Category
 from zllm.stats import measure
 
 DEFAULT_LEVEL = 19

@@ -6,8 +6,8 @@ import os
 import tarfile
 from collections.abc import Iterable
 
-from zllm.container.tarscan import BLOCK, EXTENDED, data_size, number, padded
 from zllm.errors import DamagedError
+from zllm.format.tarscan import BLOCK, EXTENDED, data_size, number, padded
 
 _HOLE = 1 << 16
 """Zeros of this length, at a multiple of it, are not written. A power of two, and a multiple of every block size."""

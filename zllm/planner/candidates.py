@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from zllm.codecs import registry
 from zllm.codecs.base import Codec
-from zllm.container.category import Category
+from zllm.format.category import Category
 from zllm.planner.levels import Level
 
 _SLOWEST_FAST = 500

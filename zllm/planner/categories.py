@@ -7,7 +7,7 @@ import math
 import re
 from collections import Counter
 
-from zllm.container.category import Category
+from zllm.format.category import Category
 from zllm.planner.signatures import signature
 
 __all__ = ["Category", "bucket_key", "categorize"]

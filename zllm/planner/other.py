@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from zllm.codecs.base import Codec, Run
 from zllm.codecs.store import StoreCodec
-from zllm.container.category import Category
+from zllm.format.category import Category
 from zllm.planner.candidates import Candidates
 from zllm.planner.levels import Level
 from zllm.planner.probe import MIN_PROBED, QUICK, sampled_sizes

@@ -14,7 +14,7 @@ from zllm.codecs.base import Codec, Run
 from zllm.codecs.cm import CmCodec
 from zllm.codecs.lz4 import Lz4Codec
 from zllm.codecs.zstd import ZstdCodec
-from zllm.container.category import TEXTS, Category
+from zllm.format.category import TEXTS, Category
 from zllm.planner.candidates import Candidates
 from zllm.planner.levels import Level
 from zllm.planner.other import OtherPlanner, Unit

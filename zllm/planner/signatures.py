@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 
-from zllm.container.category import Category
+from zllm.format.category import Category
 
 # (offset, bytes): formats whose payload is entropy coded. Sources: the formats' specifications, file(1)'s magic.
 _COMPRESSED: tuple[tuple[int, bytes], ...] = (

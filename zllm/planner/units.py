@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from zllm.container.category import Category
+from zllm.format.category import Category
 from zllm.planner.levels import Level
 
 FRAME_COST = 24

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
-from zllm.container import limits
+from zllm.format import limits
 
 BLOCK = limits.BLOCK
 ZERO_BLOCK = bytes(BLOCK)

@@ -6,16 +6,16 @@ import hashlib
 import tarfile
 
 import pytest
-from container.strategies import damaged, formats, given, infos, survives, unit_of
+from format.strategies import damaged, formats, given, infos, survives, unit_of
 from hypothesis import strategies as st
 
-from zllm.container import columns, limits, section, sectionmap
-from zllm.container.frames import FrameRow
-from zllm.container.section import SectionHeader
-from zllm.container.sectionmap import Group, Record, SectionMap
-from zllm.container.tarscan import data_size, padded
-from zllm.container.wire import varints
 from zllm.errors import DamagedError
+from zllm.format import columns, limits, section, sectionmap
+from zllm.format.frames import FrameRow
+from zllm.format.section import SectionHeader
+from zllm.format.sectionmap import Group, Record, SectionMap
+from zllm.format.tarscan import data_size, padded
+from zllm.format.wire import varints
 
 
 def build(members: list[tuple[tarfile.TarInfo, int]], *, continues: bool = False) -> SectionMap:

@@ -19,10 +19,10 @@ import zlib
 
 import zstandard
 
-from zllm.container import limits
-from zllm.container.dictionary import DICTIONARY
-from zllm.container.wire import Reader, put_varint
 from zllm.errors import DamagedError, UnsupportedVersionError
+from zllm.format import limits
+from zllm.format.dictionary import DICTIONARY
+from zllm.format.wire import Reader, put_varint
 
 JOINT, RAW, ZSTD, MIXED = range(4)
 

@@ -6,12 +6,12 @@ import io
 import tarfile
 
 import pytest
-from container.strategies import checked, damaged, formats, given, infos, survives, unit_of
+from format.strategies import checked, damaged, formats, given, infos, survives, unit_of
 from hypothesis import example
 from hypothesis import strategies as st
 
-from zllm.container import columns, headers, headerunits, limits
 from zllm.errors import DamagedError
+from zllm.format import columns, headers, headerunits, limits
 
 
 def there_and_back(units: list[bytes]) -> list[bytes]:

@@ -6,11 +6,11 @@ import io
 import tarfile
 
 import pytest
-from container.strategies import checked, damaged, formats, given, infos, tar_of
+from format.strategies import checked, damaged, formats, given, infos, tar_of
 from hypothesis import strategies as st
 
-from zllm.container import limits
-from zllm.container.tarscan import (
+from zllm.format import limits
+from zllm.format.tarscan import (
     BLOCK,
     Kind,
     Piece,

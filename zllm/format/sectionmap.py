@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
-from zllm.container import columns, headers, limits
-from zllm.container.frames import HASH_SIZE as FRAME_HASH_SIZE
-from zllm.container.frames import LEAST_FRAME, FrameRow
-from zllm.container.section import SectionHeader
-from zllm.container.tarscan import data_size, padded
-from zllm.container.wire import Reader, read_varints, varints
 from zllm.errors import DamagedError
+from zllm.format import columns, headers, limits
+from zllm.format.frames import HASH_SIZE as FRAME_HASH_SIZE
+from zllm.format.frames import LEAST_FRAME, FrameRow
+from zllm.format.section import SectionHeader
+from zllm.format.tarscan import data_size, padded
+from zllm.format.wire import Reader, read_varints, varints
 
 HASH_SIZE = 32
 # A small text codes to some hundred bytes: hashes, even short ones, would be a tenth of an archive of many. Such a

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from zllm.container import limits
-from zllm.container.wire import Reader, checksum32, put_varint
 from zllm.errors import DamagedError, UnsupportedVersionError
+from zllm.format import limits
+from zllm.format.wire import Reader, checksum32, put_varint
 
 MAGIC = b"\xb5ZLS"
 CONTINUED, CONTINUES, OPAQUE = 1, 2, 4

@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from zllm.container import limits, section
-from zllm.container.columns import deflate, inflate
-from zllm.container.section import ModelRef, SectionHeader
-from zllm.container.wire import Reader, put_varint
 from zllm.errors import DamagedError
+from zllm.format import limits, section
+from zllm.format.columns import deflate, inflate
+from zllm.format.section import ModelRef, SectionHeader
+from zllm.format.wire import Reader, put_varint
 
 MAGIC = b"\xb5ZLI"
 FRONT_SIZE = len(MAGIC) + 5

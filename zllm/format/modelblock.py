@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import zstandard
 
-from zllm.container import limits
-from zllm.container.columns import decompress
-from zllm.container.wire import checksum64
 from zllm.errors import DamagedError, UnsupportedVersionError
+from zllm.format import limits
+from zllm.format.columns import decompress
+from zllm.format.wire import checksum64
 
 MAGIC = b"\xb5ZLM"
 STORE, ZSTD = 0, 2

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from container.strategies import damaged, given, survives
+from format.strategies import damaged, given, survives
 from hypothesis import strategies as st
 
 from zllm import _native as native
-from zllm.container import columns, ends, frames, index, limits, section, wire
-from zllm.container.section import ModelRef, SectionHeader
 from zllm.errors import DamagedError, NotZllmError, UnsupportedVersionError
+from zllm.format import columns, ends, frames, index, limits, section, wire
+from zllm.format.section import ModelRef, SectionHeader
 
 MODEL = ModelRef(hashlib.sha256(b"m").digest(), "default", 16_000_000, 1, b"answ", "org/name@rev", True)
 HEADER = SectionHeader(3, 1 << 40, 1 << 20, 500, 900, 12345, 0x89ABCDEF, section.CONTINUES, (MODEL,))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from zllm.container import limits
-from zllm.container.wire import checksum32, put_varint
 from zllm.errors import DamagedError
+from zllm.format import limits
+from zllm.format.wire import checksum32, put_varint
 
 MAGIC = b"\x9aZ"
 _CHECK_SIZE = 4

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 
-from zllm.container import limits
-from zllm.container.wire import checksum64
 from zllm.errors import DamagedError, NotZllmError, UnsupportedVersionError
+from zllm.format import limits
+from zllm.format.wire import checksum64
 
 FORMAT_VERSION = 2
 """The version that is written. Readers accept :data:`ACCEPTED_VERSIONS`."""

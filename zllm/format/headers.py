@@ -12,11 +12,11 @@ import struct
 from collections.abc import Iterator
 from enum import IntEnum
 
-from zllm.container import headerunits, limits
-from zllm.container.headerunits import Block, Extended, Unit
-from zllm.container.tarscan import padded
-from zllm.container.wire import Reader, put_varint, read_varints, unzigzag, zigzag
 from zllm.errors import DamagedError
+from zllm.format import headerunits, limits
+from zllm.format.headerunits import Block, Extended, Unit
+from zllm.format.tarscan import padded
+from zllm.format.wire import Reader, put_varint, read_varints, unzigzag, zigzag
 
 _WHAT = "the section map"
 _U32 = 1 << 32

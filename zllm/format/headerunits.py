@@ -1,11 +1,11 @@
-"""Header blocks of one member as fields, and back: what :mod:`zllm.container.headers` sorts into columns."""
+"""Header blocks of one member as fields, and back: what :mod:`zllm.format.headers` sorts into columns."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zllm.container import limits
-from zllm.container.tarscan import EXTENDED, number, padded, pax_records
+from zllm.format import limits
+from zllm.format.tarscan import EXTENDED, number, padded, pax_records
 
 BLOCK = limits.BLOCK
 NAME_SIZE, LINK_SIZE, REST_SIZE = 100, 100, 167
