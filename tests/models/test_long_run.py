@@ -22,7 +22,7 @@ torch = pytest.importorskip("torch")
 from zllm.errors import UsageError  # noqa: E402
 from zllm.models.config import ModelConfig  # noqa: E402
 from zllm.models.tokenizer import SPLIT_FINE, BytesTokenizer, train_bpe  # noqa: E402
-from zllm.models.training import classes, packs, pretrain, tokens  # noqa: E402
+from zllm.models.training import classes, packs, pretrain, tokens, weights  # noqa: E402
 from zllm.models.training.crew import Crew, Maker  # noqa: E402
 from zllm.models.training.heads import TwoLevelHead  # noqa: E402
 from zllm.models.training.longrun import Journal, LongRun, Plan, Progress, Shape  # noqa: E402
@@ -418,6 +418,40 @@ def test_finish_and_export(prepared: Path, tmp_path: Path) -> None:
     assert shapes["pairs.weight"] == (PARTS << 8, 16)
     assert shapes["head.weight"] == (12, 64)
     assert all(w.dtype == torch.bfloat16 for w in weights.values())
+
+
+def test_a_run_begins_from_exported_weights(prepared: Path, tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    first, second, kept = tmp_path / "first", tmp_path / "second", tmp_path / "w.safetensors"
+    train = ["train", "--text", str(prepared), *COMMAND[4:], "--workers", "0", "--tokens", "2048"]
+    train += ["--decay", "0.25", "--windows", "32", "64"]
+    pretrain.main([*train, "--out", str(first)])
+    pretrain.main(["export", "--text", str(prepared), "--out", str(first), str(kept)])
+    run = LongRun(prepared, second, SHAPE, replace(PLAN, tokens=0), log=print)
+    weights.begin(run, kept)
+    assert (run.progress.tokens, run.progress.begun, run.progress.step) == (2048, 2048, 2048 // (4 * 128))
+    assert run.progress.rate(run.plan) < 0.01  # it warms up again
+    before = LongRun(prepared, first, SHAPE, PLAN, log=print)
+    assert run.mixture.state == before.mixture.state
+    for name, value in run.network.named_parameters():
+        assert torch.equal(value, before.average[name].bfloat16().float()), name
+    folder = tmp_path / "text"
+    folder.mkdir()
+    weights.unpack(kept, folder)
+    assert (folder / "tokenizer.json").read_bytes() == (prepared / "tokenizer.json").read_bytes()
+    assert [path.name for path in folder.glob("classes-*")] == [f"classes-{SHAPE.classes}.json"]
+
+
+def test_weights_of_another_run_are_refused(prepared: Path, tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    kept = tmp_path / "w.safetensors"
+    run = LongRun(prepared, tmp_path / "a", SHAPE, PLAN, log=print)
+    weights.write(kept, run)
+    with pytest.raises(UsageError, match="another shape"):
+        weights.begin(LongRun(prepared, tmp_path / "b", replace(SHAPE, ffn=32), PLAN, log=print), kept)
+    kept.write_bytes(b"x" * 100)
+    with pytest.raises(UsageError, match="cannot be read"):
+        weights.begin(run, kept)
 
 
 def test_the_rate_falls_when_told_to(prepared: Path, tmp_path: Path) -> None:

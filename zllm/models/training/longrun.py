@@ -90,7 +90,9 @@ class Plan:
 
 @dataclass
 class Progress:
-    """Where a run stands. ``finish_from``: the tokens at which the rate begins to fall; -1: not yet."""
+    """Where a run stands. ``finish_from``: the tokens at which the rate begins to fall; -1: not yet. ``begun``: those
+    that the weights had seen when this run began.
+    """
 
     step: int = 0
     tokens: int = 0
@@ -98,10 +100,11 @@ class Progress:
     finish_from: int = -1
     finish_tokens: int = 0
     measured: int = 0
+    begun: int = 0
 
     def rate(self, plan: Plan) -> float:
         """Learning-rate factor: warm up, hold, and fall linearly to zero at the end."""
-        factor = min(1.0, (self.tokens + 1) / plan.warmup)
+        factor = min(1.0, (self.tokens - self.begun + 1) / plan.warmup)
         if self.finish_from >= 0:
             left = self.finish_from + self.finish_tokens - self.tokens
             factor = min(factor, max(0.0, left / self.finish_tokens))

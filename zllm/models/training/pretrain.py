@@ -5,6 +5,8 @@
     python -m zllm.models.training.pretrain finish --text TEXT --out RUN --tokens 50000000
     python -m zllm.models.training.pretrain export --text TEXT --out RUN WEIGHTS.safetensors
 
+On another machine a run begins from exported weights: ``prepare --like WEIGHTS`` and ``train --start WEIGHTS``.
+
 The learning rate is constant after a short warm-up, for as long as it takes, until ``finish`` lets it fall to zero.
 """
 
@@ -23,7 +25,7 @@ import torch
 
 from zllm import partial
 from zllm.models.tokenizer import SPLIT_FINE, BytesTokenizer, train_bpe
-from zllm.models.training import classes, packs, tokens
+from zllm.models.training import classes, packs, tokens, weights
 from zllm.models.training.longrun import LongRun, Plan, Shape
 
 TOKENIZER_BYTES, TOKENIZER_POWER = 64 << 20, 0.85
@@ -40,6 +42,8 @@ def prepare(args: argparse.Namespace) -> None:
     args.text.mkdir(parents=True, exist_ok=True)
     documents = packs.read_tables(args.packs, "train-*", args.without)[:: args.every]
     path = args.text / "tokenizer.json"
+    if args.like:
+        weights.unpack(args.like, args.text)
     if not path.exists():
         text = train_bpe(packs.sample(documents, TOKENIZER_BYTES, TOKENIZER_POWER), args.vocab, SPLIT_FINE)
         path.write_text(text, encoding="utf-8")
@@ -47,7 +51,8 @@ def prepare(args: argparse.Namespace) -> None:
     for name in VALIDATION:
         tokens.write(args.text / f"{name}.tokens", packs.read_tables(args.packs, name), tokenizer, log)
     tokens.write(args.text / "train.tokens", documents, tokenizer, log)
-    _write_classes(args.text, tokenizer, args.classes)
+    if not args.like:
+        _write_classes(args.text, tokenizer, args.classes)
 
 
 def _write_classes(text: Path, tokenizer: BytesTokenizer, count: int) -> None:
@@ -61,7 +66,7 @@ def _write_classes(text: Path, tokenizer: BytesTokenizer, count: int) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Begin a run, or go on with it."""
+    """Begin a run, from the weights ``--start`` if they are given, or go on with it."""
     if args.threads:
         torch.set_num_threads(args.threads)
     saved = args.out / "run.json"
@@ -74,7 +79,10 @@ def train(args: argparse.Namespace) -> None:
         args.out.mkdir(parents=True, exist_ok=True)
         with partial.whole_file(str(saved)) as file:
             file.write(json.dumps({"shape": asdict(shape), "plan": asdict(plan)}, indent=1).encode())
-    LongRun(args.text, args.out, shape, plan, log=log, workers=args.workers).run()
+    run = LongRun(args.text, args.out, shape, plan, log=log, workers=args.workers)
+    if args.start and not run.progress.step:
+        weights.begin(run, args.start)
+    run.run()
 
 
 def _given(kind: type[Shape] | type[Plan], args: argparse.Namespace) -> dict[str, Any]:
@@ -88,15 +96,7 @@ def _run(args: argparse.Namespace) -> LongRun:
 
 def export(args: argparse.Namespace) -> None:
     """The averaged weights as bfloat16."""
-    from safetensors.torch import save_file
-
-    run = _run(args)
-    weights = {name: value.to(torch.bfloat16).contiguous() for name, value in run.averaged().items()}
-    facts = {"shape": json.dumps(asdict(run.shape)), "tokens": str(run.progress.tokens)}
-    temporary = args.file.with_suffix(".tmp")
-    save_file(weights, str(temporary), metadata=facts)
-    temporary.replace(args.file)
-    log(f"{args.file}: {sum(w.numel() for w in weights.values()):,} weights")
+    log(f"{args.file}: {weights.write(args.file, _run(args)):,} weights")
 
 
 def finish(args: argparse.Namespace) -> None:
@@ -130,8 +130,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--vocab", type=int, default=16384)
     sub.add_argument("--classes", type=int, default=128)
     sub.add_argument("--every", type=int, default=1, help="take every n-th document only")
+    sub.add_argument("--like", type=Path, metavar="WEIGHTS", help="take tokenizer and classes from exported weights")
     sub.add_argument("--without", nargs="*", default=(), metavar="SOURCE", help="leave these sources out")
     sub = command("train", train)
+    sub.add_argument("--start", type=Path, metavar="WEIGHTS", help="begin from exported weights, made by export")
     for kind in (Shape, Plan):
         for item in fields(kind):
             flag = "--" + item.name.replace("_", "-")
