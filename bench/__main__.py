@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 
-from bench import extraction, frames, gpu, memory, overhead, pareto, ratio, speed
+from bench import exact, gpu, memory, ratio, speed
 from zllm.errors import ZllmError
 
 BENCHMARKS = {
-    "extraction": extraction.main,
-    "frames": frames.main,
+    "exact": exact.main,
     "gpu": gpu.main,
     "memory": memory.main,
-    "overhead": overhead.main,
-    "plot": pareto.main,
     "ratio": ratio.main,
     "speed": speed.main,
 }
-# Each part of speed is also a benchmark of its own.
-BENCHMARKS |= {part: partial(speed.main, part=part) for part in speed.PARTS}
 
 
 def main(arguments: list[str]) -> int:

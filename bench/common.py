@@ -1,4 +1,4 @@
-"""What several benchmarks share: where files are, options, tables, and results as CSV."""
+"""What several benchmarks share: options, tables, targets, and results as CSV."""
 
 from __future__ import annotations
 
@@ -10,30 +10,36 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zllm._native import usable_kernels
+from zllm.benchmark.report import aligned
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
-# The texts lie beside the repository, not in it: they are for measuring only.
-DATA = ROOT.parent / "shared" / "bench"
-CORPUS = ROOT.parent / "shared" / "corpus"
 
 Row = dict[str, object]
 
 
-def parser(name: str, description: str, coding: bool = True) -> argparse.ArgumentParser:
-    """A parser with the options that all benchmarks have; ``coding``: and those that say how zllm packs."""
+def parser(name: str, description: str) -> argparse.ArgumentParser:
+    """A parser with the options that all benchmarks have."""
     result = argparse.ArgumentParser(prog=f"python -m bench {name}", description=description)
-    if coding:
-        result.add_argument("--level", type=int, default=6, help="zllm's level (default: %(default)s)")
-        result.add_argument("--model", help="model name or file (default: the built-in one)")
-        result.add_argument("--no-llm", action="store_true", help="without a model")
     result.add_argument("--results", type=Path, default=RESULTS, help="folder for the CSV (default: bench/results)")
     return result
 
 
+def add_texts(options: argparse.ArgumentParser) -> None:
+    """Add the arguments that say where texts are read from."""
+    options.add_argument("data", type=Path, metavar="FOLDER", help="folder with the files to measure on")
+    options.add_argument("--corpus", type=Path, metavar="FOLDER", help="folder with val.txt and val.tsv, for more text")
+
+
+def add_run(options: argparse.ArgumentParser) -> None:
+    """Add the options of benchmarks that run kernel by kernel."""
+    options.add_argument("--quick", action="store_true", help="little text: whether it runs, not how fast")
+    options.add_argument("--bytes", type=int, help="bytes of text (default: as many as the benchmark needs)")
+    options.add_argument("--kernels", nargs="+", metavar="KERNEL", default=(), help="only these kernels")
+
+
 def say(text: str) -> None:
-    """To stderr: what runs now."""
+    """Write a line to stderr: what runs now."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
 
@@ -48,7 +54,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def merge_csv(path: Path, rows: Sequence[Mapping[str, object]], about: Sequence[str]) -> None:
-    """Write rows to ``path``, where rows about something else stay: ``about`` names the columns that say about what."""
+    """Write rows to ``path`` and keep rows about something else; the columns ``about`` say what a row is about."""
     old: list[dict[str, str]] = []
     if path.exists():
         with path.open(newline="") as file:
@@ -58,44 +64,11 @@ def merge_csv(path: Path, rows: Sequence[Mapping[str, object]], about: Sequence[
     write_csv(path, [*merged, *new.values()])
 
 
-def keeps(given: argparse.Namespace) -> bool:
-    """Whether results are written: what a quick run finds is not to replace what was measured."""
-    return not given.quick or given.results != RESULTS
-
-
 def table(rows: Sequence[Mapping[str, object]]) -> str:
     """Rows with the same keys as aligned text: words to the left, numbers to the right."""
     cells = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    left = [isinstance(value, str) and value != "" for value in rows[0].values()]
-    lines = (
-        "  ".join(c.ljust(w) if is_left else c.rjust(w) for c, w, is_left in zip(line, widths, left, strict=True))
-        for line in cells
-    )
-    return "".join(f"  {line}".rstrip() + "\n" for line in lines)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How the parts of ``speed`` run. ``size``: bytes of text instead of each part's own."""
-
-    data: Path
-    corpus: Path
-    scratch: Path
-    quick: bool = False
-    size: int | None = None
-    kernels: Sequence[str] = ()
-    models: Sequence[str] = ()
-    threads: Sequence[int] = ()
-
-    def bytes(self, full: int, quick: int) -> int:
-        """How much text a part takes that would take ``full``."""
-        return self.size or (quick if self.quick else full)
-
-    def wanted_kernels(self) -> list[str]:
-        """The kernels given; by default those that can run here but the scalar one, or that where it is alone."""
-        usable = usable_kernels()
-        return list(self.kernels) or [name for name in usable if name != "generic"] or usable
+    left = {place for place, value in enumerate(rows[0].values()) if isinstance(value, str) and value}
+    return "".join(f"{line}\n" for line in aligned(cells, left))
 
 
 @dataclass(frozen=True)
@@ -114,11 +87,11 @@ class Target:
 
     @property
     def met(self) -> bool:
-        """Whether it is; what could not be measured (not a number) is not."""
+        """Whether the limit is kept. What could not be measured (not a number) is not met."""
         return self.value <= self.limit if self.at_most else self.value >= self.limit
 
     def row(self) -> Row:
-        """For tables and CSV."""
+        """The target as a row of a table."""
         sign = "<=" if self.at_most else ">="
         row: Row = {"target": self.what, "value": round(self.value, 4), "limit": f"{sign} {self.limit:g}"}
         return row | {"met": ("yes" if self.met else "NO") if self.measured else "not measured"}
@@ -126,8 +99,8 @@ class Target:
 
 @dataclass
 class Outcome:
-    """What a part found. ``wrong``: what did not come back exactly. ``about``: the columns that say what a row is
-    about, if it is to replace only that row of an earlier run.
+    """What a benchmark found. ``wrong``: what did not come back exactly. ``about``: the columns that say what a row is
+    about, if a row is to replace only that row of an earlier run.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -137,9 +110,25 @@ class Outcome:
     about: tuple[str, ...] = ()
 
     def report(self, judge: bool) -> str:
-        """For people; ``judge``: with the targets."""
+        """The outcome for people; ``judge``: with the targets."""
         text = table(self.rows) if self.rows else ""
         if judge and self.targets:
             text += "\n" + table([target.row() for target in self.targets])
         text += "".join(f"  {note}\n" for note in self.notes)
         return text + "".join(f"  WRONG: {what}\n" for what in self.wrong)
+
+    def finish(self, name: str, given: argparse.Namespace) -> int:
+        """Print the report and write the rows to the results as NAME.csv.
+
+        With ``--quick`` nothing is judged, and what was measured before is not replaced. The exit code is 1 if
+        anything did not come back exactly or a target was missed.
+        """
+        sys.stdout.write(self.report(judge=not given.quick))
+        path = given.results / f"{name}.csv"
+        if self.rows and not (given.quick and given.results == RESULTS):
+            if self.about:
+                merge_csv(path, self.rows, self.about)
+            else:
+                write_csv(path, self.rows)
+        missed = not given.quick and not all(target.met for target in self.targets)
+        return 1 if self.wrong or missed else 0

@@ -9,6 +9,7 @@ text. The default model and the scalar kernel are slow and get a sample of the f
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import math
 import os
@@ -20,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from bench.common import Outcome, Settings, Target, say
+from bench.common import Outcome, Target, add_run, add_texts, parser, say
 from bench.texts import mixed
 from zllm._native import GIVEN, Job, Team, usable_kernels, work
 from zllm._native import Model as NativeModel
@@ -124,11 +125,20 @@ class _Run:
         return hashlib.sha256(b"".join(len(c).to_bytes(4, "little") + c for c in self.coded)).hexdigest()[:16]
 
 
-def measure(settings: Settings) -> Outcome:
+def main(arguments: list[str]) -> int:
+    """Run; the exit code is 1 if a bit differs or a text does not come back."""
+    options = parser("exact", __doc__ or "")
+    add_texts(options)
+    add_run(options)
+    given = options.parse_args(arguments)
+    return measure(given).finish("exact", given)
+
+
+def measure(given: argparse.Namespace) -> Outcome:
     """One row for each configuration. Every kernel meets every number of threads and every batch shape."""
-    text = mixed(settings.data, settings.corpus, settings.bytes(_FULL, _QUICK))
+    text = mixed(given.data, given.corpus, given.bytes or (_QUICK if given.quick else _FULL))
     outcome = Outcome(about=("model", "kernel", "threads", "batch"))
-    kernels = list(settings.kernels) or usable_kernels()
+    kernels = list(given.kernels) or usable_kernels()
     for name, share in _MODELS.items():
         model = store.resolve(name)
         frames = list(_frames(text, model))[::share]

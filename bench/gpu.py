@@ -1,20 +1,18 @@
-"""Speed of a model of 135 million random weights on a CUDA device, coding many frames at once; the C core's.
+"""Speed of a model on a CUDA device that codes many frames at once, beside the C core.
 
-The codec runs alone, in this process, for no archive would use random weights. The C core, which is far slower, codes
-the first frames only; there, both must make the same bytes, and each must decode the other's. All else must come back.
+The codec runs alone, in this process: an archive would choose another codec where the model loses. The C core is far
+slower with a large model and codes the first frames only. Of these, both must make the same bytes, and each must decode
+what the other made. Everything else must come back.
 """
 
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
-from pathlib import Path
 
-from bench.common import CORPUS, DATA, Row, parser, say, table, write_csv
-from bench.shapes import CONFIGS, make
+from bench.common import Row, add_texts, parser, say, table, write_csv
 from bench.texts import text
 from zllm.archive.options import thread_count
 from zllm.codecs.base import Run
@@ -30,9 +28,7 @@ def main(arguments: list[str]) -> int:
     """Run; exit code 1 if something did not come back, 2 without a device."""
     given = _options().parse_args(arguments)
     choice = Choice(given.device, "torch")  # without a device, this says so and ends the program
-    with tempfile.TemporaryDirectory(prefix="zllm-gpu-") as folder:
-        path = make(given.model, Path(folder)).path if given.model in CONFIGS else Path(given.model)
-        rows, wrong = _measure(given, choice, store.load(path))
+    rows, wrong = _measure(given, choice, store.resolve(given.model))
     sys.stdout.write(table(rows))
     sys.stdout.write("".join(f"  WRONG: {what}\n" for what in wrong))
     write_csv(given.results / "gpu.csv", rows)
@@ -40,11 +36,10 @@ def main(arguments: list[str]) -> int:
 
 
 def _options() -> ArgumentParser:
-    options = parser("gpu", __doc__ or "", coding=False)
+    options = parser("gpu", __doc__ or "")
+    add_texts(options)
     options.add_argument("--device", default="cuda", help="cuda, cuda:N, or cpu (default: %(default)s)")
-    options.add_argument("--model", default="135M", help=f"{', '.join(CONFIGS)}, or a file (default: %(default)s)")
-    options.add_argument("--data", type=Path, default=DATA, help="folder of the bench's texts")
-    options.add_argument("--corpus", type=Path, default=CORPUS, help="folder of the corpus, for more of it")
+    options.add_argument("--model", help="name or file of an installed model (default: the built-in one)")
     options.add_argument("--bytes", type=int, default=8 << 20, help="of text (default: %(default)s)")
     options.add_argument("--native-bytes", type=int, default=4 * _FRAME, help="for the C core (default: %(default)s)")
     options.add_argument("--frame-size", type=int, default=_FRAME, help="bytes of a frame (default: %(default)s)")
@@ -72,7 +67,7 @@ def _measure(given: Namespace, choice: Choice, model: store.Model) -> tuple[list
         streams = sum(stream_count(len(data)) for data, _ in on)
         rows.append(
             {"device": who, "way": way, "threads": given.threads, "bytes": size, "streams": streams,
-             "seconds": round(seconds, 2), "kb_s": round(size / 1000 / seconds, 1)}
+             "seconds": round(seconds, 2), "kb_s": round(size / 1000 / seconds, 3)}
         )  # fmt: skip
         return found
 

@@ -29,6 +29,9 @@ LIMIT_MB = 300
 def main(arguments: list[str]) -> int:
     """Run; exit code 1 if either peak is above 300 MB."""
     options = parser("memory", __doc__ or "")
+    options.add_argument("--level", type=int, default=6, help="zllm's level (default: %(default)s)")
+    options.add_argument("--model", help="model name or file (default: the built-in one)")
+    options.add_argument("--no-llm", action="store_true", help="without a model")
     options.add_argument("--size", type=float, default=1e9, help="bytes in all (default: 1e9)")
     options.add_argument("--text", type=float, default=0.01, help="share of prose (default: %(default)s)")
     options.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")

@@ -11,15 +11,13 @@ import math
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from bench import configurations, ingredients
+from bench import configurations
 from bench.accounts import PPMD, WAYS, ZPAQ, ZSTD, Accounts, Entry, entries_of, load
-from bench.common import CORPUS, DATA, Outcome, Row, Target, parser, say, table
+from bench.common import Outcome, Row, Target, add_texts, parser, say, table
 from bench.configurations import CM, CONFIGURATIONS, DEFAULT, FAST, Configuration, available
-from bench.ingredients import INGREDIENTS, Variant
-from bench.workloads import CANTERBURY, SMALL, VALIDATION, Case, offers
+from bench.workloads import CANTERBURY, SMALL, VALIDATION, offers
 from zllm.benchmark.rivals import Contender, Rival, installed
 from zllm.benchmark.runner import compare
 from zllm.errors import UsageError
@@ -36,9 +34,8 @@ def main(arguments: list[str]) -> int:
     """Run; the exit code is 1 if anything did not come back exactly, or a run of everything missed a target."""
     given = _options().parse_args(arguments)
     part = bool(given.only or given.names)
-    with tempfile.TemporaryDirectory(prefix="zllm-ratio-") as built:
-        everybody, notes = _everybody(given.names, Path(built))
-        entries, wrong, failures = _measure(given, everybody)
+    ours, rivals, notes = _contenders(given.names)
+    entries, wrong, failures = _measure(given, ours, rivals)
     path = given.results / "ratio.csv"
     old = load(path)
     accounts = (old if part else Accounts()).updated(entries)
@@ -54,9 +51,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _options() -> argparse.ArgumentParser:
-    options = parser("ratio", __doc__ or "", coding=False)
-    options.add_argument("--data", type=Path, default=DATA, help="folder of files (default: ../shared/bench)")
-    options.add_argument("--corpus", type=Path, default=CORPUS, help="of validation text (default: ../shared/corpus)")
+    options = parser("ratio", __doc__ or "")
+    add_texts(options)
     options.add_argument("--only", default="", help="workloads whose title contains this; other rows are kept")
     options.add_argument("--names", nargs="+", metavar="NAME", help="only these, as in the table; other rows are kept")
     options.add_argument("--threads", type=int, default=2, help="zllm's threads (default: %(default)s)")
@@ -64,32 +60,20 @@ def _options() -> argparse.ArgumentParser:
     return options
 
 
-@dataclass(frozen=True)
-class _Everybody:
-    configurations: Sequence[Configuration]
-    variants: Sequence[Variant]
-    rivals: Sequence[Rival]
-
-    def on(self, case: Case, threads: int) -> list[Contender]:
-        """All that code the case."""
-        own = configurations.contenders(self.configurations, case, threads)
-        return [*own, *ingredients.contenders(self.variants, case, threads), *self.rivals]
-
-
-def _everybody(names: Sequence[str] | None, built: Path) -> tuple[_Everybody, list[str]]:
-    """The contenders of these names (None: all) that are there; notes on rivals that are not."""
-    known = [*(one.name for one in CONFIGURATIONS), *(one.name for one in INGREDIENTS), *RIVALS]
+def _contenders(names: Sequence[str] | None) -> tuple[list[Configuration], Sequence[Rival], list[str]]:
+    """The configurations and rivals of these names (None: all) that are there; notes on rivals that are not."""
+    known = [*(one.name for one in CONFIGURATIONS), *RIVALS]
     unknown = sorted(set(names or ()) - set(known))
     if unknown:
-        raise UsageError(f"nothing is called {', '.join(unknown)}; there are {', '.join(known)}")
+        raise UsageError(f"unknown name: {', '.join(unknown)} (known: {', '.join(known)})")
     wanted = names or known
     rivals, notes = installed([name for name in RIVALS if name in wanted])
-    there = available([one for one in CONFIGURATIONS if one.name in wanted])
-    variants = list(ingredients.built([one for one in INGREDIENTS if one.name in wanted], built))
-    return _Everybody(there, variants, rivals), notes
+    return available([one for one in CONFIGURATIONS if one.name in wanted]), rivals, notes
 
 
-def _measure(given: argparse.Namespace, everybody: _Everybody) -> tuple[list[Entry], list[str], list[str]]:
+def _measure(
+    given: argparse.Namespace, ours: Sequence[Configuration], rivals: Sequence[Rival]
+) -> tuple[list[Entry], list[str], list[str]]:
     """Entries, what did not come back exactly, and notes on rivals that failed."""
     entries: list[Entry] = []
     wrong: list[str] = []
@@ -99,12 +83,13 @@ def _measure(given: argparse.Namespace, everybody: _Everybody) -> tuple[list[Ent
             continue
         with tempfile.TemporaryDirectory(prefix="zllm-ratio-") as made, tempfile.TemporaryDirectory() as scratch:
             case = offer.make(Path(made))
-            section, failures = compare(case.work, everybody.on(case, given.threads), Path(scratch), say)
+            contenders: list[Contender] = [*configurations.contenders(ours, case, given.threads), *rivals]
+            section, failures = compare(case.work, contenders, Path(scratch), say)
         entries += entries_of(section)
         wrong += [f"{section.title}: {row.name}" for row in section.rows if not row.exact]
         notes += failures
     if not entries:
-        raise UsageError(f"nothing to measure: no workload with '{given.only}', or nobody to code it")
+        raise UsageError(f"nothing to measure: no workload with '{given.only}', or no compressor to code it")
     return entries, wrong, notes
 
 

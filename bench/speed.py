@@ -1,94 +1,107 @@
-"""How fast, how efficient and how exact: all parts, or some, as tables and as CSV.
+"""Speed of the default model on English text, by kernel and number of threads, beside zpaq -m5 and zstd -19.
 
-Ratios are of figures from one run; absolute figures are of this machine, and of whatever else it was doing.
+The others run on one core. zllm's and zpaq's times are of whole processes; zstd is called as a library, so its times
+have no start-up in them. Ratios are of figures from one run; absolute figures are of this machine and of whatever else
+it was doing.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from bench import balance, coder, efficiency, exact, peers, scaling
-from bench.common import CORPUS, DATA, Outcome, Row, Settings, keeps, merge_csv, parser, say, table, write_csv
+from bench.common import Outcome, Row, Target, add_run, add_texts, parser, say
+from bench.process import Finished, Trip, round_trip
+from bench.texts import text
+from zllm._native import usable_kernels
+from zllm.benchmark.rivals import Rival, installed, same
 
-PARTS: dict[str, Callable[[Settings], Outcome]] = {
-    "peers": peers.measure,
-    "efficiency": efficiency.measure,
-    "balance": balance.measure,
-    "scaling": scaling.measure,
-    "coder": coder.measure,
-    "exact": exact.measure,
-}
-
-
-def main(arguments: list[str], part: str | None = None) -> int:
-    """Run all parts, those given, or only ``part``.
-
-    The exit code is 1 if anything did not come back exactly or (unless ``--quick``) a target was missed.
-    """
-    given = _options(part).parse_args(arguments)
-    results = given.results if keeps(given) else None
-    judged: list[Row] = []
-    wrong = False
-    for name in given.part:
-        outcome = _run(name, given)
-        sys.stdout.write(f"{name}\n{outcome.report(judge=not given.quick)}\n")
-        sys.stdout.flush()
-        judged += [{"part": name} | target.row() for target in outcome.targets]
-        wrong = wrong or bool(outcome.wrong)
-        if results and outcome.rows:
-            _keep(results / f"speed_{name}.csv", outcome)
-    missed = [row for row in judged if row["met"] != "yes"]
-    if results and list(given.part) == list(PARTS):
-        write_csv(results / "speed.csv", judged)
-    if not given.quick:
-        sys.stdout.write(f"{len(judged) - len(missed)} of {len(judged)} targets met\n")
-        # A part alone has just shown them.
-        sys.stdout.write(table(missed) if missed and len(given.part) > 1 else "")
-    return 1 if wrong or (missed and not given.quick) else 0
+_RIVALS = ("zpaq -m5", "zstd -19")
+_FULL, _QUICK = 1_185_883, 60_000  # all of the prose
+_WAYS = ("encode", "decode")
+OF_ZPAQ, OF_VNNI = 1 / 3, 0.4
 
 
-def _keep(path: Path, outcome: Outcome) -> None:
-    if outcome.about:
-        merge_csv(path, outcome.rows, outcome.about)
-    else:
-        write_csv(path, outcome.rows)
-
-
-def _options(part: str | None) -> argparse.ArgumentParser:
-    options = parser(part or "speed", (sys.modules[PARTS[part].__module__].__doc__ if part else __doc__) or "", False)
-    if part:
-        options.set_defaults(part=[part])
-    else:
-        options.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS), help="only these (default: all)")
-    options.add_argument("--quick", action="store_true", help="little of everything: whether it runs, not how fast")
-    options.add_argument("--bytes", type=int, help="of text in each part (scaling: the shortest; coder: decisions)")
-    options.add_argument("--data", type=Path, default=DATA, help="folder of the texts (default: ../shared/bench)")
-    options.add_argument("--corpus", type=Path, default=CORPUS, help="more text (default: ../shared/corpus)")
-    options.add_argument("--kernels", nargs="+", default=(), help="(default: all that run here but the scalar one)")
-    options.add_argument("--models", nargs="+", default=(), help="in efficiency: of 2M, 6M, 16M, 135M (default: all)")
-    options.add_argument("--threads", type=int, nargs="+", default=(), help="in all parts but balance and coder")
-    return options
-
-
-def _run(name: str, given: argparse.Namespace) -> Outcome:
-    started = time.perf_counter()
+def main(arguments: list[str]) -> int:
+    """Run; the exit code is 1 if anything did not come back exactly or (unless ``--quick``) a target was missed."""
+    options = parser("speed", __doc__ or "")
+    add_texts(options)
+    add_run(options)
+    options.add_argument("--threads", type=int, nargs="+", default=(2, 1), help="numbers of threads (default: 2 1)")
+    given = options.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="zllm-speed-") as scratch:
-        outcome = PARTS[name](
-            Settings(
-                data=given.data,
-                corpus=given.corpus,
-                scratch=Path(scratch),
-                quick=given.quick,
-                size=given.bytes,
-                kernels=given.kernels,
-                models=given.models,
-                threads=given.threads,
-            )
-        )
-    say(f"{name}: {time.perf_counter() - started:.0f} s")
+        outcome = measure(given, Path(scratch))
+    return outcome.finish("speed", given)
+
+
+def measure(given: argparse.Namespace, scratch: Path) -> Outcome:
+    """Every kernel and thread count, and the rivals."""
+    source = scratch / "text"
+    source.write_bytes(text(given.data, given.corpus, given.bytes or (_QUICK if given.quick else _FULL)))
+    rivals, notes = installed(_RIVALS)
+    outcome = Outcome(notes=notes)
+    others = {rival.name: _rival(rival, source, scratch, outcome) for rival in rivals}
+    usable = usable_kernels()
+    kernels = given.kernels or [name for name in usable if name != "generic"] or usable
+    trips: dict[tuple[str, int], Trip] = {}
+    for threads in given.threads:
+        for kernel in kernels:
+            say(f"speed: {kernel}, threads: {threads}")
+            trips[kernel, threads] = round_trip(source, scratch, threads, kernel)
+    for (kernel, threads), trip in trips.items():
+        fastest = trips[next(iter(trips))[0], threads]
+        outcome.rows.append(_zllm_row(f"zllm, {kernel}", threads, trip, fastest, others))
+        if not trip.exact:
+            outcome.wrong.append(f"{kernel}, threads: {threads}")
+        if trip.codecs != "llm":
+            outcome.notes.append(f"{kernel}, threads: {threads}: coded by {trip.codecs}, not by the model alone")
+    outcome.rows += [_row(name, 1, trip, others) | {"of_fastest_kernel": ""} for name, trip in others.items()]
+    outcome.targets = _targets(trips, others)
     return outcome
+
+
+def _rival(rival: Rival, source: Path, scratch: Path, outcome: Outcome) -> Trip:
+    say(f"speed: {rival.name}")
+    coded, folder = scratch / f"coded{rival.suffix}", scratch / f"out-{rival.name}"
+    folder.mkdir()
+    started = time.perf_counter()
+    rival.pack(source, coded)
+    packed = time.perf_counter()
+    back = rival.unpack(coded, folder)
+    unpacked = time.perf_counter()
+    encode, decode = (Finished(packed - started), Finished(unpacked - packed))
+    trip = Trip(source.stat().st_size, coded.stat().st_size, rival.name, same(back, source), encode, decode)
+    if not trip.exact:
+        outcome.wrong.append(rival.name)
+    return trip
+
+
+def _row(name: str, threads: int, trip: Trip, others: dict[str, Trip]) -> Row:
+    row: Row = {"name": name, "threads": threads, "bytes": trip.size, "size": trip.coded}
+    for way in _WAYS:
+        row[f"{way}_kb_s"] = round(trip.kb_s(way), 1)
+    for rival in _RIVALS:
+        for way in _WAYS:
+            other = others.get(rival)
+            row[f"{way}_vs_{rival}"] = round(trip.kb_s(way) / other.kb_s(way), 4) if other else ""
+    return row
+
+
+def _zllm_row(name: str, threads: int, trip: Trip, fastest: Trip, others: dict[str, Trip]) -> Row:
+    """``of_fastest_kernel``: encoding and decoding together, over the first kernel's with as many threads."""
+    total, best = (t.encode.seconds + t.decode.seconds for t in (trip, fastest))
+    return _row(name, threads, trip, others) | {"of_fastest_kernel": round(best / total, 4)}
+
+
+def _targets(trips: dict[tuple[str, int], Trip], others: dict[str, Trip]) -> list[Target]:
+    found = []
+    vnni, avx2, zpaq = trips.get(("avx512vnni", 2)), trips.get(("avx2", 2)), others.get("zpaq -m5")
+    for way in _WAYS:
+        if vnni and zpaq:
+            ratio = vnni.kb_s(way) / zpaq.kb_s(way)
+            found.append(Target(f"{way}, avx512vnni, 2 threads, over zpaq -m5", ratio, OF_ZPAQ))
+        if vnni and avx2:
+            found.append(Target(f"{way}, 2 threads, avx2 over avx512vnni", avx2.kb_s(way) / vnni.kb_s(way), OF_VNNI))
+    return found

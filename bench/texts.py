@@ -1,4 +1,4 @@
-"""The texts that are measured on: prose and other files beside the repository, and documents of a corpus."""
+"""The texts that are measured on: files of a folder, prose first, and documents of a corpus."""
 
 from __future__ import annotations
 
@@ -17,34 +17,42 @@ _READ = 1 << 20
 
 
 def prose(data: Path) -> bytes:
-    """The prose files, one after the other.
+    """The Canterbury corpus's prose, one file after the other, or where there is none of it all files of the folder.
 
     Raises:
-        UsageError: there are none.
+        UsageError: there is nothing to measure.
     """
-    found = [(data / name).read_bytes() for name in PROSE if (data / name).exists()]
+    found = [data / name for name in PROSE if (data / name).exists()] or files(data)
+    return b"".join(path.read_bytes() for path in found)
+
+
+def files(data: Path) -> list[Path]:
+    """The files of a folder but its README.md, by name.
+
+    Raises:
+        UsageError: there are none, or no folder.
+    """
+    found = sorted(path for path in data.glob("*") if path.is_file() and path.name != "README.md")
     if not found:
-        raise UsageError(f"nothing to measure: no prose ({', '.join(PROSE)}) in {data}")
-    return b"".join(found)
+        raise UsageError(f"nothing to measure: no files in {data}")
+    return found
 
 
-def text(data: Path, corpus: Path, size: int) -> bytes:
+def text(data: Path, corpus: Path | None, size: int) -> bytes:
     """``size`` bytes: the prose, then documents of the corpus; where that is too little, its lines in other orders."""
     return _take([prose(data)], corpus, size)
 
 
-def mixed(data: Path, corpus: Path, size: int) -> bytes:
+def mixed(data: Path, corpus: Path | None, size: int) -> bytes:
     """``size`` bytes of all kinds, a piece of each in turn: markup, sources, tables, logs, prose, then the corpus."""
-    files = sorted(path for path in data.iterdir() if path.is_file() and path.name != "README.md")
-    if not files:
-        raise UsageError(f"nothing to measure: no files in {data}")
+    paths = files(data)
     pieces = min(16, max(1, size >> 16))  # so that a small sample has some of each too
-    step = -(-size // (pieces * len(files)))
-    parts = [path.read_bytes()[n * step : (n + 1) * step] for n in range(pieces) for path in files]
+    step = -(-size // (pieces * len(paths)))
+    parts = [path.read_bytes()[n * step : (n + 1) * step] for n in range(pieces) for path in paths]
     return _take(parts, corpus, size)
 
 
-def _take(parts: list[bytes], corpus: Path, size: int) -> bytes:
+def _take(parts: list[bytes], corpus: Path | None, size: int) -> bytes:
     out = bytearray(b"".join(parts))
     for more in _corpus(corpus, size - len(out)):
         out += more
@@ -58,9 +66,9 @@ def _take(parts: list[bytes], corpus: Path, size: int) -> bytes:
     return bytes(out[:size])
 
 
-def _corpus(folder: Path, wanted: int) -> Iterator[bytes]:
+def _corpus(folder: Path | None, wanted: int) -> Iterator[bytes]:
     """Validation documents, then training shards; nothing where nothing is wanted or there."""
-    if wanted <= 0 or not folder.is_dir():
+    if wanted <= 0 or folder is None:
         return
     if (folder / "val.tar.xz").exists() or (folder / "val.txt").exists():
         documents = validation_documents(folder)

@@ -1,4 +1,4 @@
-"""What `ratio` codes: each validation category as one file, the texts and data beside the repository, small files.
+"""What `ratio` codes: each category of validation text as one file, the files of a folder, and many small files.
 
 Everything is copied first, with one time and one mode for all, so that no size depends on where and when it ran.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench.texts import validation_documents
+from bench.texts import files, validation_documents
 from zllm.benchmark.workload import Workload
 
 VALIDATION = "validation: "
@@ -48,16 +48,19 @@ class Offer:
     make: Callable[[Path], Case]
 
 
-def offers(data: Path, corpus: Path) -> Iterator[Offer]:
-    """All of them; nothing from a folder that is not there."""
-    if corpus.is_dir():
+def offers(data: Path, corpus: Path | None) -> Iterator[Offer]:
+    """All workloads: categories of validation text if there is a corpus, the files of ``data``, small files.
+
+    Raises:
+        UsageError: there are no files in ``data``.
+    """
+    if corpus is not None:
         for category, documents in sorted(validation_documents(corpus).items()):
             content = b"".join(document for _, document in documents)
             title = f"{VALIDATION}{category}"
             yield Offer(title, partial(_one_file, title, f"{category}.txt", content))
-    files = sorted(path for path in data.iterdir() if path.is_file() and path.name != "README.md")
     # The texts first, then logs and tables.
-    for path in sorted(files, key=lambda path: path.name not in CANTERBURY):
+    for path in sorted(files(data), key=lambda path: path.name not in CANTERBURY):
         yield Offer(path.name, partial(_copy, path))
     yield Offer(SMALL, partial(_small_files, Path(os.__file__).parent))
 

@@ -1,8 +1,12 @@
 import csv
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from models import tiny
 
+import bench
 from bench.__main__ import main
 from bench.texts import PROSE
 
@@ -22,23 +26,14 @@ def test_memory(tmp_path, capfd):
     assert main(["memory", *options, "--limit-mb", "1"]) == 1
 
 
-def test_overhead(tmp_path, capsys):
-    assert main(["overhead", "--members", "1000", "--results", str(tmp_path)]) == 0
-    found = rows(tmp_path / "overhead.csv")
-    assert [row["headers"] for row in found] == ["pax", "gnu", "ustar"]
-    # Names compress, and each has 8 bytes of SHA-256; plain tar's 400 and more are not possible.
-    assert all(8 < float(row["with_name"]) <= 30 for row in found)
-    assert all(float(row["per_member"]) < float(row["with_name"]) for row in found)
-
-
 def test_gpu(tmp_path, capsys):
     """On a processor, with a tiny model; where there is a GPU, on it as well."""
     torch = pytest.importorskip("torch")
     model = tiny.write(tmp_path / "m.zlm", layers=1, dim=32)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / PROSE[0]).write_text("It was the best of times, it was the worst of times. " * 30)
-    options = ["--model", str(model), "--bytes", "900", "--frame-size", "300", "--native-bytes", "300", "-j", "2"]
-    options += ["--results", str(tmp_path), "--data", str(tmp_path / "data"), "--corpus", str(tmp_path)]
+    options = [str(tmp_path / "data"), "--model", str(model), "--bytes", "900", "--frame-size", "300"]
+    options += ["--native-bytes", "300", "-j", "2", "--results", str(tmp_path)]
     for device in ["cpu", "cuda"][: 1 + torch.cuda.is_available()]:
         assert main(["gpu", "--device", device, *options]) == 0
         found = rows(tmp_path / "gpu.csv")
@@ -55,7 +50,14 @@ def test_gpu(tmp_path, capsys):
 @pytest.mark.parametrize("arguments", [[], ["nonesuch"], ["--help"]])
 def test_usage(arguments, capsys):
     assert main(arguments) == 2
-    assert (
-        "usage: python -m bench {balance,coder,efficiency,exact,extraction,frames,gpu,memory,overhead,peers,plot,ratio,"
-        "scaling,speed}" in capsys.readouterr().err
-    )
+    assert "usage: python -m bench {exact,gpu,memory,ratio,speed}" in capsys.readouterr().err
+
+
+def test_benchmarks_of_parts(tmp_path):
+    """Each runs once and codes what it decodes; how fast is not asked here."""
+    pytest.importorskip("numpy")
+    folder = Path(bench.__file__).parent / "benchmarks"
+    command = [sys.executable, "-m", "pytest", "--benchmark-disable", "-p", "no:cacheprovider", str(folder)]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stdout
+    assert " passed" in result.stdout

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import ingredients, ratio, workloads
+from bench import ratio, workloads
 from bench.__main__ import main
 from bench.accounts import PPMD, ZPAQ, ZSTD, Accounts, Entry, Timing, entries_of, load
 from bench.configurations import CM, CONFIGURATIONS, DEFAULT, CommandLine, Configuration, available, same_tree
-from bench.ingredients import INGREDIENTS
 from zllm.benchmark import rivals
 from zllm.benchmark.report import Row, Section
 from zllm.benchmark.runner import measure
@@ -62,8 +61,7 @@ def run(data, tmp_path):
     """Runs the benchmark; its exit code and rows."""
 
     def run_ratio(*options):
-        paths = ["--data", str(data), "--corpus", str(tmp_path / "none"), "--results", str(tmp_path / "results")]
-        code = main(["ratio", *paths, *options])
+        code = main(["ratio", str(data), "--results", str(tmp_path / "results"), *options])
         path = tmp_path / "results" / "ratio.csv"
         with path.open(newline="") as file:
             return code, list(csv.DictReader(file))
@@ -74,7 +72,7 @@ def run(data, tmp_path):
 def test_offers(data, corpus):
     titles = ["validation: code", "validation: docs", "alice29.txt", "aaa.json", workloads.SMALL]
     assert [offer.title for offer in workloads.offers(data, corpus)] == titles
-    assert [offer.title for offer in workloads.offers(data, corpus / "none")] == titles[2:]
+    assert [offer.title for offer in workloads.offers(data, None)] == titles[2:]
 
 
 def test_categories_are_one_file_each(data, corpus, tmp_path):
@@ -173,7 +171,7 @@ def test_the_environment_reaches_the_children(data, tmp_path):
 
 
 def test_names_are_different():
-    names = [*(one.name for one in (*CONFIGURATIONS, *INGREDIENTS)), *ratio.RIVALS]
+    names = [*(one.name for one in CONFIGURATIONS), *ratio.RIVALS]
     assert len(set(names)) == len(names)
     assert {DEFAULT, CM, ZPAQ, ZSTD, PPMD} <= set(names)
     rivals.installed(ratio.RIVALS)  # raises if it does not know one
@@ -332,7 +330,6 @@ def test_speeds_are_over_zpaqs(run):
 
 def test_a_whole_run_is_judged(run, data, monkeypatch, capsys):
     monkeypatch.setattr(ratio, "CONFIGURATIONS", (Configuration("zllm -5", ("-5",)),))
-    monkeypatch.setattr(ratio, "INGREDIENTS", ())
     monkeypatch.setattr(ratio, "RIVALS", (ZSTD,))
     monkeypatch.setattr(workloads, "_SMALL_FILES", 20)
     code, rows = run()
@@ -344,36 +341,6 @@ def test_a_whole_run_is_judged(run, data, monkeypatch, capsys):
     assert run()[0] == 1
 
 
-def test_ingredients(run, data):
-    """Each is coded by a core of its own, and comes back. Whoever installed zllm has a compiler."""
-    (data / "prose.txt").write_bytes(b"".join(workloads.docstrings(PYTHON / "asyncio").values())[:8000])
-    names = [one.name for one in INGREDIENTS]
-    code, rows = run("--only", "prose", "--names", *names)
-    assert code == 0
-    assert [row["name"] for row in rows] == names
-    model, counters, match, everything = (int(row["size"]) for row in rows)
-    assert model > counters > match
-    assert everything not in (model, counters, match)
-    (default,) = (model for model in store.installed() if model.name == "default")
-    assert {int(row["model_bytes"]) for row in rows} == {default.size}
-
-
-def test_a_folder_has_no_rows_of_ingredients(data):
-    variants = [ingredients.Variant("x")]
-    folder, file = (
-        workloads.Case(path, workloads.Workload("x", path, 1, 1, path)) for path in (data, data / "aaa.json")
-    )
-    assert ingredients.contenders(variants, folder, 1) == []
-    assert [one.name for one in ingredients.contenders(variants, file, 1)] == ["x"]
-
-
-def test_cores_that_do_not_compile_are_left_out(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("CC", str(tmp_path / "no-compiler"))
-    (tmp_path / "built").mkdir()
-    assert [one.name for one in ingredients.built(INGREDIENTS, tmp_path / "built")] == [INGREDIENTS[3].name]
-    assert "LM alone: left out: the C core does not compile: " in capsys.readouterr().err
-
-
 def test_what_does_not_come_back_is_said(run, monkeypatch, capsys):
     monkeypatch.setattr(CommandLine, "decode", lambda *_: False)
     assert run("--only", "alice", "--names", "zllm -5")[0] == 1
@@ -381,8 +348,10 @@ def test_what_does_not_come_back_is_said(run, monkeypatch, capsys):
 
 
 def test_usage(run, data, capsys, tmp_path):
-    paths = ["--data", str(data), "--corpus", str(tmp_path / "none"), "--results", str(tmp_path)]
+    paths = [str(data), "--results", str(tmp_path)]
     assert main(["ratio", *paths, "--only", "nonesuch", "--names", ZSTD]) == 2
     assert "nothing to measure" in capsys.readouterr().err
     assert main(["ratio", *paths, "--names", "zllm -77"]) == 2
-    assert "nothing is called zllm -77; there are zllm -5," in capsys.readouterr().err
+    assert "unknown name: zllm -77 (known: zllm -5," in capsys.readouterr().err
+    assert main(["ratio", str(tmp_path / "nonesuch"), "--results", str(tmp_path)]) == 2
+    assert "nothing to measure: no files in" in capsys.readouterr().err

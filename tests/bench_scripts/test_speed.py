@@ -1,19 +1,18 @@
-"""Each part of ``python -m bench speed`` on a little text: its rows are there, and their figures fit each other."""
+"""``python -m bench speed`` and ``exact`` on a little text: their rows are there, and their figures fit each other."""
 
+import argparse
 import csv
 import math
-import sys
 
 import pytest
 
-from bench import coder, exact, shapes, speed, texts
+from bench import exact, texts
 from bench.__main__ import main
-from bench.common import Outcome, Settings, Target, merge_csv, table
-from bench.process import run, run_zllm
+from bench.common import Outcome, Target, merge_csv, table
+from bench.process import run_zllm
 from zllm import _native as native
 from zllm.errors import UsageError, ZllmError
 from zllm.models import store
-from zllm.models.tokenizer import BytesTokenizer
 
 KERNEL = native.usable_kernels()[0]
 SENTENCES = [
@@ -32,20 +31,19 @@ def data(tmp_path):
 
 
 @pytest.fixture
-def part(data, tmp_path):
-    """Runs a part; its rows."""
+def measured(data, tmp_path):
+    """Runs a benchmark; its rows."""
 
-    def run_part(name, *options):
-        paths = ["--data", str(data), "--corpus", str(tmp_path / "none"), "--results", str(tmp_path / "results")]
-        assert main([name, "--quick", *paths, *options]) == 0
-        with (tmp_path / "results" / f"speed_{name}.csv").open() as file:
+    def run(name, *options):
+        assert main([name, str(data), "--quick", "--results", str(tmp_path / "results"), *options]) == 0
+        with (tmp_path / "results" / f"{name}.csv").open() as file:
             return list(csv.DictReader(file))
 
-    return run_part
+    return run
 
 
-def test_peers(part, capsys):
-    rows = part("peers", "--bytes", "3000", "--kernels", KERNEL, "--threads", "1", "2")
+def test_speed(measured, capsys):
+    rows = measured("speed", "--bytes", "3000", "--kernels", KERNEL, "--threads", "1", "2")
     assert [(row["name"], row["threads"]) for row in rows[:2]] == [(f"zllm, {KERNEL}", "1"), (f"zllm, {KERNEL}", "2")]
     names = [row["name"] for row in rows[2:]]
     assert set(names) <= {"zstd -19", "zpaq -m5"}
@@ -58,22 +56,7 @@ def test_peers(part, capsys):
     assert "of_fastest_kernel" in capsys.readouterr().out
 
 
-def test_efficiency(part):
-    rows = part("efficiency", "--bytes", "3000", "--kernels", KERNEL, "--models", "2M", "6M")
-    assert [(row["model"], row["run"], row["way"]) for row in rows] == [
-        (model, what, way)
-        for model, what in (("2M", "codec"), ("6M", "codec"), ("6M", "zllm create, cat"))
-        for way in ("encode", "decode")
-    ]
-    for row in rows:
-        assert 0 < float(row["efficiency"]) < 1
-        assert float(row["gmac_s"]) < float(row["peak_gmac_s"])
-        assert 0 < float(row["of_sustained"]) < 1.5
-        assert 1 < float(row["bytes_per_token"]) < 12
-        assert 10 < float(row["peak_mb"]) < 400
-
-
-def test_efficiency_of_some_models_leaves_the_others_rows(tmp_path):
+def test_rows_about_something_else_stay(tmp_path):
     path = tmp_path / "results" / "some.csv"
     about = ("model", "way")
     merge_csv(path, [{"model": m, "way": w, "kb_s": 1.5} for m in ("2M", "6M") for w in ("encode", "decode")], about)
@@ -85,71 +68,8 @@ def test_efficiency_of_some_models_leaves_the_others_rows(tmp_path):
     assert path.read_text() == "model,way,mb_s\n2M,decode,3\n"
 
 
-def test_efficiency_knows_its_models(part, data, tmp_path, capsys):
-    assert main(["efficiency", "--models", "7M", "--data", str(data), "--corpus", str(tmp_path)]) == 2
-    assert "no model 7M; there are 2M, 6M, 16M, 135M" in capsys.readouterr().err
-
-
-def test_balance(part):
-    rows = part("balance", "--bytes", "5000")
-    assert [row["what"] for row in rows] == [
-        "text, level 6", "text, level 7", "text, level 8", "text, level 9", "one member, level 6",
-        "small member, best of 5",
-    ]  # fmt: skip
-    assert rows[-1]["bytes"] == "4096"
-    for row in rows:
-        ratio = float(row["encode_s"]) / float(row["decode_s"])
-        assert float(row["decode_over_encode"]) == pytest.approx(ratio, rel=0.05)
-        assert 0 < float(row["first_byte_s"]) <= float(row["decode_s"]) + 0.001
-
-
-def test_scaling(part):
-    rows = part("scaling", "--bytes", "1000", "--threads", "1")
-    assert [int(row["bytes"]) for row in rows] == [1000, 4000, 16000]
-    assert rows[0]["encode_s_per_mib_ratio"] == rows[0]["decode_s_per_mib_ratio"] == "1.0"
-    # Starting takes the same for all, and is most of it here.
-    assert float(rows[2]["encode_s_per_mib_ratio"]) < 1
-    assert all(10 < float(row[f"{way}_peak_mb"]) < 400 for row in rows for way in ("encode", "decode"))
-
-
-def test_coder(part):
-    pytest.importorskip("numpy")
-    rows = part("coder", "--bytes", "120000")
-    assert len(rows) == 9
-    for row in rows:
-        ideal = float(row["ideal_bytes"])
-        assert 0 < ideal <= int(row["decisions"]) / 8 * 1.01
-        # A byte for the end of the code string is much here.
-        assert -0.001 < float(row["zllm_over_%"]) < 0.01 + 200 / ideal
-        assert float(row["zllm_encode_mdec_s"]) > 1
-        assert float(row["zllm_decode_mdec_s"]) > 1
-
-
-def test_coder_without_constriction(part, monkeypatch, capsys):
-    pytest.importorskip("numpy")
-    monkeypatch.setitem(sys.modules, "constriction", None)
-    rows = part("coder", "--bytes", "24000")
-    assert {row["constriction_over_%"] for row in rows} == {""}
-    assert "constriction is not installed" in capsys.readouterr().out
-
-
-def test_symbols_as_decisions():
-    """Every symbol's decisions multiply to its probability."""
-    np = pytest.importorskip("numpy")
-    weights = np.array([5, 1, 1, 9, 100, 3, 2, 7])
-    stream = coder._Stream("x", 3, np.arange(8), weights)
-    bits, probabilities = coder._decisions(np, stream)
-    assert [int("".join(map(str, bits[3 * s : 3 * s + 3])), 2) for s in range(8)] == list(range(8))
-    for symbol in range(8):
-        share = 1.0
-        for at in range(3 * symbol, 3 * symbol + 3):
-            one = probabilities[at] / 2**24
-            share *= one if bits[at] else 1 - one
-        assert share == pytest.approx(weights[symbol] / weights.sum(), rel=1e-5)
-
-
-def test_exact(part):
-    rows = part("exact", "--bytes", "6000", "--kernels", KERNEL)
+def test_exact(measured):
+    rows = measured("exact", "--bytes", "6000", "--kernels", KERNEL)
     for model in ("fast", "default"):
         mine = [row for row in rows if row["model"] == model]
         assert [row["threads"] for row in mine] == ["1", "2", "7"]
@@ -168,7 +88,7 @@ def test_exact_codes_frames_of_all_sizes_alone_and_together():
     assert b"".join(frame.text for frame in frames) == "".join(SENTENCES * 200).encode()
 
 
-def test_exact_sees_what_differs(part, data, tmp_path, monkeypatch, capsys):
+def test_exact_sees_what_differs(data, tmp_path, monkeypatch, capsys):
     encode = exact._Run.encode
 
     def wrong(self, core, start):
@@ -177,8 +97,8 @@ def test_exact_sees_what_differs(part, data, tmp_path, monkeypatch, capsys):
             self.coded = [bytes([code[0] ^ 3]) + code[1:] for code in self.coded]
 
     monkeypatch.setattr(exact._Run, "encode", wrong)
-    options = ["--quick", "--data", str(data), "--corpus", str(tmp_path), "--bytes", "3000", "--kernels", KERNEL]
-    assert main(["exact", *options]) == 1
+    options = ["--quick", "--results", str(tmp_path), "--bytes", "3000", "--kernels", KERNEL]
+    assert main(["exact", str(data), *options]) == 1
     assert f"WRONG: fast, {KERNEL}, threads: 7, batch: 64" in capsys.readouterr().out
 
 
@@ -202,45 +122,6 @@ def test_differing_bits(one, other, bits):
     assert exact._differing_bits(one, other) == exact._differing_bits(other, one) == bits
 
 
-def test_useful_work_is_counted_by_hand():
-    config = shapes.CONFIGS["135M"]
-    shape = shapes.Shape("135M", store.DATA_FOLDER, config)
-    assert 134e6 < shape.weights < 136e6
-    one = shape.multiply_adds([1])
-    assert one == shape.weights + 2 * 9 * 64 * 30
-    assert shape.multiply_adds([3, 1]) == 4 * shape.weights + (1 + 2 + 3 + 1) * 2 * 9 * 64 * 30
-    beyond = shape.multiply_adds([300]) - shape.multiply_adds([299])
-    assert beyond == shape.weights + 256 * 2 * 9 * 64 * 30
-
-
-@pytest.mark.parametrize(("name", "weights"), [("2M", 2e6), ("16M", 16e6)])
-def test_random_models_code_text(name, weights, tmp_path):
-    pytest.importorskip("numpy")
-    shape = shapes.make(name, tmp_path)
-    assert shape.weights == pytest.approx(weights, rel=0.05)
-    model = store.load(shape.path)
-    text = "".join(SENTENCES).encode()
-    tokens = model.tokenizer.encode(text)
-    (coded,) = model.native.encode([tokens], model.start)
-    assert model.native.decode([(coded, len(text), ())], model.start) == [text]
-    # Logits of a network that knows nothing: some bits more than the logarithm of the vocabulary, far from the most.
-    vocab, (_, sums) = model.native.vocab, model.native.evaluate([model.start, *tokens[:-1]])
-    rows = [sums[at : at + vocab + 1] for at in range(0, len(sums), vocab + 1)]
-    bits = [math.log2(row[-1] / (row[token + 1] - row[token])) for row, token in zip(rows, tokens, strict=True)]
-    assert 11 < sum(bits) / len(bits) < 20
-
-
-def test_a_large_vocabulary():
-    pytest.importorskip("numpy")
-    tensors = shapes._tokens(20_000)
-    tokenizer = BytesTokenizer(bytes(tensors["tokenizer.json"][2]).decode())
-    assert bytes(tensors["tokens.bytes"][2]) == b"".join(tokenizer.tokens)
-    assert len(tokenizer.tokens) == 20_000
-    text = "".join(SENTENCES).encode() + bytes(range(256))
-    assert tokenizer.decode(tokenizer.encode(text)) == text
-    assert len(tokenizer.encode(text[:300])) < 120
-
-
 def test_targets_and_tables():
     least, most = Target("speed", 0.5, 0.4), Target("memory", 0.5, 0.4, at_most=True)
     assert (least.met, most.met, Target("none", math.nan, 0.4).met) == (True, False, False)
@@ -251,47 +132,42 @@ def test_targets_and_tables():
     assert table([{"a": ""}, {"a": 5}]) == "  a\n\n  5\n"
 
 
-def test_all_parts_and_the_targets_in_one_file(data, tmp_path, monkeypatch, capsys):
-    def fake(settings: Settings) -> Outcome:
-        return Outcome([{"bytes": settings.bytes(7, 5)}], [Target("t", 1, 2)])
+def test_targets_are_judged_and_results_kept(tmp_path, monkeypatch, capsys):
+    def finish(*options):
+        given = argparse.Namespace(results=tmp_path / "kept", quick="--quick" in options)
+        return Outcome([{"bytes": 7}], [Target("t", 1, 2)]).finish("one", given)
 
-    monkeypatch.setattr(speed, "PARTS", {"one": fake, "two": fake})
-    assert main(["speed", "--results", str(tmp_path)]) == 1  # what was missed counts
-    with (tmp_path / "speed.csv").open() as file:
-        assert [row["part"] for row in csv.DictReader(file)] == ["one", "two"]
-    assert "0 of 2 targets met" in capsys.readouterr().out
-    assert (tmp_path / "speed_two.csv").read_text() == "bytes\n7\n"
+    assert finish() == 1
+    assert "NO" in capsys.readouterr().out
+    assert (tmp_path / "kept" / "one.csv").read_text() == "bytes\n7\n"
+    (tmp_path / "kept" / "one.csv").unlink()
     monkeypatch.setattr("bench.common.RESULTS", tmp_path / "kept")
-    assert main(["speed", "--quick", "--part", "two", "--results", str(tmp_path / "kept")]) == 0
-    assert not (tmp_path / "kept").exists()
+    assert finish("--quick") == 0
+    assert "NO" not in capsys.readouterr().out
+    assert not (tmp_path / "kept" / "one.csv").exists()
 
 
 def test_texts(data, tmp_path):
     whole = (data / "alice29.txt").read_bytes()
-    assert texts.text(data, tmp_path, 1000) == whole[:1000]
+    assert texts.text(data, None, 1000) == whole[:1000]
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     (corpus / "val.txt").write_bytes(b"hello\0abc")
     (corpus / "val.tsv").write_text("0\t5\tcode\tr:a\n6\t3\tbooks\tr:b\n")
     assert texts.text(data, corpus, len(whole) + 10) == whole + b"abc\nhello\n"
-    more = texts.text(data, tmp_path, 3 * len(whole))
+    more = texts.text(data, None, 3 * len(whole))
     assert len(more) == 3 * len(whole)
     assert set(more.splitlines()[:-1]) == set(whole.splitlines())
     # Of every file something, however short it is.
-    assert {b"int", b"day"} <= set(texts.mixed(data, tmp_path, 2000).split())
-    with pytest.raises(UsageError, match="no prose"):
-        texts.text(tmp_path / "corpus", tmp_path, 10)
+    assert {b"int", b"day"} <= set(texts.mixed(data, None, 2000).split())
+    assert texts.text(corpus, None, 5) == b"0\t5\tc"  # where there is no prose, all files
+    with pytest.raises(UsageError, match="no files in"):
+        texts.text(tmp_path / "nonesuch", None, 10)
 
 
-def test_processes_are_measured(tmp_path):
-    python = [sys.executable, "-c"]
-    code = "import sys, time; b = bytes(80_000_000); sys.stdout.write('x'); sys.stdout.flush(); time.sleep(0.3)"
-    done = run([*python, code + "; sys.stdout.write('y')"], out=tmp_path / "out")
-    assert (tmp_path / "out").read_text() == "xy"
-    assert done.first_byte + 0.25 < done.seconds < 30
-    assert math.isnan(run([*python, "pass"]).first_byte)
-    full = "import time; b = bytearray(b'x') * 80_000_000; time.sleep(0.2)"
-    assert 80 < run([*python, full]).peak_mb < 140
+def test_a_process_that_fails_is_an_error(tmp_path):
+    assert run_zllm("--version", out=tmp_path / "out").seconds < 30
+    assert (tmp_path / "out").read_text().startswith("zllm ")
     with pytest.raises(ZllmError, match=r"ended with 2: .*No such"):
         run_zllm("cat", tmp_path / "nonesuch", "x")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 REFERENCE = "zstd -19"
@@ -126,7 +126,7 @@ def _table(section: Section) -> list[str]:
                 _number(facts["decode_speed_ratio"], 3),
             )
         )
-    lines = _aligned(cells)
+    lines = aligned(cells)
     wrong = [f"  WRONG: what {row.name} gave back is not what went in" for row in section.rows if not row.exact]
     return lines + wrong
 
@@ -135,10 +135,14 @@ def _number(value: object, digits: int) -> str:
     return f"{value:.{digits}f}" if isinstance(value, (int, float)) else "-"
 
 
-def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+def aligned(cells: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> list[str]:
+    """Lines of a table whose first row is its headings; columns that are empty below it are left out.
+
+    Columns in ``left`` are aligned to the left, all others to the right.
+    """
     used = [column for column in range(len(cells[0])) if any(row[column] for row in cells[1:])]
     widths = {column: max(len(row[column]) for row in cells) for column in used}
     return [
-        "  " + "  ".join(row[c].ljust(widths[c]) if c == 0 else row[c].rjust(widths[c]) for c in used).rstrip()
+        ("  " + "  ".join(row[c].ljust(widths[c]) if c in left else row[c].rjust(widths[c]) for c in used)).rstrip()
         for row in cells
     ]
