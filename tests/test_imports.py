@@ -7,16 +7,24 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-# A layer may import those before it and itself. Modules at the top of the package come first, by their names.
+# A layer may import those before it and itself. Modules at the top of the package are layers of their own; the public
+# API (``zllm`` itself) is the one without a name.
 LAYERS = (
     "version", "errors", "partial", "stats", "_native", "executors", "format", "codecs", "models", "planner",
-    "extraction", "archive", "",
+    "extraction", "archive", "tarface", "", "integrations", "benchmark", "cli", "__main__",
 )  # fmt: skip
-TOP = ("cli", "benchmark", "integrations", "__main__")
+# (importing, imported): imports that close a circle, and why they may.
+ALLOWED = {
+    (
+        "zllm.codecs.llm",
+        "zllm.codecs.llm_steps",
+    ): "loaded where an executor computes; it extends classes there",
+}
 HEAVY = {
     "torch", "transformers", "tokenizers", "numpy", "tqdm", "fsspec", "dask", "distributed", "safetensors",
     "huggingface_hub",
@@ -34,35 +42,77 @@ def layer(module: str) -> str:
     return module.split(".")[1] if "." in module else ""
 
 
-def imports(path: Path) -> Iterator[str]:
-    """What runs when the code runs: not what stands there for type checkers."""
+def module_name(path: Path) -> str:
+    return ".".join(("zllm", *path.relative_to(package()).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def imports(path: Path, *, types: bool = False) -> Iterator[str]:
+    """What is imported when the code runs, at the top or inside functions; ``types``: and for type checkers."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        if (
+            isinstance(node, ast.If)
+            and isinstance(node.test, ast.Name)
+            and node.test.id == "TYPE_CHECKING"
+            and not types
+        ):
             node.body = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from names if node.module == "zllm" else [node.module or ""]
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}"
+
+
+def graph() -> dict[str, set[str]]:
+    """The modules of the package and those that each imports anywhere, also inside functions and for type checkers."""
+    paths = {module_name(path): path for path in sorted(package().rglob("*.py"))}
+
+    def known(name: str) -> str | None:
+        """A name is a module, or something in one."""
+        return name if name in paths else name.rpartition(".")[0] if name.rpartition(".")[0] in paths else None
+
+    found = {name: {known(one) for one in imports(path, types=True)} for name, path in paths.items()}
+    return {name: {one for one in theirs if one not in (None, name)} for name, theirs in found.items()}  # type: ignore[misc]
 
 
 def test_layers_import_only_what_is_below_them() -> None:
     wrong = []
     for path in sorted(package().rglob("*.py")):
-        module = ".".join(("zllm", *path.relative_to(package()).with_suffix("").parts)).removesuffix(".__init__")
+        module = module_name(path)
         mine = layer(module)
-        if mine in TOP:
-            continue
         assert mine in LAYERS, f"{module}: which layer is it in?"
         for name in imports(path):
             theirs = layer(name) if name.split(".")[0] == "zllm" else None
-            known = theirs in LAYERS or theirs in TOP
-            if theirs and known and (theirs in TOP or LAYERS.index(theirs) > LAYERS.index(mine)):
+            if theirs in LAYERS and LAYERS.index(theirs) > LAYERS.index(mine):
                 wrong.append(f"{module} imports {name}")
     assert not wrong
+
+
+def circle(edges: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a circle, the first one twice; empty if there is no circle."""
+    try:
+        TopologicalSorter(edges).prepare()
+    except CycleError as error:
+        return list(reversed(error.args[1]))
+    return []
+
+
+def test_no_imports_in_a_circle() -> None:
+    edges = graph()
+    assert len(edges) > 100
+    for (importing, imported), why in ALLOWED.items():
+        assert imported in edges[importing], f"no longer so, remove it: {importing} imports {imported} ({why})"
+        edges[importing].discard(imported)
+        assert circle(edges | {importing: edges[importing] | {imported}}), f"no circle, remove it: {imported}"
+    assert " -> ".join(circle(edges)) == ""
+
+
+def test_circles_are_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) in (list("abca"), list("bcab"), list("cabc"))
 
 
 def test_only_the_cli_and_the_layers_above_touch_the_cli() -> None:

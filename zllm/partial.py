@@ -124,6 +124,19 @@ def _publish_new(name: str, target: str) -> None:
     os.unlink(name)
 
 
+def sync_folder(folder: str | os.PathLike[str]) -> None:
+    """Wait until the names in a folder are on the disk, where folders can be synced.
+
+    Otherwise a power cut may leave a file without its new name.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 @contextlib.contextmanager
 def whole_file(target: str, *, replace: bool = True, sync: bool = True) -> Iterator[BinaryIO]:
     """A file that appears as ``target`` when the block ends well, and never existed when it does not.

@@ -27,7 +27,7 @@ from zllm.models.training.crew import Crew, Maker  # noqa: E402
 from zllm.models.training.heads import TwoLevelHead  # noqa: E402
 from zllm.models.training.longrun import Journal, LongRun, Plan, Progress, Shape  # noqa: E402
 from zllm.models.training.network import PARTS, Extras, Network, pair_rows  # noqa: E402
-from zllm.models.training.optimizer import Muon  # noqa: E402
+from zllm.models.training.optimizer import NorMuon  # noqa: E402
 
 SMALL = ModelConfig(vocab=300, dim=64, layers=2, heads=2, kv_heads=1, head_dim=32, ffn=64, window=64)
 WORDS = [
@@ -256,13 +256,13 @@ def test_tables_start_at_nothing_and_windows_end() -> None:
 def test_rows_of_updates_are_even() -> None:
     torch.manual_seed(3)
     weight = torch.nn.Parameter(torch.zeros(16, 64))
-    optimizer = Muon([weight], lr=1.0, decay=0.0, row_beta=0.5)
+    optimizer = NorMuon([weight], lr=1.0, decay=0.0, row_beta=0.5)
     weight.grad = torch.randn(16, 64) * torch.logspace(-4, 1, 16)[:, None]
     optimizer.step()
     even = weight.detach().norm(dim=1)
     assert float(even.max() / even.min()) < 1.01
     other = torch.nn.Parameter(torch.zeros(16, 64))
-    plain = Muon([other], lr=1.0, decay=0.0)
+    plain = NorMuon([other], lr=1.0, decay=0.0)
     other.grad = weight.grad
     plain.step()
     assert float(other.detach().norm()) == pytest.approx(float(weight.detach().norm()), rel=1e-4)

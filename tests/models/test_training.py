@@ -18,6 +18,7 @@ from zllm.models.training import command, measure, start  # noqa: E402
 from zllm.models.training.corpus import Corpus  # noqa: E402
 from zllm.models.training.loop import HeldOut, Job, Recipe, Trainer, schedule  # noqa: E402
 from zllm.models.training.optimizer import orthogonalise  # noqa: E402
+from zllm.models.training.options import TrainOptions  # noqa: E402
 
 WORDS = "the cat sat on a mat and then it saw that dog near old barn while rain fell down hard".split()  # noqa: SIM905
 
@@ -42,14 +43,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def options(folder: Path) -> command.TrainOptions:
-    return command.TrainOptions(
+def options(folder: Path) -> TrainOptions:
+    return TrainOptions(
         data=folder / "data", out=folder / "mine.zlm", work=folder / "work", preset="tiny", tokens=60_000, threads=1,
         validation=folder / "val", name="cats",
     )  # fmt: skip
 
 
-def test_train_resume_quantise(options: command.TrainOptions, folder: Path) -> None:
+def test_train_resume_quantise(options: TrainOptions, folder: Path) -> None:
     lines: list[str] = []
     command.train(replace(options, tokens=20_000), lines.append)
     model = command.train(options, lines.append)
@@ -68,14 +69,14 @@ def test_train_resume_quantise(options: command.TrainOptions, folder: Path) -> N
 
 
 @pytest.fixture(scope="module")
-def made(options: command.TrainOptions, folder: Path) -> command.TrainOptions:
+def made(options: TrainOptions, folder: Path) -> TrainOptions:
     """A model that has learned something."""
     mine = replace(options, out=folder / "made.zlm", work=folder / "made", validation=None)
     command.train(mine, lambda _: None)
     return mine
 
 
-def test_a_model_becomes_the_network_it_was_made_of(made: command.TrainOptions) -> None:
+def test_a_model_becomes_the_network_it_was_made_of(made: TrainOptions) -> None:
     network, tokenizer = load_checkpoint(made.work, best=True)
     back = start.load(str(made.out))
     assert back.tokenizer.tokens == tokenizer.tokens and back.network.config == network.config
@@ -94,7 +95,7 @@ def test_a_model_becomes_the_network_it_was_made_of(made: command.TrainOptions) 
 
 
 @pytest.mark.parametrize("source", ["made.zlm", "made"])
-def test_training_goes_on_from_a_model(made: command.TrainOptions, folder: Path, source: str) -> None:
+def test_training_goes_on_from_a_model(made: TrainOptions, folder: Path, source: str) -> None:
     log: list[str] = []
     options = replace(
         made, start=str(folder / source), out=folder / f"{source}-on.zlm", work=folder / f"{source}-on", tokens=20_000,
@@ -113,7 +114,7 @@ def test_training_goes_on_from_a_model(made: command.TrainOptions, folder: Path,
     assert f"--from {folder / source}" in card and "Held-out text" in card
 
 
-def test_other_families_are_refused(made: command.TrainOptions, tmp_path: Path) -> None:
+def test_other_families_are_refused(made: TrainOptions, tmp_path: Path) -> None:
     file = zlm.read(made.out)
     config = file.description["config"]
     changes: list[tuple[dict[str, object], dict[str, zlm.Tensor]]] = [
@@ -163,14 +164,14 @@ def test_patience_ends_with_each_new_best(tmp_path: Path, monkeypatch: pytest.Mo
     assert trained(tmp_path, monkeypatch, falling, patience=1).progress.tokens == 40_960
 
 
-def test_held_out_bits_do_not_depend_on_batches(made: command.TrainOptions) -> None:
+def test_held_out_bits_do_not_depend_on_batches(made: TrainOptions) -> None:
     network, tokenizer = load_checkpoint(made.work)
     text = sentences(60, 8)
     bits = [HeldOut(tokenizer, text, Recipe(length=256, rows=rows)).bits_per_byte(network) for rows in (1, 2, 7)]
     assert bits == pytest.approx([bits[0]] * 3, rel=1e-3)
 
 
-def test_long_held_out_text_is_measured_in_part(made: command.TrainOptions) -> None:
+def test_long_held_out_text_is_measured_in_part(made: TrainOptions) -> None:
     network, tokenizer = load_checkpoint(made.work)
     text = sentences(4000, 8)
     whole = HeldOut(tokenizer, text, Recipe(length=256, rows=8))
@@ -179,7 +180,7 @@ def test_long_held_out_text_is_measured_in_part(made: command.TrainOptions) -> N
     assert part.bits_per_byte(network) == pytest.approx(whole.bits_per_byte(network), rel=0.05)
 
 
-def test_budgets_of_small_texts(options: command.TrainOptions) -> None:
+def test_budgets_of_small_texts(options: TrainOptions) -> None:
     plain = replace(options, preset="default", tokens=None)
     config, large = command.recipe_of(plain, 1 << 30)
     preset = command.PRESETS["default"]
@@ -195,7 +196,7 @@ def test_budgets_of_small_texts(options: command.TrainOptions) -> None:
     assert timed.minutes == 2.0 and not timed.compile and timed.held_out_tokens == 3000
 
 
-def test_batches_depend_on_seed_and_number_alone(options: command.TrainOptions, folder: Path) -> None:
+def test_batches_depend_on_seed_and_number_alone(options: TrainOptions, folder: Path) -> None:
     from zllm.models.tokenizer import BytesTokenizer, train_bpe
 
     one, two = Corpus(folder / "data", 5), Corpus(folder / "data", 5)
@@ -205,7 +206,7 @@ def test_batches_depend_on_seed_and_number_alone(options: command.TrainOptions, 
     assert (one.batch(tokenizer, 0, 3, 65) != Corpus(folder / "data", 6).batch(tokenizer, 0, 3, 65)).any()
 
 
-def test_no_text_no_training(tmp_path: Path, options: command.TrainOptions) -> None:
+def test_no_text_no_training(tmp_path: Path, options: TrainOptions) -> None:
     with pytest.raises(UsageError, match="no training text"):
         command.train(replace(options, data=tmp_path, work=tmp_path / "w"), lambda _: None)
     with pytest.raises(UsageError, match="is not a folder"):

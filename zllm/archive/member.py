@@ -5,15 +5,24 @@ from __future__ import annotations
 import io
 import tarfile
 from bisect import bisect_right
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from zllm.errors import DamagedError
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-    from zllm.archive.file import ZllmFile
     from zllm.archive.view import TarView
+
+
+class _Archive(Protocol):
+    """What a member's file needs of its archive (:class:`zllm.archive.file.ZllmFile`)."""
+
+    @property
+    def _view(self) -> object: ...
+
+    @property
+    def latest(self) -> tarfile.TarInfo | None: ...
 
 
 class _Data:
@@ -24,8 +33,8 @@ class _Data:
 
     mode = "rb"
 
-    def __init__(self, archive: ZllmFile, member: tarfile.TarInfo) -> None:
-        self._archive: ZllmFile | None = archive  # nobody else may have it: closed with it, it could not be read
+    def __init__(self, archive: _Archive, member: tarfile.TarInfo) -> None:
+        self._archive: _Archive | None = archive  # nobody else may have it: closed with it, it could not be read
         self._view = cast("TarView", archive._view)
         self._start = member.offset_data
         self.name = member.name
@@ -115,5 +124,5 @@ class _Data:
 class MemberFile(io.BufferedReader):
     """A member's data as a binary file. It keeps its archive open; once that is closed, reading is a ValueError."""
 
-    def __init__(self, archive: ZllmFile, member: tarfile.TarInfo) -> None:
+    def __init__(self, archive: _Archive, member: tarfile.TarInfo) -> None:
         super().__init__(_Data(archive, member))  # type: ignore[arg-type]

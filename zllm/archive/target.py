@@ -82,7 +82,7 @@ class Target:
             # Before it is closed: without its lock it would look like what a killed process left.
             partial.publish(self._temporary, self._final, replace=self._replace)
             self._temporary = None
-            _sync_folder(os.path.dirname(self._final))
+            partial.sync_folder(os.path.dirname(self._final))
         self.file.close()
 
     def discard(self) -> None:
@@ -168,13 +168,3 @@ def _remove_stale(final: str) -> None:
                     os.unlink(path)
             finally:
                 os.close(descriptor)
-
-
-def _sync_folder(folder: str) -> None:
-    """Wait until the new name is on the disk, where folders can be synced."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

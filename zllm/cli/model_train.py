@@ -71,6 +71,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     target, work = _places(args)
     try:
         from zllm.models.training import command
+        from zllm.models.training.options import TrainOptions
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "numpy"):
             raise
@@ -82,7 +83,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         "held_out": args.held_out, "patience": args.patience,
     }  # fmt: skip
     wanted = {key: value for key, value in given.items() if value is not None}
-    command.train(command.TrainOptions(args.data, target, work, **wanted), console.note)
+    command.train(TrainOptions(args.data, target, work, **wanted), console.note)
     if args.output is None:
         _install(target, args, console)
 

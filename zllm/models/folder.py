@@ -184,11 +184,11 @@ def put(data: bytes | memoryview, name: str, known_answer: str, *, replace: bool
         if not _is_whole(target, sha256):
             with partial.whole_file(str(target)) as file:
                 file.write(data)
-            _sync(models())
+            partial.sync_folder(models())
         text = json.dumps({"sha256": sha256, "known_answer": known_answer})
         with partial.whole_file(str(models() / "names" / name)) as file:
             file.write(text.encode() + b"\n")
-        _sync(models() / "names")
+        partial.sync_folder(models() / "names")
     return sha256
 
 
@@ -310,12 +310,3 @@ def _lock() -> Iterator[None]:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _sync(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk: a name must not outlive a power cut that its file does not."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zllm.models.store import Model
-
-if TYPE_CHECKING:
-    from zllm.models.training.command import TrainOptions
+from zllm.models.training.options import TrainOptions
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from zllm.models.training import measure, start, text
 from zllm.models.training.card import Facts, card
 from zllm.models.training.corpus import Corpus
 from zllm.models.training.loop import Job, Recipe, Trainer
+from zllm.models.training.options import TrainOptions
 
 CALIBRATION_ROWS = 8
 LOSS_RUNS = 48
@@ -41,31 +42,6 @@ SMALL = 4_000_000  # tokens in all below which compiling does not pay, which tak
 # That a small budget is cut into, if MIN_ROWS allows: the optimiser itself takes the time of 800 tokens a step.
 STEPS = 100
 MIN_ROWS = 2
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What the command line asks for. ``work`` keeps checkpoints; a run with the same ``work`` goes on.
-
-    ``start``: a model or a run's folder to start from. ``held_out``: share of the text to measure on. ``patience``: see
-    :class:`Recipe`; None leaves it to that.
-    """
-
-    data: Path
-    out: Path
-    work: Path
-    preset: str = "default"
-    name: str = "mine"
-    origin: str = "trained here"
-    tokens: int | None = None
-    minutes: float | None = None
-    seed: int = 1
-    threads: int | None = None
-    validation: Path | None = None
-    description: str = ""
-    start: str | None = None
-    held_out: float = 0.05
-    patience: int | None = None
 
 
 def recipe_of(options: TrainOptions, size: int, shape: ModelConfig | None = None) -> tuple[ModelConfig, Recipe]:

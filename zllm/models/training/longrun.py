@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import io
 import json
 import math
 import os
@@ -19,12 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zllm import partial
 from zllm.errors import UsageError
 from zllm.models.config import ModelConfig
 from zllm.models.tokenizer import BytesTokenizer
 from zllm.models.training.crew import IGNORED, Crew, Maker
 from zllm.models.training.network import Extras, Network
-from zllm.models.training.optimizer import Muon
+from zllm.models.training.optimizer import NorMuon
 from zllm.models.training.packs import shares
 from zllm.models.training.tokens import START, Mixture, TokenFile
 
@@ -192,7 +194,7 @@ class LongRun:
                 groups["embed"].append(p)
         rates = {"embed": plan.embed_lr, "table": plan.table_lr, "scalar": plan.scalar_lr}
         return [
-            Muon(matrices, lr=plan.matrix_lr, decay=plan.weight_decay, row_beta=plan.row_beta),
+            NorMuon(matrices, lr=plan.matrix_lr, decay=plan.weight_decay, row_beta=plan.row_beta),
             torch.optim.AdamW(
                 [{"params": group, "lr": rates[name]} for name, group in groups.items() if group],
                 betas=(0.9, 0.95),
@@ -245,14 +247,12 @@ class LongRun:
     def save(self) -> None:
         """Write a checkpoint and keep the last; an interruption at any moment leaves one that can be read."""
         last, old = self.checkpoints
-        temporary = last.with_suffix(".tmp")
-        with temporary.open("wb") as file:
+        with partial.whole_file(str(last)) as file:
             torch.save(self.state(), file)
             file.flush()
             os.fsync(file.fileno())
-        if last.exists():
-            last.replace(old)
-        temporary.replace(last)
+            if last.exists():
+                last.replace(old)
 
     # Training.
 
@@ -372,12 +372,12 @@ class Journal:
         if self.path.exists():
             with self.path.open(newline="", encoding="utf-8") as file:
                 self._rows = [row for row in csv.DictReader(file) if int(row["tokens"]) <= self.tokens]
-        temporary = self.path.with_suffix(".tmp")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self._rows)
-        temporary.replace(self.path)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        with partial.whole_file(str(self.path)) as file:
+            file.write(text.getvalue().encode())
 
     def write(self, p: Progress, rate: float, train: float, speed: float, measured: dict[str, float]) -> None:
         """One line."""

@@ -19,11 +19,11 @@ from zllm.models.config import ModelConfig
 from zllm.models.tokenizer import BytesTokenizer, train_bpe
 from zllm.models.training.corpus import Corpus
 from zllm.models.training.network import Network
-from zllm.models.training.optimizer import Muon
 from zllm.models.training.start import Start
 
 _IGNORED = -1
 TOKENIZER_SAMPLE_BYTES = 48 << 20
+MATRIX_DECAY = 0.02  # times the rate, a step: torch's default of 0.1 was not tried
 
 
 @dataclass
@@ -152,7 +152,7 @@ class Trainer:
         matrices = [p for p in self.network.layers.parameters() if p.ndim == 2]
         scalars = [p for p in self.network.layers.parameters() if p.ndim < 2]
         self.optimizers: list[torch.optim.Optimizer] = [
-            Muon(matrices, lr=recipe.matrix_lr),
+            torch.optim.Muon(matrices, lr=recipe.matrix_lr, weight_decay=MATRIX_DECAY),
             torch.optim.AdamW(
                 [
                     {"params": [self.network.embed.weight], "lr": recipe.embed_lr},

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zllm import partial
 from zllm.models.tokenizer import BytesTokenizer
 from zllm.models.training.packs import Document, Texts
 
@@ -47,19 +48,17 @@ def write(path: Path, documents: Collection[Document], tokenizer: BytesTokenizer
     """Tokenise ``documents`` into ``path`` (ids), ``.npz`` (table) and ``.json`` (names of categories) beside it."""
     names = sorted({document.category for document in documents})
     text, starts, done = Texts(), [0], 0
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
+    with partial.whole_file(str(path)) as file:
         for group in _groups(list(documents)):
             for ids in tokenizer.encode_batch([text(document) for document in group]):
                 file.write(np.array(ids, np.uint16).tobytes())
                 starts.append(starts[-1] + len(ids))
             done += sum(document.length for document in group)
             log(f"{done / 1e6:.0f} MB, {starts[-1] / 1e6:.1f}M tokens")
-    sizes = np.array([document.length for document in documents], np.int64)
-    kinds = np.array([names.index(document.category) for document in documents], np.int16)
-    np.savez(path.with_suffix(".npz"), starts=np.array(starts, np.int64), sizes=sizes, kinds=kinds)
-    path.with_suffix(".json").write_text(json.dumps(names), encoding="utf-8")
-    temporary.replace(path)
+        sizes = np.array([document.length for document in documents], np.int64)
+        kinds = np.array([names.index(document.category) for document in documents], np.int16)
+        np.savez(path.with_suffix(".npz"), starts=np.array(starts, np.int64), sizes=sizes, kinds=kinds)
+        path.with_suffix(".json").write_text(json.dumps(names), encoding="utf-8")
 
 
 def _groups(documents: Sequence[Document]) -> list[list[Document]]:
