@@ -2,4 +2,5 @@
 
 from setuptools import setup
 
-setup(cffi_modules=["zllm/_native/build.py:ffi"])
+# cffi builds for the limited API: one extension, and so one wheel, for CPython 3.10 and all that come after it.
+setup(cffi_modules=["zllm/_native/build.py:ffi"], options={"bdist_wheel": {"py_limited_api": "cp310"}})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from zllm.archive.layout import BUILT_IN
 from zllm.archive.options import WriteOptions, thread_count
 from zllm.codecs.base import Codec, Run
-from zllm.errors import KernelError, UsageError, ZllmError
+from zllm.errors import KernelError, MissingDependencyError, UsageError, ZllmError
 from zllm.executors import Choice
 from zllm.format.section import KNOWN_ANSWER_SIZE, ModelRef
 from zllm.planner.levels import get_level
@@ -27,7 +27,7 @@ class Coder:
     Raises:
         UsageError: level, frame size, device or executor do not exist.
         MissingModelError, ModelError: the model that ``options`` name is not here, or is none.
-        MissingDependencyError: the executor cannot be had.
+        MissingDependencyError: the package that the executor or the model's tokenizer needs is not installed.
         KernelError: a kernel was demanded that cannot be had, or what computes the model gives wrong integers.
     """
 
@@ -72,7 +72,7 @@ class Coder:
             # A model that does not fit this program, or cannot encode, is noticed here.
             self.model.native, self.model.tokenizer  # noqa: B018
             codec = LlmCodec(self.model, self.level.streams)
-        except KernelError:  # the machine is at fault, or whoever demanded the kernel, not the model
+        except (KernelError, MissingDependencyError):  # neither is the model's fault, and both can be put right
             raise
         except (ZllmError, ImportError) as exc:
             self.model = None

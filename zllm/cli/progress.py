@@ -1,4 +1,4 @@
-"""A progress bar on a terminal; silence everywhere else."""
+"""A progress bar on a terminal where tqdm is installed; silence everywhere else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def wanted(console: Console) -> bool:
 class Progress:
     """Counts bytes, with speed and time left. Calls may come from any thread. Messages appear above the bar.
 
-    Nothing depends on it: a terminal that goes away, or a bar that cannot be made, is no reason to lose work.
+    Nothing depends on it: without tqdm there is no bar, and a terminal that goes away, or a bar that cannot be made, is
+    no reason to lose work.
     """
 
     def __init__(self, console: Console, label: str, total: int | None = None, unit: str = "B") -> None:

@@ -80,8 +80,16 @@ def software() -> dict[str, str]:
         "zllm": VERSION,
         "arithmetic version": str(ARITHMETIC_VERSION),
         "zstd": ".".join(map(str, zstandard.ZSTD_VERSION)),
-        "tokenizers": metadata.version("tokenizers"),
+        "tokenizers": _version("tokenizers"),
     }
+
+
+def _version(package: str) -> str:
+    """Its version, or "none" where it is not installed: packing without a model needs no tokenizers."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "none"
 
 
 def difference(theirs: dict[str, str], ours: dict[str, str]) -> str:

@@ -36,6 +36,7 @@ PROBES: tuple[bytes, ...] = (
     bytes(range(256)), bytes(range(255, -1, -1)), b"\0\0\0", b"\xff\xfe\xf0\x9f\xa6", b"\xc3", b"\x80abc\xc3\xa9",
 )  # fmt: skip
 PROSE = PROBES[0].decode()
+_INSTALL = "pip install 'zllm[pack]', or pack without the model, by --no-llm or levels 1 to 5"
 _stderr = threading.RLock()
 
 
@@ -48,7 +49,7 @@ def library() -> Any:
     try:
         import tokenizers
     except ImportError as exc:
-        raise MissingDependencyError("tokenizers", "pip install tokenizers", "encoding text with a model") from exc
+        raise MissingDependencyError("tokenizers", _INSTALL, "coding text with a model") from exc
     return tokenizers
 
 
