@@ -70,7 +70,7 @@ static uint32_t decode_part(decode_t *s, uint32_t from, uint32_t *kept) {
     uint32_t i = from;
     expect(&s->lanes[s->busy[from]]);
     const int going = take_turn(s, p->j);
-    lap(workspace_laps(s->w), ZLLM_STAGE_WAIT);
+    lap(&s->w->laps, ZLLM_STAGE_WAIT);
     for (; i < s->count && s->lanes[s->busy[i]].part == p; i++) {
         const uint32_t lane = s->busy[i];
         lane_job_t *l = &s->lanes[lane];
@@ -85,7 +85,7 @@ static uint32_t decode_part(decode_t *s, uint32_t from, uint32_t *kept) {
         s->busy[i] = s->busy[*kept];
         s->busy[(*kept)++] = lane;
     }
-    lap(workspace_laps(s->w), ZLLM_STAGE_MIXER);
+    lap(&s->w->laps, ZLLM_STAGE_MIXER);
     if (going) pass_turn(s, p);
     return i;
 }
@@ -101,7 +101,7 @@ static void refill(decode_t *s) {
             const uint32_t lane = s->busy[s->count++];
             lane_job_t *l = &s->lanes[lane];
             const distribution_t distribution = l->distribution;
-            workspace_restart(s->w, lane);
+            s->w->family->restart(s->w, lane);
             *l = (lane_job_t){.part = p, .number = i, .lane = lane, .place = job_place(p->j, i),
                               .distribution = distribution};
         }
@@ -112,18 +112,18 @@ static void refill(decode_t *s) {
 static void ask_part(void *context, uint32_t thread) {
     decode_t *s = context;
     workspace_t *w = s->members[thread];
-    lap(workspace_laps(w), ZLLM_STAGE_WAIT); /* for the leader, who was mixing */
-    transformer_step(w, s->ids, s->tokens, s->asked);
-    const uint32_t most = workspace_head_rows(w);
+    lap(&w->laps, ZLLM_STAGE_WAIT); /* for the leader, who was mixing */
+    w->family->step(w, s->ids, s->tokens, s->asked);
+    const uint32_t most = w->head_rows;
     for (uint32_t from = 0; from < s->asked; from += most) {
         const uint32_t n = s->asked - from < most ? s->asked - from : most;
-        transformer_head(w, from, n);
+        w->family->head(w, from, n);
         for (uint32_t i = thread; i < n; i += team_threads(s->run->team)) {
             lane_job_t *l = &s->lanes[s->ids[from + i]];
             if (!l->place.coded) continue;
-            distribution_set(&l->distribution, l->part->j->m->kernel, transformer_logits(w, i));
+            distribution_set(&l->distribution, l->part->j->m->kernel, w->family->logits(w, i));
         }
-        lap(workspace_laps(w), ZLLM_STAGE_WEIGHTS);
+        lap(&w->laps, ZLLM_STAGE_WEIGHTS);
     }
 }
 
@@ -173,18 +173,18 @@ static int decode_new(decode_t *s, zllm_job **jobs) {
     s->busy = calloc(s->capacity, sizeof *s->busy);
     s->ids = calloc(s->capacity, sizeof *s->ids);
     s->tokens = calloc(s->capacity, sizeof *s->tokens);
-    s->w = workspace_new(m, s->capacity, s->rows, s->run->team, s->run->nanoseconds);
+    s->w = model_workspace(m, s->capacity, s->rows, s->run->team, s->run->nanoseconds);
     if (!s->lanes || !s->busy || !s->ids || !s->tokens || !s->w) return 0;
     for (uint32_t i = 0; i < s->capacity; i++) {
         s->busy[i] = i;
-        if (!distribution_new(&s->lanes[i].distribution, m->config.vocab)) return 0;
+        if (!distribution_new(&s->lanes[i].distribution, m->vocab)) return 0;
     }
     return 1;
 }
 
 static void join(void *context, uint32_t thread) {
     decode_t *s = context;
-    if (thread > 0) s->members[thread] = workspace_join(s->w, thread, s->run->team->runs[thread]->nanoseconds);
+    if (thread > 0) s->members[thread] = s->w->family->workspace_join(s->w, thread, s->run->team->runs[thread]->nanoseconds);
 }
 
 /* The team's workspaces, when all of it have come. */

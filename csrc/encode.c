@@ -21,14 +21,14 @@ static void ask(encode_t *s, const uint32_t *tokens, uint32_t n, uint32_t *lm) {
     const zllm_model *m = s->j->m;
     for (uint32_t from = 0; from < n; from += ZLLM_HEAD_ROWS) {
         const uint32_t part = n - from < ZLLM_HEAD_ROWS ? n - from : ZLLM_HEAD_ROWS;
-        transformer_head(s->w, from, part);
+        s->w->family->head(s->w, from, part);
         for (uint32_t i = from; i < from + part; i++) {
             if (tokens[i] & ZLLM_GIVEN) continue;
-            distribution_set(&s->distribution, m->kernel, transformer_logits(s->w, i - from));
-            lap(workspace_laps(s->w), ZLLM_STAGE_WEIGHTS);
+            distribution_set(&s->distribution, m->kernel, s->w->family->logits(s->w, i - from));
+            lap(&s->w->laps, ZLLM_STAGE_WEIGHTS);
             const answer_t answer = distribution_answer(&s->distribution);
             token_probabilities(m, &answer, tokens[i], lm + (size_t)i * m->deepest);
-            lap(workspace_laps(s->w), ZLLM_STAGE_WALK);
+            lap(&s->w->laps, ZLLM_STAGE_WALK);
         }
     }
 }
@@ -46,7 +46,7 @@ static void fill_stream(encode_t *s, uint32_t i, uint32_t b) {
             s->ids[k] = i - s->first;
             s->tokens[k] = at + k == 0 ? j->start : t->tokens[at + k - 1] & ~ZLLM_GIVEN;
         }
-        transformer_step(s->w, s->ids, s->tokens, n);
+        s->w->family->step(s->w, s->ids, s->tokens, n);
         ask(s, t->tokens + at, n, lm + (at - from) * j->m->deepest);
     }
 }
@@ -83,9 +83,9 @@ static int try_mixing(encode_t *s) {
     block_t *block = &j->block[b % ZLLM_AHEAD];
     const int ready = b < j->blocks && atomic_load(&block->threads) == j->threads;
     if (ready) {
-        lap(workspace_laps(s->w), ZLLM_STAGE_WAIT);
+        lap(&s->w->laps, ZLLM_STAGE_WAIT);
         mix_block(s, b);
-        lap(workspace_laps(s->w), ZLLM_STAGE_MIXER);
+        lap(&s->w->laps, ZLLM_STAGE_MIXER);
         atomic_store(&block->threads, 0);
         atomic_store(&j->mixed, b + 1);
     }
@@ -103,7 +103,7 @@ static int wait_for(encode_t *s, uint32_t blocks) {
         if (try_mixing(s)) turns = 0;
         else wait_while(&s->j->progress, seen, s->j->crowded, &turns);
     }
-    lap(workspace_laps(s->w), ZLLM_STAGE_WAIT);
+    lap(&s->w->laps, ZLLM_STAGE_WAIT);
     return !job_stopped(s->j, s->run);
 }
 
@@ -118,7 +118,7 @@ static int should_mix(const encode_t *s, uint32_t own) {
 
 static void encode_part(encode_t *s) {
     zllm_job *j = s->j;
-    for (uint32_t i = s->first; i < s->end; i++) workspace_restart(s->w, i - s->first);
+    for (uint32_t i = s->first; i < s->end; i++) s->w->family->restart(s->w, i - s->first);
     for (uint32_t b = 0; b < j->blocks; b++) {
         while (should_mix(s, b) && try_mixing(s)) continue;
         if (b >= ZLLM_AHEAD && !wait_for(s, b - ZLLM_AHEAD + 1)) return;
@@ -148,8 +148,8 @@ void job_encode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run)
         const uint32_t own = job_first(jobs[k], thread + 1) - job_first(jobs[k], thread);
         if (own > lanes) lanes = own;
     }
-    s.w = n > 0 ? workspace_new(jobs[0]->m, lanes, s.rows, NULL, run->nanoseconds) : NULL;
-    const int whole = s.w != NULL && distribution_new(&s.distribution, jobs[0]->m->config.vocab);
+    s.w = n > 0 ? model_workspace(jobs[0]->m, lanes, s.rows, NULL, run->nanoseconds) : NULL;
+    const int whole = s.w != NULL && distribution_new(&s.distribution, jobs[0]->m->vocab);
     for (size_t k = 0; k < n; k++) {
         s.j = jobs[k];
         s.first = job_first(s.j, thread);

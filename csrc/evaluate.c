@@ -3,19 +3,19 @@
 
 #include "distribution.h"
 #include "fixed.h"
-#include "transformer.h"
 
 zllm_result zllm_evaluate(const zllm_model *m, const uint32_t *tokens, size_t n, int32_t *logits, uint64_t *sums) {
-    const uint32_t vocab = m->config.vocab, lane = 0;
+    const uint32_t vocab = m->vocab, lane = 0;
     distribution_t d;
     for (size_t i = 0; i < n; i++)
-        if (tokens[i] >= m->inputs) return ZLLM_E_ARGUMENT;
-    workspace_t *w = workspace_new(m, 1, 1, NULL, NULL);
+        if (tokens[i] >= m->network->inputs) return ZLLM_E_ARGUMENT;
+    workspace_t *w = model_workspace(m, 1, 1, NULL, NULL);
     const int whole = distribution_new(&d, vocab) && w != NULL;
+    if (whole) w->family->restart(w, lane);
     for (size_t i = 0; i < n && whole; i++) {
-        transformer_step(w, &lane, tokens + i, 1);
-        transformer_head(w, 0, 1);
-        const int32_t *row = transformer_logits(w, 0);
+        w->family->step(w, &lane, tokens + i, 1);
+        w->family->head(w, 0, 1);
+        const int32_t *row = w->family->logits(w, 0);
         for (uint32_t v = 0; logits != NULL && v < vocab; v++) logits[i * vocab + v] = row[v];
         if (sums == NULL) continue;
         distribution_set(&d, m->kernel, row);
@@ -26,8 +26,6 @@ zllm_result zllm_evaluate(const zllm_model *m, const uint32_t *tokens, size_t n,
     workspace_free(w);
     return whole ? ZLLM_OK : ZLLM_E_MEMORY;
 }
-
-size_t zllm_stream_memory(const zllm_model *m) { return lane_memory(m); }
 
 zllm_result zllm_coder_encode(const uint8_t *bits, const uint32_t *probabilities, size_t n, uint8_t *out,
                               size_t *size) {

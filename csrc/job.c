@@ -78,7 +78,7 @@ static int tokens_fit(const zllm_job *j, const zllm_stream *t) {
     uint32_t before = ZLLM_GIVEN; /* the stream starts like a document */
     for (size_t k = 0; k < t->n_tokens; k++) {
         const uint32_t token = t->tokens[k] & ~ZLLM_GIVEN, given = t->tokens[k] & ZLLM_GIVEN;
-        if (given ? before || token != j->start : token >= m->config.vocab) return 0;
+        if (given ? before || token != j->start : token >= m->vocab) return 0;
         if (!given) size += m->token_offsets[token + 1] - m->token_offsets[token];
         before = given;
     }
@@ -130,7 +130,7 @@ static int start_coder(zllm_job *j) {
 zllm_result zllm_job_new(const zllm_model *m, zllm_frame *frame, uint32_t start, uint32_t threads, int decoding,
                          zllm_job **out) {
     *out = NULL;
-    if (start >= m->inputs || threads > MOST_THREADS || frame->n_streams > MOST_STREAMS ||
+    if (start >= m->network->inputs || threads > MOST_THREADS || frame->n_streams > MOST_STREAMS ||
         frame->n_streams < 1 || frame->size >= UINT32_MAX)
         return ZLLM_E_ARGUMENT;
     zllm_job *j = calloc(1, sizeof *j);

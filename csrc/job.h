@@ -10,7 +10,6 @@
 #include "cancel.h"
 #include "distribution.h"
 #include "team.h"
-#include "transformer.h"
 
 #define ZLLM_AHEAD 6u /* blocks of tokens that an encoding thread may be ahead of the mixing */
 

@@ -4,8 +4,8 @@
 
 void zllm_model_ways(const zllm_model *m, uint32_t *first, uint32_t *low, uint32_t *split, uint32_t *high) {
     uint32_t count = 0;
-    for (uint32_t token = 0; token < m->config.vocab; token++) {
-        uint32_t from = 0, end = m->config.vocab;
+    for (uint32_t token = 0; token < m->vocab; token++) {
+        uint32_t from = 0, end = m->vocab;
         first[token] = count;
         for (int32_t at = 0; at >= 0; count++) {
             const decision_t *c = &m->decisions[at];
@@ -17,7 +17,7 @@ void zllm_model_ways(const zllm_model *m, uint32_t *first, uint32_t *low, uint32
             at = token >= c->split ? c->high : c->low;
         }
     }
-    first[m->config.vocab] = count;
+    first[m->vocab] = count;
 }
 
 /* The next turn's stream, or none: then all is coded. */
@@ -74,7 +74,7 @@ static zllm_result decode_turns(zllm_job *j, uint32_t *lane, size_t lanes, const
         if (lane[i] == ZLLM_ENDED) continue;
         if (lane[i] >= lanes || j->places[i].done == j->frame->streams[i].size) return ZLLM_E_ARGUMENT;
         if (answers != NULL) {
-            const answer_t answer = answer_of(answers, lane[i], j->m->config.vocab);
+            const answer_t answer = answer_of(answers, lane[i], j->m->vocab);
             const int more = job_decode_turn(j, i, &j->places[i], &answer, run);
             if (more < 0) job_fail(j, ZLLM_E_DATA);
             if (more <= 0) {

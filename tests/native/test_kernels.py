@@ -16,6 +16,9 @@ from zllm import _native as native
 CC = shutil.which(os.environ.get("CC", "cc"))
 KERNELS = ["dispatch.c", "x86/kernel_*.c", "arm/kernel_*.c"]
 CORE = ["fixed.c", "kernel_generic.c", "selfcheck.c"]
+MODEL = [
+    "model.c", "pages.c", "stages.c", "team.c", "trie.c", "waiting.c", "network/*.c", "network/transformer/*.c",
+]  # fmt: skip
 
 Program = Callable[..., Path]
 
@@ -50,7 +53,7 @@ def test_kernels_equal_plain_loops(program: Program) -> None:
 
 def test_broken_kernels_are_refused(program: Program) -> None:
     run = subprocess.run(
-        [program("tests/native/broken_kernel.c", *CORE, "model.c", "pages.c", "trie.c")],
+        [program("tests/native/broken_kernel.c", *CORE, *MODEL)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr

@@ -11,7 +11,6 @@ from cffi import FFI
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [
-    "csrc/attention.c",
     "csrc/cm.c",
     "csrc/decode.c",
     "csrc/dispatch.c",
@@ -29,11 +28,14 @@ SOURCES = [
     "csrc/stages.c",
     "csrc/steps.c",
     "csrc/team.c",
-    "csrc/transformer.c",
     "csrc/trie.c",
-    "csrc/variants.c",
     "csrc/waiting.c",
-    "csrc/workspace.c",
+    "csrc/network/families.c",
+    "csrc/network/matrix.c",
+    "csrc/network/transformer/attention.c",
+    "csrc/network/transformer/scratch.c",
+    "csrc/network/transformer/transformer.c",
+    "csrc/network/transformer/weights.c",
     "csrc/predictor/context.c",
     "csrc/predictor/expect.c",
     "csrc/predictor/flag.c",

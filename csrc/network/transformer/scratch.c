@@ -1,4 +1,4 @@
-#include "workspace.h"
+#include "network/transformer/scratch.h"
 
 #include "pages.h"
 
@@ -13,14 +13,15 @@ static uint32_t capacity_of(const zllm_config *c) { return c->window + ZLLM_BULK
 static size_t scale_count(const zllm_config *c) { return (size_t)c->layers * c->kv_heads * capacity_of(c); }
 static size_t cache_size(const zllm_config *c) { return scale_count(c) * c->head_dim; }
 
-size_t lane_memory(const zllm_model *m) {
-    return sizeof(lane_t) + 2 * cache_size(&m->config) + 4 * scale_count(&m->config);
+size_t transformer_lane_memory(const network_t *network) {
+    const zllm_config *c = &((const transformer_t *)network)->config;
+    return sizeof(lane_t) + 2 * cache_size(c) + 4 * scale_count(c);
 }
 
 /* All lanes' keys and values in one piece. Slots not yet written are read by whole vectors and then ignored; they are
  * given a value all the same. */
-static int lanes_new(workspace_t *w) {
-    const zllm_config *c = &w->m->config;
+static int lanes_new(scratch_t *w) {
+    const zllm_config *c = &w->net->config;
     const size_t bytes = cache_size(c), scales = scale_count(c) * sizeof(int16_t);
     w->caches_size = w->lane_count * (2 * bytes + 2 * scales);
     int8_t *at = w->caches = pages_new(w->caches_size);
@@ -37,8 +38,8 @@ static int lanes_new(workspace_t *w) {
     return 1;
 }
 
-void lane_reserve(workspace_t *w, lane_t *lane, uint32_t n) {
-    const zllm_config *c = &w->m->config;
+void lane_reserve(scratch_t *w, lane_t *lane, uint32_t n) {
+    const zllm_config *c = &w->net->config;
     if (lane->filled + n <= w->capacity) return;
     /* More than the window and a unit are filled (n is at most ZLLM_BULK), so this is positive. */
     const uint32_t drop = (lane->filled - (c->window - 1)) / CACHE_UNIT * CACHE_UNIT;
@@ -55,25 +56,11 @@ void lane_reserve(workspace_t *w, lane_t *lane, uint32_t n) {
     lane->filled -= drop;
 }
 
-static int rows_new(rows_t *r, uint32_t count, uint32_t cols) {
-    r->stride = cols;
-    r->q = aligned_new((size_t)count * cols);
-    r->sum = calloc(count, sizeof *r->sum);
-    r->scale = calloc(count, sizeof *r->scale);
-    return r->q && r->sum && r->scale;
-}
-
-static void rows_free(rows_t *r) {
-    free(r->q);
-    free(r->sum);
-    free(r->scale);
-}
-
 _Static_assert(2 * ZLLM_HEAD_ROWS <= BLOCK_ROWS, "the head's wide rows fit the block of a model without others");
 
 /* What one thread has for itself. */
-static int own_new(workspace_t *w) {
-    const zllm_config *c = &w->m->config;
+static int own_new(scratch_t *w) {
+    const zllm_config *c = &w->net->config;
     const size_t queries = QUERY_ROWS * (c->heads / c->kv_heads), heads = c->heads + c->kv_heads;
     w->logits = aligned_new(w->vocab_stride * sizeof(int32_t));
     w->score_acc = aligned_new(queries * w->capacity * sizeof(int32_t));
@@ -90,7 +77,7 @@ static int own_new(workspace_t *w) {
            rows_new(&w->queries, QUERY_ROWS * c->heads, c->head_dim);
 }
 
-static void own_free(workspace_t *w) {
+static void own_free(scratch_t *w) {
     void *all[] = {w->logits,     w->score_acc, w->score, w->weight, w->mixed,
                    w->reciprocal, w->kept,      w->found, w->excess, w->norm};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
@@ -98,9 +85,9 @@ static void own_free(workspace_t *w) {
 }
 
 /* What the threads of a team share. */
-static int shared_new(workspace_t *w) {
-    const zllm_config *c = &w->m->config;
-    const size_t rows = w->rows, parts = w->m->wide ? 2 : 1;
+static int shared_new(scratch_t *w) {
+    const zllm_config *c = &w->net->config;
+    const size_t rows = w->rows, parts = w->net->wide ? 2 : 1;
     w->lanes = calloc(w->lane_count, sizeof *w->lanes);
     w->runs = calloc(rows, sizeof *w->runs);
     w->x = aligned_new(rows * c->dim * sizeof(int32_t));
@@ -108,7 +95,7 @@ static int shared_new(workspace_t *w) {
     w->rope = aligned_new(rows * c->head_dim * sizeof(int32_t));
     w->acc = aligned_new(parts * BLOCK_ROWS * w->widest * sizeof(int32_t));
     w->out = aligned_new((size_t)BLOCK_ROWS * w->widest * sizeof(int32_t));
-    w->head_acc = aligned_new((c->wide_head ? 2 : 1) * w->head_rows * w->vocab_stride * sizeof(int32_t));
+    w->head_acc = aligned_new((c->wide_head ? 2 : 1) * w->base.head_rows * w->vocab_stride * sizeof(int32_t));
     if (c->parallel) {
         w->branch = aligned_new((size_t)BLOCK_ROWS * c->dim * sizeof(int32_t));
         if (w->branch == NULL) return 0;
@@ -117,21 +104,24 @@ static int shared_new(workspace_t *w) {
            rows_new(&w->block, (uint32_t)(parts * BLOCK_ROWS), w->longest) && lanes_new(w);
 }
 
-static void shared_free(workspace_t *w) {
+static void shared_free(scratch_t *w) {
     void *all[] = {w->lanes, w->runs, w->x, w->qkv, w->rope, w->acc, w->out, w->head_acc, w->branch};
     pages_free(w->caches, w->caches_size);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     rows_free(&w->block);
 }
 
-workspace_t *workspace_new(const zllm_model *m, uint32_t lanes, uint32_t rows, zllm_team *team, uint64_t *nanoseconds) {
-    const zllm_config *c = &m->config;
+workspace_t *scratch_new(const network_t *network, uint32_t lanes, uint32_t rows, zllm_team *team, uint64_t *nanoseconds) {
+    const transformer_t *t = (const transformer_t *)network;
+    const zllm_config *c = &t->config;
     const uint32_t heads = c->heads * c->head_dim;
-    workspace_t *w = calloc(1, sizeof *w);
+    scratch_t *w = calloc(1, sizeof *w);
     if (w == NULL) return NULL;
-    w->m = m;
+    /* A team reads the head from memory: by all rows of a step at once, if the block has room for them. */
+    const uint32_t head_rows = team != NULL && !c->wide_head ? BLOCK_ROWS : ZLLM_HEAD_ROWS;
+    w->base = (workspace_t){.family = network->family, .team = team, .head_rows = head_rows};
+    w->net = t;
     w->lead = w;
-    w->team = team;
     w->rows = rows;
     w->lane_count = lanes;
     w->capacity = capacity_of(c);
@@ -139,39 +129,34 @@ workspace_t *workspace_new(const zllm_model *m, uint32_t lanes, uint32_t rows, z
     w->longest = max_of(max_of(c->dim, heads), c->ffn);
     w->widest = padded_rows(max_of(max_of(w->qkv_stride, 2 * c->ffn), max_of(c->dim, heads)));
     w->vocab_stride = padded_rows(c->vocab);
-    /* A team reads the head from memory: by all rows of a step at once, if the block has room for them. */
-    w->head_rows = team != NULL && !c->wide_head ? BLOCK_ROWS : ZLLM_HEAD_ROWS;
     if (!shared_new(w) || !own_new(w)) {
-        workspace_free(w);
+        scratch_free(&w->base);
         return NULL;
     }
-    laps_start(&w->laps, nanoseconds);
-    return w;
+    laps_start(&w->base.laps, nanoseconds);
+    return &w->base;
 }
 
-workspace_t *workspace_join(const workspace_t *lead, uint32_t thread, uint64_t *nanoseconds) {
-    workspace_t *w = calloc(1, sizeof *w);
+workspace_t *scratch_join(const workspace_t *base, uint32_t thread, uint64_t *nanoseconds) {
+    const scratch_t *lead = (const scratch_t *)base;
+    scratch_t *w = calloc(1, sizeof *w);
     if (w == NULL) return NULL;
     *w = *lead;
-    w->thread = thread;
+    w->base.thread = thread;
     w->queries = (rows_t){0};
     if (!own_new(w)) {
-        workspace_free(w);
+        scratch_free(&w->base);
         return NULL;
     }
-    laps_start(&w->laps, nanoseconds);
-    return w;
+    laps_start(&w->base.laps, nanoseconds);
+    return &w->base;
 }
 
-void workspace_free(workspace_t *w) {
-    if (w == NULL) return;
+void scratch_free(workspace_t *base) {
+    scratch_t *w = (scratch_t *)base;
     if (w == w->lead) shared_free(w);
     own_free(w);
     free(w);
 }
 
-laps_t *workspace_laps(workspace_t *w) { return &w->laps; }
-
-uint32_t workspace_head_rows(const workspace_t *w) { return w->head_rows; }
-
-void workspace_restart(workspace_t *w, uint32_t lane) { w->lanes[lane].filled = w->lanes[lane].position = 0; }
+void scratch_restart(workspace_t *base, uint32_t lane) { lane_restart(&((scratch_t *)base)->lanes[lane]); }

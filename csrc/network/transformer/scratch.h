@@ -1,12 +1,9 @@
 /* What the parts of the transformer share: scratch memory of one thread, and each lane's keys and values. */
-#ifndef ZLLM_WORKSPACE_H
-#define ZLLM_WORKSPACE_H
+#ifndef ZLLM_TRANSFORMER_SCRATCH_H
+#define ZLLM_TRANSFORMER_SCRATCH_H
 
-#include "fixed.h"
-#include "team.h"
-#include "transformer.h"
+#include "network/transformer/transformer.h"
 
-#define BLOCK_ROWS 32u /* rows between two passes over a layer's weights: what a block needs stays in the second cache */
 #define QUERY_ROWS 16u /* tokens of one lane whose queries meet the cache together */
 #define CACHE_UNIT 32u /* slots that lie together in every kernel's layout, so that they can be moved */
 
@@ -23,24 +20,17 @@ typedef struct {
     uint32_t position; /* of the next token in its stream */
 } lane_t;
 
-typedef struct {
-    int8_t *q;
-    size_t stride;
-    int32_t *sum;
-    scale_t *scale;
-} rows_t; /* quantised rows */
-
 /* Rows [from, from + n) of a step: tokens of one lane, whose keys and values go to the cache's slots from `slot` on. */
 typedef struct {
     uint32_t lane, from, n, slot, position;
 } run_t;
 
 /* What a thread computes with. Threads of a team have what follows `own` for themselves, and share the rest. */
-struct workspace {
-    const zllm_model *m;
-    const workspace_t *lead; /* the first thread's; itself, if it is that one or there is no team */
-    zllm_team *team;         /* or NULL */
-    uint32_t thread;
+typedef struct scratch scratch_t;
+struct scratch {
+    workspace_t base;
+    const transformer_t *net;
+    const scratch_t *lead; /* the first thread's; itself, if it is that one or there is no team */
     lane_t *lanes;
     int8_t *caches; /* of all lanes */
     size_t caches_size;
@@ -53,11 +43,9 @@ struct workspace {
     int32_t *acc, *out; /* [BLOCK_ROWS][widest]; acc has twice as many rows if any are wide */
     int32_t *branch;    /* [BLOCK_ROWS][dim], of the feed-forward if it is parallel; else NULL */
     int32_t *head_acc;  /* [head_rows][vocab_stride], or twice as many if they are wide */
-    uint32_t head_rows;
     rows_t block;       /* [BLOCK_ROWS][longest], or twice as many: the parts of wide row i are rows 2 i and 2 i + 1 */
     uint32_t widest, longest, vocab_stride, qkv_stride;
     /* own */
-    laps_t laps;
     int32_t *logits;    /* [vocab_stride] */
     rows_t queries;     /* [kv_heads][QUERY_ROWS][group], each [head_dim] */
     /* of one token */
@@ -72,33 +60,18 @@ struct workspace {
     int32_t *reciprocal; /* [QUERY_ROWS][group] */
 };
 
-/* A part of n: [from, end). */
-typedef struct {
-    uint32_t from, end;
-} share_t;
-
-/* The part of this thread, in whole units. */
-static inline share_t share_of(const workspace_t *w, uint32_t n, uint32_t unit) {
-    const uint64_t units = (n + unit - 1) / unit, threads = team_threads(w->team);
-    const uint32_t from = (uint32_t)(units * w->thread / threads) * unit;
-    const uint32_t end = (uint32_t)(units * (w->thread + 1) / threads) * unit;
-    return (share_t){from < n ? from : n, end < n ? end : n};
-}
-
-/* Wait for the team, if there is one. */
-static inline void workspace_barrier(workspace_t *w) {
-    if (w->team == NULL) return;
-    team_barrier(w->team);
-    lap(&w->laps, ZLLM_STAGE_WAIT);
-}
-
-/* Sums of `cols` products to fixed point, saturating at 2^30. */
-void scale_sums(const zllm_kernel *k, const int32_t *acc, const int16_t *scale, uint32_t n, uint32_t cols,
-                uint32_t mantissa, int32_t shift, int32_t *out);
-
+static inline void lane_restart(lane_t *lane) { lane->filled = lane->position = 0; }
 /* Make room for n more tokens. */
-void lane_reserve(workspace_t *w, lane_t *lane, uint32_t n);
+void lane_reserve(scratch_t *w, lane_t *lane, uint32_t n);
 /* Attention of a run's rows in one layer; it is the first of `left` that this thread computes. */
-void attention(workspace_t *w, const run_t *run, uint32_t left, uint32_t l);
+void attention(scratch_t *w, const run_t *run, uint32_t left, uint32_t l);
+
+
+/* As in network_family. */
+size_t transformer_lane_memory(const network_t *network);
+workspace_t *scratch_new(const network_t *network, uint32_t lanes, uint32_t rows, zllm_team *team, uint64_t *nanoseconds);
+workspace_t *scratch_join(const workspace_t *lead, uint32_t thread, uint64_t *nanoseconds);
+void scratch_free(workspace_t *w);
+void scratch_restart(workspace_t *w, uint32_t lane);
 
 #endif

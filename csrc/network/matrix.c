@@ -1,0 +1,112 @@
+#include "network/matrix.h"
+
+#include <stdlib.h>
+
+#include "pages.h"
+
+int rows_new(rows_t *r, uint32_t count, uint32_t cols) {
+    r->stride = cols;
+    r->q = aligned_new((size_t)count * cols);
+    r->sum = calloc(count, sizeof *r->sum);
+    r->scale = calloc(count, sizeof *r->scale);
+    return r->q && r->sum && r->scale;
+}
+
+void rows_free(rows_t *r) {
+    free(r->q);
+    free(r->sum);
+    free(r->scale);
+}
+
+zllm_result matrix_check(const zllm_weights *w, uint32_t rows, uint32_t cols) {
+    CHECK(w->q != NULL && w->scale != NULL, "a weight tensor is missing");
+    CHECK(w->rows == rows && w->cols == cols, "a weight tensor does not have the shape that the config says");
+    CHECK(w->exponent >= -64 && w->exponent <= 64, "a weight exponent is out of range");
+    for (size_t i = 0; i < (size_t)rows * cols; i++) CHECK(w->q[i] != -128, "a weight is -128");
+    for (uint32_t j = 0; j < rows; j++) CHECK(w->scale[j] >= 1, "a weight scale is not positive");
+    /* What it is added to is at most 2^30 in size: the sum stays in 32 bits, and is clamped then. */
+    for (uint32_t j = 0; w->bias != NULL && j < rows; j++)
+        CHECK(w->bias[j] > -(1 << 30) && w->bias[j] < 1 << 30, "a bias is 2^30 or more in size");
+    return ZLLM_OK;
+}
+
+void matrix_pack(arena_t *arena, const zllm_kernel *k, const zllm_weights *w, uint32_t wide, matrix_t *out) {
+    out->rows = w->rows;
+    out->cols = w->cols;
+    out->exponent = w->exponent;
+    out->wide = wide;
+    out->scale = arena_copy(arena, w->scale, w->rows * sizeof *w->scale);
+    out->bias = w->bias == NULL ? NULL : arena_copy(arena, w->bias, w->rows * sizeof *w->bias);
+    out->packed = arena_take(arena, k->packed_size(w->rows, w->cols));
+    if (out->packed != NULL) k->pack(w->q, w->rows, w->cols, out->packed);
+}
+
+/* One row to 15 bits, 128 * high + low; sums: of both. */
+static scale_t quantise_wide_row(const zllm_kernel *k, const int32_t *x, uint32_t n, int normalise, int32_t frac,
+                                 int8_t *high, int8_t *low, int32_t sums[2]) {
+    uint32_t shift;
+    int32_t reciprocal;
+    uint64_t squares;
+    const uint32_t largest = k->absmax(x, n);
+    fixed_reciprocal(largest, &shift, &reciprocal);
+    k->quantise_wide(x, n, shift, reciprocal, high, low, sums, &squares);
+    if (normalise) return fixed_norm_scale(n, squares); /* 16256^2 * ZLLM_MAX_COLS is below 2^42 */
+    scale_t s = fixed_abs_scale(largest, frac);
+    s.exponent += largest ? 7 : 0;
+    return s;
+}
+
+void matrix_quantise(const matrix_t *a, const zllm_kernel *k, const int32_t *x, size_t stride, int normalise,
+                     int32_t frac, share_t which, rows_t *r) {
+    quantised_t found[BLOCK_ROWS];
+    if (!a->wide)
+        k->quantise(x + which.from * stride, stride, which.end - which.from, a->cols, r->q + which.from * r->stride,
+                    r->stride, found + which.from);
+    for (uint32_t i = which.from; i < which.end; i++) {
+        if (a->wide) {
+            int8_t *high = r->q + 2 * i * r->stride;
+            r->scale[i] = quantise_wide_row(k, x + i * stride, a->cols, normalise, frac, high, high + r->stride,
+                                            &r->sum[2 * i]);
+            continue;
+        }
+        r->scale[i] = quantised_scale(&found[i], a->cols, normalise, frac);
+        r->sum[i] = found[i].sum;
+    }
+}
+
+void matrix_multiply(const matrix_t *a, const zllm_kernel *k, const rows_t *r, uint32_t n, share_t of, int32_t *acc,
+                     size_t stride) {
+    const uint32_t rows = padded_rows(of.end - of.from);
+    if (rows > 0)
+        k->matmul(a->packed + k->packed_size(of.from, a->cols), rows, a->cols, r->q, r->stride, r->sum,
+                  a->wide ? 2 * n : n, acc + of.from, stride);
+}
+
+static uint32_t limit_shift(int32_t shift) { return (uint32_t)(shift < 1 ? 1 : shift > 62 ? 62 : shift); }
+
+/* A sum is below 2^bits and its multiplier at most 2^16, so from a shift of bits - 14 on nothing can saturate, and the
+ * kernel need not look. */
+void scale_sums(const zllm_kernel *k, const int32_t *acc, const int16_t *scale, uint32_t n, uint32_t cols,
+                uint32_t mantissa, int32_t shift, int32_t *out) {
+    const uint32_t s = limit_shift(shift);
+    if (s + 14 >= bit_length64((uint64_t)cols * 127u * 127u)) {
+        k->dequantise(acc, scale, n, mantissa, s, out);
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        const int64_t m = (int64_t)(((uint32_t)scale[i] * mantissa) >> 15);
+        const int64_t v = shift_right(acc[i] * m + ((int64_t)1 << (s - 1)), s);
+        out[i] = v > ZLLM_LIMIT ? ZLLM_LIMIT : v < -ZLLM_LIMIT ? -ZLLM_LIMIT : (int32_t)v;
+    }
+}
+
+/* The kernel's addition clamps to 2^30 - 1; before it, sum and bias are at most 2^30 in size. */
+void matrix_dequantise(const matrix_t *a, const zllm_kernel *k, const rows_t *r, uint32_t i, const int32_t *acc,
+                       size_t stride, uint32_t from, uint32_t count, int32_t frac, int32_t *out) {
+    const scale_t s = r->scale[i];
+    const int32_t shift = a->exponent + s.exponent - 15 - frac;
+    acc += (a->wide ? 2 * i : i) * stride + from;
+    if (a->wide) k->dequantise_wide(acc, acc + stride, a->scale + from, count, s.mantissa, limit_shift(shift), out);
+    else scale_sums(k, acc, a->scale + from, count, a->cols, s.mantissa, shift, out);
+    if (a->bias != NULL) k->add(out, a->bias + from, count);
+}

@@ -1,0 +1,200 @@
+#include "network/transformer/scratch.h"
+
+#define RESIDUAL_FRAC 12
+#define GATE_FRAC 10
+#define GELU_FRAC 25
+
+/* How a team shares a step: rows where each is alone (normalising, quantising, attention), columns of the result where they
+ * are multiplied. Each of these parts reads what others wrote in the one before, so there is a barrier in between; a part
+ * that ends with its own columns of x, or of the block's sums, ends with one. Alone, a share is everything. */
+
+/* n rows to the block, as the matrix takes them. */
+static void quantise_rows(scratch_t *w, const matrix_t *a, const int32_t *x, size_t stride, int normalise, int32_t frac,
+                          uint32_t n) {
+    matrix_quantise(a, w->net->base.kernel, x, stride, normalise, frac, share_of(&w->base, n, 1), &w->block);
+    lap(&w->base.laps, ZLLM_STAGE_QUANTISE);
+    workspace_barrier(&w->base);
+}
+
+/* acc = the block's n rows times these of the matrix. */
+static void multiply(scratch_t *w, const matrix_t *a, share_t of, int32_t *acc, size_t stride, uint32_t n,
+                     zllm_stage stage) {
+    matrix_multiply(a, w->net->base.kernel, &w->block, n, of, acc, stride);
+    lap(&w->base.laps, stage);
+}
+
+/* Own results of the block's n rows, to out[of.from] of each. */
+static void dequantise(scratch_t *w, const matrix_t *a, share_t of, int32_t frac, int32_t *out, size_t out_stride,
+                       uint32_t n) {
+    for (uint32_t i = 0; i < n; i++)
+        matrix_dequantise(a, w->net->base.kernel, &w->block, i, w->acc, w->widest, of.from, of.end - of.from, frac,
+                          out + i * out_stride + of.from);
+}
+
+/* Own columns of the block times the matrix, with frac fractional bits, to out. Returns which. */
+static share_t project(scratch_t *w, const matrix_t *a, int32_t frac, int32_t *out, size_t stride, uint32_t n) {
+    const share_t own = share_of(&w->base, a->rows, ZLLM_ROW_ALIGN);
+    multiply(w, a, own, w->acc, w->widest, n, ZLLM_STAGE_MATRIX);
+    dequantise(w, a, own, frac, out, stride, n);
+    lap(&w->base.laps, ZLLM_STAGE_SCALE);
+    return own;
+}
+
+/* Own columns of the residual of rows [from, from + n) += y. */
+static void add_rows(scratch_t *w, share_t own, const int32_t *y, size_t stride, uint32_t from, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++)
+        w->net->base.kernel->add(w->x + (size_t)(from + i) * w->net->config.dim + own.from, y + i * stride + own.from,
+                          own.end - own.from);
+    lap(&w->base.laps, ZLLM_STAGE_SCALE);
+}
+
+static void project_qkv(scratch_t *w, const layer_t *layer, uint32_t from, uint32_t n) {
+    const uint32_t dim = w->net->config.dim;
+    quantise_rows(w, &layer->qkv, w->x + (size_t)from * dim, dim, 1, 0, n);
+    (void)project(w, &layer->qkv, QKV_FRAC, w->qkv + (size_t)from * w->qkv_stride, w->qkv_stride, n);
+    workspace_barrier(&w->base);
+}
+
+static void project_heads(scratch_t *w, const layer_t *layer, uint32_t from, uint32_t n) {
+    quantise_rows(w, &layer->o, w->qkv + (size_t)from * w->qkv_stride, w->qkv_stride, 0, 39 - (int32_t)layer->v_shift, n);
+    add_rows(w, project(w, &layer->o, RESIDUAL_FRAC, w->out, w->widest, n), w->out, w->widest, from, n);
+}
+
+/* Own columns of what the feed-forward has between its matrices, to acc; each thread reads its own sums there only. */
+static void project_gate(scratch_t *w, const matrix_t *both, const layer_t *layer, uint32_t n) {
+    const zllm_config *c = &w->net->config;
+    const size_t wide = w->widest;
+    const share_t own = share_of(&w->base, c->ffn, ZLLM_ROW_ALIGN), up = {c->ffn + own.from, c->ffn + own.end};
+    const uint32_t count = own.end - own.from;
+    multiply(w, both, own, w->acc, wide, n, ZLLM_STAGE_MATRIX);
+    if (c->mlp == 0) multiply(w, both, up, w->acc, wide, n, ZLLM_STAGE_MATRIX);
+    dequantise(w, both, own, GATE_FRAC, w->out, wide, n);
+    if (c->mlp == 0) dequantise(w, both, up, (int32_t)layer->up_frac, w->out, wide, n);
+    lap(&w->base.laps, ZLLM_STAGE_SCALE);
+    for (uint32_t i = 0; i < n; i++) {
+        int32_t *gate = w->out + i * wide + own.from, *h = w->acc + i * wide + own.from;
+        if (c->mlp == 0) w->net->base.kernel->gate(gate, gate + c->ffn, count, h);
+        else w->net->base.kernel->gelu(gate, count, h);
+    }
+    lap(&w->base.laps, ZLLM_STAGE_GATE);
+}
+
+/* Own columns of what the feed-forward adds to rows [from, from + n), to out. Returns which. */
+static share_t feed_forward(scratch_t *w, const layer_t *layer, uint32_t from, uint32_t n, int32_t *out,
+                            size_t stride) {
+    const zllm_config *c = &w->net->config;
+    quantise_rows(w, &layer->gate_up, w->x + (size_t)from * c->dim, c->dim, 1, 0, n);
+    project_gate(w, &layer->gate_up, layer, n);
+    workspace_barrier(&w->base);
+    quantise_rows(w, &layer->down, w->acc, w->widest, 0, c->mlp == 0 ? GATE_FRAC + (int32_t)layer->up_frac : GELU_FRAC, n);
+    return project(w, &layer->down, RESIDUAL_FRAC, out, stride, n);
+}
+
+/* Own runs: a run's rows are of one lane. */
+static void attend_runs(scratch_t *w, uint32_t l) {
+    const share_t own = share_of(&w->base, w->lead->run_count, 1);
+    for (uint32_t r = own.from; r < own.end; r++) attention(w, &w->runs[r], own.end - r, l);
+    workspace_barrier(&w->base);
+}
+
+static void layer_step(scratch_t *w, uint32_t l, uint32_t n) {
+    const layer_t *layer = &w->net->layers[l];
+    const uint32_t dim = w->net->config.dim;
+    for (uint32_t i = 0; i < n; i += BLOCK_ROWS) project_qkv(w, layer, i, n - i < BLOCK_ROWS ? n - i : BLOCK_ROWS);
+    attend_runs(w, l);
+    for (uint32_t i = 0; i < n; i += BLOCK_ROWS) {
+        const uint32_t part = n - i < BLOCK_ROWS ? n - i : BLOCK_ROWS;
+        if (w->branch != NULL) { /* parallel: the feed-forward reads x before attention is added to it */
+            const share_t own = feed_forward(w, layer, i, part, w->branch, dim);
+            workspace_barrier(&w->base);
+            project_heads(w, layer, i, part);
+            add_rows(w, own, w->branch, dim, i, part);
+        } else {
+            project_heads(w, layer, i, part);
+            workspace_barrier(&w->base);
+            add_rows(w, feed_forward(w, layer, i, part, w->out, w->widest), w->out, w->widest, i, part);
+        }
+        workspace_barrier(&w->base);
+    }
+}
+
+/* Room for all rows in the caches. A run ends where its lane does, or where learned positions do: what follows starts with
+ * an empty cache. A layer computes its runs one after the other, so that they may share slots. */
+static void plan(scratch_t *w, const uint32_t *ids, uint32_t n) {
+    const uint32_t positions = w->net->config.positions;
+    w->run_count = 0;
+    for (uint32_t i = 0, end; i < n; i = end) {
+        lane_t *lane = &w->lanes[ids[i]];
+        if (positions > 0 && lane->position == positions) lane_restart(lane);
+        const uint32_t left = positions > 0 ? positions - lane->position : n;
+        for (end = i + 1; end < n && ids[end] == ids[i] && end - i < left;) end++;
+        lane_reserve(w, lane, end - i);
+        w->runs[w->run_count++] = (run_t){ids[i], i, end - i, lane->filled, lane->position};
+        lane->filled += end - i;
+        lane->position += end - i;
+    }
+}
+
+/* The embedding of a token, at a position. */
+static void embed(const transformer_t *t, uint32_t token, uint32_t position, int32_t *x) {
+    const uint32_t dim = t->config.dim, shift = (uint32_t)(t->embed_exponent - RESIDUAL_FRAC);
+    const int8_t *e = t->embed + (size_t)token * dim;
+    const int32_t scale = t->embed_scale[token], half = 1 << (shift - 1);
+    for (uint32_t d = 0; d < dim; d++) x[d] = shift_right32(e[d] * scale + half, shift);
+    if (t->positions != NULL) t->base.kernel->add(x, t->positions + (size_t)position * dim, dim);
+}
+
+/* What a run's rows start with, and the rotary code of each one's position. */
+static void start_rows(scratch_t *w, const run_t *run, const uint32_t *tokens) {
+    const transformer_t *t = w->net;
+    const uint32_t half = t->config.head_dim / 2;
+    for (uint32_t i = 0; i < run->n; i++) {
+        const uint32_t row = run->from + i, position = run->position + i;
+        int32_t *rope = w->rope + (size_t)row * 2 * half;
+        embed(t, tokens[row], position, w->x + (size_t)row * t->config.dim);
+        for (uint32_t k = 0; k < half; k++) fixed_sincos(position * t->rope_step[k], &rope[k], &rope[half + k]);
+    }
+}
+
+static void step(workspace_t *base, const uint32_t *ids, const uint32_t *tokens, uint32_t n) {
+    scratch_t *w = (scratch_t *)base;
+    if (w == w->lead) plan(w, ids, n);
+    workspace_barrier(base);
+    const share_t own = share_of(base, w->lead->run_count, 1);
+    for (uint32_t r = own.from; r < own.end; r++) start_rows(w, &w->runs[r], tokens);
+    lap(&base->laps, ZLLM_STAGE_CACHE);
+    workspace_barrier(base);
+    for (uint32_t l = 0; l < w->net->config.layers; l++) layer_step(w, l, n);
+}
+
+static void head(workspace_t *base, uint32_t from, uint32_t n) {
+    scratch_t *w = (scratch_t *)base;
+    const matrix_t *a = &w->net->head;
+    const uint32_t dim = w->net->config.dim;
+    workspace_barrier(base); /* somebody may still read logits */
+    quantise_rows(w, a, w->x + (size_t)from * dim, dim, 1, 0, n);
+    multiply(w, a, share_of(base, a->rows, ZLLM_ROW_ALIGN), w->head_acc, w->vocab_stride, n, ZLLM_STAGE_HEAD);
+    workspace_barrier(base);
+}
+
+static const int32_t *logits(workspace_t *base, uint32_t i) {
+    scratch_t *w = (scratch_t *)base;
+    matrix_dequantise(&w->net->head, w->net->base.kernel, &w->block, i, w->head_acc, w->vocab_stride, 0,
+                      w->net->config.vocab, SCORE_FRAC, w->logits);
+    return w->logits;
+}
+
+const network_family_t network_transformer = {
+    .name = "transformer",
+    .check = transformer_check,
+    .pack = transformer_pack,
+    .release = transformer_release,
+    .lane_memory = transformer_lane_memory,
+    .workspace_new = scratch_new,
+    .workspace_join = scratch_join,
+    .workspace_free = scratch_free,
+    .restart = scratch_restart,
+    .step = step,
+    .head = head,
+    .logits = logits,
+};
