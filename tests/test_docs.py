@@ -68,7 +68,7 @@ def test_the_readmes_main_job(checkout: Path, shell: Shell) -> None:
     text = (checkout / "README.md").read_text(encoding="utf-8")
     command = blocks(text.split("## Quick start")[1])[0].strip()
     install, rest = command.split("&&", 1)
-    assert install.split() == ["pip", "install", "."]
+    assert install.split() == ["pip", "install", "'.[pack]'"]
     path = os.pathsep.join(entry for entry in (os.environ.get("PYTHONPATH"),) if entry)
     folder = Path(sys.executable).parent
     script = f'cd "{checkout}" && export PATH="{folder}:$PATH" && {rest}'
