@@ -7,75 +7,126 @@
 #include "pages.h"
 
 #define MAX_TOKEN_BYTES 1024u /* bounds the trie's depth */
+#define DEFAULT_FAMILY "transformer"
 
-static _Thread_local const char *last_error = "";
-
-const char *zllm_model_error(void) { return last_error; }
-
-zllm_result refuse(const char *why) {
-    last_error = why;
-    return ZLLM_E_MODEL;
+/* Token i's bytes, of which there are *length. */
+static const uint8_t *token(const source_t *s, uint32_t i, uint32_t *length) {
+    const uint32_t from = tensor_u32(s->token_offsets, i);
+    *length = tensor_u32(s->token_offsets, i + 1) - from;
+    return s->token_bytes->data + from;
 }
 
-static zllm_result check_tokens(const zllm_model_data *d) {
-    const uint32_t *o = d->token_offsets;
+/* Offsets that ascend inside the bytes, to their end. */
+static zllm_result check_offsets(const source_t *s, uint32_t vocab) {
+    const zllm_tensor *offsets = s->token_offsets;
+    CHECK(tensor_u32(offsets, 0) == 0 && tensor_u32(offsets, vocab) == s->token_bytes->size,
+          "the token table has the wrong size");
+    for (uint32_t i = 0; i < vocab; i++) {
+        const uint32_t from = tensor_u32(offsets, i), to = tensor_u32(offsets, i + 1);
+        CHECK(to > from && to <= s->token_bytes->size, "a token is empty or out of bounds");
+        CHECK(to - from <= MAX_TOKEN_BYTES, "a token is longer than %u bytes", MAX_TOKEN_BYTES);
+    }
+    return ZLLM_OK;
+}
+
+static zllm_result check_tokens(const source_t *s) {
+    const uint32_t vocab = s->config[0];
     uint8_t single[256] = {0};
-    CHECK(d->config.vocab >= 256 && d->config.vocab <= 1u << 18, "vocab must be 256 to 262144");
-    CHECK(d->token_bytes != NULL && o != NULL, "the token table is missing");
-    CHECK(o[0] == 0 && o[d->config.vocab] == d->token_bytes_size, "the token table has the wrong size");
-    for (uint32_t i = 0; i < d->config.vocab; i++) {
-        CHECK(o[i + 1] > o[i] && o[i + 1] <= d->token_bytes_size, "a token is empty or out of bounds");
-        const uint32_t length = o[i + 1] - o[i];
-        CHECK(length <= MAX_TOKEN_BYTES, "a token is longer than 1024 bytes");
-        if (length == 1) single[d->token_bytes[o[i]]] = 1;
+    const zllm_result rc = check_offsets(s, vocab);
+    if (rc != ZLLM_OK) return rc;
+    for (uint32_t i = 0; i < vocab; i++) {
+        uint32_t length, before;
+        const uint8_t *bytes = token(s, i, &length);
+        if (length == 1) single[*bytes] = 1;
         if (i == 0) continue;
-        const uint32_t before = o[i] - o[i - 1], common = before < length ? before : length;
-        const int order = memcmp(d->token_bytes + o[i - 1], d->token_bytes + o[i], common);
+        const uint8_t *last = token(s, i - 1, &before);
+        const int order = memcmp(last, bytes, before < length ? before : length);
         CHECK(order < 0 || (order == 0 && before < length), "tokens are not sorted by their bytes");
     }
     for (int b = 0; b < 256; b++) CHECK(single[b], "not every single byte is a token");
     return ZLLM_OK;
 }
 
-static void lay_out(zllm_model *m, const zllm_model_data *d) {
+static void lay_out(zllm_model *m, const source_t *s) {
     m->arena.used = 0;
-    m->token_bytes = arena_copy(&m->arena, d->token_bytes, d->token_bytes_size);
-    m->token_offsets = arena_copy(&m->arena, d->token_offsets, (m->vocab + 1) * sizeof *d->token_offsets);
+    m->token_bytes = tensor_copy(&m->arena, s->token_bytes);
+    m->token_offsets = tensor_copy(&m->arena, s->token_offsets);
     m->decisions = arena_take(&m->arena, (m->vocab - 1) * sizeof *m->decisions);
 }
 
-static int build(zllm_model *m, const zllm_model_data *d, const network_family_t *family) {
-    lay_out(m, d);
+static int build(zllm_model *m, const source_t *s, const network_family_t *family) {
+    lay_out(m, s);
     m->memory = m->arena.used;
     m->arena.base = pages_new(m->memory);
     if (m->arena.base == NULL) return 0;
-    lay_out(m, d);
+    lay_out(m, s);
     m->deepest = trie_build(m->token_bytes, m->token_offsets, m->vocab, m->decisions);
-    m->network = family->pack(d, m->kernel);
+    m->network = family->pack(s, m->kernel);
     if (m->network == NULL) return 0;
     m->network->family = family;
     return 1;
 }
 
-zllm_result zllm_model_new(const zllm_model_data *data, const char *kernel, zllm_model **out) {
-    const network_family_t *family = network_families[0];
-    const zllm_kernel *k;
-    *out = NULL;
-    zllm_result rc = zllm_kernel_find(kernel, &k);
-    if (rc == ZLLM_OK) rc = kernel_trusted(k);
-    if (rc == ZLLM_OK) rc = check_tokens(data);
-    if (rc == ZLLM_OK) rc = family->check(data);
-    if (rc != ZLLM_OK) return rc;
+static const network_family_t *family_named(const char *name, size_t size) {
+    for (const network_family_t *const *f = network_families; *f != NULL; f++)
+        if (strlen((*f)->name) == size && memcmp((*f)->name, name, size) == 0) return *f;
+    return NULL;
+}
+
+static zllm_result find_family(const description_t *d, const network_family_t **out) {
+    const json_value_t *name = json_member(d->config, "family", 6);
+    CHECK(name == NULL || name->kind == JSON_STRING, "the config's family is not a name");
+    *out = name == NULL ? family_named(DEFAULT_FAMILY, strlen(DEFAULT_FAMILY)) : family_named(name->as.string, name->size);
+    CHECK(*out != NULL, "its network is a %s, which this program does not know",
+          name == NULL ? DEFAULT_FAMILY : quoted(name->as.string, name->size).text);
+    return ZLLM_OK;
+}
+
+static zllm_result make(const source_t *s, const network_family_t *family, const zllm_kernel *k, zllm_model **out) {
     zllm_model *m = calloc(1, sizeof *m);
     if (m == NULL) return ZLLM_E_MEMORY;
-    m->vocab = data->config.vocab;
+    m->vocab = s->config[0];
     m->kernel = k;
-    if (!build(m, data, family)) {
+    if (!build(m, s, family)) {
         zllm_model_free(m);
         return ZLLM_E_MEMORY;
     }
     *out = m;
     return ZLLM_OK;
+}
+
+zllm_result zllm_model_new(const char *description, size_t description_size, const zllm_tensor *tensors, size_t n,
+                           const char *kernel, zllm_model **out) {
+    const network_family_t *family;
+    const zllm_kernel *k;
+    description_t d = {0};
+    source_t s = {0};
+    *out = NULL;
+    zllm_result rc = zllm_kernel_find(kernel, &k);
+    if (rc == ZLLM_OK) rc = kernel_trusted(k);
+    if (rc == ZLLM_OK) rc = description_parse(description, description_size, &d);
+    if (rc == ZLLM_OK) rc = find_family(&d, &family);
+    if (rc == ZLLM_OK) rc = source_read(&d, tensors, n, family->schema, family->check_config, &s);
+    if (rc == ZLLM_OK) rc = check_tokens(&s);
+    if (rc == ZLLM_OK) rc = family->check(&s);
+    if (rc == ZLLM_OK) rc = make(&s, family, k, out);
+    source_free(&s);
+    description_free(&d);
+    return rc;
+}
+
+zllm_result zllm_model_parse(const uint8_t *data, size_t size, const char *kernel, zllm_model **out) {
+    zllm_model_file *file;
+    size_t n, length;
+    *out = NULL;
+    zllm_result rc = zllm_model_file_open(data, size, &file);
+    if (rc != ZLLM_OK) return rc;
+    const zllm_tensor *tensors = zllm_model_file_tensors(file, &n);
+    const char *description = zllm_model_file_description(file, &length);
+    if (zllm_model_file_size(file) == size) rc = zllm_model_new(description, length, tensors, n, kernel, out);
+    else rc = refuse("bad model file: its tensors do not fill it");
+    zllm_model_file_free(file);
+    return rc;
 }
 
 void zllm_model_free(zllm_model *m) {
@@ -87,6 +138,13 @@ void zllm_model_free(zllm_model *m) {
 
 const char *zllm_model_kernel(const zllm_model *m) { return m->kernel->name; }
 
+uint32_t zllm_model_vocab(const zllm_model *m) { return m->vocab; }
+
 size_t zllm_model_memory(const zllm_model *m) { return m->memory + m->network->memory; }
 
 size_t zllm_stream_memory(const zllm_model *m) { return m->network->family->lane_memory(m->network); }
+
+int zllm_schema(const char *family, size_t i, zllm_schema_row *out) {
+    const network_family_t *f = family_named(family, strlen(family));
+    return f == NULL ? 0 : schema_row(f->schema, i, out);
+}

@@ -30,69 +30,67 @@ typedef enum {
     ZLLM_E_KERNEL_WRONG = 10       /* the kernel's self-check found another integer than the scalar code gives */
 } zllm_result;
 
-typedef struct {
-    uint32_t vocab, dim, layers, heads, kv_heads, head_dim, ffn, window;
-    /* Variants, 0 if not wanted. */
-    uint32_t qk;         /* heads of queries and keys: 0 normalised, 1 plain, 2 normalised and multiplied by a gain */
-    uint32_t mlp;        /* 0 SwiGLU, 1 GELU */
-    uint32_t parallel;   /* 1: the feed-forward reads what attention read */
-    uint32_t positions;  /* learned positions, so many */
-    uint32_t embed_rows; /* of an embedding that is not the head's: vocab or, with a start token of its own, vocab + 1 */
-    uint32_t wide_head;  /* 1: the head's input has 15 bits */
-} zllm_config;
+/* Types of a tensor's elements. */
+typedef enum { ZLLM_I8 = 0, ZLLM_U8, ZLLM_I16, ZLLM_I32, ZLLM_U32 } zllm_type;
+/* "I8", ...; bytes of an element. NULL and 0 past the last. */
+const char *zllm_type_name(zllm_type type);
+size_t zllm_type_size(zllm_type type);
 
-/* int8 weights [rows][cols] in [-127, 127], one positive scale a row: value = q * scale * 2^-exponent. */
+/* A tensor of a model file (docs/model-format.md). */
 typedef struct {
-    const int8_t *q;
-    const int16_t *scale;
-    const int32_t *bias; /* [rows], in the map's fractional bits, below 2^30 in size; or NULL */
-    uint32_t rows, cols;
-    int32_t exponent;
-} zllm_weights;
+    const char *name; /* name_size bytes of UTF-8 */
+    size_t name_size;
+    zllm_type type;
+    uint32_t dimensions;
+    uint64_t shape[4];
+    uint64_t offset, size; /* in bytes; the offset is from the start of the file */
+    const uint8_t *data;   /* little-endian, at any address; NULL if the file is not in memory */
+} zllm_tensor;
 
-/* Of the elements of a head: value = gain * 2^-exponent. */
-typedef struct {
-    const int16_t *gain; /* [head_dim]; NULL unless config.qk is 2 */
-    int32_t exponent;
-} zllm_gain;
+/* A model file as far as its header says: the container and its description are proper, and the tensors fill the file. What
+ * is in them is checked by zllm_model_parse alone. */
+typedef struct zllm_model_file zllm_model_file;
+/* Bytes before the tensors' data, of a file that starts with these `size` bytes, at least 8 of them; 10 to 4 MiB and 8. */
+zllm_result zllm_model_file_front(const uint8_t *front, size_t size, uint64_t *bytes);
+/* Open a file of which at least those bytes are given. If all of it is, tensors have data, for which `front` must stay.
+ * ZLLM_E_MODEL if it is not a model file; *out is NULL on failure. */
+zllm_result zllm_model_file_open(const uint8_t *front, size_t size, zllm_model_file **out);
+void zllm_model_file_free(zllm_model_file *file);
+/* Bytes that the whole file has. */
+uint64_t zllm_model_file_size(const zllm_model_file *file);
+/* JSON text of *size bytes, and *n tensors; they stay as long as the file is open. */
+const char *zllm_model_file_description(const zllm_model_file *file, size_t *size);
+const zllm_tensor *zllm_model_file_tensors(const zllm_model_file *file, size_t *n);
 
+/* What files of a family of networks ("transformer") have: fields of the config and of each layer, and tensors. */
 typedef struct {
-    zllm_weights qkv;      /* [(heads + 2 kv_heads) * head_dim][dim] */
-    zllm_weights o;        /* [dim][heads * head_dim] */
-    zllm_weights gate_up;  /* [2 ffn][dim], gates first; [ffn][dim] for GELU */
-    zllm_weights down;     /* [dim][ffn] */
-    uint32_t temperature;  /* 2^15 to 2^16 - 1; score factor = temperature * 2^-temperature_exponent, in log2 units */
-    int32_t temperature_exponent;
-    uint32_t v_shift;      /* 0 to 40 */
-    uint32_t up_frac;      /* 0 to 12 */
-    uint32_t k_frac;       /* 0 to 30; fractional bits of a key's scale, 18 for normalised heads */
-    uint32_t wide;         /* inputs with 15 bits: 1 of qkv, 2 of o, 4 of gate_up, 8 of down */
-    zllm_gain q_gain, k_gain;
-} zllm_layer;
-
-typedef struct {
-    zllm_config config;
-    const uint8_t *token_bytes;     /* the tokens one after the other, ascending by bytes, no two equal */
-    const uint32_t *token_offsets;  /* [vocab + 1] into token_bytes */
-    size_t token_bytes_size;
-    zllm_weights head;              /* [vocab][dim] */
-    const int8_t *embed;            /* [config.embed_rows][dim]; NULL if these are 0: the head's q */
-    const int16_t *embed_scale;     /* [config.embed_rows, or vocab], in 2^-embed_exponent */
-    int32_t embed_exponent;         /* 13 to 40 */
-    const int32_t *positions;       /* [config.positions][dim], in 2^-12, up to 2^28 in size; NULL if these are 0 */
-    const uint32_t *rope_step;      /* [head_dim / 2], turns a position in 2^-32 */
-    const zllm_layer *layers;       /* [config.layers] */
-} zllm_model_data;
+    const char *part; /* "config", "layers" or "tensors" */
+    const char *name; /* a layer's tensor is named with N in the place of the layer's number */
+    const char *meaning;
+    /* Of tensors, in terms of the config's fields: rows, columns (NULL: one dimension), and when there is one: an
+     * expression, "always" or "optional". */
+    const char *type, *rows, *columns, *when;
+    const char *exponent;            /* of tensors: its name in the description's exponents, or NULL */
+    int32_t low, high;               /* of a layer's field, or the exponent */
+    int32_t needed, fallback;        /* what a field, or exponent, is if the file does not say; or it has to */
+} zllm_schema_row;
+/* The i-th row of that family's schema; 0 past the last, or for an unknown family. */
+int zllm_schema(const char *family, size_t i, zllm_schema_row *out);
 
 typedef struct zllm_model zllm_model;
 
-/* Checks every number of the model, packs its weights for the kernel and stores it in *out. `kernel` is a name, or NULL
- * for the fastest that this machine has. The data is copied, and may be freed at once. *out is NULL on failure. */
-zllm_result zllm_model_new(const zllm_model_data *data, const char *kernel, zllm_model **out);
+/* A model of all bytes of a .zlm file: checks every number, packs the weights for the kernel, and stores it in *out. `kernel`
+ * is a name, or NULL for the fastest that this machine has. The bytes are copied, and may be freed at once. *out is NULL on
+ * failure; ZLLM_E_MODEL: it is not a model that this program can compute, and zllm_model_error() says why. */
+zllm_result zllm_model_parse(const uint8_t *data, size_t size, const char *kernel, zllm_model **out);
+/* The same of a description (JSON text) and tensors that are not in one file; they need no offset. */
+zllm_result zllm_model_new(const char *description, size_t description_size, const zllm_tensor *tensors, size_t n,
+                           const char *kernel, zllm_model **out);
 void zllm_model_free(zllm_model *model);
-/* What the last zllm_model_new of this thread did not like; a static string. */
+/* Why the last call of this thread that returned ZLLM_E_MODEL did: a line of UTF-8, which the next such call changes. */
 const char *zllm_model_error(void);
 const char *zllm_model_kernel(const zllm_model *model);
+uint32_t zllm_model_vocab(const zllm_model *model);
 /* Bytes of memory that the model holds, and that one stream needs while it is coded. */
 size_t zllm_model_memory(const zllm_model *model);
 size_t zllm_stream_memory(const zllm_model *model);

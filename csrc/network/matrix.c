@@ -18,27 +18,26 @@ void rows_free(rows_t *r) {
     free(r->scale);
 }
 
-zllm_result matrix_check(const zllm_weights *w, uint32_t rows, uint32_t cols) {
-    CHECK(w->q != NULL && w->scale != NULL, "a weight tensor is missing");
-    CHECK(w->rows == rows && w->cols == cols, "a weight tensor does not have the shape that the config says");
-    CHECK(w->exponent >= -64 && w->exponent <= 64, "a weight exponent is out of range");
-    for (size_t i = 0; i < (size_t)rows * cols; i++) CHECK(w->q[i] != -128, "a weight is -128");
-    for (uint32_t j = 0; j < rows; j++) CHECK(w->scale[j] >= 1, "a weight scale is not positive");
-    /* What it is added to is at most 2^30 in size: the sum stays in 32 bits, and is clamped then. */
-    for (uint32_t j = 0; w->bias != NULL && j < rows; j++)
-        CHECK(w->bias[j] > -(1 << 30) && w->bias[j] < 1 << 30, "a bias is 2^30 or more in size");
-    return ZLLM_OK;
+/* What a bias is added to is at most 2^30 in size: the sum stays in 32 bits, and is clamped then. */
+zllm_result matrix_check(const source_t *s, uint32_t layer, uint32_t tensor) {
+    const int32_t bias = (1 << 30) - 1;
+    zllm_result rc = tensor_check(source_tensor(s, layer, tensor), -127, 127);
+    if (rc == ZLLM_OK) rc = tensor_check(source_tensor(s, layer, tensor + 1), 1, INT16_MAX);
+    if (rc == ZLLM_OK) rc = tensor_check(source_tensor(s, layer, tensor + 2), -bias, bias);
+    return rc;
 }
 
-void matrix_pack(arena_t *arena, const zllm_kernel *k, const zllm_weights *w, uint32_t wide, matrix_t *out) {
-    out->rows = w->rows;
-    out->cols = w->cols;
-    out->exponent = w->exponent;
+void matrix_pack(arena_t *arena, const zllm_kernel *k, const source_t *s, uint32_t layer, uint32_t tensor, uint32_t wide,
+                 matrix_t *out) {
+    const zllm_tensor *q = source_tensor(s, layer, tensor);
+    out->rows = (uint32_t)q->shape[0];
+    out->cols = (uint32_t)q->shape[1];
+    out->exponent = source_exponent(s, layer, tensor);
     out->wide = wide;
-    out->scale = arena_copy(arena, w->scale, w->rows * sizeof *w->scale);
-    out->bias = w->bias == NULL ? NULL : arena_copy(arena, w->bias, w->rows * sizeof *w->bias);
-    out->packed = arena_take(arena, k->packed_size(w->rows, w->cols));
-    if (out->packed != NULL) k->pack(w->q, w->rows, w->cols, out->packed);
+    out->scale = tensor_copy(arena, source_tensor(s, layer, tensor + 1));
+    out->bias = tensor_copy(arena, source_tensor(s, layer, tensor + 2));
+    out->packed = arena_take(arena, k->packed_size(out->rows, out->cols));
+    if (out->packed != NULL) k->pack(tensor_i8(q), out->rows, out->cols, out->packed);
 }
 
 /* One row to 15 bits, 128 * high + low; sums: of both. */

@@ -28,9 +28,11 @@ typedef struct {
 int rows_new(rows_t *r, uint32_t count, uint32_t cols);
 void rows_free(rows_t *r);
 
-/* Whether a matrix of that shape is within the limits that the functions below rely on. */
-zllm_result matrix_check(const zllm_weights *w, uint32_t rows, uint32_t cols);
-void matrix_pack(arena_t *arena, const zllm_kernel *k, const zllm_weights *w, uint32_t wide, matrix_t *out);
+/* The matrix whose tensors (MATRIX_TENSORS in schema.h) have the numbers from `tensor` on: whether its numbers are within the
+ * limits that the functions below rely on; and packed. wide: whether its input rows are. */
+zllm_result matrix_check(const source_t *s, uint32_t layer, uint32_t tensor);
+void matrix_pack(arena_t *arena, const zllm_kernel *k, const source_t *s, uint32_t layer, uint32_t tensor, uint32_t wide,
+                 matrix_t *out);
 
 /* Rows [which.from, which.end) of x, `stride` apart, as the matrix takes them. normalise and frac: the row's scale is
  * normalised, or plain with so many fractional bits. */

@@ -9,6 +9,7 @@
 #define ZLLM_NETWORK_H
 
 #include "kernels.h"
+#include "network/source.h"
 #include "stages.h"
 #include "team.h"
 
@@ -21,7 +22,6 @@ typedef struct network_family network_family_t;
 typedef struct {
     const network_family_t *family;
     const zllm_kernel *kernel;
-    uint32_t vocab;
     uint32_t inputs; /* tokens that may be fed: the vocabulary, and perhaps a start token after it */
     size_t memory;   /* bytes that it holds */
 } network_t;
@@ -38,10 +38,14 @@ typedef struct {
 struct network_family {
     const char *name; /* as in config.family */
 
-    /* Whether every number of the data is within the limits that the other functions rely on: ZLLM_OK, or refuse(). */
-    zllm_result (*check)(const zllm_model_data *data);
-    /* Copy checked data into a network for that kernel. NULL when out of memory. */
-    network_t *(*pack)(const zllm_model_data *data, const zllm_kernel *kernel);
+    const schema_t *schema;
+    /* Whether the config, a struct of uint32_t in the schema's order, is within the limits that everything else relies on,
+     * the shapes of its tensors among it: ZLLM_OK, or refuse(). The vocabulary was checked. */
+    zllm_result (*check_config)(const void *config);
+    /* The same of all numbers, in tensors of these shapes. */
+    zllm_result (*check)(const source_t *source);
+    /* Copy what was checked into a network for that kernel. NULL when out of memory. */
+    network_t *(*pack)(const source_t *source, const zllm_kernel *kernel);
     void (*release)(network_t *network);
 
     /* Bytes of a lane. */
@@ -68,14 +72,6 @@ struct network_family {
 
 /* All of them; NULL ends the list. */
 extern const network_family_t *const network_families[];
-
-/* Remember why a model is refused, for zllm_model_error(): a static string. Returns ZLLM_E_MODEL. */
-zllm_result refuse(const char *why);
-
-#define CHECK(condition, why)                   \
-    do {                                        \
-        if (!(condition)) return refuse(why);   \
-    } while (0)
 
 /* A part of n: [from, end). */
 typedef struct {

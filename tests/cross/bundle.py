@@ -23,7 +23,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from cross import vectors
 
 from zllm import _native as native
-from zllm._native import VARIANT_FIELDS as VARIANTS
 from zllm.models import zlm
 
 MAGIC = b"ZLLMGOLD"
@@ -48,38 +47,8 @@ def blob(data: bytes) -> bytes:
 
 
 def model(name: str, file: zlm.ModelFile) -> bytes:
-    """Kind M: config, tokens, head, embedding, rotary steps, layers. Tensor files are little-endian already. Biases and
-    gains come after a u32 that says whether they are there."""
-    d, tensors = file.description, file.tensors
-    exponents = {"embed": native.EMBED_EXPONENT, **d["exponents"]}
-
-    def data(tensor: str) -> bytes:
-        view: memoryview = tensors[tensor][2]
-        return view.tobytes()
-
-    def weights(matrix: str) -> bytes:
-        rows, cols = tensors[f"{matrix}.q"][1]
-        front = struct.pack("<IIi", rows, cols, exponents[matrix])
-        bias = f"{matrix}.bias"
-        end = struct.pack("<I", 1) + data(bias) if bias in tensors else bytes(4)
-        return front + data(f"{matrix}.q") + data(f"{matrix}.scale") + end
-
-    def gain(tensor: str) -> bytes:
-        return struct.pack("<Ii", 1, exponents[tensor]) + data(tensor) if tensor in tensors else bytes(8)
-
-    config = {**dict.fromkeys(VARIANTS, 0), **d["config"]}
-    body = struct.pack("<14I", *(config[field] for field in native.CONFIG_FIELDS + VARIANTS))
-    body += blob(data("tokens.bytes")) + data("tokens.offsets") + weights("head")
-    body += data("embed.q") if config["embed_rows"] else b""
-    body += data("embed.scale") + struct.pack("<i", exponents["embed"])
-    body += data("positions") if config["positions"] else b""
-    body += data("rope.step")
-    for i, layer in enumerate(d["layers"]):
-        body += b"".join(weights(f"layers.{i}.{matrix}") for matrix in native.MATRICES)
-        fields = ("temperature", "temperature_exponent", "v_shift", "up_frac", "k_frac", "wide")
-        body += struct.pack("<IiIIII", *({**native.LAYER_DEFAULTS, **layer}[field] for field in fields))
-        body += gain(f"layers.{i}.q_gain") + gain(f"layers.{i}.k_gain")
-    return record("M", name, body)
+    """Kind M: the whole model file."""
+    return record("M", name, bytes(file.data))
 
 
 def frame(item: vectors.Frame) -> bytes:

@@ -30,68 +30,17 @@ void print_item(sha256_t *s, const char *name, const char *kind) {
     printf("%s  %s%s\n", hex, name, kind);
 }
 
-static void read_weights(bundle_t *b, zllm_weights *w) {
-    w->rows = bundle_u32(b);
-    w->cols = bundle_u32(b);
-    w->exponent = bundle_i32(b);
-    w->q = (const int8_t *)bundle_bytes(b, (uint64_t)w->rows * w->cols);
-    w->scale = bundle_i16s(b, w->rows);
-    w->bias = bundle_u32(b) ? bundle_i32s(b, w->rows) : NULL;
-}
-
-static void read_gain(bundle_t *b, uint32_t head_dim, zllm_gain *g) {
-    const uint32_t there = bundle_u32(b);
-    g->exponent = bundle_i32(b);
-    g->gain = there ? bundle_i16s(b, head_dim) : NULL;
-}
-
-static void read_layer(bundle_t *b, uint32_t head_dim, zllm_layer *layer) {
-    read_weights(b, &layer->qkv);
-    read_weights(b, &layer->o);
-    read_weights(b, &layer->gate_up);
-    read_weights(b, &layer->down);
-    layer->temperature = bundle_u32(b);
-    layer->temperature_exponent = bundle_i32(b);
-    layer->v_shift = bundle_u32(b);
-    layer->up_frac = bundle_u32(b);
-    layer->k_frac = bundle_u32(b);
-    layer->wide = bundle_u32(b);
-    read_gain(b, head_dim, &layer->q_gain);
-    read_gain(b, head_dim, &layer->k_gain);
-}
-
-static zllm_config read_config(bundle_t *b) {
-    uint32_t n[14];
-    for (int i = 0; i < 14; i++) n[i] = bundle_u32(b);
-    return (zllm_config){n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12], n[13]};
-}
-
-static void read_embedding(bundle_t *b, zllm_model_data *data) {
-    const zllm_config *c = &data->config;
-    if (c->embed_rows) data->embed = (const int8_t *)bundle_bytes(b, (uint64_t)c->embed_rows * c->dim);
-    data->embed_scale = bundle_i16s(b, c->embed_rows ? c->embed_rows : c->vocab);
-    data->embed_exponent = bundle_i32(b);
-    if (c->positions) data->positions = bundle_i32s(b, (uint64_t)c->positions * c->dim);
-}
-
+/* The record is the model file. */
 static int do_model(run_t *r, const char *name) {
     bundle_t *b = &r->bundle;
-    zllm_model_data data = {0};
-    const zllm_config c = data.config = read_config(b);
-    data.token_bytes_size = bundle_u32(b);
-    data.token_bytes = bundle_bytes(b, data.token_bytes_size);
-    data.token_offsets = bundle_u32s(b, (uint64_t)c.vocab + 1);
-    read_weights(b, &data.head);
-    read_embedding(b, &data);
-    data.rope_step = bundle_u32s(b, c.head_dim / 2);
-    zllm_layer *layers = c.layers <= 256 ? bundle_room(b, c.layers, sizeof *layers) : NULL;
-    for (uint32_t i = 0; layers != NULL && i < c.layers; i++) read_layer(b, c.head_dim, &layers[i]);
-    data.layers = layers;
-    if (b->bad || layers == NULL || r->n_models == MODELS) return fail("the bundle is damaged: model %s", name);
-    const zllm_result rc = zllm_model_new(&data, r->kernel, &r->models[r->n_models]);
+    const size_t size = (size_t)(b->end - b->at);
+    const uint8_t *file = bundle_bytes(b, size);
+    if (b->bad || size < 12 || r->n_models == MODELS) return fail("the bundle is damaged: model %s", name);
+    const zllm_result rc = zllm_model_parse(file, size, r->kernel, &r->models[r->n_models]);
     if (rc != ZLLM_OK) return fail("model %s: error %d: %s", name, (int)rc, zllm_model_error());
     if (strcmp(zllm_model_kernel(r->models[r->n_models]), r->kernel) != 0) return fail("another kernel was taken");
-    r->vocab[r->n_models++] = c.vocab;
+    r->vocab[r->n_models] = zllm_model_vocab(r->models[r->n_models]);
+    r->n_models++;
     return 0;
 }
 

@@ -98,8 +98,7 @@ class Models:
     def packed(self, name: str, kernel: str) -> native.Model:
         """For a kernel."""
         file = self.files[name]
-        d = file.description
-        return native.Model(d["config"], d["layers"], d["exponents"], file.tensors, kernel)
+        return native.Model(file.description, file.tensors, kernel)
 
 
 def write_tiny(path: Path) -> None:

@@ -26,8 +26,7 @@ KERNELS = native.usable_kernels()
 
 
 def packed(file: zlm.ModelFile, kernel: str | None = None) -> native.Model:
-    d = file.description
-    return native.Model(d["config"], d["layers"], d["exponents"], file.tensors, kernel)
+    return native.Model(file.description, file.tensors, kernel)
 
 
 @pytest.fixture(scope="module", params=["random", "extreme", "one head", "wide"])
@@ -335,7 +334,7 @@ def once():
     description, tensors = tiny.tensors_of(layers=1, dim=32)
     description["layers"][0]["v_shift"] = 41
     try:
-        native.Model(description["config"], description["layers"], description["exponents"], tensors)
+        native.Model(description, tensors)
     except native.ModelError as error:
         mine = error
 

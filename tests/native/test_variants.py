@@ -45,8 +45,7 @@ def make(tmp_path: Path) -> Make:
 
 
 def packed(model: Model, kernel: str) -> native.Model:
-    d = model.description
-    return native.Model(d["config"], d["layers"], d["exponents"], model._file.tensors, kernel)
+    return native.Model(model.description, model._file.tensors, kernel)
 
 
 def ids_of(model: Model, count: int, seed: int = 5) -> list[int]:

@@ -5,9 +5,12 @@ Every call that computes releases the interpreter lock (cffi does, in API mode).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
+import json
 import os
+import sys
 import time
 from array import array
 from collections.abc import Mapping, Sequence
@@ -22,16 +25,14 @@ except ImportError as exc:  # a checkout without its compiled extension
         "zllm's compiled core is missing: install the package (pip install .), or pip install -e . to run in a checkout"
     ) from exc
 
+# After the extension, without which it cannot be imported.
+from zllm._native import modelfile
+
 ARITHMETIC_VERSION: int = lib.ZLLM_ARITHMETIC_VERSION
 GIVEN: int = lib.ZLLM_GIVEN
-CONFIG_FIELDS = ("vocab", "dim", "layers", "heads", "kv_heads", "head_dim", "ffn", "window")
-VARIANT_FIELDS = ("qk", "mlp", "parallel", "positions", "embed_rows", "wide_head")
+CONFIG_FIELDS = tuple(row.name for row in modelfile.schema() if row.part == "config" and row.fallback is None)
+VARIANT_FIELDS = tuple(row.name for row in modelfile.schema() if row.part == "config" and row.fallback is not None)
 """Of the config too, each 0 if it is missing."""
-LAYER_DEFAULTS = {"k_frac": 18, "wide": 0}
-EMBED_EXPONENT = 16
-"""What a model file need not say."""
-MATRICES = ("qkv", "o", "gate_up", "down")
-_DTYPE_SIZE = {"I8": 1, "U8": 1, "I16": 2, "I32": 4, "U32": 4}
 # Beside one and a half times its text: a code string of a few bytes of text that nothing predicts, and its end.
 _ROOM = 1024
 # Bytes of code a byte of text without a model, at most: 8 decisions of 24 bits.
@@ -220,118 +221,45 @@ def work(
 
 
 class Model:
-    """A checked and packed model. ``tensors`` maps a name to (dtype, shape, data), as in a ``.zlm`` file.
+    """A checked and packed model of a ``.zlm`` file's ``description`` and ``tensors`` (by name: type, shape, data).
 
     Raises:
-        ModelError: a tensor is missing, or has another type, shape or range than the config says.
+        ModelError: a number or a tensor is missing, or has another type, shape or range than the config says.
         KernelError: the kernel that ``kernel`` or ``ZLLM_KERNEL`` demands cannot be had.
     """
 
     def __init__(
         self,
-        config: Mapping[str, int],
-        layers: Sequence[Mapping[str, int]],
-        exponents: Mapping[str, int],
+        description: Mapping[str, Any],
         tensors: Mapping[str, tuple[str, tuple[int, ...], memoryview]],
         kernel: str | None = None,
     ) -> None:
-        self._tensors = tensors
-        self._keep: list[Any] = []
         kernel = kernel or os.environ.get("ZLLM_KERNEL") or None
         if kernel is not None:
             _check_kernel(kernel)
-        out = ffi.new("zllm_model **")
-        try:
-            data = self._data(config, layers, exponents)
-            rc = lib.zllm_model_new(data, ffi.NULL if kernel is None else kernel.encode(), out)
-        finally:  # given back at once, even on an error, whose traceback would keep them: see decoder
-            for kept in self._keep:
-                ffi.release(kept)
-            self._keep.clear()
-        if rc == lib.ZLLM_E_MODEL:
-            raise ModelError(f"bad model: {ffi.string(lib.zllm_model_error()).decode()}")
+        text, out = json.dumps(description).encode(), ffi.new("zllm_model **")
+        with contextlib.ExitStack() as held:  # given back at once, even on an error, whose traceback would keep them
+            listed = ffi.new("zllm_tensor[]", len(tensors))
+            names = [ffi.new("char[]", name.encode()) for name in tensors]
+            for item, name, tensor in zip(listed, names, tensors.values(), strict=True):
+                _fill_tensor(item, name, tensor, held)
+            demanded = ffi.NULL if kernel is None else kernel.encode()
+            rc = lib.zllm_model_new(text, len(text), listed, len(tensors), demanded, out)
+        modelfile.check(rc, "bad model: ")
         _raise(rc)
         self._model = ffi.gc(out[0], lib.zllm_model_free, size=lib.zllm_model_memory(out[0]))
-        self.vocab = config["vocab"]
+        self.vocab: int = description["config"]["vocab"]
         self.kernel: str = ffi.string(lib.zllm_model_kernel(self._model)).decode()
         self.memory: int = lib.zllm_model_memory(self._model)
         self.stream_memory: int = lib.zllm_stream_memory(self._model)
         self._token_starts = bytes(tensors["tokens.offsets"][2])
-        self._tensors = {}
-
-    def _data(
-        self, config: Mapping[str, int], layers: Sequence[Mapping[str, int]], exponents: Mapping[str, int]
-    ) -> Any:
-        data = ffi.new("zllm_model_data *")
-        for name in CONFIG_FIELDS + VARIANT_FIELDS:
-            setattr(data.config, name, _uint32({**dict.fromkeys(VARIANT_FIELDS, 0), **config}, name))
-        if len(layers) != data.config.layers:
-            raise ModelError("bad model: the number of layers is not the one that the config says")
-        data.token_bytes, data.token_bytes_size = self._tensor("tokens.bytes", "U8", None, "uint8_t")
-        data.token_offsets, _ = self._tensor("tokens.offsets", "U32", (data.config.vocab + 1,), "uint32_t")
-        self._embedding(data, exponents)
-        data.rope_step, _ = self._tensor("rope.step", "U32", (data.config.head_dim // 2,), "uint32_t")
-        self._weights(data.head, "head", exponents)
-        array_of_layers = ffi.new("zllm_layer[]", len(layers))
-        self._keep.append(array_of_layers)
-        for i, values in enumerate(layers):
-            layer = array_of_layers[i]
-            for name in MATRICES:
-                self._weights(getattr(layer, name), f"layers.{i}.{name}", exponents)
-            for name in ("q_gain", "k_gain"):
-                self._gain(getattr(layer, name), f"layers.{i}.{name}", data.config.head_dim, exponents)
-            layer.temperature_exponent = _int32(values, "temperature_exponent")
-            for name in ("temperature", "v_shift", "up_frac", *LAYER_DEFAULTS):
-                setattr(layer, name, _uint32({**LAYER_DEFAULTS, **values}, name))
-        data.layers = array_of_layers
-        return data
-
-    def _embedding(self, data: Any, exponents: Mapping[str, int]) -> None:
-        c = data.config
-        rows = c.embed_rows or c.vocab
-        data.embed_scale, _ = self._tensor("embed.scale", "I16", (rows,), "int16_t")
-        data.embed_exponent = _int32({"embed": EMBED_EXPONENT, **exponents}, "embed")
-        data.embed = self._optional("embed.q", "I8", (c.embed_rows, c.dim), "int8_t")
-        data.positions = self._optional("positions", "I32", (c.positions, c.dim), "int32_t")
-
-    def _optional(self, name: str, dtype: str, shape: tuple[int, ...], ctype: str) -> Any:
-        """Whether a tensor has to be there, C knows."""
-        return self._tensor(name, dtype, shape, ctype)[0] if name in self._tensors else ffi.NULL
-
-    def _gain(self, out: Any, name: str, head_dim: int, exponents: Mapping[str, int]) -> None:
-        out.gain = self._optional(name, "I16", (head_dim,), "int16_t")
-        out.exponent = _int32(exponents, name) if out.gain else 0
-
-    def _tensor(self, name: str, dtype: str, shape: tuple[int, ...] | None, ctype: str) -> tuple[Any, int]:
-        if name not in self._tensors:
-            raise ModelError(f"bad model: tensor {name} is missing")
-        got_dtype, got_shape, view = self._tensors[name]
-        size = _DTYPE_SIZE[dtype]
-        for n in got_shape:
-            size *= n
-        if got_dtype != dtype or (shape is not None and got_shape != shape) or len(view) != size:
-            raise ModelError(f"bad model: tensor {name} has type {got_dtype} and shape {got_shape}")
-        # Copied when it does not start at a multiple of its element size, as C demands.
-        buffer = ffi.from_buffer("char[]", view)
-        if int(ffi.cast("uintptr_t", buffer)) % _DTYPE_SIZE[dtype]:
-            buffer = ffi.from_buffer("char[]", bytearray(view))
-        self._keep.append(buffer)
-        return ffi.cast(f"{ctype} *", buffer), size
-
-    def _weights(self, out: Any, name: str, exponents: Mapping[str, int]) -> None:
-        shape = self._tensors.get(name + ".q", ("", (), memoryview(b"")))[1]
-        if len(shape) != 2:
-            raise ModelError(f"bad model: tensor {name}.q is missing or is no matrix")
-        out.rows, out.cols = shape
-        out.q, _ = self._tensor(name + ".q", "I8", shape, "int8_t")
-        out.scale, _ = self._tensor(name + ".scale", "I16", shape[:1], "int16_t")
-        out.bias = self._optional(name + ".bias", "I32", shape[:1], "int32_t")
-        out.exponent = _int32(exponents, name)
 
     @functools.cached_property
     def token_lengths(self) -> array[int]:
         """Bytes of each token: array of vocab; decoders do without it."""
         starts = array("I", self._token_starts)
+        if sys.byteorder == "big":
+            starts.byteswap()
         return array("I", (end - start for start, end in itertools.pairwise(starts)))
 
     def encoder(
@@ -416,6 +344,20 @@ class Model:
             )
         )
         return logits, found
+
+
+def _fill_tensor(
+    item: Any, name: Any, tensor: tuple[str, tuple[int, ...], memoryview], held: contextlib.ExitStack
+) -> None:
+    """Make C's of a tensor, whose data is there as long as ``held`` is open."""
+    dtype, shape, data = tensor
+    types = list(modelfile.type_sizes())
+    if dtype not in types or len(shape) > len(item.shape):
+        raise ModelError(f"bad model: a tensor has type {dtype} and shape {shape}")
+    item.name, item.name_size, item.type = name, len(name) - 1, types.index(dtype)
+    item.shape[0 : len(shape)], item.dimensions = shape, len(shape)
+    view = held.enter_context(ffi.from_buffer("uint8_t[]", data))
+    item.data, item.size = view, len(view)
 
 
 def _frame(n_streams: int, size: int) -> tuple[Any, list[Any]]:
@@ -562,21 +504,6 @@ def quantise(x: Sequence[int], normalise: bool) -> tuple[list[int], int, int]:
 
 def _uint32s(values: Sequence[int]) -> array[int]:
     return values if isinstance(values, array) and values.typecode == "I" else array("I", values)
-
-
-def _uint32(values: Mapping[str, int], name: str) -> int:
-    return _integer(values, name, 0, 2**32 - 1)
-
-
-def _int32(values: Mapping[str, int], name: str) -> int:
-    return _integer(values, name, -(2**31), 2**31 - 1)
-
-
-def _integer(values: Mapping[str, int], name: str, low: int, high: int) -> int:
-    value = values.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise ModelError(f"bad model: {name} is missing or out of range")
-    return value
 
 
 def _raise(rc: int) -> None:

@@ -10,7 +10,6 @@ import os
 import struct
 import sys
 import threading
-from array import array
 from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,11 +122,8 @@ class Model:
                 f"model {self.name!r} is for arithmetic version {d['arithmetic']},"
                 f" this program computes version {_native.ARITHMETIC_VERSION}: use a model made for it"
             )
-        tensors = self._file.tensors
-        if sys.byteorder == "big":
-            tensors = {name: _swap(tensor) for name, tensor in tensors.items()}
         try:
-            return _native.Model(d["config"], d["layers"], d["exponents"], tensors)
+            return _native.Model(d, self._file.tensors)
         except ModelError as exc:
             raise ModelError(f"{self.path}: {exc}") from exc
 
@@ -170,16 +166,6 @@ class Model:
         if sys.byteorder == "big":
             sums.byteswap()
         return hashlib.sha256(sums.tobytes()).digest()
-
-
-def _swap(tensor: zlm.Tensor) -> zlm.Tensor:
-    """Model files are little-endian; C wants its own order."""
-    dtype, shape, data = tensor
-    if dtype in ("I8", "U8"):
-        return tensor
-    values = array("H" if dtype == "I16" else "I", data.tobytes())  # U32 and I32 alike
-    values.byteswap()
-    return dtype, shape, memoryview(values.tobytes())
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The ``.zlm`` model file: a safetensors container of integer tensors, with a JSON description.
 
 ``u64 header length, header JSON, tensor data``. The header maps a tensor's name to its dtype, shape and data offsets;
-``__metadata__.zllm`` holds the description as JSON text. Everything is checked before it is used, nothing is executed.
+``__metadata__.zllm`` holds the description as JSON text. C reads and checks all of it (``csrc/network/zlm.c``).
 See ``docs/model-format.md``.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 import struct
 from collections.abc import Mapping
@@ -18,18 +19,17 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from zllm import partial
+from zllm._native import modelfile
 from zllm.errors import ModelError
 from zllm.models.config import ModelConfig
 
-MAX_HEADER = 4 << 20
 MAX_FILE = 4 << 30
 FORMAT = 1
-MAX_NAME = 1000
-MAX_LAYERS = 256
-_MAX_DIMENSIONS = 4
-_SIZES = {"I8": 1, "U8": 1, "I16": 2, "I32": 4, "U32": 4}
 
 Tensor = tuple[str, tuple[int, ...], memoryview]  # dtype, shape, data
+_TOKENS = ("tokens.bytes", "tokens.offsets", "tokenizer.json")
+_TYPES = {row.name: row.type for row in modelfile.schema() if row.part == "tensors"}
+_LAYER = re.compile(r"^layers\.(0|[1-9][0-9]*)\.")
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,15 @@ def write(
     aligned. Gives back its SHA-256 (hexadecimal).
 
     Raises:
-        ModelError: the hash is not ``sha256``, if that is given.
+        ModelError: a tensor is not of the schema, or the hash is not ``sha256``, if that is given.
         FileExistsError: there is such a file, and ``replace`` is false.
     """
+    for name, (dtype, _, _) in tensors.items():
+        if "N" in name or _TYPES.get(_LAYER.sub("layers.N.", name)) != dtype:
+            raise ModelError(f"bad model: there is no tensor {name} of type {dtype} in a model file")
+    sizes = modelfile.type_sizes()
     header: dict[str, Any] = {"__metadata__": {"zllm": json.dumps(description, sort_keys=True)}}
-    order = sorted(tensors, key=lambda name: (-_SIZES[tensors[name][0]], name))
+    order = sorted(tensors, key=lambda name: (-sizes[tensors[name][0]], name))
     offset = 0
     for name in order:
         dtype, shape, data = tensors[name]
@@ -114,16 +118,20 @@ def parse(data: bytes | memoryview) -> ModelFile:
     """As :func:`read`, from memory."""
     if len(data) > MAX_FILE:
         raise ModelError("larger than any model")
-    length = _header_length(bytes(data[:8]), len(data))
-    description, header = _header(bytes(data[8 : 8 + length]))
-    body = memoryview(data)[8 + length :]
-    tensors: dict[str, Tensor] = {}
-    for name, (dtype, shape, start, end) in _places(header, len(body)).items():
-        tensors[name] = dtype, shape, body[start:end]
-    for name in ("tokens.bytes", "tokens.offsets", "tokenizer.json"):
+    header = modelfile.header(_front(data))
+    if header.size != len(data):
+        raise ModelError("bad model file: its tensors do not fill it")
+    view, tensors = memoryview(data), {}
+    for name, place in header.tensors.items():
+        tensors[name] = place.dtype, place.shape, view[place.offset : place.offset + place.size]
+    for name in _TOKENS:
         if name not in tensors:
             raise ModelError(f"bad model: tensor {name} is missing")
-    return ModelFile(description, tensors, hashlib.sha256(data).digest(), len(data), data)
+    return ModelFile(json.loads(header.description), tensors, hashlib.sha256(data).digest(), len(data), data)
+
+
+def _front(data: bytes | memoryview) -> bytes:
+    return bytes(data[: modelfile.front_size(bytes(data[:8]))])
 
 
 def receive(file: BinaryIO) -> bytes:
@@ -133,110 +141,33 @@ def receive(file: BinaryIO) -> bytes:
         ModelError: it is not one; what :func:`parse` gives back was not checked.
         OSError: it cannot be read.
     """
-    front = file.read(8)
-    length = _header_length(front, MAX_FILE if len(front) == 8 else 0)
-    pieces = [front, file.read(length)]
-    _header(pieces[1])
-    left = MAX_FILE + 1 - 8 - length
+    front = _read_front(file)
+    modelfile.header(front)
+    pieces, left = [front], MAX_FILE + 1 - len(front)
     while left > 0 and (piece := file.read(min(left, 1 << 20))):
         pieces.append(piece)
         left -= len(piece)
     return b"".join(pieces)
 
 
+def _read_front(file: BinaryIO) -> bytes:
+    front = file.read(8)
+    return front + file.read(modelfile.front_size(front) - len(front))
+
+
 def describe(path: Path) -> tuple[dict[str, Any], int]:
     """The description of a model file and the file's size, without reading its tensors.
 
     Raises:
-        ModelError: it is no model file, or its tensors cannot be in it.
+        ModelError: it is not a model file, or its tensors do not fill it.
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         try:
-            length = _header_length(file.read(8), size)
-            description, header = _header(file.read(length))
-            _places(header, size - 8 - length)
+            header = modelfile.header(_read_front(file))
+            if header.size != size:
+                raise ModelError("bad model file: its tensors do not fill it")
         except ModelError as exc:
             raise ModelError(f"{path}: {exc}") from exc
-    return description, size
-
-
-def _header_length(front: bytes, size: int) -> int:
-    """Length of the JSON in a file of ``size`` bytes."""
-    if size < 8:
-        raise ModelError("not a model file: too short")
-    (length,) = struct.unpack("<Q", front)
-    if not 2 <= length <= min(MAX_HEADER, size - 8):
-        raise ModelError("not a model file: bad header length")
-    return int(length)
-
-
-def _header(text: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The description, and the tensors' entries."""
-    try:
-        header = json.loads(text, object_pairs_hook=_once)
-        description = json.loads(header.pop("__metadata__")["zllm"], object_pairs_hook=_once)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
-        raise ModelError(f"not a model file: bad header ({type(exc).__name__})") from exc
-    _check_description(description)
-    return description, header
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name comes twice")
-    return found
-
-
-def _check_description(description: Any) -> None:
-    kinds = {"format": int, "name": str, "origin": str, "arithmetic": int, "config": dict, "layers": list}
-    if not isinstance(description, dict):
-        raise ModelError("bad model file: no description")
-    for key, kind in {**kinds, "exponents": dict}.items():
-        value = description.get(key)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise ModelError(f"bad model file: its description has no proper {key!r}")
-    if description["format"] != FORMAT:
-        raise ModelError(f"model file format {description['format']} is not {FORMAT}, the one this program reads")
-    layers = description["layers"]
-    if len(layers) > MAX_LAYERS or not all(isinstance(layer, dict) for layer in layers):
-        raise ModelError("bad model file: its description has no proper 'layers'")
-    if not isinstance(description.get("tokenizer", {}), dict):
-        raise ModelError("bad model file: its description has no proper 'tokenizer'")
-    if max(len(description["name"]), len(description["origin"])) > MAX_NAME:
-        raise ModelError(f"bad model file: a name or an origin of more than {MAX_NAME} characters")
-
-
-def _places(header: dict[str, Any], room: int) -> dict[str, tuple[str, tuple[int, ...], int, int]]:
-    """(dtype, shape, start, end) of all tensors, which fill the ``room`` bytes of data without overlapping."""
-    places = {name: _place(name, entry, room) for name, entry in header.items()}
-    at = 0
-    for name, (_, _, start, end) in sorted(places.items(), key=lambda item: item[1][2:]):
-        if start != at:
-            raise ModelError(f"bad model file: tensor {name[:100]} does not start where the one before it ends")
-        at = end
-    if at != room:
-        raise ModelError("bad model file: its tensors do not fill it")
-    return places
-
-
-def _place(name: str, entry: Any, room: int) -> tuple[str, tuple[int, ...], int, int]:
-    """dtype, shape, start and end of a tensor in the ``room`` bytes of data."""
-    try:
-        dtype, shape = str(entry["dtype"]), tuple(entry["shape"])
-        start, end = entry["data_offsets"]
-        size = _SIZES[dtype]
-        if len(shape) > _MAX_DIMENSIONS:
-            raise ValueError
-        for n in (*shape, start, end):
-            if not isinstance(n, int) or isinstance(n, bool) or not 0 <= n <= room:
-                raise ValueError
-        for n in shape:
-            size *= n
-        if not start <= end <= room or end - start != size:
-            raise ValueError
-    except (KeyError, TypeError, ValueError) as exc:
-        raise ModelError(f"bad model file: tensor {name[:100]} does not fit its file") from exc
-    return dtype, shape, start, end
+    return json.loads(header.description), size

@@ -24,7 +24,7 @@ static const gain_t *gain_of(const scratch_t *w, const layer_t *layer, uint32_t 
 
 /* Bring a token's queries and keys to 14 bits and rotate them, after their gains if they have any. */
 static void rotate(scratch_t *w, const layer_t *layer, int32_t *heads, const int32_t *rope) {
-    const zllm_config *c = &w->net->config;
+    const transformer_config_t *c = &w->net->config;
     const zllm_kernel *k = w->net->base.kernel;
     for (uint32_t h = 0; c->qk == 2 && h < c->heads + c->kv_heads; h++)
         w->norm[h] = multiply_gain(k, heads + (size_t)h * c->head_dim, c->head_dim, gain_of(w, layer, h)->value);
@@ -33,7 +33,7 @@ static void rotate(scratch_t *w, const layer_t *layer, int32_t *heads, const int
 
 /* The scale of that head, which is quantised. */
 static scale_t head_scale(const scratch_t *w, const layer_t *layer, uint32_t h, const quantised_t *found) {
-    const zllm_config *c = &w->net->config;
+    const transformer_config_t *c = &w->net->config;
     if (c->qk == 0) return quantised_scale(found, c->head_dim, 1, 0);
     if (c->qk == 1) return quantised_scale(found, c->head_dim, 0, QKV_FRAC - w->excess[h]);
     const int32_t frac = gain_of(w, layer, h)->exponent - w->excess[h];
@@ -50,7 +50,7 @@ static int16_t keep_scale(scale_t s, uint32_t frac) {
 
 /* Quantise a token's keys, which are rotated, and values, which lie behind them, and put them into the cache's slot. */
 static void remember(scratch_t *w, lane_t *lane, uint32_t l, uint32_t slot, const int32_t *keys) {
-    const zllm_config *c = &w->net->config;
+    const transformer_config_t *c = &w->net->config;
     const zllm_kernel *k = w->net->base.kernel;
     const layer_t *layer = &w->net->layers[l];
     const uint32_t dim = c->head_dim, heads = c->kv_heads;
@@ -68,7 +68,7 @@ static void remember(scratch_t *w, lane_t *lane, uint32_t l, uint32_t slot, cons
 
 /* Rotate and quantise the queries of n rows, and remember their keys and values from slot `slot` on. */
 static void prepare(scratch_t *w, lane_t *lane, uint32_t l, uint32_t from, uint32_t n, uint32_t slot) {
-    const zllm_config *c = &w->net->config;
+    const transformer_config_t *c = &w->net->config;
     const layer_t *layer = &w->net->layers[l];
     const uint32_t group = c->heads / c->kv_heads, dim = c->head_dim;
     for (uint32_t i = 0; i < n; i++) {
@@ -113,7 +113,7 @@ static uint32_t low_of(const scratch_t *w, uint32_t slot) { return first_seen(w,
 /* A step of one token a lane reads every lane's keys and values once, so that they come from a far cache, or from memory;
  * each is prefetched while the one before is at work. NULL for the last ones. */
 static const int8_t *next_keys(const scratch_t *w, const run_t *run, uint32_t left, uint32_t l, uint32_t g) {
-    const zllm_config *c = &w->net->config;
+    const transformer_config_t *c = &w->net->config;
     if (g + 1 < c->kv_heads) g++;
     else if (left > 1) run++, g = 0;
     else return NULL;
@@ -133,7 +133,7 @@ static void prefetch_scales(const lane_t *lane, size_t at, uint32_t n) {
  * output with 39 - v_shift fractional bits. */
 static void attend(scratch_t *w, const run_t *run, uint32_t left, uint32_t l, uint32_t g, uint32_t from, uint32_t n,
                    uint32_t slot) {
-    const zllm_config *c = &w->net->config;
+    const transformer_config_t *c = &w->net->config;
     const zllm_kernel *k = w->net->base.kernel;
     const lane_t *lane = &w->lanes[run->lane];
     const uint32_t group = c->heads / c->kv_heads, dim = c->head_dim, count = n * group;

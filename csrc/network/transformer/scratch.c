@@ -8,20 +8,20 @@
 static uint32_t max_of(uint32_t a, uint32_t b) { return a > b ? a : b; }
 
 /* Room for a window and a step's tokens, after dropping to a multiple of CACHE_UNIT. */
-static uint32_t capacity_of(const zllm_config *c) { return c->window + ZLLM_BULK + CACHE_UNIT; }
+static uint32_t capacity_of(const transformer_config_t *c) { return c->window + ZLLM_BULK + CACHE_UNIT; }
 
-static size_t scale_count(const zllm_config *c) { return (size_t)c->layers * c->kv_heads * capacity_of(c); }
-static size_t cache_size(const zllm_config *c) { return scale_count(c) * c->head_dim; }
+static size_t scale_count(const transformer_config_t *c) { return (size_t)c->layers * c->kv_heads * capacity_of(c); }
+static size_t cache_size(const transformer_config_t *c) { return scale_count(c) * c->head_dim; }
 
 size_t transformer_lane_memory(const network_t *network) {
-    const zllm_config *c = &((const transformer_t *)network)->config;
+    const transformer_config_t *c = &((const transformer_t *)network)->config;
     return sizeof(lane_t) + 2 * cache_size(c) + 4 * scale_count(c);
 }
 
 /* All lanes' keys and values in one piece. Slots not yet written are read by whole vectors and then ignored; they are
  * given a value all the same. */
 static int lanes_new(scratch_t *w) {
-    const zllm_config *c = &w->net->config;
+    const transformer_config_t *c = &w->net->config;
     const size_t bytes = cache_size(c), scales = scale_count(c) * sizeof(int16_t);
     w->caches_size = w->lane_count * (2 * bytes + 2 * scales);
     int8_t *at = w->caches = pages_new(w->caches_size);
@@ -39,7 +39,7 @@ static int lanes_new(scratch_t *w) {
 }
 
 void lane_reserve(scratch_t *w, lane_t *lane, uint32_t n) {
-    const zllm_config *c = &w->net->config;
+    const transformer_config_t *c = &w->net->config;
     if (lane->filled + n <= w->capacity) return;
     /* More than the window and a unit are filled (n is at most ZLLM_BULK), so this is positive. */
     const uint32_t drop = (lane->filled - (c->window - 1)) / CACHE_UNIT * CACHE_UNIT;
@@ -60,7 +60,7 @@ _Static_assert(2 * ZLLM_HEAD_ROWS <= BLOCK_ROWS, "the head's wide rows fit the b
 
 /* What one thread has for itself. */
 static int own_new(scratch_t *w) {
-    const zllm_config *c = &w->net->config;
+    const transformer_config_t *c = &w->net->config;
     const size_t queries = QUERY_ROWS * (c->heads / c->kv_heads), heads = c->heads + c->kv_heads;
     w->logits = aligned_new(w->vocab_stride * sizeof(int32_t));
     w->score_acc = aligned_new(queries * w->capacity * sizeof(int32_t));
@@ -86,7 +86,7 @@ static void own_free(scratch_t *w) {
 
 /* What the threads of a team share. */
 static int shared_new(scratch_t *w) {
-    const zllm_config *c = &w->net->config;
+    const transformer_config_t *c = &w->net->config;
     const size_t rows = w->rows, parts = w->net->wide ? 2 : 1;
     w->lanes = calloc(w->lane_count, sizeof *w->lanes);
     w->runs = calloc(rows, sizeof *w->runs);
@@ -113,7 +113,7 @@ static void shared_free(scratch_t *w) {
 
 workspace_t *scratch_new(const network_t *network, uint32_t lanes, uint32_t rows, zllm_team *team, uint64_t *nanoseconds) {
     const transformer_t *t = (const transformer_t *)network;
-    const zllm_config *c = &t->config;
+    const transformer_config_t *c = &t->config;
     const uint32_t heads = c->heads * c->head_dim;
     scratch_t *w = calloc(1, sizeof *w);
     if (w == NULL) return NULL;

@@ -62,7 +62,7 @@ static void project_heads(scratch_t *w, const layer_t *layer, uint32_t from, uin
 
 /* Own columns of what the feed-forward has between its matrices, to acc; each thread reads its own sums there only. */
 static void project_gate(scratch_t *w, const matrix_t *both, const layer_t *layer, uint32_t n) {
-    const zllm_config *c = &w->net->config;
+    const transformer_config_t *c = &w->net->config;
     const size_t wide = w->widest;
     const share_t own = share_of(&w->base, c->ffn, ZLLM_ROW_ALIGN), up = {c->ffn + own.from, c->ffn + own.end};
     const uint32_t count = own.end - own.from;
@@ -82,7 +82,7 @@ static void project_gate(scratch_t *w, const matrix_t *both, const layer_t *laye
 /* Own columns of what the feed-forward adds to rows [from, from + n), to out. Returns which. */
 static share_t feed_forward(scratch_t *w, const layer_t *layer, uint32_t from, uint32_t n, int32_t *out,
                             size_t stride) {
-    const zllm_config *c = &w->net->config;
+    const transformer_config_t *c = &w->net->config;
     quantise_rows(w, &layer->gate_up, w->x + (size_t)from * c->dim, c->dim, 1, 0, n);
     project_gate(w, &layer->gate_up, layer, n);
     workspace_barrier(&w->base);
@@ -186,6 +186,8 @@ static const int32_t *logits(workspace_t *base, uint32_t i) {
 
 const network_family_t network_transformer = {
     .name = "transformer",
+    .schema = &transformer_schema,
+    .check_config = transformer_check_config,
     .check = transformer_check,
     .pack = transformer_pack,
     .release = transformer_release,

@@ -3,6 +3,7 @@
 #define ZLLM_TRANSFORMER_H
 
 #include "network/matrix.h"
+#include "network/transformer/schema.h"
 
 typedef struct {
     int16_t *value; /* [head_dim], or NULL */
@@ -19,7 +20,7 @@ typedef struct {
 
 typedef struct {
     network_t base;
-    zllm_config config;
+    transformer_config_t config;
     int wide;      /* whether any matrix of a layer is */
     int8_t *embed; /* [inputs][dim] */
     int16_t *embed_scale;
@@ -32,8 +33,10 @@ typedef struct {
 } transformer_t;
 
 /* As in network_family. */
-zllm_result transformer_check(const zllm_model_data *data);
-network_t *transformer_pack(const zllm_model_data *data, const zllm_kernel *kernel);
+extern const schema_t transformer_schema;
+zllm_result transformer_check_config(const void *config);
+zllm_result transformer_check(const source_t *source);
+network_t *transformer_pack(const source_t *source, const zllm_kernel *kernel);
 void transformer_release(network_t *network);
 
 #endif

@@ -40,7 +40,7 @@ def set_wide(config: dict[str, Any], layers: Sequence[dict[str, int]], chosen: S
 
 def integer_bits(description: Mapping[str, Any], tensors: Mapping[str, Tensor], runs: Sequence[Sequence[int]]) -> float:
     """Bits of all tokens of ``runs`` but the first of each, by the C core."""
-    model = _native.Model(description["config"], description["layers"], description["exponents"], tensors)
+    model = _native.Model(description, tensors)
     bits = []
     for ids in runs:
         logits = torch.frombuffer(model.evaluate(ids[:-1], sums=False)[0], dtype=torch.int32).reshape(len(ids) - 1, -1)

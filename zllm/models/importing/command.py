@@ -232,7 +232,7 @@ class Import:
         report.wide, report.inputs = len(chosen), len(candidates)
 
     def _speed(self, description: dict[str, Any], tensors: dict[str, zlm.Tensor], sample: Sample) -> None:
-        model = _native.Model(description["config"], description["layers"], description["exponents"], tensors)
+        model = _native.Model(description, tensors)
         start = int(sample.held[0, 0])
         rows = sample.held[:, 1:].tolist()
         begin = time.perf_counter()
