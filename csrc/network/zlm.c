@@ -92,7 +92,7 @@ static int sizes(const json_value_t *entry, const char *name, uint32_t least, ui
     return 1;
 }
 
-/* Type, shape and place; no product of sizes leaves 64 bits, as neither factor is above ZLM_MAX_FILE. */
+/* Type, shape and place. No size is above ZLM_MAX_FILE, so that sums of them fit. */
 static int read_tensor(const json_value_t *entry, uint64_t start, zllm_tensor *out) {
     uint64_t offsets[2];
     const json_value_t *type = json_member_of_kind(entry, "dtype", JSON_STRING);
@@ -106,8 +106,8 @@ static int read_tensor(const json_value_t *entry, uint64_t start, zllm_tensor *o
     if (!sizes(entry, "data_offsets", 2, 2, offsets)) return 0;
     out->dimensions = json_member(entry, "shape", 5)->size;
     for (uint32_t i = 0; i < out->dimensions; i++) {
+        if (out->shape[i] > 0 && out->size > ZLM_MAX_FILE / out->shape[i]) return 0;
         out->size *= out->shape[i];
-        if (out->size > ZLM_MAX_FILE) return 0;
     }
     out->offset = start + offsets[0];
     return offsets[0] <= offsets[1] && offsets[1] - offsets[0] == out->size;

@@ -30,9 +30,12 @@ class Header(NamedTuple):
 
 
 class Field(NamedTuple):
-    """A row of a schema. ``type``, ``rows``, ``columns`` (empty: one dimension) and ``when`` are a tensor's,
-    in terms of the config's fields; ``exponent`` is its name in the description's exponents, or empty. ``low`` and
-    ``high`` are of a layer's field, or of the exponent; ``fallback`` is what a field or exponent is if the file does not say, None if it has to."""
+    """A row of a schema.
+
+    ``type``, ``rows``, ``columns`` (empty: one dimension) and ``when`` are a tensor's, in terms of the config's fields;
+    ``exponent`` is its name in the description's exponents, or empty. ``low`` and ``high`` are of a layer's field, or
+    of the exponent; ``fallback`` is what a field or exponent is if the file does not say, None if it has to.
+    """
 
     part: str
     name: str

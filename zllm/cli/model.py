@@ -108,7 +108,7 @@ def _show(name: str | None, *, as_json: bool) -> None:
 
     model = store.resolve(name)
     known = facts(model)
-    known["shape"] = model.config.as_dict()
+    known["shape"] = model.file.shape
     card = model.path.with_suffix(".md")
     if as_json:
         print(json.dumps(known, indent=2))

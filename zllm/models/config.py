@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from zllm._native import VARIANT_FIELDS
+from zllm._native.modelfile import FAMILY
 from zllm.errors import ModelError
 
 
@@ -44,8 +45,10 @@ class ModelConfig:
         """From JSON.
 
         Raises:
-            ModelError: a field is missing or is no number.
+            ModelError: a field is missing or is not a number, or the network is not a transformer.
         """
+        if values.get("family", FAMILY) != FAMILY:
+            raise ModelError(f"the network is a {values['family']!s:.40}, and not a {FAMILY}")
         try:
             numbers: dict[str, Any] = {f.name: values[f.name] for f in fields(cls) if f.name not in VARIANT_FIELDS}
             numbers |= {name: values.get(name, 0) for name in VARIANT_FIELDS}

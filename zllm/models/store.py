@@ -54,10 +54,18 @@ class Model:
         """SHA-256 of the token table."""
         return self._file.tokenizer_sha256
 
+    @property
+    def vocab(self) -> int:
+        """How many tokens there are."""
+        vocab = self.description["config"].get("vocab")
+        if not isinstance(vocab, int) or not 0 < vocab < 1 << 32:
+            raise ModelError(f"{self.path}: bad model config: vocab is missing or out of range")
+        return vocab
+
     @functools.cached_property
     def tokens(self) -> list[bytes]:
         """The vocabulary in id order, which is the order of the tokens' bytes."""
-        count = self.config.vocab + 1
+        count = self.vocab + 1
         offsets = struct.unpack(f"<{count}I", self._tensor("tokens.offsets", 4 * count))
         data = self._file.tensors["tokens.bytes"][2].tobytes()
         return [data[a:b] for a, b in itertools.pairwise(offsets)]
@@ -71,8 +79,8 @@ class Model:
     @functools.cached_property
     def start(self) -> int:
         """Id of the token that starts every stream and document: the one after the vocabulary, or the byte 0x00."""
-        c = self.config
-        return c.vocab if c.embed_rows == c.vocab + 1 else self.token_id(b"\0")
+        start = self.vocab
+        return start if self.description["config"].get("embed_rows") == start + 1 else self.token_id(b"\0")
 
     def token_id(self, token: bytes) -> int:
         """Id of a token by its bytes."""
@@ -88,7 +96,7 @@ class Model:
 
     @property
     def config(self) -> ModelConfig:
-        """The model's shape."""
+        """The shape of a transformer; ModelError of another network."""
         return self._file.config
 
     @property

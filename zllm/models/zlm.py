@@ -28,7 +28,6 @@ FORMAT = 1
 
 Tensor = tuple[str, tuple[int, ...], memoryview]  # dtype, shape, data
 _TOKENS = ("tokens.bytes", "tokens.offsets", "tokenizer.json")
-_TYPES = {row.name: row.type for row in modelfile.schema() if row.part == "tensors"}
 _LAYER = re.compile(r"^layers\.(0|[1-9][0-9]*)\.")
 
 
@@ -45,8 +44,24 @@ class ModelFile:
 
     @property
     def config(self) -> ModelConfig:
-        """The model's shape."""
+        """The shape of a transformer.
+
+        Raises:
+            ModelError: a number is missing or is not one, or the network is of another family.
+        """
         return ModelConfig.from_dict(self.description["config"])
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """The network's shape: a transformer's config, or the numbers that another network's has.
+
+        Raises:
+            ModelError: as for :attr:`config`.
+        """
+        values = self.description["config"]
+        if values.get("family", modelfile.FAMILY) == modelfile.FAMILY:
+            return self.config.as_dict()
+        return {name: value for name, value in values.items() if isinstance(value, int)}
 
     @property
     def tokenizer_sha256(self) -> bytes:
@@ -71,8 +86,10 @@ def write(
         ModelError: a tensor is not of the schema, or the hash is not ``sha256``, if that is given.
         FileExistsError: there is such a file, and ``replace`` is false.
     """
+    family = str(description["config"].get("family", modelfile.FAMILY))
+    types = {row.name: row.type for row in modelfile.schema(family) if row.part == "tensors"}
     for name, (dtype, _, _) in tensors.items():
-        if "N" in name or _TYPES.get(_LAYER.sub("layers.N.", name)) != dtype:
+        if "N" in name or types.get(_LAYER.sub("layers.N.", name)) != dtype:
             raise ModelError(f"bad model: there is no tensor {name} of type {dtype} in a model file")
     sizes = modelfile.type_sizes()
     header: dict[str, Any] = {"__metadata__": {"zllm": json.dumps(description, sort_keys=True)}}
