@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from zllm.archive.builder import SECTION, Draft
-from zllm.codecs.zstd import ZstdCodec, _Workspace
+from zllm.codecs.base import Run as CodecRun
+from zllm.codecs.cm import CmCodec
+from zllm.codecs.workspace import Workspace
+from zllm.codecs.zstd import ZstdCodec
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 LIMIT_MB = 300
@@ -71,7 +76,7 @@ def test_one_large_piece_is_not_copied() -> None:
 
 
 def test_encoders_wait_for_memory() -> None:
-    workspace = _Workspace(100)
+    workspace = Workspace(100)
     seen: list[int] = []
     inside = 0
     lock = threading.Lock()
@@ -96,7 +101,7 @@ def test_encoders_wait_for_memory() -> None:
 
 
 def test_an_encoder_that_fails_gives_its_memory_back() -> None:
-    workspace = _Workspace(100)
+    workspace = Workspace(100)
     with pytest.raises(ValueError, match="no"), workspace.hold(90):
         raise ValueError("no")
     with workspace.hold(100):
@@ -104,7 +109,68 @@ def test_an_encoder_that_fails_gives_its_memory_back() -> None:
 
 
 def test_a_frame_that_is_larger_than_the_workspace_is_coded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zllm.codecs.zstd._workspace", _Workspace(1))
+    monkeypatch.setattr("zllm.codecs.workspace.shared", Workspace(1))
     data = b"some text " * 100
     codec = ZstdCodec(19)
     assert codec.decode(codec.encode(data), len(data)) == data
+
+
+MEASURE = """
+import os, re, sys
+from pathlib import Path
+from zllm.codecs.cm import CmCodec
+
+def peak(work):
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts at what is in use now
+    before = used()
+    result = work()
+    return result, used() - before
+
+def used():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+codec, size = CmCodec(), int(sys.argv[1])
+data = os.urandom(size)
+codec.decode(codec.encode(b"x" * 9), 9)
+payload, encoder = peak(lambda: codec.encode(data))
+_, decoder = peak(lambda: codec.decode(payload, size))
+print(encoder, decoder, codec.encoder_memory(size) >> 10, codec.decoder_memory(size) >> 10)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("size", [256 << 10, 1 << 20, 6 << 20])
+def test_the_predictor_takes_what_it_declares(size: int) -> None:
+    """With the payload or the data that comes out, which are counted elsewhere; KiB."""
+    done = subprocess.run([sys.executable, "-c", MEASURE, str(size)], capture_output=True, text=True, check=True)
+    encoder, decoder, declared, also_declared = map(int, done.stdout.split())
+    result = size >> 10
+    assert declared // 2 < encoder < declared + result + 2048
+    assert decoder < also_declared + result + 2048
+
+
+def test_frames_in_work_share_one_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the number of threads, and the payloads are the same."""
+    held: list[int] = []
+    inside = [0]
+
+    class Counting(Workspace):
+        @contextmanager
+        def hold(self, size: int) -> Iterator[None]:
+            with super().hold(size):
+                inside[0] += size
+                held.append(inside[0])
+                yield
+                inside[0] -= size
+
+    codec = CmCodec()
+    items = [(bytes(range(256)) * 40 * n, ()) for n in range(1, 9)]
+    alone = codec.encode_batch(items, CodecRun(1))
+    room = 2 * codec.encoder_memory(len(items[-1][0]))
+    monkeypatch.setattr("zllm.codecs.workspace.shared", Counting(room))
+    assert codec.encode_batch(items, CodecRun(8)) == alone
+    assert len(held) == len(items) and max(held) <= room
+    held.clear()
+    sizes = [(payload, len(data), ()) for payload, (data, _) in zip(alone, items, strict=True)]
+    assert codec.decode_batch(sizes, CodecRun(8)) == [data for data, _ in items]
+    assert len(held) == len(items) and max(held) <= room

@@ -31,7 +31,7 @@ from zllm.codecs import llm  # noqa: E402
 from zllm.codecs.cm import CmCodec  # noqa: E402
 from zllm.format.ends import FORMAT_VERSION  # noqa: E402
 from zllm.planner.planner import Coded, Group, Planner  # noqa: E402
-from zllm.planner.reasons import Reason  # noqa: E402
+from zllm.planner.reasons import Reason, Why  # noqa: E402
 from zllm.planner.units import CodedFrame, Piece, cut_pieces  # noqa: E402
 
 GOLDEN = vectors.GOLDEN
@@ -46,15 +46,15 @@ class Always(Planner):
 
     def code(self, groups: Sequence[Group]) -> Coded:
         """See :meth:`Planner.code`."""
-        codec = self.llm or CmCodec()
-        reason = Reason.CM_LEVEL if self.llm is None else Reason.LLM_SMALLER
+        codec = self.models[0] if self.models else CmCodec()
+        reason = Reason(Why.SMALLEST)
         out = []
         for group in groups:
             pieces = cut_pieces(Piece(group.data, group.cuts), FRAME)
             with mock.patch.object(llm, "stream_count", lambda size, most: max(1, min(size // STREAM, most))):
                 payloads = codec.encode_batch([(p.data, p.cuts) for p in pieces], self.run)
             frames = [
-                CodedFrame(codec.id, codec.needs_model, len(p.data), payload, reason)
+                CodedFrame(codec.id, int(codec.needs_model), len(p.data), payload, reason)
                 for p, payload in zip(pieces, payloads, strict=True)
             ]
             out.append(frames)

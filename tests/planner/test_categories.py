@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import lzma
+import math
 import random
 import struct
 import time
@@ -14,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zllm.planner.categories import Category, bucket_key, categorize
+from zllm.planner.categories import Category, bucket_key, categorize, is_for_models
+from zllm.planner.encodings import invalid_utf8
 from zllm.planner.signatures import signature
 
 RNG = random.Random(5)
@@ -79,10 +81,66 @@ def test_eight_stray_bytes_do_not_make_a_book_binary():
     assert of(ENGLISH.encode() * 1000 + bytes(8)) is Category.TEXT
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+CZECH = "Příliš žluťoučký kůň úpěl ďábelské ódy, a proto se hodiny na věži zastavily dřív, než kdokoli čekal.\n" * 20
+POLISH = "Zażółć gęślą jaźń, powiedział strażnik; źródła są wciąż żywe, a łąki ciągną się aż po horyzont.\n" * 20
+GREEK = "Ο φύλακας κούρδιζε τα ρολόγια κάθε μεσημέρι, και όλη η πόλη τα ακολουθούσε χωρίς να το ζητήσει.\n" * 20  # noqa: RUF001
+JAPANESE = "時計番は毎日正午に時計を巻き、町の人々はそれに合わせて暮らした。誰もそうしろとは言わなかった。\n" * 20
+KOREAN = "시계지기는 날마다 정오에 시계를 감았고, 마을 사람들은 거기에 맞추어 살았다. 아무도 시키지 않았다.\n" * 20
+FOREIGN = [
+    (RUSSIAN, "cp1251"), (RUSSIAN, "koi8-r"), (RUSSIAN, "cp866"), (RUSSIAN, "iso8859-5"), (GREEK, "iso8859-7"),
+    (CHINESE, "gb18030"), (CHINESE, "gbk"), (JAPANESE, "shift_jis"), (JAPANESE, "euc_jp"), (KOREAN, "euc_kr"),
+    *((text, f"utf-16{order}") for text in (ENGLISH, CZECH, CHINESE, RUSSIAN) for order in ("", "-le", "-be")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "encoding"), FOREIGN)
+def test_text_that_models_have_never_read(text, encoding):
+    """It is text, of which the model is not asked."""
+    for size in (200, 1500, len(text)):
+        data = text[:size].encode(encoding)
+        assert of(data) is Category.TEXT
+        assert not is_for_models(memoryview(data))
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [(GERMAN, "latin-1"), (CZECH, "iso8859-2"), (POLISH, "iso8859-2"), (POLISH, "cp1250"), (ENGLISH, "cp1252")],
+)
+def test_western_text_is_for_models_as_far_as_it_is_ascii(text, encoding):
+    data = text.encode(encoding)
+    assert of(data) in (Category.TEXT, Category.STRUCTURED)  # lines that repeat themselves look like a table
+    assert is_for_models(memoryview(data)) == (invalid_utf8(data) <= 0.1 * len(data))
+    assert is_for_models(memoryview(text.encode()))
+
+
+def test_large_wide_text_is_sampled_at_whole_characters():
+    data = memoryview((RUSSIAN * 300).encode("utf-16-be"))
+    assert all(categorize("x", data[:size]) is Category.TEXT for size in range(100_000, 150_000, 7002))
+
+
 @pytest.mark.parametrize("text", [ENGLISH, CHINESE, RUSSIAN])
-def test_wide_text_is_not_for_the_model(encoding, text):
-    assert of(text.encode(encoding)) not in (Category.TEXT, Category.STRUCTURED)
+def test_characters_of_four_bytes_are_binary_data(text):
+    assert of(text.encode("utf-32")) is Category.BINARY
+
+
+def _tone(count: int) -> bytes:
+    return bytes(128 + int(90 * math.sin(n / 9) * math.sin(n / 700)) for n in range(count))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        _tone(20_000),
+        bytes(128 + (n * n // 97) % 100 for n in range(20_000)),
+        bytes(RNG.randrange(128, 256) for _ in range(9000)),
+        struct.pack("<3000H", *(RNG.randrange(1 << 15) for _ in range(3000))),
+        struct.pack("<3000H", *(2000 + n % 300 for n in range(3000))),
+        struct.pack(">3000H", *(RNG.randrange(0x20, 0x3000) for _ in range(3000))),
+    ],
+    ids=range(6),
+)
+def test_numbers_are_not_text_in_any_encoding(data):
+    assert of(data) in (Category.BINARY, Category.COMPRESSED)
 
 
 def _csv(separator: str) -> bytes:

@@ -11,11 +11,13 @@ from planner.test_planner import coded, decode, group, prose
 
 from zllm.codecs.base import Run
 from zllm.codecs.cm import CmCodec
+from zllm.codecs.zstd import ZstdCodec
 from zllm.planner import text
-from zllm.planner.estimate import MIN_ESTIMATED, estimates, model_is_ahead
+from zllm.planner.estimate import estimates, model_is_ahead
 from zllm.planner.levels import get_level
 from zllm.planner.planner import Planner
-from zllm.planner.reasons import Reason
+from zllm.planner.reasons import Why
+from zllm.planner.tuning import TUNING
 from zllm.planner.units import Piece
 from zllm.stats import Stats
 
@@ -43,7 +45,7 @@ def code(monkeypatch, data: bytes, with_model: float, level: int = 6):
     """The frames of one text, of which a model makes ``with_model`` bytes, and what the predictor was asked for."""
     cm, llm = CountingCm(), FakeLlm(lambda part: with_model * len(part) / len(data))
     monkeypatch.setattr("zllm.planner.planner.CmCodec", lambda: cm)
-    frames = Planner(get_level(level), llm).encode([group(data)])[0]
+    frames = Planner(get_level(level), [llm]).encode([group(data)])[0]
     assert decode(frames, llm) == data
     return frames, cm.sizes
 
@@ -56,11 +58,11 @@ def test_an_estimate_is_near_the_truth_and_takes_a_fifth_of_the_work():
 
 
 def test_estimates_are_the_same_with_any_number_of_threads():
-    pieces = [piece(prose(MIN_ESTIMATED + 1000 * seed, seed)) for seed in range(3)]
+    pieces = [piece(prose(TUNING.estimated + 1000 * seed, seed)) for seed in range(3)]
     assert estimates(pieces, CmCodec(), Run(3)) == estimates(pieces, CmCodec(), Run(1))
 
 
-@pytest.mark.parametrize("data", [b"", b"x", prose(MIN_ESTIMATED - 1)])
+@pytest.mark.parametrize("data", [b"", b"x", prose(TUNING.estimated - 1)])
 def test_small_texts_are_not_estimated(data):
     cm = CountingCm()
     assert estimates([piece(data)], cm, Run()) == [None] and cm.sizes == []
@@ -75,18 +77,20 @@ def test_what_repeats_itself_is_not_estimated():
 
 def test_a_model_far_ahead_saves_the_predictor_its_work(monkeypatch):
     frames, sizes = code(monkeypatch, LARGE, 0.8 * ALONE)
-    assert [frame.reason for frame in frames] == [Reason.LLM_AHEAD]
+    assert [(frame.codec_id, frame.choice.why) for frame in frames] == [(3, Why.NEED_NOT_COMPARE)]
     assert sum(sizes) < len(LARGE) / 4
     assert 0.9 < frames[0].rival / 8000 * len(LARGE) / ALONE < 1.1
 
 
 @pytest.mark.parametrize(
-    ("share", "reason"), [(0.97, Reason.LLM_SMALLER), (0.99, Reason.CM_SMALLER), (1.5, Reason.CM_SMALLER)]
+    ("share", "codec", "other"), [(0.97, 3, CmCodec.id), (0.99, CmCodec.id, 3), (1.5, CmCodec.id, 3)]
 )
-def test_what_is_near_is_compared(monkeypatch, share, reason):
+def test_what_is_near_is_compared(monkeypatch, share, codec, other):
     monkeypatch.setattr(text, "estimates", lambda pieces, cm, run: [round(ALONE * 1.01)] * len(pieces))
     frames, sizes = code(monkeypatch, LARGE, share * ALONE)
-    assert [frame.reason for frame in frames] == [reason]
+    assert [(frame.codec_id, frame.choice.why, frame.choice.other) for frame in frames] == [
+        (codec, Why.SMALLEST, other)
+    ]
     assert sizes.count(len(LARGE)) == 1
     assert coded(frames) <= ALONE
 
@@ -94,22 +98,23 @@ def test_what_is_near_is_compared(monkeypatch, share, reason):
 def test_a_model_that_is_ahead_is_named_in_every_choice(monkeypatch):
     monkeypatch.setattr(text, "MODEL_COST", 10**9)
     frames, _ = code(monkeypatch, LARGE, 0.8 * ALONE)
-    assert [frame.uses_model for frame in frames] == [True]
+    assert [frame.model for frame in frames] == [1]
 
 
 def test_frames_of_one_unit_are_judged_one_by_one(monkeypatch):
     llm = FakeLlm(lambda part: 0.1 * len(part) if part == first else len(part))
     first, second = LARGE[:150_000], prose(150_000, 2)
     level = dataclasses.replace(get_level(9), text_frame=150_000)
-    frames = Planner(level, llm).encode([group(first + second)])[0]
-    assert [frame.reason for frame in frames] == [Reason.LLM_AHEAD, Reason.CM_SMALLER]
+    frames = Planner(level, [llm]).encode([group(first + second)])[0]
+    assert [frame.choice.why for frame in frames] == [Why.NEED_NOT_COMPARE, Why.SMALLEST]
+    assert [frame.codec_id for frame in frames] == [llm.id, CmCodec.id]
     assert decode(frames, llm) == first + second
 
 
 def test_zstd_still_has_to_be_beaten(monkeypatch):
     monkeypatch.setattr(text, "model_is_ahead", lambda size, estimate: True)
     frames, _ = code(monkeypatch, LARGE, 2 * ALONE)
-    assert [frame.reason for frame in frames] == [Reason.ZSTD_SMALLER]
+    assert [frame.codec_id for frame in frames] == [ZstdCodec.id]
 
 
 def test_model_is_ahead():

@@ -4,7 +4,7 @@ from zllm.codecs import registry
 from zllm.errors import UsageError
 from zllm.format.limits import MAX_STREAMS
 from zllm.planner.levels import DEFAULT_LEVEL, LEVELS, get_level
-from zllm.planner.reasons import MAX_RIVAL, Reason, describe, millibits
+from zllm.planner.reasons import MAX_RIVAL, Reason, Why, describe, millibits
 
 
 def test_levels():
@@ -28,7 +28,7 @@ def test_levels_make_sense(level):
     assert registry.by_name(level.fast_codec).name == level.fast_codec
     assert level.text_frame <= level.shared_frame <= level.alone_frame <= level.solid_frame
     assert level.adaptive or not level.llm
-    assert level.hope >= 1
+    assert 0 <= level.sample_margin < 0.1
     assert 1 <= level.streams <= MAX_STREAMS
     assert 20 < len(level.description) < 100
     assert "\n" not in level.description
@@ -41,30 +41,32 @@ def test_unknown_level(number):
 
 
 def test_reason_numbers_never_change():
-    assert [(reason.name, reason.value) for reason in Reason] == [
-        ("NONE", 0),
-        ("STORE_INCOMPRESSIBLE", 1),
-        ("LZ4_LEVEL", 2),
-        ("ZSTD_LEVEL", 3),
-        ("ZSTD_NO_MODEL", 4),
-        ("ZSTD_NOT_TEXT", 5),
-        ("ZSTD_PROBE", 6),
-        ("ZSTD_SMALLER", 7),
-        ("LLM_SMALLER", 8),
-        ("CM_LEVEL", 9),
-        ("CM_PROBE", 10),
-        ("CM_SMALLER", 11),
-        ("LLM_AHEAD", 12),
-        ("SMALLER", 13),
-        ("ZSTD_PROMISING", 14),
+    assert [(why.name, why.value) for why in Why] == [
+        ("UNKNOWN", 0),
+        ("SMALLEST", 1),
+        ("NEED_NOT_COMPARE", 2),
+        ("SAMPLES", 3),
+        ("LEVEL", 4),
+        ("INCOMPRESSIBLE", 5),
     ]
 
 
-def test_every_reason_has_a_text():
-    texts = {describe(reason, 2345) for reason in Reason}
-    assert len(texts) == len(Reason)
-    assert describe(Reason.LLM_SMALLER, 2345) == "llm: without the model 2.35 bits per byte"
-    assert "newer" in describe(255)
+@pytest.mark.parametrize("other", [None, 0, 1, 2, 3, 4, 13, 14, 77, 255])
+@pytest.mark.parametrize("why", Why)
+def test_a_reason_is_one_byte_and_reads_the_same_from_it(why, other):
+    reason = Reason(why, other, 2345)
+    assert 0 <= reason.code < 256
+    assert describe(reason.code, 2345) == reason.text()
+
+
+def test_what_reasons_say():
+    assert Reason(Why.SMALLEST, 4, 2345).text() == "smallest; cm: 2.35 bits per byte"
+    assert Reason(Why.NEED_NOT_COMPARE, 2, 2345).text() == "smallest; zstd: about 2.35 bits per byte"
+    assert Reason(Why.SMALLEST, 77, 2345).text() == "smallest; a codec of another package: 2.35 bits per byte"
+    assert Reason(Why.SMALLEST, 4).text() == Reason(Why.SMALLEST).text() == "smallest"
+    assert Reason(Why.INCOMPRESSIBLE).text() == "nothing made it smaller"
+    assert len({Reason(why, 2, 99).text() for why in Why}) == len(Why)
+    assert "newer" in describe(255) and describe(0) == ""
 
 
 def test_millibits():

@@ -55,7 +55,7 @@ class Coder:
         """That are coded at the same time."""
         self.groups = Planner(
             level,
-            llm,
+            [llm] if llm is not None else [],
             self.run.threads,
             options.progress,
             self.run.cancelled,

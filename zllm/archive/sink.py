@@ -168,9 +168,7 @@ def _hash_frames(group: sectionmap.Group, data: memoryview) -> None:
 
 
 def _row(frame: CodedFrame) -> frames.FrameRow:
-    return frames.FrameRow(
-        frame.raw_size, len(frame.payload), frame.codec_id, int(frame.uses_model), frame.reason, frame.rival
-    )
+    return frames.FrameRow(frame.raw_size, len(frame.payload), frame.codec_id, frame.model, frame.reason, frame.rival)
 
 
 class _Worker:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, TypeAlias, TypeVar
 
+from zllm.codecs import workspace
 from zllm.format.category import Category
 from zllm.stats import Stage, Stats, measure
 
@@ -107,12 +108,24 @@ class Codec(ABC):
             DamagedError: the payload is not one that :meth:`encode` makes for ``size`` bytes.
         """
 
+    def encoder_memory(self, size: int) -> int:
+        """Bytes that encoding a frame of ``size`` bytes takes, data and payload apart, about; 0: not worth counting.
+
+        What many threads take together stays within a budget (:mod:`zllm.codecs.workspace`).
+        """
+        return 0
+
+    def decoder_memory(self, size: int) -> int:
+        """The same of decoding a frame that gives ``size`` bytes."""
+        return 0
+
     def encode_batch(self, items: Sequence[tuple[Buffer, Sequence[int]]], run: Run) -> list[bytes]:
         """Encode many frames, with ``run.threads`` threads."""
 
         def one(item: tuple[Buffer, Sequence[int]], run: Run) -> bytes:
             run.check()
-            with run.stage(self.name, len(item[0])) as stage:
+            memory = self.encoder_memory(len(item[0]))
+            with workspace.shared.hold(memory), run.stage(self.name, len(item[0])) as stage:
                 payload = self.encode(*item)
                 stage.bytes_out = len(payload)
             run.done(len(item[0]))
@@ -120,12 +133,17 @@ class Codec(ABC):
 
         return map_items(one, items, run)
 
+    def payload_sizes(self, items: Sequence[tuple[Buffer, Sequence[int]]], run: Run) -> list[int]:
+        """Bytes of the payload of each frame: what :meth:`encode_batch` would give."""
+        return [len(payload) for payload in self.encode_batch(items, run)]
+
     def decode_batch(self, items: Sequence[tuple[Buffer, int, Sequence[int]]], run: Run) -> list[bytes]:
         """Decode many frames, with ``run.threads`` threads."""
 
         def one(item: tuple[Buffer, int, Sequence[int]], run: Run) -> bytes:
             run.check()
-            with run.stage(self.name, len(item[0])) as stage:
+            memory = self.decoder_memory(item[1])
+            with workspace.shared.hold(memory), run.stage(self.name, len(item[0])) as stage:
                 data = self.decode(*item)
                 stage.bytes_out = len(data)
             run.done(item[1])

@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import ClassVar
 
 from zllm._native import ARITHMETIC_VERSION, Cancel, Counter, Stages, cm_decode, cm_encode
+from zllm.codecs import workspace
 from zllm.codecs.base import Buffer, Codec, Cost, Run
 from zllm.codecs.threads import NoThreadsError, in_threads
 from zllm.errors import DamagedError, UnsupportedVersionError
@@ -21,6 +22,9 @@ from zllm.format.category import Category
 
 MAX_SIZE = 64 << 20  # the container's limit for one frame
 _VERSION = bytes([ARITHMETIC_VERSION])
+# Of a predictor: all that does not grow with the frame, and the most that its table of contexts grows to.
+_STATE = 3 << 20
+_MOST_TABLE = 16 << 20
 
 
 class CmCodec(Codec):
@@ -30,6 +34,14 @@ class CmCodec(Codec):
     id: ClassVar[int] = 4
     categories: ClassVar[frozenset[Category]] = frozenset(Category)
     cost: ClassVar[Cost] = Cost(encode=950, decode=1000)
+
+    def encoder_memory(self, size: int) -> int:
+        """See :meth:`Codec.encoder_memory`."""
+        return self.decoder_memory(size)  # the code string once more, instead of the text
+
+    def decoder_memory(self, size: int) -> int:
+        """See :meth:`Codec.decoder_memory`."""
+        return _STATE + min(64 * size, _MOST_TABLE) + 2 * size  # contexts, the text, and the text once more
 
     def encode(self, data: Buffer, cuts: Sequence[int] = ()) -> bytes:
         """See :meth:`Codec.encode`."""
@@ -48,7 +60,7 @@ class CmCodec(Codec):
                 return b""
             return _VERSION + _long_enough(cm_encode(data, cuts, cancel=cancel, counter=counter), len(data))
 
-        return _code([len(data) for data, _ in items], one, run)
+        return _code([len(data) for data, _ in items], one, self.encoder_memory, run)
 
     def decode_batch(self, items: Sequence[tuple[Buffer, int, Sequence[int]]], run: Run) -> list[bytes]:
         """Decode many frames, each by one thread.
@@ -64,7 +76,7 @@ class CmCodec(Codec):
 
         for payload, size, _ in items:
             _check(payload, size)
-        return _code([size for _, size, _ in items], one, run)
+        return _code([size for _, size, _ in items], one, self.decoder_memory, run)
 
 
 def _long_enough(code: bytes, size: int) -> bytes:
@@ -85,8 +97,10 @@ def _check(payload: Buffer, size: int) -> None:
         )
 
 
-def _code(sizes: Sequence[int], one: Callable[[int, Cancel, Counter], bytes], run: Run) -> list[bytes]:
-    """``one`` for each index, the largest first."""
+def _code(
+    sizes: Sequence[int], one: Callable[[int, Cancel, Counter], bytes], memory: Callable[[int], int], run: Run
+) -> list[bytes]:
+    """``one`` for each index, the largest first; ``memory``: what a frame of some size takes."""
     out = [b""] * len(sizes)
     waiting: SimpleQueue[int] = SimpleQueue()
     for at in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
@@ -98,7 +112,7 @@ def _code(sizes: Sequence[int], one: Callable[[int, Cancel, Counter], bytes], ru
                 at = waiting.get_nowait()
             except Empty:
                 return
-            with run.stage(CmCodec.name, sizes[at]) as stage:
+            with workspace.shared.hold(memory(sizes[at])), run.stage(CmCodec.name, sizes[at]) as stage:
                 out[at] = one(at, cancel, counter)
                 stage.bytes_out = len(out[at])
 

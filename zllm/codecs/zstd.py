@@ -8,13 +8,12 @@ size claimed in there would be allocated unseen.
 from __future__ import annotations
 
 import io
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import zstandard
 
+from zllm.codecs import workspace
 from zllm.codecs.base import Buffer, Codec, Cost, Run, map_items
 from zllm.errors import DamagedError, UsageError
 from zllm.format.category import Category
@@ -24,40 +23,12 @@ DEFAULT_LEVEL = 19
 MAX_LEVEL = 22
 # Data is handed over in pieces so that progress moves and Ctrl-C works: zstd -19 takes most of a second for one.
 _PIECE = 1 << 20
-# Level 19 takes 90 MB for a frame of 8 MiB or more, 37 for 2 MiB: so many threads wait for each other at times, and one
-# archive stays below 300 MB in all. A frame that needs more than this alone is coded alone.
-_WORKSPACE = 112 << 20
 # A block header of 3 bytes and one repeated byte make up to 128 KiB.
 _BLOCK_RAW = 128 << 10
 _BLOCK_MIN = 4
 # The smallest window that the format can say; larger ones are bounded by the frame's size (next power of two).
 _MIN_WINDOW = 1 << 10
 _MAX_WINDOW = 1 << 27
-
-
-class _Workspace:
-    """Memory that all encoders of the process share: those that do not fit wait."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._used = 0
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def hold(self, size: int) -> Iterator[None]:
-        """Wait until ``size`` bytes are free, or nobody else is at work; take them for the block."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._used or self._used + size <= self._size)
-            self._used += size
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._used -= size
-                self._changed.notify_all()
-
-
-_workspace = _Workspace(_WORKSPACE)
 
 
 class ZstdCodec(Codec):
@@ -89,34 +60,63 @@ class ZstdCodec(Codec):
         size = len(data)
         if not size:
             return b""
-        parameters = zstandard.ZstdCompressionParameters.from_level(
+        out = io.BytesIO()  # it gives its buffer away without a copy; joining pieces would need twice the memory
+        self._compress(memoryview(data), out.write, run)
+        return out.getvalue()
+
+    def payload_sizes(self, items: Sequence[tuple[Buffer, Sequence[int]]], run: Run) -> list[int]:
+        """See :meth:`Codec.payload_sizes`; keeps no payload, which may be as large as a section."""
+
+        def one(item: tuple[Buffer, Sequence[int]], own: Run) -> int:
+            total = 0
+
+            def count(piece: bytes) -> None:
+                nonlocal total
+                total += len(piece)
+
+            if len(item[0]):
+                self._compress(memoryview(item[0]), count, own)
+            return total
+
+        return map_items(one, items, run)
+
+    def parameters(self, size: int, window_log: int | None = None) -> zstandard.ZstdCompressionParameters:
+        """zstd's parameters for a frame of ``size`` bytes; ``window_log``: other than the level's."""
+        own = {} if window_log is None else {"window_log": window_log}
+        return zstandard.ZstdCompressionParameters.from_level(
             self.level,
             source_size=size,
             format=zstandard.FORMAT_ZSTD1_MAGICLESS,
             write_content_size=0,
             write_checksum=0,
             write_dict_id=0,
+            **own,
         )
-        tables: int = parameters.estimated_compression_context_size()
-        stats = None if run is None else run.stats
-        workspace = tables + (1 << parameters.window_log) + 2 * _BLOCK_RAW
-        with _workspace.hold(workspace), measure(stats, self.name, size) as stage:
-            payload = self._compress(memoryview(data), parameters, run)
-            stage.bytes_out = len(payload)
-        return payload
 
-    def _compress(self, view: memoryview, parameters: zstandard.ZstdCompressionParameters, run: Run | None) -> bytes:
-        compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj(size=len(view))
-        out = io.BytesIO()  # it gives its buffer away without a copy; joining pieces would need twice the memory
-        if run is not None:
-            run.check()
-        for start in range(0, len(view), _PIECE):
-            piece = view[start : start + _PIECE]
-            out.write(compressor.compress(piece))
+    def encoder_memory(self, size: int) -> int:
+        """See :meth:`Codec.encoder_memory`."""
+        parameters = self.parameters(size)
+        tables: int = parameters.estimated_compression_context_size()
+        return tables + (1 << parameters.window_log) + 2 * _BLOCK_RAW
+
+    def _compress(self, view: memoryview, put: Callable[[bytes], object], run: Run | None) -> None:
+        """Give ``put`` the payload, piece by piece."""
+        size = len(view)
+        stats = None if run is None else run.stats
+        with workspace.shared.hold(self.encoder_memory(size)), measure(stats, self.name, size) as stage:
+            compressor = zstandard.ZstdCompressor(compression_params=self.parameters(size)).compressobj(size=size)
             if run is not None:
-                run.done(len(piece))
-        out.write(compressor.flush())
-        return out.getvalue()
+                run.check()
+            for start in range(0, size, _PIECE):
+                piece = view[start : start + _PIECE]
+                coded = compressor.compress(piece)
+                stage.bytes_out += len(coded)
+                put(coded)
+                if run is not None:
+                    run.done(len(piece))
+            coded = compressor.flush()
+            stage.bytes_out += len(coded)
+            put(coded)
 
     def decode(self, payload: Buffer, size: int, cuts: Sequence[int] = ()) -> bytes:
         """Exactly ``size`` bytes; never allocates more than ``size`` and a window that is no larger than needed.

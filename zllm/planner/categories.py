@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import codecs
 import math
 import re
 from collections import Counter
 
 from zllm.format.category import Category
+from zllm.planner.encodings import invalid_utf8, is_legacy_text, is_wide_text
 from zllm.planner.signatures import signature
 
-__all__ = ["Category", "bucket_key", "categorize"]
+__all__ = ["Category", "bucket_key", "categorize", "is_for_models"]
 
 _HEAD = 1 << 10
 _WINDOW = 16 << 10
@@ -21,7 +21,8 @@ _ENTROPY_MIN = 16 << 10
 # Text has no control bytes, but a few stray ones do not make a book binary. Random bytes have 11% of them.
 _MAX_CONTROL_SHARE = 0.005
 _MAX_INVALID_SHARE = 0.01
-# Legacy 8-bit text: C1 controls are rare (Windows-1252 has quotes there); letters and blanks are most of it.
+_MAX_FOREIGN_SHARE = 0.1
+# Western 8-bit text: C1 controls are rare (Windows-1252 has quotes there); letters and blanks are most of it.
 _MAX_C1_SHARE = 0.02
 _MIN_ASCII_SHARE = 0.7
 _CONTROLS = bytes(byte for byte in range(32) if byte not in (8, 9, 10, 12, 13, 27)) + b"\x7f"
@@ -58,8 +59,10 @@ def categorize(name: str, data: memoryview) -> Category:
         return found
     sample = _sample(data)
     extension = _extension(name)
-    if _is_text(sample):
+    if _has_few_controls(sample) and _is_text(sample):
         return Category.STRUCTURED if _is_structured(bytes(data[:_WINDOW]), extension) else Category.TEXT
+    if is_wide_text(sample):
+        return Category.TEXT
     for category, extensions in _BY_EXTENSION.items():
         if extension in extensions:
             return category
@@ -73,7 +76,7 @@ def _sample(data: memoryview) -> bytes:
     size = len(data)
     if size <= _WINDOW * _WINDOWS:
         return bytes(data)
-    step = (size - _WINDOW) // (_WINDOWS - 1)
+    step = (size - _WINDOW) // (_WINDOWS - 1) & ~1  # whole characters of two bytes
     return b"".join(bytes(data[at : at + _WINDOW]) for at in range(0, size - _WINDOW + 1, step))
 
 
@@ -88,20 +91,28 @@ def _count(sample: bytes, which: bytes) -> int:
 
 def _is_text(sample: bytes) -> bool:
     size = len(sample)
-    if not size or _count(sample, _CONTROLS) > max(1, size * _MAX_CONTROL_SHARE) * (size > 16):
-        return False
     high = _count(sample, _HIGH)
-    if high <= size * _MAX_INVALID_SHARE or _invalid_utf8(sample) <= size * _MAX_INVALID_SHARE:
+    if high <= size * _MAX_INVALID_SHARE or invalid_utf8(sample) <= size * _MAX_INVALID_SHARE:
         return True
-    if _count(sample, _C1) > size * _MAX_C1_SHARE:
-        return False
-    return _count(sample, _PRINTABLE_ASCII) >= size * _MIN_ASCII_SHARE
+    # Western text is mostly ASCII, and may be too short, or have too many tables, to be read closely.
+    if _count(sample, _C1) <= size * _MAX_C1_SHARE and _count(sample, _PRINTABLE_ASCII) >= size * _MIN_ASCII_SHARE:
+        return True
+    return is_legacy_text(sample)
 
 
-def _invalid_utf8(sample: bytes) -> int:
-    """Bytes that are not part of valid UTF-8. Windows cut a few sequences, which the share forgives."""
-    decoded, _ = codecs.utf_8_decode(sample, "surrogateescape", False)
-    return sum("\udc80" <= char <= "\udcff" for char in decoded)
+def _has_few_controls(sample: bytes) -> bool:
+    size = len(sample)
+    return size > 0 and _count(sample, _CONTROLS) <= max(1, size * _MAX_CONTROL_SHARE) * (size > 16)
+
+
+def is_for_models(data: memoryview) -> bool:
+    """Whether text is in an encoding that models have read: UTF-8, or ASCII with a few letters of another one.
+
+    Of Czech in Latin-2, where 6% of the bytes are not UTF-8, a model saves as much as of Czech in UTF-8; it knows
+    nothing of Cyrillic letters of one byte, of Chinese ones of two, or of UTF-16.
+    """
+    sample = _sample(data)
+    return _has_few_controls(sample) and invalid_utf8(sample) <= len(sample) * _MAX_FOREIGN_SHARE
 
 
 def _is_structured(head: bytes, extension: str) -> bool:

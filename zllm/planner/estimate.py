@@ -1,4 +1,4 @@
-"""How large would a text be without the model? A part of it is asked, to see whether coding the rest could matter.
+"""How large would a text be without a model? A part of it is asked, to see whether coding the rest could matter.
 
 The predictor gains on zstd in a sample by nearly the share that it gains in the whole, since both learn from what they
 have read. It learns more of much, so the gain of a part over that of half as much is carried on. Of 15 texts of 225 KB
@@ -10,29 +10,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zllm.codecs.base import Buffer, Codec, Run
-from zllm.planner.probe import QUICK, coded_sizes
+from zllm.planner.probe import QUICK, coded_sizes, spread
+from zllm.planner.tuning import TUNING
 from zllm.planner.units import Piece
-
-# Below this, coding all of it takes less than a tenth of a second, beside the model.
-MIN_ESTIMATED = 128 << 10
-# The larger sample is at least 16 KiB, and mostly 32 to 64: an eighth, and of much a sixteenth.
-_SHARE, _SHARE_OF_MUCH, _MUCH = 8, 16, 512 << 10
-_SPOTS = 4
-# What repeats itself so much that it comes out below this share is not estimated.
-_LEAST = 12
-# Of the estimate, which may be 5% too high.
-_PERCENT = 95
 
 
 def estimates(pieces: Sequence[Piece], cm: Codec, run: Run) -> list[int | None]:
     """Bytes of each piece by ``cm``, about; None for pieces too small, or too repetitive, to say."""
-    large = [(at, piece.data) for at, piece in enumerate(pieces) if len(piece.data) >= MIN_ESTIMATED]
+    large = [(at, piece.data) for at, piece in enumerate(pieces) if len(piece.data) >= TUNING.estimated]
     result: list[int | None] = [None] * len(pieces)
     if not large:
         return result
-    shares = [_SHARE_OF_MUCH if len(data) >= _MUCH else _SHARE for _, data in large]
+    shares = [TUNING.share * (2 if len(data) >= TUNING.much else 1) for _, data in large]
     samples: list[tuple[Buffer, Sequence[int]]] = [
-        (_sample(data, part), ()) for (_, data), share in zip(large, shares, strict=True) for part in (share, 2 * share)
+        (spread(data, len(data) // part, TUNING.estimate_spots), ())
+        for (_, data), share in zip(large, shares, strict=True)
+        for part in (share, 2 * share)
     ]
     # By zstd -19 estimates are no better.
     by_zstd = coded_sizes([*samples, *((data, ()) for _, data in large)], QUICK, run)
@@ -42,18 +35,11 @@ def estimates(pieces: Sequence[Piece], cm: Codec, run: Run) -> list[int | None]:
         # From an eighth to the whole are three doublings, each of which gains less than the one before: counted as two.
         doublings = shares[i].bit_length() - 2
         about = int(part * min(1.0, part / half) ** doublings * by_zstd[len(samples) + i])
-        if about * _LEAST >= len(data):
+        if about * TUNING.repetitive >= len(data):
             result[at] = about
     return result
 
 
 def model_is_ahead(with_model: int, estimate: int | None) -> bool:
     """Whether the model's size is so far below the estimate that the other size need not be known."""
-    return estimate is not None and with_model * 100 < estimate * _PERCENT
-
-
-def _sample(data: memoryview, share: int) -> bytes:
-    """Parts from evenly spread places, always the same for the same text."""
-    size = len(data) // (share * _SPOTS)
-    starts = [(2 * spot + 1) * (len(data) - size) // (2 * _SPOTS) for spot in range(_SPOTS)]
-    return b"".join(data[start : start + size] for start in starts)
+    return estimate is not None and with_model < estimate * TUNING.ahead

@@ -17,8 +17,8 @@ class Level:
 
     ``fast_codec`` is what every other codec has to beat: ``lz4``, or ``zstd`` at ``zstd_level``. ``budget``: what a
     codec may cost to be tried, in nanoseconds a byte of encoding on one core. ``adaptive``: text by the adaptive
-    predictor; ``llm``: with the model. A slower codec is kept where it saves ``min_gain``. ``hope``: how much more than
-    its samples promise the model may turn out to save.
+    predictor; ``llm``: with models. A slower codec is kept where it saves ``min_gain``. ``sample_margin``: how
+    much more than a sample promises a model may turn out to save; it is asked where that could be enough.
 
     Frames: ``text_frame`` of text that the model is asked about (more history gains it nothing), ``shared_frame`` of
     members that share frames, ``alone_frame`` of a member that has frames of its own, ``solid_frame`` of the fast
@@ -33,7 +33,7 @@ class Level:
     adaptive: bool = False
     llm: bool = False
     min_gain: float = 0.0
-    hope: float = 1.5
+    sample_margin: float = 0.0
     text_frame: int = _MIB
     shared_frame: int = _MIB
     alone_frame: int = 4 * _MIB
@@ -63,11 +63,12 @@ LEVELS: dict[int, Level] = {
         ),
         Level(
             8, "zstd", 19, "the model wherever it saves anything, larger frames without it",
-            budget=50_000, adaptive=True, llm=True, hope=10.0, shared_frame=4 * _MIB, alone_frame=8 * _MIB, streams=8,
+            budget=50_000, adaptive=True, llm=True, sample_margin=0.03,
+            shared_frame=4 * _MIB, alone_frame=8 * _MIB, streams=8,
         ),
         Level(
             9, "zstd", 19, "as 8, with frames of 16 MiB: smallest; reading one member may decode 16 MiB",
-            budget=50_000, adaptive=True, llm=True, hope=10.0,
+            budget=50_000, adaptive=True, llm=True, sample_margin=0.03,
             shared_frame=16 * _MIB, alone_frame=16 * _MIB, solid_frame=16 * _MIB, streams=8,
         ),
     )

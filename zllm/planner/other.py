@@ -14,13 +14,11 @@ from zllm.codecs.store import StoreCodec
 from zllm.format.category import Category
 from zllm.planner.candidates import Candidates
 from zllm.planner.levels import Level
-from zllm.planner.probe import MIN_PROBED, QUICK, sampled_sizes
-from zllm.planner.reasons import Reason, millibits
+from zllm.planner.probe import QUICK, sampled_sizes
+from zllm.planner.reasons import Reason, Why, millibits
+from zllm.planner.tuning import TUNING
 from zllm.planner.units import CodedFrame, Piece, cost_of, cut_pieces, frame_size
 from zllm.planner.yardstick import Yardstick
-
-# Random and encrypted data, and most media: zstd -9 saves less than this share, and so does everything else.
-_HARDLY = 0.02
 
 
 @dataclass(eq=False)
@@ -70,9 +68,9 @@ class OtherPlanner:
         tried = [unit for unit in units if self.candidates.of(unit.category)]
         for unit, size in zip(tried, self.yardstick.quick_sizes([unit.piece for unit in tried]), strict=True):
             unit.quick = size
-            if size < unit.size * (1 - _HARDLY):
+            if size < unit.size * (1 - TUNING.hardly):
                 unit.asked = self.candidates.of(unit.category)
-        large = [unit for unit in tried if unit.asked and unit.size >= MIN_PROBED]
+        large = [unit for unit in tried if unit.asked and unit.size >= TUNING.probed]
         pieces = [unit.piece for unit in large]
         quick = sampled_sizes(pieces, QUICK, self.quiet)
         for codec in _each(unit.asked for unit in large):
@@ -85,8 +83,9 @@ class OtherPlanner:
         pieces = [cut_pieces(unit.piece, frame_size(unit.piece, self.level)) for unit in units]
         flat = [(piece.data, piece.cuts) for parts in pieces for piece in parts]
         coded = iter(codec.encode_batch(flat, run) if flat else [])
+        smallest = Reason(Why.SMALLEST)
         for unit, parts in zip(units, pieces, strict=True):
-            frames = [CodedFrame(codec.id, False, len(part.data), next(coded), Reason.SMALLER) for part in parts]
+            frames = [CodedFrame(codec.id, 0, len(part.data), next(coded), smallest) for part in parts]
             if not unit.best or cost_of(frames) < cost_of(unit.best):
                 unit.best = frames
 
@@ -100,22 +99,21 @@ class OtherPlanner:
         if unit.best:
             cost = cost_of(unit.best)
             if cost < fast and cost <= fast * (1 - self.level.min_gain):
-                return [frame.against(millibits(fast, unit.size)) for frame in unit.best]
+                why = Why.NEED_NOT_COMPARE if unit.payload is None else Why.SMALLEST
+                reason = Reason(why, self.yardstick.codec.id, millibits(fast, unit.size))
+                return [frame.because(reason) for frame in unit.best]
         return [self._fast_frame(unit)]
 
     def _fast_frame(self, unit: Unit) -> CodedFrame:
         payload = unit.payload
         if payload is None or len(payload) >= unit.size:
-            return CodedFrame(StoreCodec.id, False, unit.size, unit.piece.data, Reason.STORE_INCOMPRESSIBLE)
-        rival = millibits(cost_of(unit.best), unit.size) if unit.best else 0
-        return CodedFrame(self.yardstick.codec.id, False, unit.size, payload, self._why(unit), rival)
+            return CodedFrame(StoreCodec.id, 0, unit.size, unit.piece.data, Reason(Why.INCOMPRESSIBLE))
+        return CodedFrame(self.yardstick.codec.id, 0, unit.size, payload, self._why(unit))
 
     def _why(self, unit: Unit) -> Reason:
-        if self.yardstick.codec.name == "lz4":
-            return Reason.LZ4_LEVEL
         if unit.best:
-            return Reason.ZSTD_SMALLER
-        return Reason.ZSTD_PROMISING if self.candidates.of(unit.category) else Reason.ZSTD_LEVEL
+            return Reason(Why.SMALLEST, unit.best[0].codec_id, millibits(cost_of(unit.best), unit.size))
+        return Reason(Why.SAMPLES if self.candidates.of(unit.category) else Why.LEVEL)
 
 
 def _each(groups: Iterable[Sequence[Codec]]) -> list[Codec]:

@@ -42,7 +42,7 @@ class Coded:
 
 
 class Planner:
-    """Codes the groups of one archive at one level, with one model or none.
+    """Codes the groups of one archive at one level, with ``models``, codecs that each have one of their own, or none.
 
     ``progress`` is called with bytes of group data done since the last call, from any thread; over one
     :meth:`encode` the calls add up to the groups' sizes. Setting ``cancelled`` ends :meth:`encode` early. ``wrap`` may
@@ -52,7 +52,7 @@ class Planner:
     def __init__(
         self,
         level: Level,
-        llm: Codec | None = None,
+        models: Sequence[Codec] = (),
         threads: int = 1,
         progress: Callable[[int], None] | None = None,
         cancelled: threading.Event | None = None,
@@ -61,13 +61,13 @@ class Planner:
         wrap: Callable[[Codec], Codec] = lambda codec: codec,
     ) -> None:
         self.level = level
-        self.llm = wrap(llm) if llm is not None and level.llm else None
+        self.models = [wrap(codec) for codec in models] if level.llm else []
         self.run = Run(threads, progress, cancelled or threading.Event(), stats)
         fast = Lz4Codec() if level.fast_codec == "lz4" else ZstdCodec(level.zstd_level)
         yardstick = Yardstick(wrap(fast), fast, self.run)
         self._other = OtherPlanner(level, yardstick, Candidates(level, wrap), self.run)
         # One for all calls: what it needs to pay once, it pays once in the archive.
-        self._text = TextPlanner(level, self.llm, wrap(CmCodec()), yardstick, self.run) if level.adaptive else None
+        self._text = TextPlanner(level, self.models, wrap(CmCodec()), yardstick, self.run) if level.adaptive else None
 
     def encode(self, groups: Sequence[Group]) -> list[list[CodedFrame]]:
         """The frames of each group, in the groups' order; a group's frames' raw sizes add up to its size.

@@ -1,57 +1,69 @@
-"""Why a frame has the codec it has: one byte in the archive, one line in ``list -v``."""
+"""Why a frame has the codec it has: a byte and a number in the archive, one line in ``list -v``."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 
+from zllm.codecs import registry
+
 MAX_RIVAL = 0xFFFF
+_OTHER_PACKAGE = 15
 
 
-class Reason(IntEnum):
-    """Never renumbered: archives carry the numbers."""
+class Why(IntEnum):
+    """Never renumbered: archives carry the numbers, 0 to 15."""
 
-    NONE = 0
-    STORE_INCOMPRESSIBLE = 1
-    LZ4_LEVEL = 2
-    ZSTD_LEVEL = 3
-    ZSTD_NO_MODEL = 4
-    ZSTD_NOT_TEXT = 5
-    ZSTD_PROBE = 6
-    ZSTD_SMALLER = 7
-    LLM_SMALLER = 8
-    CM_LEVEL = 9
-    CM_PROBE = 10
-    CM_SMALLER = 11
-    LLM_AHEAD = 12
-    SMALLER = 13
-    ZSTD_PROMISING = 14
+    UNKNOWN = 0
+    SMALLEST = 1
+    NEED_NOT_COMPARE = 2
+    SAMPLES = 3
+    LEVEL = 4
+    INCOMPRESSIBLE = 5
 
 
-_TEXTS: dict[int, str] = {
-    Reason.NONE: "",
-    Reason.STORE_INCOMPRESSIBLE: "stored: nothing made it smaller",
-    Reason.LZ4_LEVEL: "lz4: the level asks for speed",
-    Reason.ZSTD_LEVEL: "zstd: the level uses no language model",
-    Reason.ZSTD_NO_MODEL: "zstd: no language model in use",
-    Reason.ZSTD_NOT_TEXT: "zstd: not text",
-    Reason.ZSTD_PROBE: "zstd: the model's samples took {rival} bits per byte",
-    Reason.ZSTD_SMALLER: "zstd: the best other codec took {rival} bits per byte",
-    Reason.LLM_SMALLER: "llm: without the model {rival} bits per byte",
-    Reason.CM_LEVEL: "cm: no language model in use; zstd took about {rival} bits per byte",
-    Reason.CM_PROBE: "cm: by its samples the model would save too little; zstd took about {rival} bits per byte",
-    Reason.CM_SMALLER: "cm: the model took {rival} bits per byte",
-    Reason.LLM_AHEAD: "llm: without the model about {rival} bits per byte",
-    Reason.SMALLER: "the smallest of the codecs tried; zstd took about {rival} bits per byte",
-    Reason.ZSTD_PROMISING: "zstd: samples by other codecs were not smaller",
+_TEXTS = {
+    Why.SMALLEST: "smallest",
+    Why.NEED_NOT_COMPARE: "smallest",
+    Why.SAMPLES: "samples by slower codecs promised too little",
+    Why.LEVEL: "the level tries no other codec",
+    Why.INCOMPRESSIBLE: "nothing made it smaller",
 }
 
 
-def describe(reason: int, rival: int = 0) -> str:
-    """The line for a reason code. ``rival``: thousandths of a bit per byte of the best measured alternative."""
-    text = _TEXTS.get(reason)
-    if text is None:
-        return f"reason {reason} of a newer version"
-    return text.format(rival=f"{rival / 1000:.2f}")
+@dataclass(frozen=True)
+class Reason:
+    """``other``: id of the best other codec, if any; ``size``: what that took in thousandths of a bit per byte, 0 if
+    that is not known. Measured where ``why`` is SMALLEST, else about so much: by an estimate, or by zstd -9 for -19."""
+
+    why: Why
+    other: int | None = None
+    size: int = 0
+
+    @property
+    def code(self) -> int:
+        """The byte of the section map: ``why`` in the high four bits, the other codec in the low four."""
+        if self.other is None:
+            return self.why << 4
+        return self.why << 4 | min(self.other + 1, _OTHER_PACKAGE)
+
+    def text(self) -> str:
+        """The line for listings."""
+        text = _TEXTS.get(self.why, "")
+        if self.other is None or not self.size:
+            return text
+        about = "about " if self.why is not Why.SMALLEST else ""
+        name = "a codec of another package" if self.other + 1 >= _OTHER_PACKAGE else registry.name_of(self.other)
+        return f"{text}; {name}: {about}{self.size / 1000:.2f} bits per byte"
+
+
+def describe(code: int, rival: int = 0) -> str:
+    """The line for a reason as archives have it. ``rival``: thousandths of a bit per byte."""
+    number, other = code >> 4, (code & 15) - 1
+    if number not in list(Why):
+        return f"reason {code} of a newer version"
+    known = None if other < 0 else _OTHER_PACKAGE if other + 1 == _OTHER_PACKAGE else other
+    return Reason(Why(number), known, rival).text()
 
 
 def millibits(coded: float, raw: int) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from zllm.format.category import Category
 from zllm.planner.levels import Level
+from zllm.planner.reasons import Reason
 
 FRAME_COST = 24
 """Bytes that a frame more costs: a header in the file and a row in the map."""
@@ -24,18 +25,27 @@ class Group:
 
 @dataclass(frozen=True)
 class CodedFrame:
-    """One frame as it goes into the archive. ``rival``: see :func:`zllm.planner.reasons.describe`."""
+    """One frame as it goes into the archive. ``model``: number of the planner's model that it needs, from 1; or 0."""
 
     codec_id: int
-    uses_model: bool
+    model: int
     raw_size: int
     payload: bytes | memoryview
-    reason: int
-    rival: int = 0
+    choice: Reason
 
-    def against(self, rival: int) -> CodedFrame:
-        """The same frame, with what the best other codec took."""
-        return replace(self, rival=rival)
+    @property
+    def reason(self) -> int:
+        """The code of the choice, for the section map."""
+        return self.choice.code
+
+    @property
+    def rival(self) -> int:
+        """What the best other codec took, for the section map: thousandths of a bit per byte."""
+        return self.choice.size
+
+    def because(self, choice: Reason) -> CodedFrame:
+        """The same frame for another reason."""
+        return replace(self, choice=choice)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """What every codec has to beat: the level's fast codec, which runs wherever it could still win.
 
 zstd -19 takes a third of the time of adaptive coding, and is seldom the smaller one. zstd -9, at a tenth of its cost,
-tells where it need not run: over 36 pieces of text, logs, tables, libraries and mixed corpora of 14 KiB to 8 MiB
-zstd -19 made 0.877 of its size at the least, over 28 binaries and texts in legacy encodings 0.856.
+with the same window, tells where it need not run (:attr:`zllm.planner.tuning.Tuning.surely_beaten`).
 """
 
 from __future__ import annotations
@@ -12,10 +11,8 @@ from collections.abc import Sequence
 from zllm.codecs.base import Codec, Run
 from zllm.codecs.zstd import ZstdCodec
 from zllm.planner.probe import QUICK, coded_sizes
+from zllm.planner.tuning import TUNING
 from zllm.planner.units import Piece
-
-# Of zstd -9: what another codec makes smaller than this, zstd -19 does not make smaller still.
-_SURELY_BEATEN = 0.75
 
 
 class Yardstick:
@@ -34,7 +31,7 @@ class Yardstick:
 
     def could_win(self, best: int | None, quick: int) -> bool:
         """Whether the fast codec may be smaller than ``best`` bytes (None: nothing else was tried)."""
-        return best is None or not self._bounded or best >= quick * _SURELY_BEATEN
+        return best is None or not self._bounded or best >= quick * TUNING.surely_beaten
 
     def payloads(self, pieces: Sequence[Piece], run: Run) -> list[bytes]:
         """What the codec makes of each piece. Largest first, so that no thread is left alone with a large one."""
