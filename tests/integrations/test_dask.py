@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pickle
 import random
 import shutil
 import signal
@@ -15,8 +16,13 @@ from pathlib import Path
 
 import pytest
 from integrations.cluster import Farm, farm, wait_for
+from plugin.install import install
+from plugin.zllm_deltas import Deltas
+from test_adding_a_codec import counters
 
 import zllm as package
+from zllm.codecs.base import Codec
+from zllm.codecs.cm import CmCodec
 from zllm.codecs.zstd import ZstdCodec
 from zllm.errors import ClusterError
 from zllm.integrations import dask_worker
@@ -43,6 +49,16 @@ def alone(tmp_path: Path) -> Iterator[Farm]:
     folder.mkdir()
     with farm(folder) as made:
         yield made
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package of docs/adding-a-codec.md, here and in programs that are started."""
+    site = tmp_path / "site"
+    site.mkdir()
+    install(site)
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
 
 
 @pytest.fixture
@@ -288,7 +304,32 @@ def test_parcels_have_all_frames_in_order() -> None:
 
 
 def test_an_order_says_all_that_a_worker_needs() -> None:
-    order = Order("zstd", 7, dask_worker.software())
+    order = Order("zstd", {"level": 7}, dask_worker.software())
     assert dask_worker._codec(order, None).encode(b"text" * 99) == ZstdCodec(7).encode(b"text" * 99)
     with pytest.raises(dask_worker._RefusedError, match="arithmetic version"):
         dask_worker._codec(dataclasses.replace(order, software={**order.software, "arithmetic version": "0"}), None)
+
+
+@pytest.mark.parametrize("codec", [ZstdCodec(7), CmCodec(), Deltas(3)], ids=lambda codec: codec.name)
+def test_a_worker_makes_every_codec_by_its_settings(codec: Codec, plugin: None) -> None:
+    order = pickle.loads(pickle.dumps(Order(codec.name, codec.settings(), dask_worker.software(codec.name))))
+    data = bytes(range(256)) * 9
+    made = dask_worker._codec(order, None)
+    assert made.settings() == codec.settings() and made.encode(data) == codec.encode(data)
+
+
+def test_a_codec_of_another_package_needs_the_same_version_there(plugin: None) -> None:
+    ours = software("zstd")
+    assert ours == software() == software("nonesuch")
+    assert software("deltas") == {**ours, "the codec deltas of": "zllm-deltas 1.0"}
+    assert difference(ours, software("deltas")).startswith("it has the codec deltas of None, this machine has zllm-del")
+
+
+def test_a_codec_of_another_package_is_used_on_workers(zllm: Run, alone: Farm, tmp_path: Path, plugin: None) -> None:
+    alone.add(1)
+    (tmp_path / "times").write_bytes(counters(200_000))
+    words = ["create", "--level", "4", "--stats"]
+    result = zllm(*words, "--dask", alone.address, "there.zllm", "times")
+    zllm(*words, "here.zllm", "times")
+    assert b"\ndeltas on workers" in result.stderr
+    assert (tmp_path / "there.zllm").read_bytes() == (tmp_path / "here.zllm").read_bytes()

@@ -7,6 +7,7 @@ subclass, its name the subclass's ``name``, its ``id`` between 64 and 255. Ids b
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 
 from zllm.codecs.base import Codec
 from zllm.errors import MissingCodecError, UsageError
@@ -55,20 +56,30 @@ def get(codec_id: int, model: object | None = None) -> Codec:
     return _instance(codec_class(codec_id), model)
 
 
-def by_name(name: str, model: object | None = None) -> Codec:
-    """An instance of the codec with this name.
+def by_name(name: str, model: object | None = None, settings: Mapping[str, int] | None = None) -> Codec:
+    """An instance of the codec with this name. ``settings``: those of another instance, see :meth:`Codec.settings`.
 
     Raises:
         UsageError: there is none, or it needs a model and none was given.
     """
     for builtin in _BUILTIN.values():
         if builtin[0] == name:
-            return _instance(_import(builtin), model)
+            return _instance(_import(builtin), model, settings)
     found, failure = _foreign()
     for codec in found:
         if codec.name == name:
-            return _instance(codec, model)
+            return _instance(codec, model, settings)
     raise UsageError(f"no codec is called {name!r}; there are {', '.join(sorted(_names(found)))}") from failure
+
+
+def package_of(name: str) -> str:
+    """Name and version of the installed package that adds the codec with this name; empty for zllm's own."""
+    from importlib import metadata
+
+    for entry in metadata.entry_points(group=ENTRY_POINT_GROUP):
+        if entry.name == name and entry.dist is not None:
+            return f"{entry.dist.name} {entry.dist.version}"
+    return ""
 
 
 def chosen() -> list[type[Codec]]:
@@ -110,14 +121,13 @@ def _import(builtin: tuple[str, str, str]) -> type[Codec]:
     return result
 
 
-def _instance(codec: type[Codec], model: object | None) -> Codec:
-    if not codec.needs_model:
-        return codec()
-    if model is None:
+def _instance(codec: type[Codec], model: object | None, settings: Mapping[str, int] | None = None) -> Codec:
+    if codec.needs_model and model is None:
         raise UsageError(f"the codec {codec.name!r} needs a model")
-    # Codec itself says nothing of constructors: those of codecs that need a model take it as their one argument.
+    # Codec itself says nothing of constructors: those of codecs that need a model take it as their first argument, and
+    # all others have defaults.
     make: type = codec
-    instance: Codec = make(model)
+    instance: Codec = make(*[model] * codec.needs_model, **(settings or {}))
     return instance
 
 

@@ -18,7 +18,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zllm.codecs.base import Buffer, Codec, Run
-from zllm.codecs.cm import CmCodec
 from zllm.codecs.llm import LlmCodec
 from zllm.codecs.zstd import ZstdCodec
 from zllm.errors import ClusterError, MissingDependencyError
@@ -36,9 +35,10 @@ except ImportError as exc:
 if TYPE_CHECKING:
     from zllm.models.store import Model
 
-# Bytes of small frames that share a parcel: about a second for one core.
-_PARCEL = {"zstd": 2 << 20, "cm": 1 << 20, "llm": 64 << 10}
-# zstd codes 30 MB/s and more at the levels below, lz4 200: sending the data takes as long.
+# Nanoseconds: of work in a parcel of small frames, and a byte of which is worth sending. Faster codecs, such as zstd at
+# low levels, code 10 MB/s and more: sending the data takes as long.
+_PARCEL = 700_000_000
+_WORTH_SENDING = 100
 _SLOW_ZSTD = 10
 _POLL_SECONDS = 0.1
 _LOOK_SECONDS = 2.0  # between two looks at whether anybody is still at work
@@ -177,13 +177,12 @@ class Cluster:
                 answers = self._ask(dask_worker.has_model, model.sha256)
             if not all(answers.values()):
                 self.send_model(model)
-            order = Order(codec.name, codec.streams, self._software, model.sha256, model.known_answer)
+            order = Order(codec.name, codec.settings(), self._software, model.sha256, model.known_answer)
             return _Remote(self, codec, order, model)
-        if isinstance(codec, CmCodec):
-            return _Remote(self, codec, Order(codec.name, 0, self._software))
-        if isinstance(codec, ZstdCodec) and codec.level >= _SLOW_ZSTD:
-            return _Remote(self, codec, Order(codec.name, codec.level, self._software))
-        return codec
+        fast = codec.level < _SLOW_ZSTD if isinstance(codec, ZstdCodec) else codec.cost.encode < _WORTH_SENDING
+        if fast or codec.needs_model:
+            return codec
+        return _Remote(self, codec, Order(codec.name, codec.settings(), dask_worker.software(codec.name)))
 
     def send_model(self, model: Model) -> None:
         """Make the model's file a result of the cluster: it goes to each worker that needs it, and dask can make it
@@ -353,7 +352,7 @@ class _Remote(Codec):
         self.order = order
         self.model = model
         # Of the instance, since it stands for any codec.
-        self.name, self.id = local.name, local.id  # type: ignore[misc]
+        self.name, self.id, self.cost = local.name, local.id, local.cost  # type: ignore[misc]
 
     def encode(self, data: Buffer, cuts: Sequence[int] = ()) -> bytes:
         """See :meth:`Codec.encode`."""
@@ -365,7 +364,7 @@ class _Remote(Codec):
 
     def encode_batch(self, items: Sequence[Item], run: Run) -> list[bytes]:
         """Encode many frames, with all workers."""
-        return self.cluster.work(self, _parts(items, _PARCEL[self.name]), run)
+        return self.cluster.work(self, _parts(items, int(_PARCEL / self.cost.encode)), run)
 
 
 def _parts(items: Sequence[Item], limit: int) -> list[list[Item]]:

@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zllm.codecs import registry
 from zllm.codecs.base import Codec, Run
 from zllm.errors import MissingModelError
 
@@ -27,13 +28,12 @@ _MODELS = 2  # that a process keeps in memory, the last ones used
 
 @dataclass(frozen=True)
 class Order:
-    """What to do with frames. ``setting``: the level of zstd, or the streams of a text frame.
-
-    ``known_answer`` is what the model (its SHA-256) computes on the client.
+    """What to do with frames. ``settings`` are the codec's own; ``known_answer`` is what the model (its SHA-256)
+    computes on the client.
     """
 
     codec: str
-    setting: int
+    settings: dict[str, int]
     software: dict[str, str]
     model: bytes = b""
     known_answer: bytes = b""
@@ -69,18 +69,23 @@ class _NoModelError(Exception):
     """The model is neither installed nor was it sent along."""
 
 
-def software() -> dict[str, str]:
-    """Versions of all that shapes a payload. Archives are equal, byte for byte, only where all of these are."""
+def software(codec: str = "") -> dict[str, str]:
+    """Versions of all that shapes a payload. Archives are equal, byte for byte, only where all of these are.
+
+    ``codec``: of that one, too, if it is of another package.
+    """
     import zstandard
 
     from zllm._native import ARITHMETIC_VERSION
     from zllm.version import VERSION
 
+    package = registry.package_of(codec) if codec else ""
     return {
         "zllm": VERSION,
         "arithmetic version": str(ARITHMETIC_VERSION),
         "zstd": ".".join(map(str, zstandard.ZSTD_VERSION)),
         "tokenizers": _version("tokenizers"),
+        **({f"the codec {codec} of": package} if package else {}),
     }
 
 
@@ -138,19 +143,9 @@ def code(parcel: bytes, model_file: bytes | None = None) -> Reply:
 
 
 def _codec(order: Order, model_file: bytes | None) -> Codec:
-    if problem := difference(software(), order.software):
+    if problem := difference(software(order.codec), order.software):
         raise _RefusedError(problem)
-    if order.codec == "llm":
-        from zllm.codecs.llm import LlmCodec
-
-        return LlmCodec(_model(order, model_file), order.setting)
-    if order.codec == "zstd":
-        from zllm.codecs.zstd import ZstdCodec
-
-        return ZstdCodec(order.setting)
-    from zllm.codecs.cm import CmCodec
-
-    return CmCodec()
+    return registry.by_name(order.codec, _model(order, model_file) if order.model else None, order.settings)
 
 
 _lock = threading.Lock()
