@@ -20,6 +20,12 @@ def checkout() -> Path:
     return ROOT
 
 
+@pytest.fixture(scope="session")
+def prose(checkout: Path) -> bytes:
+    """Tens of thousands of bytes of English that the model codes well."""
+    return b"\n".join(path.read_bytes() for path in sorted((checkout / "docs" / "decisions").glob("0*.md")))
+
+
 @pytest.fixture(autouse=True)
 def _away_from_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test has a folder of its own as its current one."""

@@ -6,12 +6,21 @@ import ast
 import importlib
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 Shell = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+def documents(checkout: Path) -> list[Path]:
+    """Every page of the repository."""
+    top = [checkout / name for name in ("README.md", "CHANGELOG.md", "bench/README.md")]
+    found = [*top, *sorted((checkout / "docs").rglob("*.md")), *sorted((checkout / "zllm").rglob("*.md"))]
+    assert len(found) > 80
+    return found
 
 
 def blocks(text: str, language: str = "sh") -> list[str]:
@@ -66,7 +75,7 @@ def test_readme_has_two_one_line_commands(checkout: Path) -> None:
 def test_the_readmes_main_job(checkout: Path, shell: Shell) -> None:
     """The first command of the README without its installation, which has happened."""
     text = (checkout / "README.md").read_text(encoding="utf-8")
-    command = blocks(text.split("## Quick start")[1])[0].strip()
+    command = blocks(text.split("## Quick start")[1])[0].replace("\\\n", " ").strip()
     install, rest = command.split("&&", 1)
     assert install.split() == ["pip", "install", "'.[pack]'"]
     path = os.pathsep.join(entry for entry in (os.environ.get("PYTHONPATH"),) if entry)
@@ -77,12 +86,54 @@ def test_the_readmes_main_job(checkout: Path, shell: Shell) -> None:
 
 
 def test_python_in_the_docs_parses(checkout: Path) -> None:
-    for path in [checkout / "README.md", *sorted((checkout / "docs").glob("*.md"))]:
+    for path in documents(checkout):
         for block in blocks(path.read_text(encoding="utf-8"), "python"):
             ast.parse(block)
 
 
 def test_links_between_documents_lead_somewhere(checkout: Path) -> None:
-    for path in [checkout / "README.md", checkout / "CHANGELOG.md", *sorted((checkout / "docs").glob("*.md"))]:
+    for path in documents(checkout):
         for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_lines_of_documents_are_short(checkout: Path) -> None:
+    """At most 120 characters but in tables and in what a program printed. ``tools/wrap_docs.py`` wraps paragraphs."""
+    for path in documents(checkout):
+        if path.parent.name == "data" or path.name == "CHANGELOG.md":  # cards are written by a program
+            continue
+        text = re.sub(r"^```text\n.*?^```", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
+        long = [line for line in text.splitlines() if len(line) > 120 and not line.startswith("|")]
+        assert not long, f"{path}: {long[0][:80]}"
+
+
+def test_documents_speak_of_the_repository_alone(checkout: Path) -> None:
+    """What a reader of the repository does not have, no page and no help text names."""
+    paths = [*documents(checkout), *(checkout / "bench").rglob("*.py"), *(checkout / "tools").glob("*.py")]
+    for path in [*paths, *(checkout / "zllm").rglob("*.py")]:
+        assert "../shared" not in path.read_text(encoding="utf-8"), path
+
+
+def test_decisions_have_their_parts_and_the_index_has_them_all(checkout: Path) -> None:
+    folder = checkout / "docs" / "decisions"
+    paths = sorted(folder.glob("[0-9]*.md"))
+    assert len(paths) > 70
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"\]\((.*?)\)", index) == [path.name for path in paths]
+    for number, path in enumerate(paths, 1):
+        text = path.read_text(encoding="utf-8")
+        title = text.splitlines()[0]
+        assert title.startswith(f"# {number:03}. ") and path.name.startswith(f"{number:03}-")
+        assert title[7:] in index
+        parts = re.findall(r"^\*\*(.*?)\.\*\* \S", text, re.M)
+        assert parts == ["Context", "Decision", "Measured", "Revisit when"], path.name
+
+
+def test_documents_are_wrapped_without_a_change_of_words(checkout: Path) -> None:
+    wrap = runpy.run_path(str(checkout / "tools" / "wrap_docs.py"))["wrapped"]
+    text = "# A\n\n- " + "word " * 60 + "\n- short\n\n| " + "x" * 130 + " |\n\n```sh\n" + "y" * 130 + "\n```\n"
+    found = wrap(text)
+    assert found.split() == text.split()
+    assert [line for line in found.splitlines() if len(line) > 120] == ["| " + "x" * 130 + " |", "y" * 130]
+    assert found.splitlines()[3].startswith("  word")
+    assert wrap(found) == found

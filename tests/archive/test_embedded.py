@@ -39,8 +39,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def files(checkout: Path) -> dict[str, bytes]:
-    return {"prose.txt": (checkout / "docs" / "decisions.md").read_bytes()[:12_000], "noise.bin": bytes(range(256)) * 4}
+def files(prose: bytes) -> dict[str, bytes]:
+    return {"prose.txt": prose[:12_000], "noise.bin": bytes(range(256)) * 4}
 
 
 def pack(files: dict[str, bytes], **options: object) -> bytes:

@@ -74,12 +74,12 @@ def test_the_tar_streams_follow_each_other(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def embedded(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> list[Made]:
+def embedded(tmp_path_factory: pytest.TempPathFactory, prose: bytes) -> list[Made]:
     """Two archives, each with a model of its own that is nowhere installed."""
     from zllm.models import store, zlm
 
     file = zlm.read(store.DATA_FOLDER / "fast.zlm")
-    text = (checkout / "docs" / "decisions.md").read_bytes()[:6000]
+    text = prose[:6000]
     result = []
     for name in "ab":
         path = tmp_path_factory.mktemp("model") / f"{name}.zlm"

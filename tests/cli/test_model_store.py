@@ -47,12 +47,12 @@ def test_from_a_pipe(model: Path, zllm: Run) -> None:
     assert "tiny" in listed(zllm)
 
 
-def test_out_of_an_archive(model: Path, zllm: Run, tmp_path: Path, checkout: Path) -> None:
+def test_out_of_an_archive(model: Path, zllm: Run, tmp_path: Path, prose: bytes) -> None:
     from zllm.models import store, zlm
 
     fast = zlm.read(store.DATA_FOLDER / "fast.zlm")
     zlm.write(tmp_path / "other.zlm", {**fast.description, "name": "mine"}, fast.tensors)
-    (tmp_path / "prose").write_bytes((checkout / "docs" / "decisions.md").read_bytes()[:9000])
+    (tmp_path / "prose").write_bytes(prose[:9000])
     zllm("create", "a.zllm", "prose", "-8", "--model", "./other.zlm", "--embed-model")
     zllm("model", "import", "a.zllm")
     assert listed(zllm)["mine"]["size"] == (tmp_path / "other.zlm").stat().st_size

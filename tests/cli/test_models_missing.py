@@ -64,12 +64,12 @@ def test_a_kernel_that_cannot_be_had_is_no_reason_to_pack_without_the_model(
 
 
 @pytest.fixture
-def foreign(zllm: Run, checkout: Path, tmp_path: Path) -> Path:
+def foreign(zllm: Run, prose: bytes, tmp_path: Path) -> Path:
     """An archive whose prose needs a model that is not installed: the default one under another name."""
     from zllm.models import store, zlm
 
     (tmp_path / "src").mkdir()
-    (tmp_path / "src" / "prose.txt").write_bytes((checkout / "docs" / "decisions.md").read_bytes())
+    (tmp_path / "src" / "prose.txt").write_bytes(prose)
     (tmp_path / "src" / "noise.bin").write_bytes(os.urandom(3000))
     other = tmp_path / "other.zlm"
     default = zlm.read(store.resolve().path)

@@ -39,8 +39,8 @@ def made_with(folder: Path, text: bytes, *, embed: bool = False, **description: 
 
 
 @pytest.fixture(scope="module")
-def text(checkout: Path) -> bytes:
-    return (checkout / "docs" / "decisions.md").read_bytes()[:9000]
+def text(prose: bytes) -> bytes:
+    return prose[:9000]
 
 
 @pytest.fixture(scope="module")

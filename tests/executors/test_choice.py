@@ -104,9 +104,9 @@ def archive(prose: bytes, **how: Any) -> bytes:
     return out.getvalue()
 
 
-def test_archives_are_the_same_and_either_reads_the_others(checkout: Path) -> None:
+def test_archives_are_the_same_and_either_reads_the_others(prose: bytes) -> None:
     pytest.importorskip("torch")
-    prose = (checkout / "docs" / "decisions.md").read_bytes()[:1500]
+    prose = prose[:1500]
     assert resolve("fast").native.memory < executors.LARGE
     by_torch = archive(prose, device="cpu", executor="torch")
     assert by_torch == archive(prose, device="cpu")

@@ -470,7 +470,7 @@ class TeamDecoding(FrameDecoding):
 
     A decoded token reads every weight, and from memory that takes longer than the products do. So all threads work at
     the same step, each at some rows of every matrix: the weights come by once for as many streams as there are lanes,
-    not once for each thread's share of them. For a smaller model it is not worth the waiting (``docs/decisions.md``).
+    not once for each thread's share of them. For a smaller model it is not worth the waiting (``docs/decisions``).
     """
 
     def code(self, frames: list[Frame]) -> None:

@@ -30,7 +30,7 @@ SPLIT_PATTERN = "|".join(
     ]
 )
 
-# Digits one by one, and indentation apart from the line's end: 0.27 and 0.19% fewer bits (docs/decisions.md).
+# Digits one by one, and indentation apart from the line's end: 0.27 and 0.19% fewer bits (docs/experiments).
 SPLIT_FINE = SPLIT_PATTERN.replace("[0-9]{1,3}", "[0-9]").replace(r"(?:\r?\n)+[ \t]*", r"(?:\r?\n)+")
 
 # Before a space or a line end that follows a letter: there every alternative has ended, and none looks back, so the

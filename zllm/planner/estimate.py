@@ -2,7 +2,7 @@
 
 The predictor gains on zstd in a sample by nearly the share that it gains in the whole, since both learn from what they
 have read. It learns more of much, so the gain of a part over that of half as much is carried on. Of 15 texts of 225 KB
-to 1 MB estimates were 9% below to 9% above the truth, of words in random order 17% above it (docs/decisions.md).
+to 1 MB estimates were 9% below to 9% above the truth, of words in random order 17% above it (docs/decisions/051).
 """
 
 from __future__ import annotations
