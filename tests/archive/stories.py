@@ -175,7 +175,7 @@ def mutated(rng: random.Random, data: bytes, change: str) -> bytes:
 
 def rearranged(data: bytes, rng: random.Random, change: str) -> bytes:
     rows = layout.find(io.BytesIO(data)).rows
-    places = [ends.FILE_HEADER_SIZE, *(row.end for row in rows)]
+    places = [ends.HEADER_SIZE, *(row.end for row in rows)]
     sections = [data[start:end] for start, end in pairwise(places)]
     if len(sections) < 2:
         return data

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 
 from zllm import _native
 from zllm.codecs.varint import varint
-from zllm.format import columns, ends, frames, index, section, sectionmap
+from zllm.format import columns, directory, ends, envelope, frames, section, sectionmap
+from zllm.format.directory import Directory
+from zllm.format.envelope import Kind
 from zllm.format.frames import FrameRow
 from zllm.format.section import ModelRef, SectionHeader
 from zllm.format.sectionmap import Group, Record, SectionMap
-from zllm.format.wire import checksum32
 
 MIB = 1 << 20
 
@@ -25,13 +26,24 @@ def header(name: str = "bomb", size: int = 0) -> bytes:
     return info.tobuf(tarfile.USTAR_FORMAT)
 
 
+ID = b"bomb"
+SEED = envelope.seed_of(ID)
+
+
 class Archive:
     """What a writer without scruples writes."""
 
     def __init__(self) -> None:
-        self.data = bytearray(ends.pack_file_header())
-        self.rows: list[index.SectionRow] = []
+        self.data = bytearray(ends.pack_header(ID))
+        self.rows: list[directory.Row] = []
         self.stream = 0
+        self.sequence = 0
+
+    def part(self, kind: int, body: bytes, flags: int = 0) -> Archive:
+        """One more part."""
+        self.data += envelope.part(SEED, kind, self.sequence, body, flags)
+        self.sequence += 1
+        return self
 
     def section(
         self,
@@ -42,21 +54,26 @@ class Archive:
     ) -> Archive:
         """One more section. ``packed``: a map and the size that it claims, in place of the chart's own."""
         blob, raw = packed or sectionmap.encode(chart, continued=False, continues=False)
+        head = SectionHeader(self.stream, chart.size(), raw, models=models)
+        body = section.pack(head) + blob
+        offset, sequence = len(self.data), self.sequence
+        self.part(Kind.SECTION, body)
+        frames_at = len(self.data)
         rows = [row for group in chart.groups for row in group.frames]
-        body = b"".join(frames.pack(row, payload) + payload for row, payload in zip(rows, payloads, strict=True))
-        head = SectionHeader(
-            len(self.rows), self.stream, chart.size(), len(blob), raw, len(body), checksum32(blob), models=models
-        )
-        front = section.pack(head)
-        self.rows.append(index.SectionRow(len(self.data), len(front), len(chart.records), head))
-        self.data += front + blob + body
+        for row, payload in zip(rows, payloads, strict=True):
+            self.part(Kind.FRAME, row.front() + payload)
+        size = len(self.data) - frames_at
+        members = len(chart.records)
+        self.rows.append(directory.Row(offset, sequence, members, head, len(body), len(payloads), size))
         self.stream += chart.size()
         return self
 
-    def end(self, block: bytes | None = None) -> bytes:
-        """The whole archive, with an index block or its own."""
-        block = block or index.pack(self.rows, {"format": 2})
-        return bytes(self.data) + block + ends.pack_footer(block)
+    def end(self, body: bytes | None = None, flags: int = 0) -> bytes:
+        """The whole archive, with a directory of this body or its own."""
+        start = len(self.data)
+        self.part(Kind.DIRECTORY, directory.pack(Directory(self.rows)) if body is None else body, flags)
+        self.part(Kind.FOOTER, ends.pack_footer(len(self.data) - start))
+        return bytes(self.data)
 
 
 def empty_member() -> SectionMap:
@@ -72,10 +89,15 @@ def frame(codec: int, payload: bytes, size: int, slot: int = 0) -> tuple[Section
     return SectionMap([Record(header(size=size), size, -size % 512, 0, sha256=sha256)], [Group(0, 1, [row])]), [payload]
 
 
-def index_block(text: bytes) -> bytes:
-    """An index with this text and no models."""
-    body = varint(0) + varint(len(text)) + columns.deflate(text)
-    return index.MAGIC + varint(len(body)) + body
+def directory_body(text: bytes) -> bytes:
+    """A directory with this text and no models."""
+    packed = columns.deflate(text)
+    return varint(0) + varint(len(text)) + varint(len(packed)) + packed
+
+
+def row(offset: int) -> bytes:
+    """Of a section in the text of a directory, and that it has one member."""
+    return varint(offset) + b"\0\1\0"
 
 
 def column_set(rows: Sequence[tuple[int, int, bytes]], claimed: int | None = None) -> tuple[bytes, int]:
@@ -144,27 +166,30 @@ def zstd_claim() -> bytes:
 
 def many_frames() -> bytes:
     """20,000 frames, none of which is there."""
-    row = FrameRow(1, 0, 0)
-    chart = SectionMap([Record(header(size=20_000), 20_000, -20_000 % 512, 0)], [Group(0, 1, [row] * 20_000)])
+    frame_row = FrameRow(1, 0, 0)
+    record = Record(header(size=20_000), 20_000, -20_000 % 512, 0, sha256=bytes(32))
+    chart = SectionMap([record], [Group(0, 1, [frame_row] * 20_000)])
     packed = sectionmap.encode(chart, continued=False, continues=False)
     return Archive().section(SectionMap(chart.records, []), packed=packed).end()
 
 
-def index_rows() -> bytes:
+def directory_rows() -> bytes:
     """Three million rows for one section."""
     archive = Archive().section(empty_member())
-    return archive.end(index_block(varint(3_000_000) + (varint(archive.rows[0].offset) + b"\0\0") * 3_000_000 + b"{}"))
+    rows = row(archive.rows[0].offset) * 3_000_000
+    return archive.end(directory_body(bytes(3) + varint(3_000_000) + rows + b"\0\0{}"))
 
 
 def same_rows() -> bytes:
     """A section a thousand times."""
     archive = Archive().section(SectionMap([], []))
-    return archive.end(index_block(varint(1000) + (varint(archive.rows[0].offset) + b"\0\0") * 1000 + b"{}"))
+    rows = row(archive.rows[0].offset) * 1000
+    return archive.end(directory_body(bytes(3) + varint(1000) + rows + b"\0\0{}"))
 
 
 def _manifest(text: bytes) -> bytes:
     archive = Archive().section(empty_member())
-    return archive.end(index_block(varint(1) + varint(archive.rows[0].offset) + b"\1\0" + text))
+    return archive.end(directory_body(bytes(3) + varint(1) + row(archive.rows[0].offset) + b"\0\0" + text))
 
 
 def json_lists() -> bytes:
@@ -172,8 +197,8 @@ def json_lists() -> bytes:
     return _manifest(b'{"a":[' + b"[]," * 7_000_000 + b"0]}")
 
 
-def json_in_index() -> bytes:
-    """More than a manifest may have, in an index that is long enough for it."""
+def json_in_directory() -> bytes:
+    """More than a manifest may have, in a directory that is long enough for it."""
     return _manifest(b'{"a":"' + random.Random(1).randbytes(40_000).hex().encode() + b'"}')
 
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from attacks import test_bombs
-from attacks.bombs import Archive, empty_member, header
+from attacks.bombs import SEED, Archive, empty_member, header
 
 import zllm
 from zllm.archive.members import Finder
 from zllm.codecs.varint import varint
-from zllm.format import columns, ends, frames, index, modelblock, section
+from zllm.format import columns, directory, ends, envelope, frames, modelpart
+from zllm.format.directory import Directory
+from zllm.format.envelope import SYNC, Envelope, Kind
 from zllm.format.frames import FrameRow
 from zllm.format.section import ModelRef
 from zllm.format.sectionmap import Group, Record, SectionMap
-from zllm.format.wire import checksum64
 
 MEMBER = "bomb\n"
 SECONDS = 5
@@ -41,23 +41,33 @@ def within(garbage: bytes) -> bytes:
     return bytes(Archive().section(empty_member()).data) + b"x" + garbage
 
 
-def indexes_in_each_other() -> bytes:
-    """A thousand indexes that share their text, 30,000 rows: each one's first model has the next one in its origin."""
-    text = varint(30_000) + b"".join(varint(1 << 20 | number) + b"\1\0" for number in range(30_000)) + b"{}"
-    tail = varint(len(text)) + columns.deflate(text)
+def front(kind: Kind, sequence: int, length: int) -> bytes:
+    """An envelope that fits the archive: its body is not there, or another."""
+    return Envelope(kind, sequence, length).pack(SEED)
+
+
+def envelopes(kind: Kind, length: int, count: int = 20_000) -> bytes:
+    """Envelopes of parts that reach far, one behind the other."""
+    return b"".join(front(kind, 5 + number, length) for number in range(count))
+
+
+def directories_in_each_other() -> bytes:
+    """A thousand directories that share their text, 30,000 rows: each one's first model has the next in its name."""
+    text = bytes(3) + varint(30_000) + b"".join(varint(1 << 20 | number) + b"\0\1\0" for number in range(30_000))
+    packed = columns.deflate(text + b"\0\0{}")
+    tail = varint(0) + varint(len(text) + 4) + varint(len(packed)) + packed
     for number in range(1000):
-        count = varint(number)
-        front = index.MAGIC + varint(len(count) + len(tail)) + count
-        tail = bytes(39) + bytes([len(front)]) + front + tail
+        whole = envelope.part(SEED, Kind.DIRECTORY, 2000 - number, tail)
+        tail = bytes(38) + bytes([26]) + whole[:26] + bytes(1) + whole[26:]
     return within(tail)
 
 
 def footers_between() -> bytes:
-    """Behind every few sections, footers that belong to no index."""
+    """Behind every few sections, footers that belong to no directory."""
     archive = Archive()
     for number in range(2500):
         archive.section(empty_member())
-        archive.data += b"x" + (ends.FOOTER_MAGIC * 9000 if number % 500 == 499 else b"")
+        archive.data += b"x" + ((SYNC + b"\5") * 12_000 if number % 500 == 499 else b"")
     return archive.end()
 
 
@@ -65,30 +75,41 @@ def archives_joined() -> bytes:
     return Archive().section(empty_member()).end() * 6000
 
 
-def indexes_that_name_nothing() -> bytes:
+def archives_with_damaged_headers() -> bytes:
+    """Behind each comes what may be a header, for a part follows it."""
+    return (Archive().section(empty_member()).end() + b"sixteen bytes..." + SYNC + b"\1\0\0") * 3000
+
+
+def directories_that_name_nothing() -> bytes:
     """One behind each section, all of the same archive."""
     archive = Archive()
-    block = index.pack([], {"format": 2})
+    body = directory.pack(Directory([]))
     for _ in range(4000):
         archive.section(empty_member())
-        archive.data += block + ends.pack_footer(block)
-    return archive.end()
+        archive.end(body)
+    return bytes(archive.data)
 
 
 @pytest.mark.parametrize(
     ("make", "members", "code"),
     [
         (lambda: gaps(b"x"), 2500, 3),
-        (lambda: gaps(section.MAGIC + b"\x80\x1f"), 2500, 3),
-        (lambda: behind(section.MAGIC * 60_000), 1, 1),
-        (lambda: behind(index.MAGIC * 60_000), 1, 1),
-        (lambda: behind((section.MAGIC + b"\x20") * 60_000), 1, 1),
-        (lambda: within(index.MAGIC * 60_000), 1, 3),
-        (lambda: within(section.MAGIC * 60_000), 1, 3),
-        (indexes_in_each_other, 1, 3),
+        (lambda: gaps(SYNC + b"\x80\x1f"), 2500, 3),
+        (lambda: gaps(SYNC + b"\1\0"), 2500, 3),
+        (lambda: behind((SYNC + b"\1") * 80_000), 1, 1),
+        (lambda: behind((SYNC + b"\4") * 80_000), 1, 1),
+        (lambda: behind(ends.FILE_MAGIC * 30_000), 1, 1),
+        (lambda: within((SYNC + b"\4") * 80_000), 1, 3),
+        (lambda: within((SYNC + b"\1") * 80_000), 1, 3),
+        (lambda: within(envelopes(Kind.SECTION, 1 << 20)), 1, 3),
+        (lambda: within(envelopes(Kind.DIRECTORY, 30)), 1, 3),
+        (lambda: within(envelopes(Kind.FRAME, 100_000)), 1, 3),
+        (lambda: within(envelopes(Kind.NOTE, 20)), 1, 3),
+        (directories_in_each_other, 1, 3),
         (footers_between, 2500, 3),
         (archives_joined, 6000, 0),
-        (indexes_that_name_nothing, 4000, 3),
+        (archives_with_damaged_headers, 3000, 3),
+        (directories_that_name_nothing, 4000, 3),
     ],
 )  # fmt: skip
 def test_all_members_are_found_in_time(
@@ -102,11 +123,9 @@ def test_all_members_are_found_in_time(
 
 def test_thousands_of_damaged_copies_of_a_model(tmp_path: Path) -> None:
     archive = Archive()
-    archive.data[:] = ends.pack_file_header(ends.EMBEDDED)
     for number in range(3000):
-        coded = struct.pack("<Q", number)
-        block = modelblock.ModelBlock(bytes(32), 8, 8, modelblock.STORE, checksum64(coded))
-        archive.data += modelblock.pack_header(block) + coded
+        said = modelpart.ModelFile(bytes(32), 8, 8, modelpart.STORE)
+        archive.part(Kind.MODEL, modelpart.pack_front(said) + number.to_bytes(8, "little"))
     payload = b"\0\0" + bytes(range(190))
     row = FrameRow(4000, len(payload), 3, 1, sha256=bytes(frames.HASH_SIZE))
     chart = SectionMap([Record(header(size=4000), 4000, 96, 0)], [Group(0, 1, [row])])
@@ -152,8 +171,7 @@ def test_a_header_that_is_due_where_a_pipe_has_passed() -> None:
 def test_damage_is_told_rather_than_a_flag_of_a_newer_program(pipe: bool) -> None:
     """Readers come upon them in another order."""
     archive = Archive().section(empty_member(), packed=columns_that_do_not_fit())
-    block = index.pack(archive.rows, {"format": 2})
-    data = bytes(archive.data) + block + ends.pack_footer(block, 0x20)
+    data = archive.end(flags=0x20)
     with pytest.raises(zllm.DamagedError, match="section map"):
         zllm.open(mode="r|" if pipe else "r", fileobj=io.BytesIO(data)).getmembers()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import takeapart
 
 from zllm.models import store, zlm
 
@@ -106,14 +107,14 @@ def test_text_of_another_arithmetic(zllm: Run, tree: Path, monkeypatch: pytest.M
 def test_a_model_of_another_arithmetic(zllm: Run, plain: Path) -> None:
     from zllm import _native
     from zllm.format import section
+    from zllm.format.envelope import Kind
 
-    data = bytearray(plain.read_bytes())
-    header = section.unpack(bytes(data[12 : 12 + section.size_of(data[12:18])]))
-    (ref,) = header.models
-    front = section.pack(replace(header, models=(replace(ref, name="m", arithmetic=99),)))
-    old = section.pack(header)
-    # Without its index, what the section says counts; a name that is shorter leaves room for nothing else.
-    Path("old.zllm").write_bytes(bytes(data[:12]) + front + bytes(data[12 + len(old) :]))
+    def other(body: bytes) -> bytes:
+        header, at = section.read(body)
+        (ref,) = header.models
+        return section.pack(replace(header, models=(replace(ref, arithmetic=99),))) + body[at:]
+
+    Path("old.zllm").write_bytes(takeapart.changed(plain.read_bytes(), Kind.SECTION, other))
     result = zllm("info", "--requires", "--json", "-", code=4, data=Path("old.zllm").read_bytes())
     (model,) = json.loads(result.stdout)["models"]
     assert model["state"] == "of another version" and "version 99" in model["get"]

@@ -49,14 +49,10 @@ def build(members: list[tuple[tarfile.TarInfo, int]], *, continues: bool = False
     return SectionMap(records, groups)
 
 
-ANY = 1 << 20
-"""Bytes of frames, which the map alone does not tell."""
-
-
 def header_of(size: int, raw: int, *, continues: bool = False, continued: bool = False) -> SectionHeader:
     """Of a section with such a map."""
     flags = section.CONTINUES * continues + section.CONTINUED * continued
-    return SectionHeader(0, 0, size, 0, raw, ANY, 0, flags)
+    return SectionHeader(0, size, raw, flags)
 
 
 def sample(*, continues: bool = False) -> SectionMap:

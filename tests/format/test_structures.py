@@ -1,4 +1,4 @@
-"""File header, footer, section header, frames, index, columns, wire: there and back, and damage of every kind."""
+"""Header, footer, section header, frames, directory, columns, wire: there and back, and damage of every kind."""
 
 from __future__ import annotations
 
@@ -10,186 +10,196 @@ from hypothesis import strategies as st
 
 from zllm import _native as native
 from zllm.errors import DamagedError, NotZllmError, UnsupportedVersionError
-from zllm.format import columns, ends, frames, index, limits, section, wire
+from zllm.format import columns, directory, ends, frames, limits, section, wire
+from zllm.format.directory import Directory, OtherPart, Row
+from zllm.format.envelope import Envelope, Kind
+from zllm.format.names import NameFilter
 from zllm.format.section import ModelRef, SectionHeader
 
 MODEL = ModelRef(hashlib.sha256(b"m").digest(), "default", 16_000_000, 1, b"answ", "org/name@rev", True)
-HEADER = SectionHeader(3, 1 << 40, 1 << 20, 500, 900, 12345, 0x89ABCDEF, section.CONTINUES, (MODEL,))
-MANIFEST = {"format": 2, "created_by": "a test", "odd": ["\x01", "0" * 64, "A" * 64]}
-LARGE = index.REPEATED_FROM
+HEADER = SectionHeader(1 << 40, 1 << 20, 900, section.CONTINUES, (MODEL,))
+MANIFEST = {"created_by": "a test", "odd": ["\x01", "0" * 64, "A" * 64]}
+ID = b"\1\2\3\4"
 
 
-def rows() -> list[index.SectionRow]:
-    first = SectionHeader(0, 0, 1 << 20, 5, 6, LARGE, 8, models=(MODEL,))
-    second = SectionHeader(1, 1 << 20, 99, 5, 6, 7, 9)
+def rows() -> list[Row]:
+    first = SectionHeader(0, 1 << 20, 6, models=(MODEL,))
+    second = SectionHeader(1 << 20, 99, 6)
     other = ModelRef(bytes(32), "other", 1, 1, b"1234")
-    third = SectionHeader(2, (1 << 20) + 99, 99, 5, 6, LARGE, 9, models=(other, MODEL))
-    return [index.SectionRow(12, 34, 2, first), index.SectionRow(99, 70, 1, second), index.SectionRow(199, 7, 3, third)]
+    third = SectionHeader((1 << 20) + 99, 99, 6, models=(other, MODEL))
+    return [
+        Row(16, 0, 2, first, 34, 1, 5000, NameFilter.of(["a", "b"], 7)),
+        Row(99, 2, 1, second, 70, 0, 0, NameFilter.of(["c"], 7)),
+        Row(199, 4, 3, third, 7, 2, 77, NameFilter.of(["d", "e/", "f"], 7)),
+    ]
+
+
+def whole() -> Directory:
+    others = [OtherPart(150, Envelope(Kind.MODEL, 3, 20)), OtherPart(400, Envelope(200, 7, 1 << 40, 1))]
+    return Directory(rows(), others, {**MANIFEST, "format": 3}, 5, 1_700_000_000, 1234, [b"gone", b"\xff"])
 
 
 def test_file_header() -> None:
-    good = ends.pack_file_header()
-    assert len(good) == ends.FILE_HEADER_SIZE
-    ends.check_file_header(good)
+    good = ends.pack_header(ID)
+    assert len(good) == ends.HEADER_SIZE and good == ends.pack_front() + ends.pack_rest(ID)
+    assert ends.read_header(good) == ID
     for place in range(8):
         with pytest.raises(NotZllmError):
-            ends.check_file_header(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+            ends.read_header(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
     for place in range(8, len(good)):
         with pytest.raises(DamagedError):
-            ends.check_file_header(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+            ends.read_header(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
     with pytest.raises(DamagedError):
-        ends.check_file_header(good[:10])
+        ends.read_header(good[:15])
+    with pytest.raises(NotZllmError, match="empty"):
+        ends.read_header(b"")
 
 
 def changed_header(place: int, value: int) -> bytes:
-    fields = bytearray(ends.pack_file_header()[:10])
+    fields = bytearray(ends.pack_header(ID)[:-2])
     fields[place] = value
-    return bytes(fields) + (wire.checksum64(bytes(fields)) & 0xFFFF).to_bytes(2, "little")
+    return bytes(fields) + wire.checksum(2, fields)
 
 
 def test_features_of_the_file() -> None:
-    ends.check_file_header(changed_header(9, 0x0F))  # ignore-me
-    for place, value in ((8, 3), (8, 0), (9, 0x20)):
+    ends.read_header(changed_header(9, 0x0F))  # ignore-me
+    for place, value in ((8, 4), (8, 0), (9, 0x20)):
         with pytest.raises(UnsupportedVersionError):
-            ends.check_file_header(changed_header(place, value))
+            ends.read_header(changed_header(place, value))
 
 
-def test_an_archive_of_format_1_is_named_as_such() -> None:
-    with pytest.raises(UnsupportedVersionError, match="version 1 "):
-        ends.check_file_header(bytes.fromhex("8d5a4c4d0d0a1a0a010000009725205f"))
+@pytest.mark.parametrize(
+    ("version", "header"), [(1, "8d5a4c4d0d0a1a0a010000009725205f"), (2, "8d5a4c4d0d0a1a0a0200f583b55a4c53")]
+)
+def test_older_archives_are_named_as_such(version: int, header: str) -> None:
+    with pytest.raises(UnsupportedVersionError, match=f"version {version}, .*Unpack it with that version"):
+        ends.read_header(bytes.fromhex(header))
 
 
 def test_footer() -> None:
-    block = index.pack(rows(), MANIFEST)
-    good = ends.pack_footer(block)
-    assert len(good) == ends.FOOTER_SIZE and ends.index_size(good) == len(block)
-    ends.check_footer(good, block)
-    for place in range(len(good)):
+    for distance in (0, 127, 128, 1 << 40):
+        assert ends.read_footer(ends.pack_footer(distance)) == distance
+    for bad in (b"", b"\x80", b"\1\0", b"\xff" * 9 + b"\1"):
         with pytest.raises(DamagedError):
-            ends.check_footer(good[:place] + bytes([good[place] ^ 0x10]) + good[place + 1 :], block)
-    for place in range(len(block)):
-        with pytest.raises(DamagedError):
-            ends.check_footer(good, block[:place] + bytes([block[place] ^ 1]) + block[place + 1 :])
-    too_long = ends.FOOTER_MAGIC + (limits.MAX_INDEX + 1).to_bytes(4, "little") + bytes(10)
-    with pytest.raises(DamagedError, match="cannot be that long"):
-        ends.index_size(too_long)
-
-
-@pytest.mark.parametrize(("place", "value"), [(8, 3), (9, 0x80)])
-def test_features_of_the_footer(place: int, value: int) -> None:
-    fields = bytearray(ends.pack_footer(b"block")[:10])
-    fields[place] = value
-    data = bytes(fields) + wire.checksum64(b"block", bytes(fields)).to_bytes(8, "little")
-    with pytest.raises(UnsupportedVersionError):
-        ends.check_footer(data, b"block")
+            ends.read_footer(bad)
 
 
 @given(st.binary(max_size=80))
 def test_any_ends(data: bytes) -> None:
-    survives(lambda: ends.check_file_header(data))
-    survives(lambda: ends.check_footer(data, b""))
-    survives(lambda: ends.check_file_header(ends.FILE_MAGIC + data))
+    survives(lambda: ends.read_header(data))
+    survives(lambda: ends.read_header(ends.FILE_MAGIC + data))
+    survives(lambda: ends.read_footer(data))
 
 
 def test_section_header() -> None:
     good = section.pack(HEADER)
-    assert section.size_of(good[: section.FRONT_SIZE]) == len(good)
-    assert section.unpack(good) == HEADER
-    assert HEADER.continues and not HEADER.continued and HEADER.body_size == 500 + 12345
-    for place in range(len(good)):
+    assert section.read(good + b"the map") == (HEADER, len(good))
+    assert HEADER.continues and not HEADER.continued and HEADER.stream_end == (1 << 40) + (1 << 20)
+    for size in range(len(good)):
         with pytest.raises(DamagedError):
-            section.unpack(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
-
-
-def resigned(body: bytes) -> bytes:
-    front = section.MAGIC + wire.varints([len(body)]) + body
-    return front + wire.checksum32(front).to_bytes(4, "little")
-
-
-def body_of(header: SectionHeader) -> bytes:
-    packed = section.pack(header)[len(section.MAGIC) : -4]
-    reader = wire.Reader(packed, "x")
-    assert reader.varint() == reader.left
-    return reader.rest()
+            section.read(good[:size])
 
 
 @given(st.data())
-def test_section_headers_whose_checksum_holds(data: st.DataObject) -> None:
-    body = data.draw(st.one_of(damaged(body_of(HEADER)), st.binary(max_size=80)))
-    survives(lambda: section.unpack(resigned(body)))
-
-
-@given(st.binary(max_size=40))
-def test_any_section_header(data: bytes) -> None:
-    survives(lambda: section.unpack(data))
-    survives(lambda: section.size_of(data))
+def test_damaged_section_headers(data: st.DataObject) -> None:
+    body = data.draw(st.one_of(damaged(section.pack(HEADER)), st.binary(max_size=80)))
+    survives(lambda: section.read(body))
 
 
 def test_features_of_a_section() -> None:
-    plain = body_of(SectionHeader(0, 0, 1, 1, 1, 1, 1))
+    plain = section.pack(SectionHeader(0, 1, 1))
     with pytest.raises(UnsupportedVersionError):
-        section.unpack(resigned(plain[:-2] + b"\x20\0"))
-    assert section.unpack(resigned(plain[:-2] + b"\xc0\0")).flags == 0  # ignore-me
+        section.read(plain[:-2] + b"\x20\0")
+    assert section.read(plain[:-2] + b"\xc0\0")[0].flags == 0  # ignore-me
+
+
+def test_too_many_models() -> None:
+    with pytest.raises(DamagedError, match="too many models"):
+        section.read(section.pack(SectionHeader(0, 1, 1, models=(MODEL,) * (limits.MAX_MODELS + 1))))
 
 
 def test_long_model_names_are_cut() -> None:
-    long = SectionHeader(0, 0, 1, 1, 1, 1, 1, models=(ModelRef(bytes(32), "ü" * 300, 1, 1, bytes(4)),))
-    assert section.unpack(section.pack(long)).models[0].name.startswith("ü" * 127)
+    long = SectionHeader(0, 1, 1, models=(ModelRef(bytes(32), "ü" * 300, 1, 1, bytes(4)),))
+    assert section.read(section.pack(long))[0].models[0].name.startswith("ü" * 127)
 
 
-@given(st.binary(max_size=300), st.integers(0, 255), st.integers(0, 8), st.integers(1, 1 << 26))
-def test_frames(payload: bytes, codec: int, slot: int, raw: int) -> None:
-    row = frames.FrameRow(raw, len(payload), codec, slot)
-    good = frames.pack(row, payload) + payload
-    assert len(good) == row.coded_size
-    assert bytes(frames.payload_of(memoryview(good), row)) == payload
-    for place in {0, 3, 4, row.header_size - 1, len(good) - 1}:
-        bad = good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :]
-        with pytest.raises(DamagedError):
-            frames.payload_of(memoryview(bad), row)
-    with pytest.raises(DamagedError, match="disagree"):
-        frames.payload_of(memoryview(good), frames.FrameRow(raw ^ 1 or 2, len(payload), codec, slot))
-    with pytest.raises(DamagedError):
-        frames.payload_of(memoryview(good)[:-1], row)
+@given(
+    st.binary(max_size=300), st.integers(0, 255), st.integers(0, 8), st.integers(1, 1 << 26), st.integers(0, 1 << 40)
+)
+def test_frames(payload: bytes, codec: int, slot: int, raw: int, sequence: int) -> None:
+    row = frames.FrameRow(raw, len(payload), codec, slot, sequence=sequence)
+    front, check = frames.pack(row, payload, 99)
+    good = front + payload + check
+    assert len(good) == row.coded_size and len(front) == row.header_size
+    found, right = frames.payload_of(memoryview(good), row, 99)
+    assert bytes(found) == payload and right
+    for place in range(len(good)):
+        bad = memoryview(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        if place < len(front):  # what the map says, too
+            found, right = frames.payload_of(bad, row, 99)
+            assert bytes(found) == payload and not right
+        else:
+            with pytest.raises(DamagedError):
+                frames.payload_of(bad, row, 99)
+    with pytest.raises(DamagedError, match="checksum"):
+        frames.payload_of(memoryview(good), frames.FrameRow(raw, len(payload), codec ^ 1, slot, sequence=sequence), 99)
+    with pytest.raises(DamagedError, match="checksum"):
+        frames.payload_of(memoryview(good), row, 98)  # of another archive
+    with pytest.raises(DamagedError, match="length"):
+        frames.payload_of(memoryview(good)[:-1], row, 99)
 
 
 @given(st.binary(max_size=60))
 def test_any_frame(data: bytes) -> None:
     for size in {0, max(len(data) - 10, 0), 1 << 30}:
-        survives(lambda size=size: frames.payload_of(memoryview(data), frames.FrameRow(1, size, 0)))
+        survives(lambda size=size: frames.payload_of(memoryview(data), frames.FrameRow(1, size, 0), 0))
 
 
-def test_index() -> None:
-    good = index.pack(rows(), MANIFEST)
-    assert index.size_of(good[: index.FRONT_SIZE]) == len(good)
-    found = index.unpack(good)
-    assert found.manifest == MANIFEST
-    whole, small, third = found.entries
-    for row, entry in zip(rows(), found.entries, strict=True):
-        assert (entry.offset, entry.members) == (row.offset, row.members)
-    assert (whole.header_size, whole.header) == (34, rows()[0].header)
-    assert (third.header_size, third.header) == (7, rows()[2].header)
-    assert (small.header_size, small.header) == (0, None)  # it stands at its offset only
+def test_directory() -> None:
+    good = directory.pack(whole())
+    found = directory.unpack(good, 7)
+    assert found == whole()
+    assert [row.names and row.names.may_have("e") for row in found.rows][2]
+    assert found.rows[0].envelope == Envelope(Kind.SECTION, 0, 34) and found.rows[0].end == 16 + 34 + 12 + 5000
+
+
+def test_one_small_section_has_its_header_at_its_place_only() -> None:
+    small = rows()[0]
+    (found,) = directory.unpack(directory.pack(Directory([small]))).rows
+    assert found == Row(16, 0, 2)
+    large = Row(16, 0, 2, small.header, 34, 1, directory.REPEATED_FROM)
+    assert directory.unpack(directory.pack(Directory([large]))).rows == [large]
+
+
+def test_filters_of_names_need_not_be_there() -> None:
+    body = directory.pack(Directory(rows()))
+    cut = len(body) - sum(row.members for row in rows())
+    for row in directory.unpack(body[:cut]).rows:
+        assert row.names is None
+    with pytest.raises(DamagedError):
+        directory.unpack(body[: cut + 1])
+    with pytest.raises(DamagedError):
+        directory.unpack(body + b"x")
 
 
 @given(st.data())
-def test_damaged_index(data: st.DataObject) -> None:
-    survives(lambda: index.unpack(data.draw(damaged(index.pack(rows(), MANIFEST)))))
+def test_damaged_directory(data: st.DataObject) -> None:
+    survives(lambda: directory.unpack(data.draw(damaged(directory.pack(whole())))))
 
 
-def packed_index(raw: bytes, models: bytes = b"\0") -> bytes:
-    body = models + wire.varints([len(raw)]) + columns.deflate(raw)
-    return index.MAGIC + wire.varints([len(body)]) + body
+def packed(raw: bytes, models: bytes = b"\0") -> bytes:
+    coded = columns.deflate(raw)
+    return models + wire.varints([len(raw), len(coded)]) + coded
 
 
-@given(st.one_of(st.binary(max_size=60), damaged(b"\x01\x0c\x46\x20" + bytes(19) + b"\0{}")))
-def test_any_index_text(raw: bytes) -> None:
-    survives(lambda: index.unpack(packed_index(raw)))
+@given(st.one_of(st.binary(max_size=60), damaged(b"\0\0\0\x01\x10\0\1\x46\1\x20" + bytes(9) + b"\0\0{}")))
+def test_any_directory_text(raw: bytes) -> None:
+    survives(lambda: directory.unpack(packed(raw)))
 
 
 @given(st.binary(max_size=90))
-def test_any_models_of_an_index(models: bytes) -> None:
-    survives(lambda: index.unpack(packed_index(b"\0{}", models)))
+def test_any_models_of_a_directory(models: bytes) -> None:
+    survives(lambda: directory.unpack(packed(bytes(6) + b"{}", models)))
 
 
 @pytest.mark.parametrize(
@@ -200,15 +210,25 @@ def test_any_models_of_an_index(models: bytes) -> None:
 )  # fmt: skip
 def test_hostile_manifests(manifest: bytes) -> None:
     with pytest.raises(DamagedError):
-        index.unpack(packed_index(b"\0" + manifest))
+        directory.unpack(packed(bytes(6) + manifest))
 
 
-def test_an_index_that_claims_too_much() -> None:
+def test_a_directory_that_claims_too_much() -> None:
+    coded = columns.deflate(bytes(1 << 20))
     with pytest.raises(DamagedError):
-        index.size_of(index.MAGIC + wire.varints([limits.MAX_INDEX + 1]))
-    bomb = b"\0" + wire.varints([10]) + columns.deflate(bytes(1 << 20))
-    with pytest.raises(DamagedError):
-        index.unpack(index.MAGIC + wire.varints([len(bomb)]) + bomb)
+        directory.unpack(b"\0" + wire.varints([10, len(coded)]) + coded)
+    with pytest.raises(DamagedError, match="where at most"):
+        directory.unpack(b"\0" + wire.varints([1 << 20, len(coded)]) + coded)
+
+
+def test_filters_of_names() -> None:
+    names = [f"folder/{number}" for number in range(3000)]
+    found = NameFilter.of([*names, "folder/"], 5)
+    assert len(found.bits) == 3001
+    assert all(found.may_have(name) for name in names) and found.may_have("folder") and found.may_have(b"folder//")
+    seem = sum(found.may_have(f"other/{number}") for number in range(3000))
+    assert 0 < seem < 90  # 2.2% of them, and below 3
+    assert not NameFilter.of([], 5).may_have("a")
 
 
 @given(st.lists(st.binary(max_size=200), max_size=8))
@@ -285,6 +305,14 @@ def test_varints(values: list[int]) -> None:
     if values:
         with pytest.raises(DamagedError):
             wire.read_varints(wire.varints(values), "x", len(values) - 1)
+
+
+@pytest.mark.parametrize("bad", [b"\x80\0", b"\x81\x80\0"])
+def test_varints_that_are_longer_than_need_be(bad: bytes) -> None:
+    with pytest.raises(DamagedError):
+        wire.read_varints(bad, "x", 99)
+    with pytest.raises(DamagedError, match="longer than it need be"):
+        wire.Reader(bad, "x").varint()
 
 
 @pytest.mark.parametrize("bad", [b"\x80", b"\xff" * 11, b"\x80" * 20 + b"\0"])

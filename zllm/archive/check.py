@@ -33,6 +33,8 @@ class Checker:
                 self.take(section)
             for embedded in view.decoders.embedded.values():
                 self._models(embedded)
+            for problem in view.unused():
+                view.note(problem)
             return
         view.checked = self.take
         for section in view.here():

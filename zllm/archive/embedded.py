@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from zllm.archive.layout import Place
 from zllm.errors import DamagedError, ModelError
-from zllm.format import modelblock
+from zllm.format import modelpart
+from zllm.format.envelope import Envelope
 from zllm.format.section import ModelRef
 
 if TYPE_CHECKING:
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Embedded:
-    """A model in the archive. ``fetch`` gives its block's header and the coded file, and may raise DamagedError.
+    """A model in the archive. ``fetch`` gives its SHA-256 and its file, and may raise DamagedError.
 
     ``other`` is another copy, in one of several archives that are read as one.
     """
 
-    fetch: Callable[[], tuple[modelblock.ModelBlock, bytes | memoryview]]
+    fetch: Callable[[], tuple[bytes, bytes | memoryview]]
     other: Embedded | None = None
 
     def load(self, ref: ModelRef) -> Model:
@@ -47,10 +48,10 @@ class Embedded:
     def _parsed(self, ref: ModelRef) -> Model:
         from zllm.models import store
 
-        block, coded = self.fetch()
-        if block.sha256 != ref.sha256:
+        sha256, data = self.fetch()
+        if sha256 != ref.sha256:
             raise DamagedError("another model is in its place")
-        return store.parse(modelblock.unpack(block, coded), Path(f"{ref.name} (embedded)"))
+        return store.parse(data, Path(f"{ref.name} (embedded)"))
 
     def check(self) -> None:
         """Decode the model, and compare every checksum.
@@ -58,24 +59,38 @@ class Embedded:
         Raises:
             DamagedError: it is damaged.
         """
-        block, coded = self.fetch()
-        modelblock.unpack(block, coded)
+        self.fetch()
 
 
-def in_file(file: BinaryIO, offset: int, other: Embedded | None = None) -> Embedded:
-    """The model whose block is at ``offset`` of a seekable file. Nothing is read yet."""
+def in_file(file: BinaryIO, place: Place, other: Embedded | None = None) -> Embedded:
+    """The model at a place of a seekable file. Nothing is read yet."""
 
-    def fetch() -> tuple[modelblock.ModelBlock, bytes]:
-        size = file.seek(0, io.SEEK_END)
-        file.seek(min(offset, size))
-        block = modelblock.unpack_header(file.read(modelblock.HEADER_SIZE))
-        if offset + modelblock.HEADER_SIZE + block.coded_size > size:
+    def fetch() -> tuple[bytes, bytes | memoryview]:
+        file.seek(place.offset)
+        part = file.read(place.envelope.whole)
+        if len(part) < place.envelope.whole:
             raise DamagedError("the archive ends inside it")
-        return block, file.read(block.coded_size)
+        return _unpacked(part, place.envelope, place.seed)
 
     return Embedded(fetch, other)
 
 
-def in_memory(block: modelblock.ModelBlock, coded: bytes, other: Embedded | None = None) -> Embedded:
+def in_memory(part: bytes, envelope: Envelope, seed: int, other: Embedded | None = None) -> Embedded:
     """A model that came by in a pipe."""
-    return Embedded(lambda: (block, coded), other)
+    return Embedded(lambda: _unpacked(part, envelope, seed), other)
+
+
+def _unpacked(part: bytes, envelope: Envelope, seed: int) -> tuple[bytes, bytes | memoryview]:
+    """The model, whose envelope is as it should be, whatever stands in its place."""
+    front = envelope.pack(seed)
+    whole = part if part[: len(front)] == front else front + part[len(front) :]
+    return modelpart.unpack(whole, len(front), seed)
+
+
+def match(embedded: dict[bytes, Embedded], wanted: Iterable[ModelRef]) -> None:
+    """Give models that have another SHA-256 than any that is needed, for that is damaged, to those that have none."""
+    refs = {model.sha256: model for model in wanted if model.embedded}
+    missing = [sha256 for sha256 in refs if sha256 not in embedded]
+    spare = [sha256 for sha256 in embedded if sha256 not in refs]
+    for sha256, damaged in zip(missing, spare, strict=False):
+        embedded[sha256] = embedded[damaged]

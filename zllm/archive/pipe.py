@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, cast
 
 from zllm.archive.coding import Decoders
-from zllm.archive.embedded import in_memory
+from zllm.archive.embedded import in_memory, match
 from zllm.archive.layout import facts
-from zllm.archive.parts import ModelPart, SectionPart, Walk
-from zllm.archive.sections import Section
-from zllm.archive.view import CORRECTED, TarView
+from zllm.archive.sections import Origin, Section
+from zllm.archive.view import TarView
 from zllm.errors import DamagedError, TruncatedError, renewed
-from zllm.format import modelblock
+from zllm.format import envelope
+from zllm.format.frames import FrameRow
+from zllm.format.parts import (
+    UNUSED,
+    DirectoryPart,
+    FramePart,
+    FramesPart,
+    ModelPart,
+    OtherPart,
+    Part,
+    SectionPart,
+    Walk,
+)
 from zllm.format.section import OPAQUE, ModelRef, SectionHeader
 
 _PIECE = 16 << 20
@@ -28,13 +39,17 @@ class Feed:
         self.position = 0
 
     def peek(self, size: int) -> bytes:
-        """See :class:`parts.Source`."""
+        """See :class:`beginning.Source`."""
         if size > len(self._buffer):
             self._buffer = self._buffer + self._read(size - len(self._buffer))
         return self._buffer[:size]
 
+    def look(self, distance: int, size: int) -> bytes:
+        """See :class:`beginning.Source`."""
+        return self.peek(distance + size)[distance:]
+
     def take(self, size: int) -> bytes:
-        """See :class:`parts.Source`."""
+        """See :class:`beginning.Source`."""
         if size <= len(self._buffer):
             data, self._buffer = self._buffer[:size], self._buffer[size:]
         else:
@@ -44,7 +59,7 @@ class Feed:
         return data
 
     def skip(self, size: int) -> int:
-        """See :class:`parts.Source`."""
+        """See :class:`beginning.Source`."""
         left = size
         while left and (data := self.take(min(left, _PIECE))):
             left -= len(data)
@@ -73,6 +88,7 @@ class PipeView(TarView):
         self._feed = Feed(file)
         self._walk = Walk(self._feed, self.budget)
         self._parts = self._walk.parts()
+        self._held: Part | None = None  # came behind the frames of the current section
         self.warnings = self._walk.warnings
         decoders.warn = self.warnings.append
         self._current: Section | DamagedError | None = None
@@ -161,16 +177,20 @@ class PipeView(TarView):
         """Read the next section, if there is one more."""
         if self._finished:
             return False
-        for part in self._parts:
+        self._finished = True
+        while (part := self._next_part()) is not None:
             if isinstance(part, SectionPart):
                 self._section(part)
+                self._finished = False
                 break
-            if isinstance(part, ModelPart):
-                self._model(part)
-            else:
+            if isinstance(part, DirectoryPart):
                 self.manifest = {**self._walk.manifest, "models": [facts(model) for model in self._models]}
-        else:
-            self._finished = True
+            elif isinstance(part, ModelPart):
+                self._model(part)
+            elif isinstance(part, FramesPart):
+                self._feed.skip(part.size)
+            else:
+                self._other(part)
         problem = self._walk.problem
         if isinstance(problem, TruncatedError):
             self.problem = problem
@@ -178,36 +198,58 @@ class PipeView(TarView):
             self.note(problem)
         return not self._finished
 
+    def _next_part(self) -> Part | None:
+        part, self._held = self._held, None
+        return part if part is not None else next(self._parts, None)
+
     def _section(self, part: SectionPart) -> None:
         self._current = None  # let go of the last one before the next comes
         header = part.placed
-        blob = self._feed.take(header.map_size)
-        body = memoryview(self._feed.take(header.frames_size))
         self._models.update(dict.fromkeys(header.models))
+        match(self.decoders.embedded, header.models)
         self._passed = self._end
-        self._header, self._base, self._end = header, part.base, header.stream_offset + header.stream_size
-        try:
-            self._current = Section(
-                self._count, header, blob, lambda at, size: body[at : at + size], self.decoders, self.cache,
-                part.base, self.budget,
-            )  # fmt: skip
-            if self._current.corrected is not None:
-                self.note(DamagedError(CORRECTED))
-        except DamagedError as exc:
-            self._current = exc
-            self.note(exc)
+        self._header, self._base, self._end = header, part.base, header.stream_end
+        frames = [frame for group in part.map.groups for frame in group.frames]
+        origin = Origin(part.seed, part.base, self.note)
+        fetch = self._frames(part, len(frames))
+        self._current = Section(self._count, header, part.map, origin, fetch, self.decoders, self.cache)
         self._count += 1
         if self.checked is not None:
             self.checked(self._current)
 
+    def _frames(self, part: SectionPart, count: int) -> Callable[[FrameRow, int], memoryview]:
+        """Take the frames of a section: those with the numbers behind its own."""
+        found = self._next_part() if count else None
+        if isinstance(found, FramesPart):
+            body = memoryview(self._feed.take(found.size))
+            return lambda row, offset: body[offset : offset + row.coded_size]
+        last = part.envelope.sequence + count
+        bodies: dict[int, memoryview] = {}
+        while isinstance(found, FramePart) and found.envelope.sequence <= last and found.seed == part.seed:
+            bodies[found.envelope.sequence] = memoryview(self._feed.take(found.envelope.whole))
+            found = self._next_part() if found.envelope.sequence < last else None
+        self._held = found
+        return lambda row, _: bodies.get(row.sequence, memoryview(b""))
+
+    def _other(self, part: OtherPart) -> None:
+        """Pass over a part, a frame of a section that is lost among them."""
+        if self.checked is None or isinstance(part, FramePart):
+            self._feed.skip(part.envelope.whole)
+        else:
+            self._proved(part, self._feed.take(part.envelope.whole))
+
+    def _proved(self, part: OtherPart, data: bytes) -> None:
+        front = part.envelope.pack(part.seed)
+        if not envelope.holds(part.seed, front + data[len(front) :]):
+            self.note(DamagedError(UNUSED))
+
     def _model(self, part: ModelPart) -> None:
         """Keep a model, coded, for the sections that follow."""
-        self._feed.skip(modelblock.HEADER_SIZE)
-        coded = self._feed.take(part.block.coded_size)
-        known = self.decoders.embedded.get(part.block.sha256)
-        self.decoders.embedded[part.block.sha256] = in_memory(part.block, coded, known)
+        data = self._feed.take(part.envelope.whole)
+        embedded, sha256 = self.decoders.embedded, part.model.sha256
+        embedded[sha256] = in_memory(data, part.envelope, part.seed, embedded.get(sha256))
         if self.checked is not None:
             try:
-                self.decoders.embedded[part.block.sha256].check()
+                embedded[sha256].check()
             except DamagedError as exc:
                 self.note(exc)

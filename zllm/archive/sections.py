@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-from zllm.archive import repair
 from zllm.archive.chart import Chart
 from zllm.archive.coding import Decoders
 from zllm.codecs.base import Codec
 from zllm.errors import DamagedError, ZllmError, renewed
-from zllm.format import frames, sectionmap
+from zllm.format import frames
+from zllm.format.frames import FrameRow
 from zllm.format.section import ModelRef, SectionHeader
-from zllm.format.wire import checksum32
+from zllm.format.sectionmap import SectionMap
 
 CACHE_BYTES = 36 << 20
 """Most bytes of decoded frames that are kept: a whole section as writers make them, and a little more."""
@@ -46,42 +47,39 @@ class FrameCache:
             self._size -= len(dropped) if isinstance(dropped, bytes) else 0
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a section is from: the seed of its archive's checksums, where that one's stream begins, and who is told of
+    damage that costs nothing."""
+
+    seed: int
+    base: int
+    note: Callable[[ZllmError], None]
+
+
 class Section:
-    """One section. ``fetch(offset, size)`` gives bytes of its frames, fewer if the archive ends before.
+    """One section.
 
-    ``base`` is where the stream of its archive begins. With a ``budget``, a wrong byte in the map is corrected.
-
-    Raises:
-        DamagedError: the map is damaged.
+    ``fetch(row, offset)`` gives a whole frame, which begins ``offset`` bytes behind the section; fewer bytes if the
+    archive ends before, none if the frame is lost.
     """
 
     def __init__(  # noqa: PLR0917
         self,
         key: int,
         header: SectionHeader,
-        blob: bytes,
-        fetch: Callable[[int, int], memoryview],
+        section_map: SectionMap,
+        origin: Origin,
+        fetch: Callable[[FrameRow, int], memoryview],
         decoders: Decoders,
         cache: FrameCache,
-        base: int = 0,
-        budget: repair.Budget | None = None,
     ) -> None:
-        if len(blob) != header.map_size:
-            raise DamagedError("the archive ends inside a section map")
-        self.corrected: bytes | None = None
-        """The map, if one byte of it was wrong."""
-        if checksum32(blob) != header.map_check:
-            self.corrected = repair.blob(blob, header.map_check, budget) if budget is not None else None
-            if self.corrected is None:
-                raise DamagedError("a section map is damaged: its checksum does not hold")
-            blob = self.corrected
         self.key = key
         self.header = header
-        self.base = base
-        self.chart = Chart(sectionmap.decode(blob, header))
-        if self.chart.frame_offsets[-1] != header.frames_size:
-            raise DamagedError("a section map is damaged: its frames have another length than the section")
+        self.base = origin.base
+        self.chart = Chart(section_map)
         cache.make_room(header.stream_size)
+        self._origin = origin
         self._fetch = fetch
         self._decoders = decoders
         self._cache = cache
@@ -191,11 +189,15 @@ class Section:
 
     def first_byte(self, frame: int) -> bytes:
         """The first byte of a frame's payload, unchecked; nothing if the archive ends before it."""
-        return bytes(self._fetch(self.chart.frame_offsets[frame] + self.chart.frames[frame].header_size, 1))
+        row = self.chart.frames[frame]
+        return bytes(self._fetch(row, self.chart.frame_offsets[frame])[row.header_size :][:1])
 
     def _payload(self, frame: int) -> memoryview:
         row = self.chart.frames[frame]
-        data = self._fetch(self.chart.frame_offsets[frame], row.coded_size)
-        if len(data) < row.coded_size:
-            raise DamagedError("the archive ends before a frame that this member needs")
-        return frames.payload_of(data, row)
+        part = self._fetch(row, self.chart.frame_offsets[frame])
+        if len(part) < row.coded_size:
+            raise DamagedError("the archive ends before a frame that this member needs, or the frame is lost")
+        payload, right = frames.payload_of(part, row, self._origin.seed)
+        if not right:
+            self._origin.note(DamagedError("the header of a frame is damaged: the section has it, nothing is lost"))
+        return payload

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
 
 from zllm.archive.builder import Draft
 from zllm.archive.coder import Coder
 from zllm.archive.options import WriteOptions
+from zllm.archive.partwriter import CodedSection, Output, PartWriter
 from zllm.codecs import registry
 from zllm.errors import UsageError
-from zllm.format import ends, frames, index, modelblock, section, sectionmap
+from zllm.format import frames, section, sectionmap
 from zllm.format.tarscan import Kind, Piece, TarScanner, member_name, padded
-from zllm.format.wire import checksum32
 from zllm.planner.planner import Coded, CodedFrame
-from zllm.stats import EMBEDDED, HEADERS, Stats
+from zllm.stats import EMBEDDED, HEADERS
 from zllm.version import VERSION
-
-
-class Output(Protocol):
-    """What an archive is written to."""
-
-    def write(self, data: bytes, /) -> int | None:
-        """As files have it."""
 
 
 @dataclass
@@ -42,24 +33,12 @@ class _Work:
 
 
 class Writer:
-    """Writes the parts of an archive one after the other, never going back."""
+    """Codes sections, and writes them one after the other."""
 
     def __init__(self, out: Output, coder: Coder) -> None:
-        self.out = out
         self.coder = coder
-        self.offset = 0
-        self.rows: list[index.SectionRow] = []
         self.uses_model = False
-        self._blocks: list[int] = []
-
-    def put(self, data: bytes | memoryview) -> None:
-        """Write all of ``data``, however little the output takes at a time."""
-        view = memoryview(data)
-        while view:
-            count = self.out.write(view)  # type: ignore[arg-type]
-            count = len(view) if count is None else count
-            view = view[count:]
-            self.offset += count
+        self.parts = PartWriter(out)
 
     def code(self, draft: Draft) -> _Work:
         """Code one section. Several may be in work at the same time."""
@@ -86,76 +65,33 @@ class Writer:
             )  # fmt: skip
             stage.bytes_in, stage.bytes_out = raw_size, len(blob)
         ref = self.coder.model_ref() if any(row.slot for row in rows) else None
-        if ref is not None and self.coder.embed and not self.uses_model:
-            self._embed()
-        self.uses_model |= ref is not None
         header = section.SectionHeader(
-            number=len(self.rows),
-            stream_offset=draft.stream_offset,
-            stream_size=draft.size,
-            map_size=len(blob),
-            map_raw_size=raw_size,
-            frames_size=sum(row.coded_size for row in rows),
-            map_check=checksum32(blob),
-            flags=_flags(draft),
-            models=() if ref is None else (ref,),
+            draft.stream_offset, draft.size, raw_size, _flags(draft), () if ref is None else (ref,)
         )
-        front = section.pack(header)
-        self.rows.append(index.SectionRow(self.offset, len(front), draft.members, header))
+        names = [name for name, record in zip(draft.names, draft.records, strict=True) if record.header]
         run.check()
+        model = self.coder.model if ref is not None and self.coder.embed and not self.uses_model else None
+        self.uses_model |= ref is not None
+        with run.stage("writing") as stage:
+            done = CodedSection(header, blob, list(zip(rows, payloads, strict=True)), names)
+            own, sizes, model_size = self.parts.section(done, None if model is None else model.data)
+            stage.bytes_in = own.whole + sum(sizes) + model_size
         if run.stats is not None:
-            _count(run.stats, header, rows)
-        size = len(front) + header.body_size
-        with run.stage("writing", size):
-            self.put(front + blob)
-            for row, payload in zip(rows, payloads, strict=True):
-                self.put(frames.pack(row, payload))
-                self.put(payload)
-
-    def _embed(self) -> None:
-        """Write the model, of which a reader of a pipe has to know before it comes to a frame that needs it."""
-        data = self.coder.model.data if self.coder.model is not None else b""
-        with self.coder.run.stage("model block", len(data)) as stage:
-            block, coded = modelblock.pack(data)
-            stage.bytes_out = modelblock.HEADER_SIZE + len(coded)
-        self._blocks.append(self.offset)
-        self.put(modelblock.pack_header(block))
-        self.put(coded)
-        if self.coder.run.stats is not None:
-            self.coder.run.stats.stored(EMBEDDED, 0, modelblock.HEADER_SIZE + len(coded))
-
-    @property
-    def flags(self) -> int:
-        """Reject-me flags of the archive. When they are written, nobody knows yet whether the model will be used."""
-        return ends.EMBEDDED if self.coder.embed else 0
+            for row, size in zip(rows, sizes, strict=True):
+                run.stats.stored(registry.name_of(row.codec), row.raw_size, size)
+            run.stats.stored(HEADERS, 0, own.whole)
+            if model_size:
+                run.stats.stored(EMBEDDED, 0, model_size)
 
     def finish(self) -> None:
-        """Write index and footer."""
-        block = index.pack(self.rows, self._manifest())
-        self.put(block)
-        self.put(ends.pack_footer(block, self.flags))
+        """Write directory and footer."""
+        size = self.parts.finish({"created_by": f"zllm {VERSION}", "level": self.coder.level.number})
         if self.coder.run.stats is not None:
-            self.coder.run.stats.stored(HEADERS, 0, ends.FILE_HEADER_SIZE + len(block) + ends.FOOTER_SIZE)
-
-    def _manifest(self) -> dict[str, Any]:
-        return {
-            "created_by": f"zllm {VERSION}",
-            "features": ["embedded-model"] if self._blocks else [],
-            "format": ends.FORMAT_VERSION,
-            "level": self.coder.level.number,
-            **({"blocks": self._blocks} if self._blocks else {}),
-        }
+            self.coder.run.stats.stored(HEADERS, 0, size)
 
 
 def _flags(draft: Draft) -> int:
     return section.CONTINUED * draft.continued + section.CONTINUES * draft.continues + section.OPAQUE * draft.opaque
-
-
-def _count(stats: Stats, header: section.SectionHeader, rows: list[frames.FrameRow]) -> None:
-    """What the section has of each codec, and what of its bytes are no data's."""
-    for row in rows:
-        stats.stored(registry.name_of(row.codec), row.raw_size, row.coded_size)
-    stats.stored(HEADERS, 0, len(section.pack(header)) + header.map_size)
 
 
 def _hash_frames(group: sectionmap.Group, data: memoryview) -> None:
@@ -163,7 +99,7 @@ def _hash_frames(group: sectionmap.Group, data: memoryview) -> None:
     start = 0
     for number, row in enumerate(group.frames):
         part = data[start : start + row.raw_size]
-        group.frames[number] = dataclasses.replace(row, sha256=frames.hash_of(part))
+        group.frames[number] = replace(row, sha256=frames.hash_of(part))
         start += row.raw_size
 
 
@@ -383,7 +319,7 @@ class Sink:
         self._worker.submit(draft)
 
     def _start(self) -> None:
-        """Write the file header, once: with the first byte, when an output that cannot be written shows it."""
+        """Begin the file header, once: with the first byte, when an output that cannot be written shows it."""
         if not self._started:
             self._started = True
-            self._writer.put(ends.pack_file_header(self._writer.flags))
+            self._writer.parts.start()

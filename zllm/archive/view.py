@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from zllm.archive.coding import Decoders
-from zllm.archive.embedded import in_file
-from zllm.archive.layout import Layout
-from zllm.archive.repair import Budget
-from zllm.archive.sections import FrameCache, Section
+from zllm.archive.embedded import in_file, match
+from zllm.archive.layout import Layout, Row, read_model, walked
+from zllm.archive.sections import FrameCache, Origin, Section
 from zllm.errors import BrokenTarError, DamagedError, MissingCodecError, ZllmError, renewed, worse
-from zllm.format import modelblock
+from zllm.format import envelope, repair, sectionmap
+from zllm.format.frames import FrameRow
+from zllm.format.parts import CORRECTED, UNUSED
+from zllm.format.repair import Budget
 from zllm.format.section import OPAQUE
 from zllm.format.tarscan import member_name
 from zllm.stats import EMBEDDED, HEADERS, Stats
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
 _MAPS_KEPT = 2
 _TOLD = 20
-CORRECTED = "a section map is damaged: one byte was wrong and is corrected, nothing is lost"
 ENDS_INSIDE = "unexpected end of data: the tar stream ends inside this member"
 
 
@@ -263,7 +264,6 @@ class FileView(TarView):
 
     def __init__(self, file: BinaryIO, layout: Layout, decoders: Decoders) -> None:
         super().__init__(decoders)
-        self.layout = layout
         self.budget = layout.budget
         self.problem = layout.problem
         self.warnings = layout.warnings
@@ -272,20 +272,25 @@ class FileView(TarView):
         for sha256, places in layout.models.items():
             for place in reversed(places):
                 decoders.embedded[sha256] = in_file(file, place, decoders.embedded.get(sha256))
+        match(decoders.embedded, (model for row in layout.rows for model in row.header.models))
         self._file = file
         self._start = layout.start
-        self._starts = [row.header.stream_offset for row in layout.rows]
-        self._bases = sorted({row.base for row in layout.rows})
-        last = layout.rows[-1].header if layout.rows else None
-        self.size = last.stream_offset + last.stream_size if last else 0
+        self._use(layout)
         if layout.rows:
             self.opaque = bool(layout.rows[0].header.flags & OPAQUE)
         else:
             self.opaque = self.problem is None
+        # Sections by where they begin in the stream.
         self._open: OrderedDict[int, Section] = OrderedDict()
         self._lost: dict[int, DamagedError] = {}
         self._corrected: dict[int, bytes] = {}
         self._seen: set[int] = set()
+
+    def _use(self, layout: Layout) -> None:
+        self.layout = layout
+        self._starts = [row.header.stream_offset for row in layout.rows]
+        self._bases = sorted({row.base for row in layout.rows})
+        self.size = layout.rows[-1].header.stream_end if layout.rows else 0
 
     def seekable(self) -> bool:
         """Always."""
@@ -303,11 +308,16 @@ class FileView(TarView):
         """See :meth:`TarView.section_at`."""
         if position >= self.size:
             return None
+        row = self._row(position)
+        if row is None:
+            raise DamagedError("a section of the archive is lost")
+        return self._section(row)
+
+    def _row(self, position: int) -> Row | None:
+        """The row of the section with that byte."""
         number = bisect_right(self._starts, position) - 1
         row = self.layout.rows[number] if number >= 0 else None
-        if row is None or position >= row.header.stream_offset + row.header.stream_size:
-            raise DamagedError("a section of the archive is lost")
-        return self.section(number)
+        return None if row is None or position >= row.header.stream_end else row
 
     def section(self, number: int) -> Section:
         """Section by number.
@@ -315,49 +325,89 @@ class FileView(TarView):
         Raises:
             DamagedError: its map is damaged.
         """
-        if number in self._lost:
-            raise cast(DamagedError, renewed(self._lost[number]))
-        found = self._open.get(number)
+        return self._section(self.layout.rows[number])
+
+    def _section(self, row: Row) -> Section:
+        start = row.header.stream_offset
+        if start in self._lost:
+            raise cast(DamagedError, renewed(self._lost[start]))
+        found = self._open.get(start)
         if found is None:
             try:
-                found = self._load(number)
+                found = self._load(row)
             except DamagedError as exc:
-                self._lost[number] = exc
-                self.note(exc)
-                raise cast(DamagedError, renewed(exc)) from None
-            self._open[number] = found
+                found = self._elsewhere(row, exc)
+            self._open[start] = found
             while len(self._open) > _MAPS_KEPT:
                 self._open.popitem(last=False)
-        self._open.move_to_end(number)
+        self._open.move_to_end(start)
         return found
+
+    def _elsewhere(self, row: Row, problem: DamagedError) -> Section:
+        """The section, if it is not where the directory says."""
+        start = row.header.stream_offset
+        self.note(problem)
+        if not self.layout.walked:
+            self._use(walked(self._file, self._start))
+            other = self._row(start)
+            if other is not None and other.header.stream_offset == start and other.offset != row.offset:
+                with contextlib.suppress(DamagedError):
+                    return self._load(other)
+        self._lost[start] = problem
+        raise cast(DamagedError, renewed(problem)) from None
 
     def sections(self) -> Iterator[Section | DamagedError]:
         """See :meth:`TarView.sections`."""
-        for number in range(len(self.layout.rows)):
+        start: int | None = self._starts[0] if self._starts else None
+        while start is not None:
             try:
-                yield self.section(number)
+                row = self._row(start)
+                if row is not None:
+                    yield self._section(row)
             except DamagedError as exc:
                 yield exc
+            start = self.next_start(start)
 
-    def _load(self, number: int) -> Section:
-        row = self.layout.rows[number]
-        self._seen.add(number)
-        header, frames = row.header, row.offset + row.header_size + row.header.map_size
+    def _load(self, row: Row) -> Section:
+        start = row.header.stream_offset
+        self._seen.add(start)
 
-        def fetch(offset: int, size: int) -> memoryview:
-            self._file.seek(frames + offset)
-            return memoryview(self._file.read(size))
+        def fetch(frame: FrameRow, offset: int) -> memoryview:
+            place = row.frames_at + offset if row.frames is None else row.frames.get(frame.sequence, -1)
+            if place < 0:
+                return memoryview(b"")
+            self._file.seek(place)
+            return memoryview(self._file.read(frame.coded_size))
 
-        self._file.seek(row.offset)
-        front, blob = self._file.read(row.header_size), self._file.read(header.map_size)
-        if row.front is not None and front != row.front:
-            self.note(DamagedError("a section header is damaged: the index repeats it, nothing is lost"))
-        blob = self._corrected.get(number, blob)
-        section = Section(number, header, blob, fetch, self.decoders, self.cache, row.base, self.budget)
-        if section.corrected is not None:
-            self._corrected[number] = section.corrected
-            self.note(DamagedError(CORRECTED))
+        found_map = row.map or sectionmap.decode(self._map(row), row.header, row.envelope.sequence + 1)
+        origin = Origin(row.seed, row.base, self.note)
+        section = Section(start, row.header, found_map, origin, fetch, self.decoders, self.cache)
+        found = len(section.chart.frames), section.chart.frame_offsets[-1]
+        if row.frames is None and found != (row.frame_count, row.frames_size):
+            raise DamagedError("a section map is damaged: it has other frames than the section")
         return section
+
+    def _map(self, row: Row) -> bytes:
+        """The bytes of a section's map: what stands before it is known."""
+        blob = self._corrected.get(row.offset)
+        if blob is not None:
+            return blob
+        self._file.seek(row.offset)
+        part = self._file.read(row.envelope.whole)
+        front = row.front
+        if len(part) < row.envelope.whole:
+            raise DamagedError("the archive ends inside a section map")
+        rest = part[len(front) :]
+        if not envelope.holds(row.seed, front + rest):
+            fixed = repair.body(front, rest, row.seed, self.budget)
+            if fixed is None:
+                raise DamagedError("a section map is damaged: its checksum does not hold")
+            rest = fixed
+            self._corrected[row.offset] = rest[: -envelope.CHECK_SIZE]
+            self.note(DamagedError(f"a section map is damaged: {CORRECTED}"))
+        if part[: len(front)] != front:
+            self.note(DamagedError("a section header is damaged: the directory has it, too, nothing is lost"))
+        return rest[: -envelope.CHECK_SIZE]
 
     def tally(self, stats: Stats) -> None:
         """Add up what is stored by each codec. Damaged sections are left out, their bytes are not."""
@@ -367,27 +417,34 @@ class FileView(TarView):
         for size in self.model_sizes():
             stats.stored(EMBEDDED, 0, size)
             rest -= size
-        for number in range(len(self.layout.rows)):
-            with contextlib.suppress(DamagedError):
-                for frame in self.section(number).chart.frames:
-                    stats.stored(registry.name_of(frame.codec), frame.raw_size, frame.coded_size)
-                    rest -= frame.coded_size
+        for section in self.sections():
+            for frame in section.chart.frames if isinstance(section, Section) else ():
+                stats.stored(registry.name_of(frame.codec), frame.raw_size, frame.coded_size)
+                rest -= frame.coded_size
         stats.stored(HEADERS, 0, rest)
 
     def model_sizes(self) -> Iterator[int]:
         """Bytes of each embedded model in the file; damaged ones are left out."""
-        for offset in (place for places in self.layout.models.values() for place in places):
-            self._file.seek(offset)
+        for place in (place for places in self.layout.models.values() for place in places):
             with contextlib.suppress(ZllmError):
-                block = modelblock.unpack_header(self._file.read(modelblock.HEADER_SIZE))
-                yield modelblock.HEADER_SIZE + block.coded_size
+                read_model(self._file, place)
+                yield place.envelope.whole
+
+    def unused(self) -> Iterator[DamagedError]:
+        """What is wrong with parts that this program does not use."""
+        for place in self.layout.others:
+            front = place.envelope.pack(place.seed)
+            self._file.seek(place.offset)
+            part = self._file.read(place.envelope.whole)
+            if len(part) < place.envelope.whole or not envelope.holds(place.seed, front + part[len(front) :]):
+                yield DamagedError(UNUSED)
 
     def drain(self) -> None:
         """See :meth:`TarView.drain`: sections in the middle of a member have maps, too."""
-        for number in range(len(self.layout.rows)):
-            if number not in self._seen:
+        for row in list(self.layout.rows):
+            if row.header.stream_offset not in self._seen:
                 with contextlib.suppress(DamagedError):
-                    self.section(number)
+                    self._section(row)
 
     @property
     def end(self) -> int:

@@ -61,11 +61,10 @@ def _embedded(path: Path) -> Iterator[bytes | memoryview]:
     """The models in an archive."""
     from zllm.archive import layout
     from zllm.archive.embedded import in_file
-    from zllm.format import modelblock
 
     with path.open("rb") as file:
         places = [place for copies in layout.find(file).models.values() for place in copies]
-        for offset in places:
-            yield modelblock.unpack(*in_file(file, offset).fetch())
+        for place in places:
+            yield in_file(file, place).fetch()[1]
     if not places:
         raise UsageError(f"{path}: there is no model in this archive: it was not made with --embed-model")

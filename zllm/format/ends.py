@@ -1,45 +1,46 @@
-"""The first and the last bytes of an archive: file header and footer."""
+"""The first and the last bytes of an archive: its header, and the body of its footer."""
 
 from __future__ import annotations
 
 import struct
 
 from zllm.errors import DamagedError, NotZllmError, UnsupportedVersionError
-from zllm.format import limits
-from zllm.format.wire import checksum64
+from zllm.format.envelope import ID_SIZE, REJECT
+from zllm.format.wire import Reader, checksum, varints
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """The version that is written. Readers accept :data:`ACCEPTED_VERSIONS`."""
 
-ACCEPTED_VERSIONS = frozenset({2})
+ACCEPTED_VERSIONS = frozenset({3})
+_CHECK_SIZE = 2
 _FRONT_OF_1 = b"\1\0\0\0"  # what stood after the magic bytes in format 1, whose checksum was elsewhere
-
-EMBEDDED = 0x10
-"""Reject-me flag of file header and footer: there may be model blocks between the sections."""
+_SIZE_OF_2 = 12
 
 FILE_MAGIC = b"\x8dZLM\r\n\x1a\n"
 EMPTY = "not a zllm archive: it is empty"
-_FILE = struct.Struct("<8sBB")
-_CHECK16 = struct.Struct("<H")
-FILE_HEADER_SIZE = _FILE.size + _CHECK16.size
-
-FOOTER_MAGIC = b"\xb5ZLF"
-_FOOTER = struct.Struct("<4sIBB")
-_CHECK64 = struct.Struct("<Q")
-FOOTER_SIZE = _FOOTER.size + _CHECK64.size
-
-_REJECT = 0xF0
-"""Flags that a reader must know; the others may be ignored."""
+_FRONT = struct.Struct("<8sBB")
+FRONT_SIZE = _FRONT.size
+"""Bytes of the header that do not depend on what is in the archive."""
+HEADER_SIZE = _FRONT.size + ID_SIZE + _CHECK_SIZE
 
 
-def pack_file_header(flags: int = 0) -> bytes:
-    """Magic, version, flags, checksum."""
-    fields = _FILE.pack(FILE_MAGIC, FORMAT_VERSION, flags)
-    return fields + _CHECK16.pack(checksum64(fields) & 0xFFFF)
+def pack_front(flags: int = 0) -> bytes:
+    """Magic, version, flags: they can be written before the archive's id is known."""
+    return _FRONT.pack(FILE_MAGIC, FORMAT_VERSION, flags)
 
 
-def check_file_header(data: bytes) -> None:
-    """Raise what is wrong with the first bytes of a file.
+def pack_rest(archive_id: bytes, flags: int = 0) -> bytes:
+    """The rest of the header: id and checksum."""
+    return archive_id + checksum(_CHECK_SIZE, pack_front(flags), archive_id)
+
+
+def pack_header(archive_id: bytes, flags: int = 0) -> bytes:
+    """The whole header."""
+    return pack_front(flags) + pack_rest(archive_id, flags)
+
+
+def read_header(data: bytes) -> bytes:
+    """The archive's id, from the first bytes of a file.
 
     Raises:
         NotZllmError: the magic bytes are others, or there are no bytes.
@@ -50,58 +51,52 @@ def check_file_header(data: bytes) -> None:
         raise NotZllmError(EMPTY)
     if data[: len(FILE_MAGIC)] != FILE_MAGIC:
         raise NotZllmError("not a zllm archive (wrong magic bytes)")
-    if len(data) < FILE_HEADER_SIZE:
+    _check_older(data)
+    if len(data) < HEADER_SIZE:
         raise DamagedError("the file header is damaged: it is not whole")
-    if data[len(FILE_MAGIC) : FILE_HEADER_SIZE] == _FRONT_OF_1:
-        check_version(1, 0)
-    fields = data[: _FILE.size]
-    if _CHECK16.unpack(data[_FILE.size : FILE_HEADER_SIZE])[0] != checksum64(fields) & 0xFFFF:
+    if checksum(_CHECK_SIZE, data[: HEADER_SIZE - _CHECK_SIZE]) != data[HEADER_SIZE - _CHECK_SIZE : HEADER_SIZE]:
         raise DamagedError("the file header is damaged: its checksum does not hold")
-    _, version, flags = _FILE.unpack(fields)
-    check_version(version, flags)
-
-
-def check_version(version: int, flags: int) -> None:
-    """Refuse what cannot be read.
-
-    Raises:
-        UnsupportedVersionError: a version or a feature that this program does not read.
-    """
-    if version not in ACCEPTED_VERSIONS:
-        raise UnsupportedVersionError(f"format version {version} is not one of those that this program reads")
-    if flags & _REJECT & ~EMBEDDED:
+    _, version, flags = _FRONT.unpack(data[:FRONT_SIZE])
+    _check_version(version)
+    if flags & REJECT:
         raise UnsupportedVersionError(f"the archive needs features (bits {flags:#x}) that this version does not have")
+    return data[FRONT_SIZE : FRONT_SIZE + ID_SIZE]
 
 
-def pack_footer(block: bytes, flags: int = 0) -> bytes:
-    """The last bytes of a file, for the index block that stands right before them."""
-    fields = _FOOTER.pack(FOOTER_MAGIC, len(block), FORMAT_VERSION, flags)
-    return fields + _CHECK64.pack(checksum64(block, fields))
+def _check_older(data: bytes) -> None:
+    """Formats whose header has its checksum elsewhere."""
+    if data[len(FILE_MAGIC) : _SIZE_OF_2] == _FRONT_OF_1:
+        _check_version(1)
+    fields = data[:FRONT_SIZE]
+    if fields[8:9] == b"\2" and data[FRONT_SIZE:_SIZE_OF_2] == checksum(_CHECK_SIZE, fields):
+        _check_version(2)
 
 
-def index_size(data: bytes) -> int:
-    """Bytes of the index before a footer, as it says; :func:`check_footer` proves it.
+def _check_version(version: int) -> None:
+    if version in ACCEPTED_VERSIONS:
+        return
+    if version < FORMAT_VERSION:
+        raise UnsupportedVersionError(
+            f"the archive has format version {version}, this program reads version {FORMAT_VERSION}: a zllm from before"
+            " its first release wrote it. Unpack it with that version, and pack it again with this one"
+        )
+    raise UnsupportedVersionError(
+        f"the archive has format version {version}, this program reads version {FORMAT_VERSION}: it takes a newer zllm"
+    )
+
+
+def pack_footer(distance: int) -> bytes:
+    """The body of a footer: how many bytes before its envelope that of the directory begins."""
+    return varints([distance])
+
+
+def read_footer(body: bytes) -> int:
+    """The inverse of :func:`pack_footer`.
 
     Raises:
-        DamagedError: it is none.
+        DamagedError: it is not one number.
     """
-    if len(data) != FOOTER_SIZE or data[:4] != FOOTER_MAGIC:
-        raise DamagedError("the footer is damaged: it is not where it should be")
-    size: int = _FOOTER.unpack(data[: _FOOTER.size])[1]
-    if size > limits.MAX_INDEX:
-        raise DamagedError("the footer is damaged: the index cannot be that long")
-    return size
-
-
-def check_footer(data: bytes, block: bytes) -> None:
-    """Compare a footer with the index block before it.
-
-    Raises:
-        DamagedError: one of them is damaged.
-        UnsupportedVersionError: a version or a feature that this program does not read.
-    """
-    fields, check = data[: _FOOTER.size], data[_FOOTER.size :]
-    if index_size(data) != len(block) or check != _CHECK64.pack(checksum64(block, fields)):
-        raise DamagedError("the index is damaged: its checksum does not hold")
-    _, _, version, flags = _FOOTER.unpack(fields)
-    check_version(version, flags)
+    reader = Reader(body, "the footer")
+    distance = reader.varint(1 << 62)
+    reader.end()
+    return distance

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zllm.errors import DamagedError
 from zllm.format import limits
-from zllm.format.wire import checksum32, put_varint
+from zllm.format.envelope import CHECK_SIZE, Envelope, Kind, seal
+from zllm.format.wire import checksum, put_varint
 
-MAGIC = b"\x9aZ"
-_CHECK_SIZE = 4
-LEAST_FRAME = len(MAGIC) + 4 + _CHECK_SIZE
-"""Bytes of a frame without a payload."""
 HASH_SIZE = 8
 """Bytes of a SHA-256 that a frame of small members keeps of its data."""
 
@@ -21,9 +18,9 @@ HASH_SIZE = 8
 class FrameRow:
     """What the section map says of a frame. Sizes in bytes, ``rival`` in thousandths of a bit per byte (0: none).
 
-    ``slot`` is 0 or the number of the model in the section header, from 1. ``reason`` is the planner's code.
+    ``slot`` is 0 or the number of the model in the section, from 1. ``reason`` is the planner's code.
     ``sha256`` is the first :data:`HASH_SIZE` bytes of the SHA-256 of the frame's data, if it has members without a hash
-    of their own; else empty.
+    of their own; else empty. ``sequence`` is the number of the part: a section's frames follow it.
     """
 
     raw_size: int
@@ -33,30 +30,35 @@ class FrameRow:
     reason: int = 0
     rival: int = 0
     sha256: bytes = b""
+    sequence: int = field(default=0, compare=False)
+
+    def front(self) -> bytes:
+        """What stands before the payload in the body."""
+        out = bytearray((self.codec, self.slot))
+        put_varint(out, self.raw_size)
+        return bytes(out)
+
+    @property
+    def envelope(self) -> Envelope:
+        """The frame's envelope."""
+        return Envelope(Kind.FRAME, self.sequence, len(self.front()) + self.payload_size)
 
     @property
     def header_size(self) -> int:
-        """Bytes of the frame header."""
-        return len(_fields(self)) + _CHECK_SIZE
+        """Bytes before the payload, envelope included."""
+        return self.envelope.size + len(self.front())
 
     @property
     def coded_size(self) -> int:
-        """Bytes in the file, frame header included."""
-        return self.header_size + self.payload_size
+        """Bytes in the file, all included."""
+        return self.envelope.whole
 
 
-def _fields(row: FrameRow) -> bytes:
-    out = bytearray(MAGIC)
-    out += bytes((row.codec, row.slot))
-    put_varint(out, row.raw_size)
-    put_varint(out, row.payload_size)
-    return bytes(out)
-
-
-def pack(row: FrameRow, payload: bytes | memoryview) -> bytes:
-    """The frame's header; the payload follows it."""
-    fields = _fields(row)
-    return fields + checksum32(fields, payload).to_bytes(_CHECK_SIZE, "little")
+def pack(row: FrameRow, payload: bytes | memoryview, seed: int) -> tuple[bytes, bytes]:
+    """What stands before the payload, and what behind it."""
+    front = row.front()
+    envelope, check = seal(seed, row.envelope, front, payload)
+    return envelope + front, check
 
 
 def hash_of(data: bytes | memoryview) -> bytes:
@@ -64,19 +66,18 @@ def hash_of(data: bytes | memoryview) -> bytes:
     return hashlib.sha256(data).digest()[:HASH_SIZE]
 
 
-def payload_of(frame: memoryview, row: FrameRow) -> memoryview:
-    """The payload of a frame, after its checksum and its row in the map were compared.
+def payload_of(part: memoryview, row: FrameRow, seed: int) -> tuple[memoryview, bool]:
+    """The payload of a frame, after its checksum was compared, and whether all that is before it is as it should be.
+
+    The map says all that stands before the payload, so that damage to that alone costs nothing.
 
     Raises:
-        DamagedError: they do not agree.
+        DamagedError: the payload is damaged.
     """
-    fields = _fields(row)
-    start = len(fields) + _CHECK_SIZE
-    if len(frame) != start + row.payload_size or row.payload_size > limits.MAX_PAYLOAD:
+    front = row.envelope.pack(seed) + row.front()
+    if len(part) != row.coded_size or row.payload_size > limits.MAX_PAYLOAD:
         raise DamagedError("a frame is damaged: its length is wrong")
-    payload = frame[start:]
-    if frame[: len(fields)] != fields:
-        raise DamagedError("a frame is damaged: its header and the section map disagree")
-    if checksum32(fields, payload).to_bytes(_CHECK_SIZE, "little") != frame[len(fields) : start]:
+    payload = part[len(front) : -CHECK_SIZE]
+    if checksum(CHECK_SIZE, front, payload, seed=seed) != part[-CHECK_SIZE:]:
         raise DamagedError("a frame is damaged: its checksum does not hold")
-    return payload
+    return payload, part[: len(front)] == front

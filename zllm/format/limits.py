@@ -15,9 +15,6 @@ WINDOW = 64 << 20
 MAX_PAYLOAD = WINDOW + (1 << 20)
 """Most bytes of one frame's payload. ``store`` never expands, so a writer never comes near."""
 
-MAX_SECTION_FRAMES = 4 * WINDOW
-"""Most bytes that the frames of one section take together, headers included."""
-
 MAX_MAP = 2 * WINDOW
 """Most bytes of a section map, coded as well as decoded."""
 
@@ -38,17 +35,17 @@ FREE_MAP, MAX_MAP_RATIO = 64 << 10, 2048
 names are counted up, the most regular that were found, have 250 for each."""
 
 FREE_HEADERS, MAX_HEADERS_RATIO = 4096, 256
-"""Most records, header blocks, names and pax records of a section: so many, and so many more for each byte of its map.
-Each is made by itself, which takes microseconds. Empty files whose names are counted up have 31 for each byte."""
+"""Most records, frames, header blocks, names and pax records of a section: so many, and so many for each byte of its
+map. Each is made by itself, which takes microseconds. Empty files whose names are counted up have 31 for each byte."""
 
 FREE_MIXED, MAX_MIXED_RATIO = 128 << 10, 512
 """Most bytes of all columns of kind 3 of a set together: so many, and so many more for each byte of the set."""
 
-MAX_INDEX = 64 << 20
-"""Most bytes of the index, coded as well as decoded: room for three million sections."""
+MAX_DIRECTORY = 64 << 20
+"""Most bytes of a directory, coded as well as decoded: room for two million sections."""
 
-FREE_INDEX, MAX_INDEX_RATIO = 8 << 10, 64
-"""The text of an index has at most so many bytes, and so many more for each byte of the index."""
+FREE_DIRECTORY, MAX_DIRECTORY_RATIO = 8 << 10, 64
+"""The text of a directory has at most so many bytes, and so many more for each byte of the directory."""
 
 MAX_MANIFEST = 64 << 10
 """Most bytes of the manifest, which becomes objects of fifty times that size."""

@@ -1,4 +1,4 @@
-"""Section headers: what a reader of a pipe needs before a section's map and frames."""
+"""Section headers: what the body of a section begins with, before its map."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ from dataclasses import dataclass, replace
 
 from zllm.errors import DamagedError, UnsupportedVersionError
 from zllm.format import limits
-from zllm.format.wire import Reader, checksum32, put_varint
+from zllm.format.wire import Reader, put_varint, varints
 
-MAGIC = b"\xb5ZLS"
 CONTINUED, CONTINUES, OPAQUE = 1, 2, 4
 _KNOWN_FLAGS = CONTINUED | CONTINUES | OPAQUE
 _IGNORED_FLAGS = 0xC0
 _WHAT = "a section header"
-_CHECK_SIZE = 4
 _SHA_SIZE = 32
 KNOWN_ANSWER_SIZE = 4
-FRONT_SIZE = len(MAGIC) + 2
-"""Bytes that tell the length of a header (:func:`size_of`)."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +36,16 @@ class ModelRef:
 
 @dataclass(frozen=True)
 class SectionHeader:
-    """All sizes in bytes. ``stream_offset`` is where in the tar stream the section's part begins.
+    """What the body of a section begins with; the map is the rest of it. All sizes in bytes.
 
-    Flags: CONTINUED (its first record's data continues the section before), CONTINUES (its last record's data goes on
-    in the next), OPAQUE (the stream is no tar).
+    ``stream_offset`` is where in the tar stream the section's part begins, ``columns_size`` what the columns of its map
+    take unpacked. Flags: CONTINUED (its first record's data continues the section before), CONTINUES (its last
+    record's data goes on in the next), OPAQUE (the stream is not a tar).
     """
 
-    number: int
     stream_offset: int
     stream_size: int
-    map_size: int
-    map_raw_size: int
-    frames_size: int
-    map_check: int
+    columns_size: int
     flags: int = 0
     models: tuple[ModelRef, ...] = ()
 
@@ -67,42 +60,30 @@ class SectionHeader:
         return bool(self.flags & CONTINUES)
 
     @property
-    def body_size(self) -> int:
-        """Bytes that follow the header: map and frames."""
-        return self.map_size + self.frames_size
+    def stream_end(self) -> int:
+        """Where in the tar stream the section's part ends."""
+        return self.stream_offset + self.stream_size
 
 
-def pack_fields(header: SectionHeader) -> bytes:
-    """The fields alone, as the index stores them too (there without the models)."""
-    out = bytearray()
-    for value in (
-        header.number,
-        header.stream_offset,
-        header.stream_size,
-        header.map_size,
-        header.map_raw_size,
-        header.frames_size,
-    ):
-        put_varint(out, value)
-    return bytes(out) + header.map_check.to_bytes(_CHECK_SIZE, "little") + bytes([header.flags])
+def pack_facts(header: SectionHeader) -> bytes:
+    """The header without its models."""
+    numbers = varints([header.stream_offset, header.stream_size, header.columns_size])
+    return numbers + bytes([header.flags])
 
 
-def read_fields(reader: Reader) -> SectionHeader:
-    """The inverse of :func:`pack_fields`.
+def read_facts(reader: Reader) -> SectionHeader:
+    """The inverse of :func:`pack_facts`.
 
     Raises:
         DamagedError: a number is beyond its limit.
         UnsupportedVersionError: a reject-me flag is set that this version does not know.
     """
-    number = reader.varint(1 << 40)
-    stream_offset, stream_size = reader.varint(1 << 63), reader.varint(limits.WINDOW)
-    map_size, map_raw_size = reader.varint(limits.MAX_MAP), reader.varint(limits.MAX_MAP)
-    frames_size = reader.varint(limits.MAX_SECTION_FRAMES)
-    map_check = reader.fixed(_CHECK_SIZE)
+    stream_offset, stream_size = reader.varint(1 << 62), reader.varint(limits.WINDOW)
+    columns_size = reader.varint(limits.MAX_MAP)
     flags = reader.fixed(1) & ~_IGNORED_FLAGS
     if flags & ~_KNOWN_FLAGS:
         raise UnsupportedVersionError(f"a section needs features (bits {flags:#x}) that this version does not have")
-    return SectionHeader(number, stream_offset, stream_size, map_size, map_raw_size, frames_size, map_check, flags)
+    return SectionHeader(stream_offset, stream_size, columns_size, flags)
 
 
 def pack_model(out: bytearray, model: ModelRef) -> None:
@@ -129,46 +110,24 @@ def read_model(reader: Reader) -> ModelRef:
 
 
 def pack(header: SectionHeader) -> bytes:
-    """Magic, length of what follows, fields, models, checksum."""
-    body = bytearray(pack_fields(header))
-    body.append(len(header.models))
+    """The header; the map follows it."""
+    out = bytearray(pack_facts(header))
+    out.append(len(header.models))
     for model in header.models:
-        pack_model(body, model)
-    front = bytearray(MAGIC)
-    put_varint(front, len(body))
-    front += body
-    return bytes(front) + checksum32(front).to_bytes(_CHECK_SIZE, "little")
+        pack_model(out, model)
+    return bytes(out)
 
 
-def size_of(front: bytes) -> int:
-    """Length of the whole header, from its first :data:`FRONT_SIZE` bytes, whose magic the caller has compared.
+def read(body: bytes | memoryview) -> tuple[SectionHeader, int]:
+    """The header of a section with this body, and where its map begins.
 
     Raises:
-        DamagedError: beyond the limit.
-    """
-    reader = Reader(front[len(MAGIC) :], _WHAT)
-    size = reader.varint() + len(MAGIC) + reader.pos + _CHECK_SIZE
-    if size > limits.MAX_SECTION_HEADER:
-        raise DamagedError(f"{_WHAT} is damaged: impossible length")
-    return size
-
-
-def unpack(data: bytes) -> SectionHeader:
-    """A whole header.
-
-    Raises:
-        DamagedError: checksum, lengths or fields do not hold.
+        DamagedError: a number is beyond its limit, or the body ends before the header does.
         UnsupportedVersionError: it needs features that this version does not have.
     """
-    front, check = data[:-_CHECK_SIZE], data[-_CHECK_SIZE:]
-    if data[: len(MAGIC)] != MAGIC or checksum32(front).to_bytes(_CHECK_SIZE, "little") != check:
-        raise DamagedError(f"{_WHAT} is damaged: its checksum does not hold")
-    reader = Reader(front[len(MAGIC) :], _WHAT)
-    if reader.varint() != reader.left:
-        raise DamagedError(f"{_WHAT} is damaged: its length is wrong")
-    fields = read_fields(reader)
+    reader = Reader(body, _WHAT)
+    facts = read_facts(reader)
     models = tuple(read_model(reader) for _ in range(reader.fixed(1)))
-    reader.end()
     if len(models) > limits.MAX_MODELS:
         raise DamagedError(f"{_WHAT} is damaged: too many models")
-    return replace(fields, models=models)
+    return replace(facts, models=models), reader.pos

@@ -14,7 +14,7 @@ from itertools import accumulate
 from zllm.errors import DamagedError
 from zllm.format import columns, headers, limits
 from zllm.format.frames import HASH_SIZE as FRAME_HASH_SIZE
-from zllm.format.frames import LEAST_FRAME, FrameRow
+from zllm.format.frames import FrameRow
 from zllm.format.section import SectionHeader
 from zllm.format.tarscan import data_size, padded
 from zllm.format.wire import Reader, read_varints, varints
@@ -118,7 +118,7 @@ def encode(
     every = fixed + headers.encode(units)
     size = sum(map(len, every))
     blob = columns.pack(every, mixed=mixed)
-    parts = len(records) + headers.parts_of(every[_FIXED_COLUMNS:])
+    parts = len(records) + len(frames) + headers.parts_of(every[_FIXED_COLUMNS:])
     if bounded and (size > _most_unpacked(len(blob)) or parts > _most_parts(len(blob))):
         blob = columns.pack_plain(every)  # thousands of members that are all alike
     return blob, size
@@ -130,7 +130,7 @@ def _most_unpacked(packed: int) -> int:
 
 
 def _most_parts(packed: int) -> int:
-    """Records, header blocks and pax records that a map of so many bytes may have."""
+    """Records, frames, header blocks and pax records that a map of so many bytes may have."""
     return limits.FREE_HEADERS + limits.MAX_HEADERS_RATIO * packed
 
 
@@ -159,24 +159,23 @@ def _hashed(records: list[Record], number: int, continued: bool, continues: bool
     return records[number].same < 0 and whole and large
 
 
-def decode(blob: bytes, header: SectionHeader) -> SectionMap:
-    """The map of a section, from bytes whose checksum holds.
+def decode(blob: bytes, header: SectionHeader, sequence: int = 0) -> SectionMap:
+    """The map of a section, from bytes whose checksum holds. ``sequence`` is the number of its first frame.
 
     Raises:
         DamagedError: it contradicts itself or a limit.
     """
-    if header.map_raw_size > _most_unpacked(len(blob)):
-        raise DamagedError(f"{_WHAT} is damaged: {len(blob)} bytes claim to unpack to {header.map_raw_size}")
-    cols = columns.unpack(blob, header.map_raw_size, _WHAT)
+    if header.columns_size > _most_unpacked(len(blob)):
+        raise DamagedError(f"{_WHAT} is damaged: {len(blob)} bytes claim to unpack to {header.columns_size}")
+    cols = columns.unpack(blob, header.columns_size, _WHAT)
     if len(cols) != _FIXED_COLUMNS + headers.COLUMNS:
         raise DamagedError(f"{_WHAT} is damaged: {len(cols)} columns")
     fixed = cols[:_FIXED_COLUMNS]
-    if len(fixed[11]) > header.frames_size // LEAST_FRAME:
-        raise DamagedError(f"{_WHAT} is damaged: {len(fixed[11])} frames in {header.frames_size} bytes")
-    records = _records(fixed, cols[_FIXED_COLUMNS:], header.stream_size, _most_parts(len(blob)))
+    most = _most_parts(len(blob)) - len(fixed[11])
+    records = _records(fixed, cols[_FIXED_COLUMNS:], header.stream_size, most)
     _place(records, fixed[4], fixed[5])
     _hashes(records, fixed[6], header)
-    groups = _groups(fixed[7], fixed[8], _rows(fixed[9:15]), records)
+    groups = _groups(fixed[7], fixed[8], _rows(fixed[9:15], sequence), records)
     _frame_hashes(groups, records, fixed[15])
     return SectionMap(records, groups)
 
@@ -185,7 +184,7 @@ def _records(fixed: list[bytes], header_columns: list[bytes], stream_size: int, 
     count = _one(fixed[0])
     parts = count + headers.parts_of(header_columns)
     if parts > most:
-        raise DamagedError(f"{_WHAT} is damaged: it claims {parts} records and header blocks, {most} at most fit it")
+        raise DamagedError(f"{_WHAT} is damaged: it claims {parts} records and header blocks, at most {most} fit it")
     if count > min(stream_size, limits.MAX_RECORDS):
         raise DamagedError(f"{_WHAT} is damaged: {count} records in {stream_size} bytes")
     shapes = fixed[1] or bytes([7]) * count
@@ -248,14 +247,18 @@ def _frame_hashes(groups: list[Group], records: list[Record], blob: bytes) -> No
     hashes.end()
 
 
-def _rows(frame_columns: list[bytes]) -> list[FrameRow]:
+def _rows(frame_columns: list[bytes], sequence: int) -> list[FrameRow]:
     raw, payload, rival = (read_varints(frame_columns[k], _WHAT, limits.MAX_FRAMES) for k in (0, 1, 5))
     codecs, slots, reasons = frame_columns[2:5]
     if len({len(column) for column in (raw, payload, codecs, slots, reasons, rival)}) != 1:
         raise DamagedError(f"{_WHAT} is damaged: its columns differ in length")
     if max(payload, default=0) > limits.MAX_PAYLOAD or not all(raw):
         raise DamagedError(f"{_WHAT} is damaged: impossible size of a frame")
-    return [FrameRow(*row) for row in zip(raw, payload, codecs, slots, reasons, rival, strict=True)]
+    rows = zip(raw, payload, codecs, slots, reasons, rival, strict=True)
+    return [
+        FrameRow(size, coded, codec, slot, reason, other, sequence=number)
+        for number, (size, coded, codec, slot, reason, other) in enumerate(rows, sequence)
+    ]
 
 
 def _groups(categories: bytes, buckets: bytes, rows: list[FrameRow], records: list[Record]) -> list[Group]:

@@ -9,19 +9,19 @@ from zllm.errors import DamagedError
 MAX_VARINT_BYTES = 10
 
 
-def checksum64(*parts: bytes | bytearray | memoryview) -> int:
-    """xxh3-64 with seed 0 of the parts, one after the other."""
+def checksum64(*parts: bytes | bytearray | memoryview, seed: int = 0) -> int:
+    """xxh3-64 of the parts, one after the other."""
     if len(parts) == 1:
-        return xxhash.xxh3_64_intdigest(parts[0])
-    state = xxhash.xxh3_64()
+        return xxhash.xxh3_64_intdigest(parts[0], seed)
+    state = xxhash.xxh3_64(seed=seed)
     for part in parts:
         state.update(part)
     return state.intdigest()
 
 
-def checksum32(*parts: bytes | bytearray | memoryview) -> int:
-    """The low half of :func:`checksum64`."""
-    return checksum64(*parts) & 0xFFFFFFFF
+def checksum(size: int, *parts: bytes | bytearray | memoryview, seed: int = 0) -> bytes:
+    """The low ``size`` bytes of :func:`checksum64`, lowest first."""
+    return checksum64(*parts, seed=seed).to_bytes(8, "little")[:size]
 
 
 def put_varint(out: bytearray, value: int) -> None:
@@ -99,6 +99,8 @@ class Reader:
             if byte < 0x80:
                 break
             shift += 7
+        if not byte and shift:
+            raise DamagedError(f"{self.what} is damaged: a number is longer than it need be")
         if value > limit:
             raise DamagedError(f"{self.what} is damaged: {value} where at most {limit} is possible")
         return value
@@ -132,6 +134,8 @@ def _varints(data: bytes, what: str) -> list[int]:
     value = shift = 0
     for byte in data:
         if byte < 0x80:
+            if not byte and shift:
+                break
             values.append(value | byte << shift)
             value = shift = 0
             continue

@@ -1,0 +1,119 @@
+"""Writes the parts of an archive one after the other: envelopes, checksums, numbers, the directory at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, cast
+
+from zllm.format import directory, ends, envelope, frames, modelpart, section
+from zllm.format.directory import Directory
+from zllm.format.envelope import Envelope, Kind
+from zllm.format.names import NameFilter
+
+
+class Output(Protocol):
+    """What an archive is written to."""
+
+    def write(self, data: bytes, /) -> int | None:
+        """As files have it."""
+
+
+@dataclass(frozen=True)
+class CodedSection:
+    """A section with the bytes of its map and its frames, and the names of members that begin in it."""
+
+    header: section.SectionHeader
+    blob: bytes
+    frames: list[tuple[frames.FrameRow, bytes | memoryview]]
+    names: list[str]
+
+
+class PartWriter:
+    """Never goes back. The header's end, which has the archive's id, waits for the first section, which makes the id.
+
+    All methods raise OSError if the output cannot be written.
+    """
+
+    def __init__(self, out: Output) -> None:
+        self.offset = 0
+        """Bytes written."""
+        self._out = out
+        self._rows: list[directory.Row] = []
+        self._names: list[list[str]] = []
+        self._others: list[directory.OtherPart] = []
+        self._sequence = 0
+        self._seed: int | None = None
+
+    def start(self) -> None:
+        """Write what of the header does not depend on the content."""
+        self._put(ends.pack_front())
+
+    def section(self, coded: CodedSection, model: bytes | memoryview | None = None) -> tuple[Envelope, list[int], int]:
+        """Write a section, before it a model that it needs, if one is given.
+
+        Returns:
+            The section's envelope, the bytes of each frame in the file, and those of the model.
+        """
+        body = section.pack(coded.header) + coded.blob
+        self._begin(Kind.SECTION, body)
+        model_size = 0 if model is None else self._model(model)
+        offset, sequence = self.offset, self._sequence
+        own = self._part(Kind.SECTION, body)
+        frames_at = self.offset
+        sizes = [self._part(Kind.FRAME, row.front(), payload).whole for row, payload in coded.frames]
+        row = directory.Row(
+            offset, sequence, len(coded.names), coded.header, own.length, len(sizes), self.offset - frames_at
+        )
+        self._rows.append(row)
+        self._names.append(coded.names)
+        return own, sizes, model_size
+
+    def finish(self, manifest: dict[str, Any]) -> int:
+        """Write directory and footer; how many bytes they and the header take."""
+        body = directory.pack(Directory(self._directory_rows(), self._others, manifest))
+        self._begin(Kind.DIRECTORY, body)
+        offset = self.offset
+        self._part(Kind.DIRECTORY, body)
+        self._part(Kind.FOOTER, ends.pack_footer(self.offset - offset))
+        return ends.HEADER_SIZE + self.offset - offset
+
+    def _put(self, data: bytes | memoryview) -> None:
+        """Write all of ``data``, however little the output takes at a time."""
+        view = memoryview(data)
+        while view:
+            count = self._out.write(view)  # type: ignore[arg-type]
+            count = len(view) if count is None else count
+            view = view[count:]
+            self.offset += count
+
+    def _begin(self, kind: Kind, body: bytes) -> None:
+        """Complete the header, if that is still to be done: the body of the first section or the directory makes it."""
+        if self._seed is None:
+            archive_id = envelope.id_of(kind, body)
+            self._seed = envelope.seed_of(archive_id)
+            self._put(ends.pack_rest(archive_id))
+
+    def _part(self, kind: Kind, *body: bytes | memoryview) -> Envelope:
+        """Write a part; its envelope."""
+        own = Envelope(kind, self._sequence, sum(map(len, body)))
+        front, check = envelope.seal(cast(int, self._seed), own, *body)
+        for piece in (front, *body, check):
+            self._put(piece)
+        self._sequence += 1
+        return own
+
+    def _model(self, data: bytes | memoryview) -> int:
+        """Write a model file; how many bytes it takes."""
+        offset = self.offset
+        model, coded = modelpart.pack(data)
+        own = self._part(Kind.MODEL, modelpart.pack_front(model), coded)
+        self._others.append(directory.OtherPart(offset, own))
+        return own.whole
+
+    def _directory_rows(self) -> list[directory.Row]:
+        """Of several sections, with filters of their members' names."""
+        if len(self._rows) < 2:
+            return self._rows
+        seed = cast(int, self._seed)
+        filters = [NameFilter.of(names, seed) for names in self._names]
+        return [replace(row, names=names) for row, names in zip(self._rows, filters, strict=True)]

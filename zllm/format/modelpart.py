@@ -1,0 +1,87 @@
+"""Model parts: a model file inside an archive, before the first section whose frames need it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import zstandard
+
+from zllm.errors import DamagedError, UnsupportedVersionError
+from zllm.format import envelope, limits
+from zllm.format.columns import decompress
+from zllm.format.wire import MAX_VARINT_BYTES, Reader, varints
+
+STORE, ZSTD = 0, 2
+"""How the file is coded, by the numbers of codecs."""
+
+_SHA_SIZE = 32
+FRONT_SIZE = 1 + MAX_VARINT_BYTES + _SHA_SIZE
+"""Most bytes of the body before the coded file."""
+_WHAT = "an embedded model"
+# Of int8 weights only their uneven distribution can be saved. Of the model `fast`, 1.76 MB, level 3 takes 11.3% off in
+# 2 ms, level 19 12.4% in 130 ms; context mixing (codec 4) 14.1% in 2,900 ms, and as much again for every reader.
+_LEVEL = 3
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What the body says before the coded file. Sizes in bytes."""
+
+    sha256: bytes
+    size: int
+    coded_size: int
+    coding: int
+
+
+def pack(data: bytes | memoryview) -> tuple[ModelFile, bytes | memoryview]:
+    """What is said of a model file, and the file coded as it comes out smaller."""
+    params = zstandard.ZstdCompressionParameters.from_level(
+        _LEVEL, source_size=len(data), format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=False,
+        write_checksum=False, write_dict_id=False,
+    )  # fmt: skip
+    packed = zstandard.ZstdCompressor(compression_params=params).compress(data)
+    small = len(packed) < len(data) and len(data) <= limits.MAX_MODEL_RATIO * len(packed)
+    coding, coded = (ZSTD, packed) if small else (STORE, data)
+    return ModelFile(hashlib.sha256(data).digest(), len(data), len(coded), coding), coded
+
+
+def pack_front(model: ModelFile) -> bytes:
+    """Coding, size, hash; the coded file follows."""
+    return bytes([model.coding]) + varints([model.size]) + model.sha256
+
+
+def read_front(body: bytes | memoryview, length: int) -> ModelFile:
+    """What a body of ``length`` bytes says, from its first :data:`FRONT_SIZE` bytes.
+
+    Raises:
+        DamagedError: it contradicts itself or a limit.
+        UnsupportedVersionError: the file is coded in a way that this version does not have.
+    """
+    reader = Reader(body, _WHAT)
+    coding, size = reader.byte(), reader.varint(limits.MAX_MODEL)
+    sha256 = reader.take(_SHA_SIZE)
+    coded_size = length - reader.pos
+    if coding not in (STORE, ZSTD):
+        raise UnsupportedVersionError(f"{_WHAT} is coded in a way ({coding}) that this version does not have")
+    if not 0 <= coded_size <= size or size > limits.MAX_MODEL_RATIO * coded_size:
+        raise DamagedError(f"{_WHAT} is damaged: impossible size")
+    return ModelFile(sha256, size, coded_size, coding)
+
+
+def unpack(part: bytes | memoryview, at: int, seed: int) -> tuple[bytes, bytes | memoryview]:
+    """SHA-256 and bytes of the model file, from a whole part whose body begins at ``at``.
+
+    Raises:
+        DamagedError: it is not the one that the part promises.
+        UnsupportedVersionError: the file is coded in a way that this version does not have.
+    """
+    if not envelope.holds(seed, part):
+        raise DamagedError(f"{_WHAT} is damaged: its checksum does not hold")
+    body = memoryview(part)[at : -envelope.CHECK_SIZE]
+    model = read_front(body[:FRONT_SIZE], len(body))
+    coded = body[len(body) - model.coded_size :]
+    data = coded if model.coding == STORE else decompress(bytes(coded), model.size, _WHAT)
+    if len(data) != model.size or hashlib.sha256(data).digest() != model.sha256:
+        raise DamagedError(f"{_WHAT} is damaged: its SHA-256 is another one")
+    return model.sha256, data

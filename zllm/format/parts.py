@@ -1,0 +1,430 @@
+"""The parts of one archive after another, from a file or a pipe: the one place that knows what may follow what.
+
+Archives one behind the other are read as one: their tar streams follow each other. Zeros between and behind them are
+padding. Where something is damaged, the search goes on for the next part whose envelope's checksum holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from zllm.errors import DamagedError, NotZllmError, TruncatedError, UnsupportedVersionError, ZllmError, worse
+from zllm.format import directory, ends, envelope, limits, modelpart, repair, section, sectionmap
+from zllm.format.beginning import Source, begins, recovered
+from zllm.format.envelope import SYNC, Envelope, Kind
+from zllm.format.sectionmap import SectionMap
+
+STEP = 1 << 16
+TRUNCATED = "the archive is truncated: it ends before its footer. Whole members can be extracted, the rest is lost"
+ENCRYPTED = "the archive is encrypted, which this version of zllm does not read"
+DELETED = "members were deleted from the archive, and this version of zllm cannot leave them out"
+CORRECTED = "one byte was wrong and is corrected, nothing is lost"
+UNUSED = "a part that this program does not use is damaged: its checksum does not hold"
+_BETWEEN = "the archive is damaged: there are unknown bytes between its parts"
+_ORDER = "the archive is damaged: its parts are out of order"
+_HIT = re.compile(re.escape(SYNC) + b"[\1-\10]")
+_HIT_BEHIND = re.compile(re.escape(SYNC) + b"[\1-\10]|" + re.escape(ends.FILE_MAGIC))
+# Looking at a hit of a search costs more than its bytes, and is taken from the budget as so many of them.
+_PER_HIT = 4096
+_MAGIC_AT_LEAST = 4  # bytes of a file header: fewer may be anything
+
+
+@dataclass(frozen=True)
+class SectionPart:
+    """A section, which was taken whole: its header, and its map, whose checksum holds. Frames follow.
+
+    ``header`` is as it stands in the archive; its stream begins at ``base`` of all archives' stream. ``offset`` is
+    where the envelope begins in the source, ``seed`` that of its archive. ``corrected``: one byte was wrong.
+    """
+
+    offset: int
+    envelope: Envelope
+    seed: int
+    base: int
+    header: section.SectionHeader
+    map: SectionMap
+    corrected: bool = False
+
+    @property
+    def placed(self) -> section.SectionHeader:
+        """The header with its place in all archives' stream."""
+        return replace(self.header, stream_offset=self.base + self.header.stream_offset) if self.base else self.header
+
+    def facts(self) -> tuple[section.SectionHeader, Envelope, int, int]:
+        """What a directory has of a section."""
+        return self.header, self.envelope, *frames_of(self.map)
+
+
+@dataclass(frozen=True)
+class FramesPart:
+    """All ``count`` frames of the section before, at their places: whoever gets it takes or skips ``size`` bytes.
+
+    They were not looked at: the map says all that stands before each payload.
+    """
+
+    offset: int
+    count: int
+    size: int
+
+
+@dataclass(frozen=True)
+class OtherPart:
+    """A part that was not taken: whoever gets it takes or skips ``envelope.whole`` bytes."""
+
+    offset: int
+    envelope: Envelope
+    seed: int
+
+
+@dataclass(frozen=True)
+class FramePart(OtherPart):
+    """A frame that had to be looked for, for the frames are not as the map says, or what follows them is damaged.
+
+    It belongs to the last section before it if its number is among those of that section's frames.
+    """
+
+
+@dataclass(frozen=True)
+class ModelPart(OtherPart):
+    """A model. What its body says is not proved before the part's checksum is compared."""
+
+    model: modelpart.ModelFile
+
+
+@dataclass(frozen=True)
+class DirectoryPart:
+    """A directory, which was taken whole, and whose checksum holds.
+
+    Its archive begins at ``start`` of the source and ``base`` of the stream. ``exact``: it names the sections of its
+    generation that were found, and no other.
+    """
+
+    offset: int
+    envelope: Envelope
+    seed: int
+    start: int
+    base: int
+    directory: directory.Directory
+    exact: bool
+
+
+Part = SectionPart | FramesPart | FramePart | ModelPart | OtherPart | DirectoryPart
+
+
+class Walk:
+    """Goes from part to part. What is wrong is in ``problem`` and ``warnings`` when :meth:`parts` has ended.
+
+    Raises:
+        NotZllmError: not an archive.
+        DamagedError: the file header is damaged, and no archive can be made out behind it.
+        UnsupportedVersionError: a version or a feature that this program does not read.
+    """
+
+    def __init__(self, source: Source, budget: repair.Budget) -> None:
+        self.problem: ZllmError | None = None
+        self.warnings: list[str] = []
+        self.manifest: dict[str, Any] = {}
+        self.end = 0
+        """Of all archives' stream, as far as it is known."""
+        self._source = source
+        self._budget = budget
+        self._tries = repair.Budget()  # for searches: what corrections cost leaves them as they are
+        self._headers = repair.Budget()  # for damaged headers
+        self._rows: dict[int, tuple[int, SectionPart]] = {}  # of this generation, by place: which one it is
+        self._start = self._base = self._next = self._seed = 0
+        self._directory_at: int | None = None  # of this generation, if it came
+        self._frames: tuple[int, int] | None = None  # how many are due here, and their bytes
+        self._last_frame = -1  # its number, of the last section
+        self._whole = False  # the generation that came last has its footer
+        self._begin()
+
+    def note(self, problem: ZllmError) -> None:
+        """The archive as a whole is damaged. What is told: :func:`zllm.errors.worse`."""
+        self.problem = worse(self.problem, problem)
+
+    def parts(self) -> Iterator[Part]:
+        """All that can be found, in order."""
+        while self._source.peek(1):
+            try:
+                part = self._between() if self._whole else self._inside()
+            except (DamagedError, NotZllmError, UnsupportedVersionError) as exc:
+                self.note(exc)
+                self._search()
+                continue
+            if part is not None:
+                yield part
+        if not self._whole:
+            self.problem = TruncatedError(TRUNCATED)
+
+    def _begin(self) -> None:
+        front = self._source.peek(ends.HEADER_SIZE)
+        try:
+            archive_id = ends.read_header(front)
+        except (DamagedError, NotZllmError) as exc:
+            found = recovered(self._source, self._headers)
+            if found is None:
+                raise
+            self.note(DamagedError(f"{exc}: what follows is an archive all the same"))
+            archive_id = found
+        self._start, self._seed = self._source.position, envelope.seed_of(archive_id)
+        self._source.skip(ends.HEADER_SIZE)
+        self._base, self._rows, self._next, self._whole = self.end, {}, 0, False
+        self._directory_at = self._frames = None
+        self._last_frame = -1
+
+    # Where a part is due
+
+    def _inside(self) -> Part | None:
+        """What is next before a footer."""
+        due, self._frames = self._frames, None
+        if due is not None and self._goes_on(self._source.look(due[1], envelope.MAX_SIZE), self._next + due[0]):
+            self._next += due[0]
+            return FramesPart(self._source.position, *due)
+        front = self._source.peek(envelope.MAX_SIZE)
+        if front[: len(ends.FILE_MAGIC)] == ends.FILE_MAGIC and begins(self._source, self._headers):
+            self.note(TruncatedError(TRUNCATED))
+            self._begin()
+            return None
+        try:
+            found = envelope.parse(front, self._seed)
+        except DamagedError as exc:
+            found = self._repaired(front, exc)
+        return self._part(found)
+
+    def _repaired(self, front: bytes, problem: DamagedError) -> Envelope:
+        """The envelope that is due here, if one byte of it is wrong."""
+
+        def proved(found: Envelope) -> bool:
+            if found.length > limits.MAX_PAYLOAD or not self._budget.spend(1, found.whole):
+                return False
+            part = self._source.peek(found.whole)
+            return len(part) == found.whole and envelope.holds(self._seed, found.pack(self._seed) + part[found.size :])
+
+        fixed = repair.envelope(front, self._seed, self._next, proved, self._budget)
+        if fixed is None:
+            raise problem
+        self.note(DamagedError(f"the archive is damaged: of an envelope {CORRECTED}"))
+        return fixed
+
+    def _part(self, found: Envelope) -> Part | None:
+        """A part of this archive."""
+        offset, self._whole = self._source.position, False
+        if found.sequence < self._next:
+            self.note(DamagedError(_ORDER))
+            self._source.skip(found.whole)
+            return None
+        belongs = found.kind == Kind.FRAME and found.sequence <= self._last_frame
+        if found.sequence > self._next or belongs != (found.sequence <= self._last_frame):
+            self.note(DamagedError("the archive is damaged: parts of it are missing"))
+        elif found.kind == Kind.FRAME and not belongs:
+            self.note(DamagedError("the archive is damaged: a frame belongs to no section"))
+        if self._directory_at is not None and found.kind != Kind.FOOTER:
+            self.note(DamagedError(_ORDER))
+        self._next = found.sequence + 1
+        refused = refusal(found)
+        if refused is not None:
+            self.note(refused)
+        if refused is not None or found.kind not in _KNOWN:
+            return OtherPart(offset, found, self._seed)
+        if found.kind == Kind.FRAME:
+            return FramePart(offset, found, self._seed)
+        if found.kind == Kind.MODEL:
+            return self._model(offset, found)
+        return self._taken(offset, found)
+
+    def _model(self, offset: int, found: Envelope) -> Part:
+        front = self._source.peek(found.size + min(modelpart.FRONT_SIZE, found.length))[found.size :]
+        try:
+            return ModelPart(offset, found, self._seed, modelpart.read_front(front, found.length))
+        except (DamagedError, UnsupportedVersionError) as exc:
+            self.note(exc)
+            return OtherPart(offset, found, self._seed)
+
+    def _taken(self, offset: int, found: Envelope) -> Part | None:
+        """A part that is read here, and wrong bytes corrected. Where it is damaged, nothing else is."""
+        data = self._source.take(found.whole)
+        if len(data) < found.whole:
+            return None  # the archive was cut off here
+        what = _WHAT[found.kind]
+        front, rest = found.pack(self._seed), data[found.size :]
+        corrected = not envelope.holds(self._seed, front + rest)
+        if corrected:
+            fixed = repair.body(front, rest, self._seed, self._budget)
+            if fixed is None:
+                self._lost(found.kind)
+                return None
+            self.note(DamagedError(f"{what} is damaged: {CORRECTED}"))
+            rest = fixed
+        try:
+            body = rest[: -envelope.CHECK_SIZE]
+            if found.kind == Kind.SECTION:
+                return self._section(offset, found, body, corrected=corrected)
+            if found.kind == Kind.DIRECTORY:
+                return self._directory(offset, found, body)
+            self._footer(offset, body)
+        except (DamagedError, UnsupportedVersionError) as exc:
+            self.note(exc)
+        return None
+
+    def _lost(self, kind: int) -> None:
+        """A part is there, and cannot be used."""
+        what = f"{_WHAT[kind]} is damaged: its checksum does not hold"
+        self.note(DamagedError(what if kind == Kind.SECTION else f"{what}: nothing is lost by that"))
+        if kind == Kind.FOOTER:
+            self._ended()
+
+    def _section(self, offset: int, found: Envelope, body: bytes, *, corrected: bool) -> SectionPart | None:
+        header, at = section.read(body)
+        start = self._base + header.stream_offset
+        if start < self.end:
+            self.note(DamagedError(_ORDER))
+            return None
+        if start > self.end:
+            self.note(DamagedError("the archive is damaged: a section is missing"))
+        chart = sectionmap.decode(body[at:], header, found.sequence + 1)
+        part = SectionPart(offset, found, self._seed, self._base, header, chart, corrected)
+        due = frames_of(chart)
+        self._frames = due if due[0] else None
+        self._last_frame = found.sequence + due[0]
+        self._rows[offset - self._start] = len(self._rows), part
+        self.end = start + header.stream_size
+        return part
+
+    def _directory(self, offset: int, own: Envelope, body: bytes) -> DirectoryPart:
+        found = directory.unpack(body, self._seed)
+        if found.deleted:
+            self.note(UnsupportedVersionError(DELETED))
+        self.manifest = {**found.manifest, **self.manifest}
+        exact = self._compare(found)
+        self._directory_at = offset
+        return DirectoryPart(offset, own, self._seed, self._start, self._base, found, exact)
+
+    def _compare(self, found: directory.Directory) -> bool:
+        """Whether the directory names the sections that are there, and no other, as it must."""
+        wrong = len(self._rows) != len(found.rows)
+        last = next(reversed(self._rows), -1)
+        for number, named in enumerate(found.rows):
+            place, row = self._rows.get(named.offset, (-1, None))
+            wrong = wrong or place != number
+            if named.header is None:
+                continue
+            wrong = wrong or row is None or row.facts() != (
+                named.header, named.envelope, named.frames, named.frames_size
+            )  # fmt: skip
+            end = self._base + named.header.stream_end
+            if row is None and 0 < end - self.end <= limits.WINDOW and last <= named.offset:
+                self.end = end
+        if wrong:
+            self.note(DamagedError("the archive is damaged: its directory names other sections than there are"))
+        return not wrong
+
+    def _footer(self, offset: int, body: bytes) -> None:
+        if self._directory_at is None or ends.read_footer(body) != offset - self._directory_at:
+            self.note(DamagedError("the archive is damaged: the directory is not where the footer says"))
+        self._ended()
+
+    def _ended(self) -> None:
+        self._whole, self._rows, self._directory_at = True, {}, None
+
+    # Behind a footer
+
+    def _between(self) -> Part | None:
+        """What is next behind a footer: more of the archive, another one, or nothing that belongs to one."""
+        front = self._source.peek(STEP)
+        rest = front.lstrip(b"\0")
+        if len(rest) < len(front):
+            self._source.skip(len(front) - len(rest))
+            return None
+        if self._goes_on(front):
+            return self._inside()
+        if begins(self._source, self._headers):
+            self._begin()
+            return None
+        magic = ends.FILE_MAGIC[: len(front)]
+        if _MAGIC_AT_LEAST <= len(front) < ends.HEADER_SIZE and front[: len(magic)] == magic:
+            self._source.skip(len(front))
+            self._whole = False  # an archive begins, and that is all there is of it
+            return None
+        self._garbage()
+        return None
+
+    def _goes_on(self, front: bytes, sequence: int | None = None) -> bool:
+        """Whether a part of this archive is here that can follow: one of that number, if one is given."""
+        try:
+            found = envelope.parse(front[: envelope.MAX_SIZE], self._seed).sequence
+        except DamagedError:
+            return False
+        return found == sequence if sequence is not None else found >= self._next
+
+    def _garbage(self) -> None:
+        """Bytes behind an archive that belong to none: ignored, unless more of it, or an archive, follows."""
+        start = self._source.position
+        while data := self._source.peek(STEP):
+            last = len(data) < STEP
+            for hit in _HIT_BEHIND.finditer(data):
+                if not last and hit.start() and hit.start() + _LOOK > len(data):
+                    self._source.skip(hit.start())
+                    break
+                if self._tries.spend(1, _PER_HIT) and self._may_follow(data[hit.start() : hit.start() + _LOOK]):
+                    self._source.skip(hit.start())
+                    self.note(DamagedError(_BETWEEN))
+                    return
+            else:
+                self._source.skip(len(data) if last else len(data) - len(ends.FILE_MAGIC) + 1)
+        count = self._source.position - start
+        self.warnings.append(f"{count} bytes after the end of the archive are not part of it: ignored")
+
+    def _may_follow(self, front: bytes) -> bool:
+        if front[: len(SYNC)] == SYNC:
+            return self._goes_on(front)
+        try:
+            ends.read_header(front)
+        except DamagedError:
+            return False
+        except UnsupportedVersionError:
+            pass
+        return True
+
+    # Where one was due and is not
+
+    def _search(self) -> None:
+        """Go on to the next place that looks like the start of a part of this archive."""
+        self._source.skip(1)
+        while data := self._source.peek(STEP):
+            for hit in _HIT.finditer(data):
+                place = hit.start()
+                if place and place + envelope.MAX_SIZE > len(data) == STEP:
+                    self._source.skip(place)
+                    break
+                if self._tries.spend(1, _PER_HIT) and self._goes_on(data[place : place + envelope.MAX_SIZE]):
+                    self._source.skip(place)
+                    self._whole = False
+                    return
+            else:
+                self._source.skip(max(1, len(data) - envelope.MAX_SIZE))
+
+
+_LOOK = max(ends.HEADER_SIZE, envelope.MAX_SIZE)
+_WHAT: dict[int, str] = {Kind.SECTION: "a section map", Kind.DIRECTORY: "the directory", Kind.FOOTER: "the footer"}
+_KNOWN = frozenset({Kind.SECTION, Kind.FRAME, Kind.MODEL, Kind.DIRECTORY, Kind.FOOTER})
+
+
+def frames_of(chart: SectionMap) -> tuple[int, int]:
+    """How many frames a section has, and how many bytes they take."""
+    rows = [frame for group in chart.groups for frame in group.frames]
+    return len(rows), sum(row.coded_size for row in rows)
+
+
+def refusal(found: Envelope) -> UnsupportedVersionError | None:
+    """Why this program does not read the archive, if it must not be read without this part."""
+    if found.flags & envelope.SEALED or found.kind == Kind.KEYS:
+        return UnsupportedVersionError(ENCRYPTED)
+    if found.flags & envelope.REJECT:
+        bits = found.flags & envelope.REJECT
+        return UnsupportedVersionError(f"a part needs features (bits {bits:#x}) that this version does not have")
+    if found.kind not in _KNOWN and not found.may_be_skipped:
+        return UnsupportedVersionError(f"the archive has parts of kind {found.kind}, which this version does not know")
+    return None
