@@ -8,7 +8,7 @@
 
 #define JSON_DEPTH 16u
 #define JSON_VALUES (1u << 18)
-#define JSON_NUMBER_BYTES 40u
+#define JSON_NUMBER_BYTES 4300u /* as many digits as Python takes */
 
 typedef enum {
     JSON_OTHER = 0, /* null, true, false */

@@ -117,8 +117,10 @@ def _text(value: Any) -> str:
 @functools.cache
 def schema(family: str = FAMILY) -> tuple[Field, ...]:
     """The rows of a family's schema: fields of the config, of a layer, tensors. Empty for an unknown family."""
-    row, found = ffi.new("zllm_schema_row *"), []
+    row = ffi.new("zllm_schema_row *")
+    found: list[Field] = []
     while lib.zllm_schema(family.encode(), len(found), row):
-        texts = (_text(getattr(row, name)) for name in Field._fields[:8])
-        found.append(Field(*texts, int(row.low), int(row.high), None if row.needed else int(row.fallback)))
+        texts = [_text(getattr(row, name)) for name in Field._fields[:8]]
+        numbers = [int(row.low), int(row.high), None if row.needed else int(row.fallback)]
+        found.append(Field._make([*texts, *numbers]))
     return tuple(found)
