@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -55,6 +57,43 @@ def zllm(tmp_path: Path) -> Run:
         assert b"Traceback" not in (result.stderr or b""), result.stderr.decode()
         if code is not None:
             assert result.returncode == code, (result.returncode, result.stderr and result.stderr.decode())
+        return result
+
+    return run
+
+
+# Root could not be kept from reading anything. The first run loads what the second one needs, for to another user the
+# folders of Python and of the package may be closed.
+AS_NOBODY = """
+import os, sys
+from zllm.cli.main import main
+words = sys.argv[1:]
+main(["create", "-q", "-2", "warm.zllm", *words[-1:]])
+os.unlink("warm.zllm")
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+sys.exit(main(words))
+"""
+
+
+@pytest.fixture
+def nobody(zllm: Run, tmp_path: Path) -> Run:
+    """Runs the program as a user who is not root and owns the test's folder; the last word is a name to pack."""
+    if os.geteuid():
+        return zllm
+
+    def run(*words: str, code: int = 0) -> subprocess.CompletedProcess[bytes]:
+        # Elsewhere for as long as it runs: pytest's folders are closed to others.
+        with tempfile.TemporaryDirectory() as elsewhere:
+            for path in tmp_path.iterdir():
+                shutil.move(path, elsewhere)
+            for path in (Path(elsewhere), *Path(elsewhere).rglob("*")):
+                os.chown(path, 65534, 65534, follow_symlinks=False)
+            command = [sys.executable, "-c", AS_NOBODY, *words]
+            result = subprocess.run(command, cwd=elsewhere, capture_output=True, timeout=120, check=False)
+            for path in Path(elsewhere).iterdir():
+                shutil.move(path, tmp_path)
+        assert b"Traceback" not in result.stderr, result.stderr.decode()
+        assert result.returncode == code, (result.returncode, result.stderr.decode())
         return result
 
     return run

@@ -81,11 +81,11 @@ def test_interrupt_in_a_batch_stops_the_other_threads():
         if len(calls) == 2:
             raise KeyboardInterrupt
 
-    started = time.monotonic()
+    started = time.process_time()
     run = Run(2, interrupt)
     with pytest.raises(KeyboardInterrupt):
         ZstdCodec(3).encode_batch([(bytes(1 << 20), ()), (bytes(1 << 20), ()), (bytes(512 << 20), ())], run)
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
 
 
 def test_decodes_what_the_zstd_tool_wrote(tmp_path):

@@ -304,9 +304,9 @@ def test_any_valid_utf8_without_controls_is_text(text):
 
 def test_large_members_are_sampled():
     data = memoryview(ENGLISH.encode() * 5000)
-    started = time.perf_counter()
+    started = time.process_time()
     assert categorize("book", data) is Category.TEXT
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 @pytest.mark.parametrize(
