@@ -102,7 +102,7 @@ def test_writing_the_same_means_the_same() -> None:
 
 
 def test_the_example_is_read_by_the_program() -> None:
-    from zllm.archive.file import ZllmFile
+    from zllm.tarface.file import ZllmFile
 
     with ZllmFile.open(fileobj=io.BytesIO(example())) as archive:
         assert archive.getnames() == ["hello.txt"]

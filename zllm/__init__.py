@@ -35,9 +35,9 @@ from zllm.version import VERSION
 __version__ = VERSION
 
 if TYPE_CHECKING:
-    from zllm.archive.file import ZllmFile
-    from zllm.archive.info import ZllmInfo
-    from zllm.archive.opening import is_zllmfile
+    from zllm.tarface.file import ZllmFile
+    from zllm.tarface.info import ZllmInfo
+    from zllm.tarface.opening import is_zllmfile
 
     open = ZllmFile.open
 
@@ -72,7 +72,7 @@ def __getattr__(name: str) -> Any:
     """What needs codecs is loaded when it is first asked for, so that ``zllm --help`` loads none (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module 'zllm' has no attribute {name!r}")
-    home = importlib.import_module(f"zllm.archive.{_HOMES[name]}")
+    home = importlib.import_module(f"zllm.tarface.{_HOMES[name]}")
     return home.ZllmFile.open if name == "open" else getattr(home, name)
 
 

@@ -11,7 +11,7 @@ from attacks import test_bombs
 from attacks.bombs import SEED, Archive, empty_member, header
 
 import zllm
-from zllm.archive.members import Finder
+from zllm.archive.finding import Finder
 from zllm.codecs.varint import varint
 from zllm.format import columns, directory, ends, envelope, frames, modelpart
 from zllm.format.directory import Directory

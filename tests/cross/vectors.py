@@ -23,7 +23,8 @@ from models import tiny, variants
 from zllm import _native as native
 from zllm.archive import layout
 from zllm.archive.coding import Decoders
-from zllm.archive.view import FileView
+from zllm.archive.fileview import FileView
+from zllm.archive.options import ReadOptions
 from zllm.codecs import cm, llm
 from zllm.codecs.base import Run
 from zllm.models import store, zlm
@@ -360,7 +361,7 @@ def archive_texts(models: Models, archive: str, path: Path) -> list[Text]:
 
 def _frames(path: Path, model: Path | None, codec: int) -> Iterator[tuple[memoryview, int, tuple[int, ...]]]:
     with path.open("rb") as file:
-        view = FileView(file, layout.find(file), Decoders(model))
+        view = FileView(file, layout.find(file), Decoders(ReadOptions(model=model)))
         for number in range(len(view.layout.rows)):
             section = view.section(number)
             for frame, row in enumerate(section.chart.frames):

@@ -11,13 +11,18 @@ from hypothesis import example
 from hypothesis import strategies as st
 
 from zllm.errors import DamagedError
-from zllm.format import columns, headers, headerunits, limits
+from zllm.format import columns, headers, headerunits, limits, tarscan
 
 
 def there_and_back(units: list[bytes]) -> list[bytes]:
     cols = headers.encode(units)
     assert len(cols) == headers.COLUMNS
-    assert headers.decode(cols, len(units)) == units
+    decoded = headers.decode(cols, len(units))
+    assert [headerunits.built(unit) for unit in decoded] == units
+    assert [headerunits.header_size(unit) for unit in decoded] == list(map(len, units))
+    assert [headerunits.data_size(unit) for unit in decoded] == list(map(tarscan.data_size, units))
+    assert [headerunits.member_name(unit) for unit in decoded] == list(map(tarscan.member_name, units))
+    assert headers.encode(decoded) == cols  # by another way: without the bytes
     return cols
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import tarfile
 
@@ -49,6 +50,11 @@ def build(members: list[tuple[tarfile.TarInfo, int]], *, continues: bool = False
     return SectionMap(records, groups)
 
 
+def in_bytes(chart: SectionMap) -> SectionMap:
+    """The same with the headers as bytes."""
+    return SectionMap([dataclasses.replace(record, headers=record.header) for record in chart.records], chart.groups)
+
+
 def header_of(size: int, raw: int, *, continues: bool = False, continued: bool = False) -> SectionHeader:
     """Of a section with such a map."""
     flags = section.CONTINUES * continues + section.CONTINUED * continued
@@ -71,7 +77,7 @@ def test_there_and_back(members: list[tuple[tarfile.TarInfo, int]], continues: b
     if any(data_size(record.header) >= limits.WINDOW for record in chart.records if record.header):
         return
     blob, raw = sectionmap.encode(chart, continued=False, continues=continues)
-    assert sectionmap.decode(blob, header_of(chart.size(), raw, continues=continues)) == chart
+    assert in_bytes(sectionmap.decode(blob, header_of(chart.size(), raw, continues=continues))) == chart
 
 
 def test_the_end_of_a_large_member_has_its_hash() -> None:
@@ -79,7 +85,7 @@ def test_the_end_of_a_large_member_has_its_hash() -> None:
     chart = SectionMap([Record(b"", 10, 2, bucket=0, sha256=bytes(range(32)))], [Group(0, 1, [FrameRow(10, 5, 0)])])
     chart.groups[0].frames[0] = FrameRow(10, 5, 0, sha256=b"12345678")
     blob, raw = sectionmap.encode(chart, continued=True, continues=False)
-    assert sectionmap.decode(blob, header_of(12, raw, continued=True)) == chart
+    assert in_bytes(sectionmap.decode(blob, header_of(12, raw, continued=True))) == chart
     with pytest.raises(DamagedError):
         sectionmap.decode(blob, header_of(12, raw))
 

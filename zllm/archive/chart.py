@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 
 from zllm.format.frames import FrameRow
@@ -33,15 +35,19 @@ class Chart:
     def __init__(self, chart: SectionMap) -> None:
         self.records = chart.records
         self.groups = chart.groups
-        self.starts = [0, *accumulate(record.size for record in chart.records)]
+        self.starts = [0, *accumulate(_sizes(chart.records))]
         self.frames: list[FrameRow] = [frame for group in chart.groups for frame in group.frames]
         self.categories = [group.category for group in chart.groups for _ in group.frames]
         self.frame_offsets = [0, *accumulate(frame.coded_size for frame in self.frames)]
         self._raw_starts = [0, *accumulate(frame.raw_size for frame in self.frames)]
-        self._piece_starts = self._lay_out()
-        self._boundaries = sorted(set(self._piece_starts.values()))
 
-    def _lay_out(self) -> dict[int, int]:
+    @cached_property
+    def _boundaries(self) -> list[int]:
+        """Where pieces begin in all groups' bytes."""
+        return sorted(set(self._piece_starts.values()))
+
+    @cached_property
+    def _piece_starts(self) -> dict[int, int]:
         """Where each record's piece begins in all groups' bytes, one group after the other."""
         order = sorted((record.bucket, n) for n, record in enumerate(self.records) if record.bucket >= 0)
         starts = {}
@@ -63,7 +69,7 @@ class Chart:
 
     def data_start(self, number: int) -> int:
         """Where the data of a record begins."""
-        return self.starts[number] + len(self.records[number].header)
+        return self.starts[number] + self.records[number].header_size
 
     def home(self, number: int) -> Record:
         """The record that has this one's data: itself, or the one it repeats."""
@@ -89,3 +95,11 @@ class Chart:
         start, end = self._raw_starts[frame : frame + 2]
         first = bisect_right(self._boundaries, start)
         return tuple(cut - start for cut in self._boundaries[first : bisect_left(self._boundaries, end)])
+
+
+def _sizes(records: Iterable[Record]) -> list[int]:
+    """Bytes of the tar stream of each."""
+    return [
+        (len(headers) if isinstance(headers := record.headers, bytes) else headers[0]) + record.data_size + record.zeros
+        for record in records
+    ]

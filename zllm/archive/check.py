@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Callable
 
 from zllm.archive.embedded import Embedded
+from zllm.archive.fileview import FileView
 from zllm.archive.sections import Section
-from zllm.archive.view import FileView, TarView
+from zllm.archive.view import TarView
 from zllm.errors import DamagedError, ZllmError
-from zllm.format.tarscan import member_name
 
 _STEP = 1 << 20
 
@@ -68,11 +68,11 @@ class Checker:
                 wrong[number] = exc
                 continued = number == 0 and section.header.continued
                 if not (continued and self._failed):
-                    self._report(exc, self._name if continued else member_name(record.header))
+                    self._report(exc, self._name if continued else record.name)
                 self._failed = True
             else:
                 self._failed = self._failed and number == 0 and section.header.continued
-            self._name = member_name(record.header) if record.header else self._name
+            self._name = record.name if record.headers else self._name
 
     def _record(self, section: Section, number: int) -> None:
         chart = section.chart

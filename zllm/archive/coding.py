@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from zllm.archive.options import thread_count
+from zllm.archive.options import ReadOptions, thread_count
 from zllm.codecs import registry
 from zllm.codecs.base import Codec, Run
 from zllm.errors import DamagedError, MissingCodecError, MissingModelError, UnsupportedVersionError, ZllmError, renewed
@@ -13,31 +13,23 @@ from zllm.executors import Choice
 from zllm.format.section import ModelRef
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from zllm.archive.embedded import Embedded
     from zllm.models.store import Model
-    from zllm.stats import Stats
 
 
 class Decoders:
     """Decoders by codec id and model, each made once.
 
-    ``model`` is a name or file that the user gave; ``progress`` is called with bytes decoded since the last call, from
-    any thread. ``choice`` says what computes models.
+    Raises:
+        UsageError: device or executor do not exist.
+        MissingDependencyError: the executor needs a package that is not installed.
     """
 
-    def __init__(
-        self,
-        model: str | Path | None = None,
-        threads: int | None = None,
-        progress: Callable[[int], None] | None = None,
-        stats: Stats | None = None,
-        choice: Choice | None = None,
-    ) -> None:
-        self.model = model
-        self._choice = choice or Choice()
-        self.run = Run(thread_count(threads), progress, stats=stats)
+    def __init__(self, options: ReadOptions | None = None) -> None:
+        options = options or ReadOptions()
+        self.model = options.model
+        self._choice = Choice(options.device, options.executor)
+        self.run = Run(thread_count(options.threads), options.progress, stats=options.stats)
         self.embedded: dict[bytes, Embedded] = {}
         """Models that are inside the archive, by their SHA-256."""
         self.warn: Callable[[str], None] = lambda _: None

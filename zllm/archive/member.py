@@ -1,128 +1,254 @@
-"""The data of one member as a file: what ``extractfile`` returns."""
+"""A member of an archive: what its headers say, and how it is stored."""
 
 from __future__ import annotations
 
-import io
+import functools
 import tarfile
-from bisect import bisect_right
-from typing import TYPE_CHECKING, Protocol, cast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
-from zllm.errors import DamagedError
+from zllm.archive import storage
+from zllm.archive.storage import Storage
+from zllm.format.headerunits import Plain
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
+    from zllm.archive.finding import Header
     from zllm.archive.view import TarView
 
-
-class _Archive(Protocol):
-    """What a member's file needs of its archive (:class:`zllm.archive.file.ZllmFile`)."""
-
-    @property
-    def _view(self) -> object: ...
-
-    @property
-    def latest(self) -> tarfile.TarInfo | None: ...
+_DUMPDIR = b"D"
+_OLD_GNU = b"ustar  \0"
+_REGULAR = (b"0", b"\0", b"7")
+_PREFIX_SIZE = 155
+_MAX_DIGITS = 20  # of a size: more, and it is none
 
 
-class _Data:
-    """The bytes of a member, unbuffered. As in tarfile it is no RawIOBase, so that there is no ``fileno`` to fail.
+@dataclass(slots=True)
+class Member:
+    """What the headers say. Names are UTF-8, other bytes surrogate escapes; numbers are as :class:`tarfile.TarInfo` has
+    them, and so is ``type``. Nothing is decoded for them.
 
-    Several threads may read members of one archive at the same time, each its own file.
+    ``offset`` and ``offset_data`` are where headers and data begin in the tar stream, ``stored`` where the data begins
+    and how many bytes it has there: of a sparse member, what is no hole. ``sparse``: offset and size of what is none.
     """
 
-    mode = "rb"
+    name: str
+    size: int
+    mode: int
+    mtime: float
+    type: bytes
+    linkname: str
+    uid: int
+    gid: int
+    uname: str
+    gname: str
+    devmajor: int
+    devminor: int
+    offset: int
+    offset_data: int
+    stored: tuple[int, int]
+    view: TarView = field(repr=False, compare=False)
+    records: Sequence[tuple[bytes, bytes]] = ()
+    """Of its pax header, as they stand."""
+    sparse: list[tuple[int, int]] | None = None
+    _storage: Storage | None = field(default=None, repr=False, compare=False)
 
-    def __init__(self, archive: _Archive, member: tarfile.TarInfo) -> None:
-        self._archive: _Archive | None = archive  # nobody else may have it: closed with it, it could not be read
-        self._view = cast("TarView", archive._view)
-        self._start = member.offset_data
-        self.name = member.name
-        self.size = member.size
-        self.closed = False
-        self._position = 0
-        self._reached = 0
-        sparse = cast("list[tuple[int, int]] | None", getattr(member, "sparse", None))
-        self._pieces = [(0, self.size)] if sparse is None else [piece for piece in sparse if piece[1]]
-        self._offsets = [offset for offset, _ in self._pieces]
-        self._stored = [0]
-        for _, size in self._pieces:
-            self._stored.append(self._stored[-1] + size)
+    def isreg(self) -> bool:
+        """Whether it is a file."""
+        return self.type in _REGULAR or self.type == tarfile.GNUTYPE_SPARSE
 
-    def readable(self) -> bool:
-        return True
+    def isdir(self) -> bool:
+        """Whether it is a folder; those of ``tar --listed-incremental``, whose data is a list of names, as well."""
+        return self.type in (tarfile.DIRTYPE, _DUMPDIR)
 
-    def writable(self) -> bool:
-        return False
+    def issym(self) -> bool:
+        """Whether it is a symbolic link."""
+        return self.type == tarfile.SYMTYPE
 
-    def seekable(self) -> bool:
-        return self._view.seekable()
+    def islnk(self) -> bool:
+        """Whether it is a hard link."""
+        return self.type == tarfile.LNKTYPE
 
-    def flush(self) -> None:
-        return
+    def isfifo(self) -> bool:
+        """Whether it is a pipe."""
+        return self.type == tarfile.FIFOTYPE
 
-    def close(self) -> None:
-        self.closed = True
-        self._archive = None
+    def isdev(self) -> bool:
+        """Whether it is a device or a pipe."""
+        return self.type in (tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
 
-    def tell(self) -> int:
-        return self._position
+    @property
+    def pax_headers(self) -> dict[str, str]:
+        """The records of its pax header."""
+        return {
+            key.decode("utf-8", "surrogateescape"): value.decode("utf-8", "surrogateescape")
+            for key, value in self.records
+        }
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}.get(whence)
-        if base is None:
-            raise ValueError(f"invalid whence: {whence}")
-        self._position = min(max(base + offset, 0), self.size)  # as in tarfile: never outside
-        return self._position
+    @property
+    def storage(self) -> Storage:
+        """How it is stored, looked up when it is first asked for.
 
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        target = memoryview(buffer).cast("B")
-        data = self.read(len(target))
-        target[: len(data)] = data
-        return len(data)
+        Raises:
+            ValueError: the archive is closed.
+            tarfile.StreamError: the archive is a pipe that has gone on.
+        """
+        if self._storage is None:
+            self._storage = storage.look_up(self.view, self.name, self.offset_data)
+        return self._storage
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        if self._view.closed:
-            raise ValueError("I/O operation on closed archive")
-        left = self.size - self._position
-        whole = size is None or size < 0 or size >= left
-        end = self.size if whole else self._position + cast(int, size)
-        with self._view.lock:
-            if whole and not self._position:
-                self._view.expected = self._start
-            position, parts = self._position, []
-            while position < end:
-                parts.append(self._piece(position, end - position))
-                position += len(parts[-1])
-        self._position = position
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+    @property
+    def coded_size(self) -> int:
+        """Bytes in the archive: this member's share of its frames."""
+        return self.storage.coded_size
 
-    def _piece(self, position: int, size: int) -> bytes:
-        """Up to ``size`` bytes at ``position``, at least one: of a piece that is stored, or of a hole."""
-        number = bisect_right(self._offsets, position) - 1
-        inside = position - self._offsets[number] if number >= 0 else 0
-        if number < 0 or inside >= self._pieces[number][1]:
-            end = self._offsets[number + 1] if number + 1 < len(self._offsets) else self.size
-            return bytes(min(size, end - position))
-        size = min(size, self._pieces[number][1] - inside)
-        self._go_to(self._start + self._stored[number] + inside)
-        data = self._view.read(size)
-        if len(data) < size:
-            raise DamagedError(f"{self.name}: unexpected end of data: the archive ends before it", member=self.name)
-        self._reached = self._view.tell()
-        return data
+    @property
+    def codecs(self) -> tuple[str, ...]:
+        """Names of the codecs of its frames; empty if it has no data."""
+        return self.storage.codecs
 
-    def _go_to(self, place: int) -> None:
-        if not self._view.seekable():
-            latest = self._archive.latest if self._archive is not None else None
-            if place < self._reached or latest is None or latest.offset_data != self._start:
-                raise tarfile.StreamError(f"{self.name}: seeking backwards is not allowed in an archive read as a pipe")
-        if place != self._view.tell():
-            self._view.seek(place)
+    @property
+    def category(self) -> str:
+        """What the data was taken for: text, structured, tensor, audio, compressed, binary."""
+        return self.storage.category
+
+    @property
+    def reason(self) -> str:
+        """Why it is stored that way."""
+        return self.storage.reason
+
+    @property
+    def sha256(self) -> str | None:
+        """SHA-256 of the data as it is in the tar stream, hexadecimal; None if it is not stored: of small members."""
+        return self.storage.sha256
 
 
-class MemberFile(io.BufferedReader):
-    """A member's data as a binary file. It keeps its archive open; once that is closed, reading is a ValueError."""
+def of_stream(view: TarView, name: str, size: int) -> Member:
+    """A stream that is not a tar, all ``size`` bytes of it, as if it were a member."""
+    return Member(name, size, 0o644, 0, tarfile.REGTYPE, "", 0, 0, "", "", 0, 0, 0, 0, (0, size), view)
 
-    def __init__(self, archive: _Archive, member: tarfile.TarInfo) -> None:
-        super().__init__(_Data(archive, member))  # type: ignore[arg-type]
+
+def of_parsed(view: TarView, info: tarfile.TarInfo, found: Header) -> Member:
+    """A member with the facts that :mod:`tarfile` has found."""
+    records = [
+        (key.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape"))
+        for key, value in info.pax_headers.items()
+    ]
+    return Member(
+        info.name, info.size, info.mode, info.mtime, info.type, info.linkname, info.uid, info.gid, info.uname,
+        info.gname, info.devmajor, info.devminor, info.offset, info.offset_data, (found.data_start, found.size), view,
+        records, getattr(info, "sparse", None),
+    )  # fmt: skip
+
+
+def of_plain(view: TarView, found: Header, blocks: Plain) -> Member | None:
+    """A member with the facts in plain headers, the same that :mod:`tarfile` finds in their bytes, which are not made;
+    None if that is not sure.
+    """
+    profile = _profile(blocks.profile)
+    if profile is None or b"\0" in blocks.name or b"\0" in blocks.link:
+        return None
+    kind, name = profile.type, blocks.name.decode("utf-8", "surrogateescape")
+    if kind == tarfile.AREGTYPE and name.endswith("/"):
+        kind = tarfile.DIRTYPE
+    if kind == tarfile.DIRTYPE:
+        name = name.rstrip("/")
+    if blocks.rest and not profile.old_gnu and (prefix := _text(blocks.rest[:_PREFIX_SIZE])):
+        name = f"{prefix}/{name}"
+    start, data = found.position + blocks.header_size, blocks.data_size
+    member = Member(
+        name, data if kind in _REGULAR else blocks.size, profile.mode, blocks.mtime, kind,
+        blocks.link.decode("utf-8", "surrogateescape") if blocks.link else "", profile.uid, profile.gid,
+        profile.uname, profile.gname, profile.devmajor, profile.devminor, found.position, start, (start, data), view,
+    )  # fmt: skip
+    pax = blocks.pax
+    if pax is None:
+        return member
+    setters = _setters(pax.keys)
+    if setters is None:
+        return None
+    for setter, value in zip(setters, pax.values, strict=True):
+        if (setter is not None and not setter(member, value)) or b"hdrcharset=" in value:
+            return None
+    member.records = tuple(zip(pax.keys, pax.values, strict=True))
+    return member
+
+
+class _Profile(NamedTuple):
+    mode: int
+    uid: int
+    gid: int
+    type: bytes
+    old_gnu: bool
+    uname: str
+    gname: str
+    devmajor: int
+    devminor: int
+
+
+@functools.lru_cache(maxsize=1024)
+def _profile(profile: bytes) -> _Profile | None:
+    """What seldom changes in a header block (:class:`headerunits.Block`); None if it makes no sense to tarfile."""
+    try:
+        mode, uid, gid = (tarfile.nti(profile[start : start + 8]) for start in (0, 8, 16))  # type: ignore[attr-defined]
+        major, minor = (tarfile.nti(profile[start : start + 8]) for start in (97, 105))  # type: ignore[attr-defined]
+    except (tarfile.TarError, ValueError):
+        return None
+    kind, old_gnu = profile[24:25], profile[25:33] == _OLD_GNU
+    return _Profile(mode, uid, gid, kind, old_gnu, _text(profile[33:65]), _text(profile[65:97]), major, minor)
+
+
+def _text(field: bytes) -> str:
+    return field.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+
+
+_Setter = Callable[[Member, bytes], bool]
+
+
+def _set_path(member: Member, value: bytes) -> bool:
+    member.name = value.decode("utf-8", "surrogateescape").rstrip("/")
+    return bool(value)
+
+
+def _set_size(member: Member, value: bytes) -> bool:
+    if member.type not in _REGULAR and value.isdigit():
+        member.size = int(value)
+    return value.isdigit() and len(value) < _MAX_DIGITS  # what data there is follows from it: Plain.data_size
+
+
+def _set_mtime(member: Member, value: bytes) -> bool:
+    try:
+        member.mtime = float(value.decode("utf-8", "surrogateescape"))
+    except ValueError:
+        member.mtime = 0
+    return True
+
+
+def _set_text(field_name: str, member: Member, value: bytes) -> bool:
+    setattr(member, field_name, value.decode("utf-8", "surrogateescape"))
+    return True
+
+
+def _set_number(field_name: str, member: Member, value: bytes) -> bool:
+    try:
+        number = int(value.decode("utf-8", "surrogateescape"))
+    except ValueError:
+        number = 0
+    setattr(member, field_name, number)
+    return True
+
+
+_SETTERS: dict[bytes, _Setter] = {
+    b"path": _set_path, b"size": _set_size, b"mtime": _set_mtime,
+    b"linkpath": functools.partial(_set_text, "linkname"), b"uname": functools.partial(_set_text, "uname"),
+    b"gname": functools.partial(_set_text, "gname"), b"uid": functools.partial(_set_number, "uid"),
+    b"gid": functools.partial(_set_number, "gid"),
+}  # fmt: skip
+
+
+@functools.lru_cache(maxsize=1024)
+def _setters(keys: tuple[bytes, ...]) -> tuple[_Setter | None, ...] | None:
+    """What becomes of pax records with these keywords; None if they change more than fields."""
+    if any(not key or key == b"hdrcharset" or key.startswith(b"GNU.sparse.") for key in keys):
+        return None
+    return tuple(_SETTERS.get(key) for key in keys)

@@ -1,11 +1,13 @@
-"""What a writer can be told."""
+"""What readers and writers can be told, each in one object that is passed on whole: a new option is one field."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from zllm.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,44 +27,74 @@ class Cluster(Protocol):
         """``codec`` with its batches coded over there, to the same bytes; or itself, where that is faster."""
 
 
-@dataclass(frozen=True)
-class WriteOptions:
-    """How an archive is made.
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What readers and writers share.
 
     Args:
-        level: 1 to 9, see :mod:`zllm.planner.levels`.
-        model: name or file of the language model; None is the built-in one.
-        llm: whether the model may be used at all.
+        model: name or file of a language model. For writing, None is the built-in one; for reading, it is looked at
+            before those that are installed.
         threads: worker threads; None is one per processor. Never changes a byte of the result.
-        frame_size: bytes of text in one frame; None leaves it to the level.
         progress: called with the number of bytes done since the last call, from any thread.
         stats: collects seconds by stage and bytes by codec.
-        embed_model: put the model into the archive, if anything is coded with it: then reading needs nothing else.
-        cluster: other machines that code frames. They never change a byte of the result.
         device: what computes the model: cpu, cuda, cuda:N or auto. Never changes a byte of the result.
         executor: how: native, torch or auto (:class:`zllm.executors.Choice`).
     """
 
-    level: int = 6
     model: str | Path | None = None
-    llm: bool = True
     threads: int | None = None
-    frame_size: int | None = None
     progress: Callable[[int], None] | None = None
     stats: Stats | None = None
-    embed_model: bool = False
-    cluster: Cluster | None = None
     device: str = "auto"
     executor: str = "auto"
 
-    @classmethod
-    def taken_from(cls, keywords: dict[str, Any]) -> WriteOptions:
-        """The options that are among ``keywords``; they are taken out of them. ``compresslevel``, tarfile's name for
-        ``level``, counts if it is there.
-        """
-        level = keywords.pop("compresslevel", None)
-        taken = {field.name: keywords.pop(field.name) for field in fields(cls) if field.name in keywords}
-        return cls(**taken if level is None else {**taken, "level": level})
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions(Options):
+    """How an archive is read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteOptions(Options):
+    """How an archive is made.
+
+    Args:
+        level: 1 to 9, see :mod:`zllm.planner.levels`.
+        llm: whether a language model may be used at all.
+        frame_size: bytes of text in one frame; None leaves it to the level.
+        embed_model: put the model into the archive, if anything is coded with it: then reading needs nothing else.
+        cluster: other machines that code frames. They never change a byte of the result.
+    """
+
+    level: int = 6
+    llm: bool = True
+    frame_size: int | None = None
+    embed_model: bool = False
+    cluster: Cluster | None = None
+
+
+_Options = TypeVar("_Options", ReadOptions, WriteOptions)
+_NAMES = frozenset(field.name for kind in (ReadOptions, WriteOptions) for field in fields(kind))
+
+
+def names(kind: type[Options]) -> frozenset[str]:
+    """The fields of one of the two."""
+    return frozenset(field.name for field in fields(kind))
+
+
+def taken_from(keywords: dict[str, Any], kind: type[_Options]) -> _Options:
+    """The options of that kind that are among ``keywords``, out of which those of both kinds are taken: a program may
+    open archives for reading and for writing with the same. ``compresslevel`` is tarfile's name for ``level``.
+
+    Raises:
+        UsageError: both are there.
+    """
+    if "compresslevel" in keywords:
+        if "level" in keywords:
+            raise UsageError("level and compresslevel are the same: give one of them")
+        keywords["level"] = keywords.pop("compresslevel")
+    taken = {name: keywords.pop(name) for name in _NAMES & keywords.keys()}
+    return kind(**{name: value for name, value in taken.items() if name in names(kind)})
 
 
 def thread_count(threads: int | None) -> int:

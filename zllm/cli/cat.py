@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-import tarfile
 from collections.abc import Sequence
 
+from zllm.archive.archive import Archive
+from zllm.archive.member import Member
 from zllm.cli import options, output, reading
 from zllm.errors import ZllmError
 
@@ -38,7 +39,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
             _in_given_order(archive, args, console)
 
 
-def _in_archive_order(archive: reading.Archive, args: argparse.Namespace, console: output.Console) -> None:
+def _in_archive_order(archive: Archive, args: argparse.Namespace, console: output.Console) -> None:
     wanted = reading.Wanted(args.operands)
     for member in reading.members(archive, args.archive, console):
         if wanted(member.name):
@@ -46,7 +47,7 @@ def _in_archive_order(archive: reading.Archive, args: argparse.Namespace, consol
     wanted.report_unseen(console)
 
 
-def _in_given_order(archive: reading.Archive, args: argparse.Namespace, console: output.Console) -> None:
+def _in_given_order(archive: Archive, args: argparse.Namespace, console: output.Console) -> None:
     known = list(reading.members(archive, args.archive, console))
     for operand in args.operands:
         wanted = reading.Wanted([operand])
@@ -57,10 +58,10 @@ def _in_given_order(archive: reading.Archive, args: argparse.Namespace, console:
         wanted.report_unseen(console)
 
 
-def _write(archive: reading.Archive, member: tarfile.TarInfo, console: output.Console) -> None:
+def _write(archive: Archive, member: Member, console: output.Console) -> None:
     try:
         archive.expect(member)
-        stream = archive.extractfile(member)
+        stream = archive.open(member)
         if stream is not None:
             shutil.copyfileobj(stream, sys.stdout.buffer, _PIECE)
     except ZllmError as error:

@@ -81,15 +81,14 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         progress.Progress(console, "unpacking") as bar,
         reading.opened(args, console, bar) as archive,
     ):
-        if isinstance(archive, reading.OneStream):
-            raise archive.error
+        tar = zllm.open(fileobj=archive, encoding="utf-8")
         reading.expect(bar, archive, wanted)
         try:
             os.makedirs(args.directory, exist_ok=True)
         except FileExistsError:
             raise UsageError(f"{args.directory} is not a folder: -C names the folder to extract into") from None
-        with Unpacker(archive, args.directory, policy, console, trust=args.filter, wanted=wanted) as unpacker:
-            for member in reading.members(archive, args.archive, console):
+        with Unpacker(tar, args.directory, policy, console, trust=args.filter, wanted=wanted) as unpacker:
+            for member in reading.all_of(tar, archive, args.archive, console):
                 if wanted(member.name):
                     unpacker.add(member)
             unpacker.finish()

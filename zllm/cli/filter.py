@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from typing import BinaryIO, cast
 
+from zllm.archive.readinto import ReadInto
 from zllm.cli import options, output, progress, statistics, streams
 from zllm.errors import EXIT_FAILURE, UsageError, ZllmError
 
@@ -175,7 +176,7 @@ def _head(file: BinaryIO) -> bytes:
     return head
 
 
-class Rejoined(io.RawIOBase):
+class Rejoined(ReadInto, io.RawIOBase):
     """A stream whose first bytes were already read."""
 
     def __init__(self, head: bytes, rest: BinaryIO) -> None:
@@ -193,9 +194,3 @@ class Rejoined(io.RawIOBase):
             return data
         data, self._head = self._head[:size], self._head[size:]
         return data + self._rest.read(size - len(data)) if len(data) < size else data
-
-    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
-        """Fill ``buffer``; fewer bytes only at the end."""
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from zllm.archive.archive import Archive
 from zllm.cli import options, output, reading
 from zllm.errors import DamagedError, KernelError, ZllmError
 from zllm.version import VERSION
@@ -70,7 +71,7 @@ def lines(facts: dict[str, Any], indent: str = "") -> list[str]:
     return result
 
 
-def archive_facts(name: str, archive: reading.Archive, console: output.Console) -> dict[str, Any]:
+def archive_facts(name: str, archive: Archive, console: output.Console) -> dict[str, Any]:
     """What can be said of an archive without decoding it. Sizes in bytes; None is what a pipe does not tell."""
     codecs: dict[str, dict[str, Any]] = {}
     count = size = 0

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import zllm
+from zllm.archive.member import Member
 from zllm.cli import names, options, output, reading
 
 
@@ -46,7 +46,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     wanted.report_unseen(console)
 
 
-def _names(members: Iterable[zllm.ZllmInfo], args: argparse.Namespace) -> None:
+def _names(members: Iterable[Member], args: argparse.Namespace) -> None:
     for member in members:
         if args.null:
             sys.stdout.buffer.write(names.to_bytes(member.name) + b"\0")
@@ -54,12 +54,12 @@ def _names(members: Iterable[zllm.ZllmInfo], args: argparse.Namespace) -> None:
             print(_name(member))
 
 
-def _name(member: zllm.ZllmInfo) -> str:
+def _name(member: Member) -> str:
     """What a script may give back as an operand, as with tar -t: where links lead, the table says."""
     return output.printable(member.name + ("/" if member.isdir() else ""))
 
 
-def _shown(member: zllm.ZllmInfo) -> str:
+def _shown(member: Member) -> str:
     name = _name(member)
     if member.issym():
         return f"{name} -> {output.printable(member.linkname)}"
@@ -68,7 +68,7 @@ def _shown(member: zllm.ZllmInfo) -> str:
     return name
 
 
-def _table(members: Iterable[zllm.ZllmInfo]) -> None:
+def _table(members: Iterable[Member]) -> None:
     print(f"{'mode':10} {'size':>12} {'coded':>12} {'bits/byte':>9} {'codec':9} {'modified':16} name  (why)")
     count = size = coded = 0
     for member in members:
@@ -94,13 +94,13 @@ def _rate(coded: int, size: int) -> str:
     return f"{8 * coded / size:.3f}" if size else "-"
 
 
-def _mode(member: zllm.ZllmInfo) -> str:
+def _mode(member: Member) -> str:
     kinds = {b"2": stat.S_IFLNK, b"3": stat.S_IFCHR, b"4": stat.S_IFBLK, b"6": stat.S_IFIFO}
     kind = stat.S_IFDIR if member.isdir() else kinds.get(member.type, stat.S_IFREG)
     return stat.filemode(kind | member.mode & 0o7777)
 
 
-def as_json(member: zllm.ZllmInfo) -> dict[str, Any]:
+def as_json(member: Member) -> dict[str, Any]:
     """One member for ``list --json``. Bytes of a name that are not UTF-8 are lone surrogates, as Python has them."""
     return {
         "name": member.name,
@@ -122,7 +122,7 @@ def as_json(member: zllm.ZllmInfo) -> dict[str, Any]:
     }
 
 
-def _kind(member: zllm.ZllmInfo) -> str:
+def _kind(member: Member) -> str:
     if member.isdir():
         return "folder"
     if member.issym():

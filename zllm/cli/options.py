@@ -15,7 +15,7 @@ from zllm.stats import Stats
 
 if TYPE_CHECKING:
     from zllm.archive.coding import Decoders
-    from zllm.archive.options import Cluster, WriteOptions
+    from zllm.archive.options import Cluster, Options, ReadOptions, WriteOptions
 
 EPILOG = "exit codes: 0 done, 1 with warnings, 2 usage or failure, 3 damaged archive, 4 model or codec missing"
 
@@ -217,22 +217,31 @@ def thread_count(args: argparse.Namespace) -> int | None:
         raise UsageError(f"ZLLM_THREADS={text}: not a number from 1 to {MAX_THREADS}") from None
 
 
+def read_options(args: argparse.Namespace, progress: Callable[[int], None] | None = None) -> ReadOptions:
+    """What the options of commands that read ask for: those that are called as fields of :class:`ReadOptions`."""
+    from zllm.archive.options import ReadOptions
+
+    return ReadOptions(**_fields(args, ReadOptions), progress=progress)
+
+
 def write_options(
     args: argparse.Namespace, progress: Callable[[int], None], cluster: Cluster | None = None
 ) -> WriteOptions:
-    """What the options of :func:`coding` ask for."""
+    """What the options of :func:`coding` ask for: those that are called as fields of :class:`WriteOptions`."""
     from zllm.archive.options import WriteOptions
 
-    return WriteOptions(
-        level=args.level, model=args.model, llm=args.llm, threads=thread_count(args), progress=progress,
-        stats=args.stats, embed_model=args.embed_model, cluster=cluster, device=args.device, executor=args.executor,
-    )  # fmt: skip
+    return WriteOptions(**_fields(args, WriteOptions), progress=progress, cluster=cluster)
+
+
+def _fields(args: argparse.Namespace, kind: type[Options]) -> dict[str, Any]:
+    from zllm.archive.options import names
+
+    given = {name: value for name, value in vars(args).items() if name in names(kind)}
+    return {**given, "threads": thread_count(args)}
 
 
 def decoders(args: argparse.Namespace) -> Decoders:
     """What the options of commands that decode whole streams ask for."""
     from zllm.archive.coding import Decoders
-    from zllm.executors import Choice
 
-    choice = Choice(args.device, args.executor)
-    return Decoders(args.model, thread_count(args), stats=args.stats, choice=choice)
+    return Decoders(read_options(args))

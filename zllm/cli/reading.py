@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TypeVar
 
 import zllm
-from zllm.archive.layout import Layout
-from zllm.archive.view import FileView, TarView
+from zllm.archive.archive import Archive
+from zllm.archive.member import Member
 from zllm.cli import names, options, output, patterns, progress, suggestions
 from zllm.errors import (
     EXIT_FAILURE,
     BrokenTarError,
     DamagedError,
-    NotTarError,
     NotZllmError,
     UnsupportedVersionError,
     UsageError,
     ZllmError,
 )
 from zllm.format.ends import EMPTY
-from zllm.stats import Stats
-
-if TYPE_CHECKING:
-    from zllm.archive.coding import Decoders
-    from zllm.archive.needs import Needs
 
 
 def arguments(parser: argparse.ArgumentParser, *, members: str | None = None, decodes: bool = True) -> None:
@@ -59,85 +52,16 @@ def parse(command: options.Parser, argv: Sequence[str], console: output.Console)
     return args
 
 
-class OneStream:
-    """An archive of a single raw stream, as if it had one member called ``-``."""
-
-    def __init__(self, error: NotTarError) -> None:
-        self.error = error
-        self.view = cast(TarView, error.view)
-        size = self.view.size if isinstance(self.view, FileView) else 0
-        self.layout: Layout | None = self.view.layout if isinstance(self.view, FileView) else None
-        self.info = zllm.ZllmInfo.of_stream(self.view, "-", size)
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        """As :class:`zllm.ZllmFile` has it."""
-        return self.view.manifest
-
-    @property
-    def warnings(self) -> list[str]:
-        """As :class:`zllm.ZllmFile` has them."""
-        return self.view.warnings
-
-    @property
-    def problem(self) -> ZllmError | None:
-        """As :class:`zllm.ZllmFile` has it."""
-        return self.view.problem
-
-    @property
-    def problems(self) -> list[ZllmError]:
-        """As :class:`zllm.ZllmFile` has them."""
-        return self.view.problems
-
-    @property
-    def decoders(self) -> Decoders:
-        """As :class:`zllm.ZllmFile` has them."""
-        return self.view.decoders
-
-    def needs(self) -> Needs:
-        """As :class:`zllm.ZllmFile` has them."""
-        from zllm.archive import needs
-
-        return needs.of(self.view)
-
-    def __iter__(self) -> Iterator[zllm.ZllmInfo]:
-        yield self.info
-        self.view.drain()
-
-    def tally(self, stats: Stats) -> None:
-        """As :class:`zllm.ZllmFile` has it."""
-        if isinstance(self.view, FileView):
-            self.view.tally(stats)
-
-    def expect(self, member: tarfile.TarInfo) -> None:
-        """As :class:`zllm.ZllmFile` has it."""
-        self.view.expected = member.offset_data
-
-    def extractfile(self, member: tarfile.TarInfo) -> TarView:
-        """The stream."""
-        return self.view
-
-
-Archive: TypeAlias = zllm.ZllmFile | OneStream
-
-
 @contextlib.contextmanager
 def opened(
     args: argparse.Namespace, console: output.Console, done: Callable[[int], None] | None = None
 ) -> Iterator[Archive]:
     """The archive ``args.archive``; ``-`` is stdin, read once from front to end. ``done`` counts decoded bytes."""
-    name, threads = args.archive, options.thread_count(args)
+    name = args.archive
     console.reported.clear()
     with output.about(name), output.source(name) as file:
-        mode = "r" if file.seekable() else "r|"
-        archive: Archive
         try:
-            archive = zllm.open(
-                fileobj=file, mode=mode, model=args.model, threads=threads, progress=done, stats=args.stats,
-                device=args.device, executor=args.executor, encoding="utf-8",
-            )  # fmt: skip
-        except NotTarError as error:
-            archive = OneStream(error)
+            archive = Archive(file, options.read_options(args, done))
         except NotZllmError as error:
             advice = "" if str(error) == EMPTY else ": unpack it with the program that made it"
             raise NotZllmError(f"{output.shown(name)}: {error}{advice}") from error
@@ -152,13 +76,27 @@ def opened(
         statistics.show(args.stats, console)
 
 
-def members(archive: Archive, name: str, console: output.Console) -> Iterator[zllm.ZllmInfo]:
+_M = TypeVar("_M", Member, zllm.ZllmInfo)
+
+
+def members(archive: Archive, name: str, console: output.Console) -> Iterator[Member]:
+    """As :func:`all_of`, straight from the archive."""
+    return all_of(archive, archive, name, console)
+
+
+def all_of(found: Iterable[_M], archive: Archive, name: str, console: output.Console) -> Iterator[_M]:
     """All members that can be read, one after the other; then says what is wrong with the archive, if anything is.
 
-    ``name`` is the archive's, which messages begin with, for one run or script may look at several.
+    ``name`` is the archive's, which messages begin with, for one run or script may look at several. ``found`` finds
+    the members.
     """
     with contextlib.suppress(DamagedError, BrokenTarError, UnsupportedVersionError):  # it is among the problems
-        yield from archive
+        yield from found
+    complain(archive, name, console)
+
+
+def complain(archive: Archive, name: str, console: output.Console) -> None:
+    """Say what is wrong with the archive, as far as it was found."""
     for problem in archive.problems:
         if isinstance(problem, BrokenTarError) and problem.member is not None:
             report(problem, problem.member, console, name)

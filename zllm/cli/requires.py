@@ -7,10 +7,11 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from zllm.archive.layout import BUILT_IN
-from zllm.cli import output, reading
+from zllm.cli import output
 from zllm.errors import EXIT_MISSING, ZllmError
 
 if TYPE_CHECKING:
+    from zllm.archive.archive import Archive
     from zllm.archive.coding import Decoders
     from zllm.format.section import ModelRef
 
@@ -19,19 +20,19 @@ _OTHER = "a zllm that computes arithmetic version {}"
 _HUB = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{7,64})", re.ASCII)
 
 
-def facts(name: str, archive: reading.Archive, console: output.Console) -> dict[str, Any]:
+def facts(name: str, archive: Archive, console: output.Console) -> dict[str, Any]:
     """All of it, for people and for JSON; the exit code becomes 4 if something is missing."""
     from zllm import _native
     from zllm.format.ends import FORMAT_VERSION
 
-    needs = archive.needs()
-    for problem in needs.problems:
+    needed = archive.requirements()
+    for problem in needed.problems:
         console.error(output.message(problem), problem.exit_code)
-    codecs = [_codec(number, count) for number, count in sorted(needs.frames.items())]
-    models = [_model(ref, archive.decoders) for ref in needs.models.values()]
-    versions = sorted({*needs.adaptive, *(ref.arithmetic for ref in needs.models.values())})
+    codecs = [_codec(number, count) for number, count in sorted(needed.frames.items())]
+    models = [_model(ref, archive.decoders) for ref in needed.models.values()]
+    versions = sorted({*needed.adaptive, *(ref.arithmetic for ref in needed.models.values())})
     ready = all(row["get"] is None for row in (*codecs, *models))
-    for version in needs.adaptive - {_native.ARITHMETIC_VERSION}:
+    for version in needed.adaptive - {_native.ARITHMETIC_VERSION}:
         ready = False
         console.error(f"{name}: some text needs {_OTHER.format(version)}", EXIT_MISSING)
     if not ready:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-import zllm
+from zllm.archive.archive import Archive
 from zllm.archive.check import Checker
-from zllm.archive.view import TarView
+from zllm.archive.member import Member
 from zllm.cli import options, output, progress, reading
 from zllm.errors import ZllmError
 
@@ -33,7 +33,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         reading.expect(bar, archive, wanted)
         whole = not args.operands
         if whole:  # every byte is looked at, whatever member it belongs to, and if to none
-            checker = Checker(_view(archive), lambda error, name: reading.report(error, name, console, args.archive))
+            checker = Checker(archive.view, lambda error, name: reading.report(error, name, console, args.archive))
             checker.run()
         for member in reading.members(archive, args.archive, console):
             if wanted(member.name):
@@ -44,25 +44,16 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         console.detail(f"{output.printable(args.archive)}: {output.count(members)}, {output.size(size)}, all whole")
 
 
-def _view(archive: reading.Archive) -> TarView:
-    assert archive.view is not None, "it was opened for reading"
-    return archive.view
-
-
-def _check(
-    archive: reading.Archive, member: zllm.ZllmInfo, args: argparse.Namespace, console: output.Console, *, decode: bool
-) -> int:
+def _check(archive: Archive, member: Member, args: argparse.Namespace, console: output.Console, *, decode: bool) -> int:
     """Bytes of data that the member has in the archive: of a sparse one, what is no hole."""
     if console.verbose > 1:
         console.print(output.printable(member.name))
     start, size = member.stored
-    if isinstance(archive, reading.OneStream):
-        start, size = 0, member.size
     if not decode:
         return size
     try:
         archive.expect(member)
-        view = _view(archive)
+        view = archive.view
         view.seek(start)
         left = size
         while left and (piece := view.read(min(_PIECE, left))):

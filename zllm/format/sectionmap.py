@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from zllm.errors import DamagedError
-from zllm.format import columns, headers, limits
+from zllm.format import columns, headers, headerunits, limits
 from zllm.format.frames import HASH_SIZE as FRAME_HASH_SIZE
 from zllm.format.frames import FrameRow
+from zllm.format.headerunits import Headers
 from zllm.format.section import SectionHeader
-from zllm.format.tarscan import data_size, padded
+from zllm.format.tarscan import padded
 from zllm.format.wire import Reader, read_varints, varints
 
 HASH_SIZE = 32
@@ -30,14 +31,14 @@ _FIXED_COLUMNS = 16
 
 @dataclass(slots=True)
 class Record:
-    """Header bytes, then ``data_size`` bytes of data, then ``zeros``.
+    """Headers of a member, if any, then ``data_size`` bytes of data, then ``zeros``.
 
     ``bucket`` says where the data is (-1: no data, or the same data as record number ``same``, which comes before).
     ``sha256`` is of the whole member's data, in the record that holds its last part; else empty. Archives have none of
     small members, whose frames have hashes.
     """
 
-    header: bytes = b""
+    headers: Headers = b""
     data_size: int = 0
     zeros: int = 0
     bucket: int = -1
@@ -47,7 +48,27 @@ class Record:
     @property
     def size(self) -> int:
         """Bytes of the stream."""
-        return len(self.header) + self.data_size + self.zeros
+        return self.header_size + self.data_size + self.zeros
+
+    @property
+    def header(self) -> bytes:
+        """The header blocks."""
+        return headerunits.built(self.headers)
+
+    @property
+    def header_size(self) -> int:
+        """Bytes of the header blocks."""
+        return headerunits.header_size(self.headers)
+
+    @property
+    def said_size(self) -> int:
+        """Bytes of data as the headers say."""
+        return headerunits.data_size(self.headers) if self.headers else 0
+
+    @property
+    def name(self) -> str:
+        """The member's name, empty if it has no header here."""
+        return headerunits.member_name(self.headers) if self.headers else ""
 
 
 @dataclass(slots=True)
@@ -95,7 +116,7 @@ def encode(
     records = section.records
     expected = [_expected(record) for record in records]
     shapes = bytes(
-        (_HAS_HEADER if r.header else 0)
+        (_HAS_HEADER if r.headers else 0)
         | (_DATA_AS_SAID if r.data_size == data else 0)
         | (_ZEROS_AS_SAID if r.zeros == zeros else 0)
         for r, (data, zeros) in zip(records, expected, strict=True)
@@ -114,7 +135,7 @@ def encode(
         varints([g.buckets for g in section.groups]),
         *_frame_columns(frames),
     ]
-    units = [record.header for record in records if record.header]
+    units = [record.headers for record in records if record.headers]
     every = fixed + headers.encode(units)
     size = sum(map(len, every))
     blob = columns.pack(every, mixed=mixed)
@@ -148,7 +169,7 @@ def _frame_columns(frames: list[FrameRow]) -> list[bytes]:
 
 def _expected(record: Record) -> tuple[int, int]:
     """The sizes of data and zeros that the header speaks of."""
-    data = data_size(record.header) if record.header else 0
+    data = record.said_size
     return data, padded(data) - data
 
 
@@ -192,8 +213,11 @@ def _records(fixed: list[bytes], header_columns: list[bytes], stream_size: int, 
         raise DamagedError(f"{_WHAT} is damaged: its records make no sense")
     units = iter(headers.decode(header_columns, sum(shape & _HAS_HEADER for shape in shapes)))
     sizes, zeros = iter(read_varints(fixed[2], _WHAT, count)), iter(read_varints(fixed[3], _WHAT, count))
-    records = []
+    records: list[Record] = []
     left = stream_size
+    if not fixed[1]:
+        records, left = _regular(units, stream_size)
+        shapes = b""
     for shape in shapes:
         record = Record(next(units) if shape & _HAS_HEADER else b"")
         said = _expected(record)
@@ -206,6 +230,23 @@ def _records(fixed: list[bytes], header_columns: list[bytes], stream_size: int, 
     if left or next(sizes, None) is not None or next(zeros, None) is not None:
         raise DamagedError(f"{_WHAT} is damaged: its records are not {stream_size} bytes")
     return records
+
+
+def _regular(units: Iterator[Headers], stream_size: int) -> tuple[list[Record], int]:
+    """Records as nearly all are, with data and zeros as their headers say, and what of the stream is left."""
+    records: list[Record] = []
+    left = stream_size
+    for unit in units:
+        if isinstance(unit, bytes):
+            size, data = len(unit), headerunits.data_size(unit)
+        else:
+            size, data = unit[:2]
+        zeros = -data % limits.BLOCK
+        left -= size + data + zeros
+        if left < 0:
+            break
+        records.append(Record(unit, data, zeros))
+    return records, left
 
 
 def _place(records: list[Record], buckets: bytes, sames: bytes) -> None:

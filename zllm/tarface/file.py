@@ -7,42 +7,36 @@ import os
 import sys
 import tarfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
-from zllm.archive import layout, opening
+from zllm.archive import member, oddheaders
+from zllm.archive.archive import MAX_LINKS, Archive
 from zllm.archive.coding import Decoders
-from zllm.archive.info import ZllmInfo
 from zllm.archive.inputs import Padded
-from zllm.archive.member import MemberFile
-from zllm.archive.members import Finder, following
-from zllm.archive.options import Cluster, WriteOptions
-from zllm.archive.unpacking import Unpacking
-from zllm.archive.view import FileView, TarView
-from zllm.errors import (
-    LinkTargetError,
-    NotTarError,
-    OtherFormatError,
-    UsageError,
-    ZllmError,
-    renewed,
-)
+from zllm.archive.memberfile import MemberFile
+from zllm.archive.members import Members
+from zllm.archive.options import ReadOptions, WriteOptions, taken_from
+from zllm.errors import LinkTargetError, NotTarError, OtherFormatError, UsageError, ZllmError, renewed
+from zllm.format.headerunits import Plain
 from zllm.stats import Stats
+from zllm.tarface import opening
+from zllm.tarface.info import ZllmInfo
+from zllm.tarface.unpacking import Unpacking
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from _typeshed import StrOrBytesPath
     from typing_extensions import Never, Self
 
-    from zllm.archive.needs import Needs
+    from zllm.archive.finding import Header
+    from zllm.archive.layout import Layout
+    from zllm.archive.requirements import Requirements
     from zllm.archive.sink import Sink
     from zllm.archive.target import Target
+    from zllm.archive.view import TarView
 
 _COPY = 1 << 20
-_LINKS = 40
-"""Most links that are followed one after the other to find data, as in Linux."""
 
 
 class ZllmFile(Unpacking):
@@ -55,8 +49,10 @@ class ZllmFile(Unpacking):
     tarinfo: ClassVar[type[ZllmInfo]] = ZllmInfo  # type: ignore[misc]
     fileobject: ClassVar[type[MemberFile]] = MemberFile  # type: ignore[assignment,misc]
     stream = False
-    latest: tarfile.TarInfo | None = None
+    latest: ZllmInfo | None = None
     """The member that :meth:`next` found last: of a pipe, the one whose data can be read."""
+    archive: Archive | None = None
+    """What is read; None for an archive that is being written."""
     _view: TarView | None = None
     _sink: Sink | None = None
     _own: BinaryIO | None = None
@@ -66,7 +62,7 @@ class ZllmFile(Unpacking):
         self,
         name: StrOrBytesPath | None = None,
         mode: str = "r",
-        fileobj: BinaryIO | None = None,
+        fileobj: BinaryIO | Archive | None = None,
         *,
         stream: bool = False,
         **options: Any,
@@ -75,10 +71,9 @@ class ZllmFile(Unpacking):
         path = opening.path_of(name)
         if path is None and fileobj is None:
             raise UsageError("nothing to open: give a name or a file object")
-        ours = WriteOptions.taken_from(options)
         self._adding = False
         self._reported = False
-        self._finder: Finder | None = None
+        self._found: Members | None = None
         self._messages: list[str] = []
         self.stream = stream
         if sys.version_info >= (3, 13):
@@ -86,12 +81,19 @@ class ZllmFile(Unpacking):
         try:
             tar: TarView | Sink
             if kind in ("r", "r|"):
-                if fileobj is None:
-                    fileobj = self._own = self.fileobj = open(cast(str, path), "rb")  # noqa: SIM115
-                any_stream = bool(options.get("ignore_zeros"))
-                tar = self._view = opening.reading(fileobj, kind, ours, any_stream=any_stream)
+                reading = taken_from(options, ReadOptions)
+                if isinstance(fileobj, Archive):
+                    self.archive = fileobj
+                else:
+                    if fileobj is None:
+                        fileobj = self._own = self.fileobj = open(cast(str, path), "rb")  # noqa: SIM115
+                    self.archive = Archive(fileobj, reading, seekable=kind == "r")
+                tar = self._view = self.archive.view
+                if self.archive.raw and not options.get("ignore_zeros"):
+                    raise NotTarError(tar)
             else:
-                tar, self._target = opening.writing(path, kind, fileobj, ours)
+                writing = taken_from(options, WriteOptions)
+                tar, self._target = opening.writing(path, kind, cast("BinaryIO | None", fileobj), writing)
                 self._sink = tar
             name = opening.name_of(path, fileobj)
             super().__init__(name, cast(Any, kind[0]), cast(Any, tar), **{"copybufsize": _COPY, **options})
@@ -106,21 +108,9 @@ class ZllmFile(Unpacking):
         cls,
         name: StrOrBytesPath | None = None,
         mode: str = "r",
-        fileobj: BinaryIO | None = None,
+        fileobj: BinaryIO | Archive | None = None,
         bufsize: int = 0,
-        *,
-        level: int = 6,
-        model: str | Path | None = None,
-        llm: bool = True,
-        threads: int | None = None,
-        frame_size: int | None = None,
-        progress: Callable[[int], None] | None = None,
-        stats: Stats | None = None,
-        embed_model: bool = False,
-        cluster: Cluster | None = None,
-        device: str = "auto",
-        executor: str = "auto",
-        **kwargs: Any,
+        **options: Any,
     ) -> Self:
         """Open an archive. ``bufsize`` is there for tarfile's sake and ignored.
 
@@ -128,13 +118,12 @@ class ZllmFile(Unpacking):
             name: its name; may be left out if ``fileobj`` is given.
             mode: ``r`` reads a seekable file, ``r|`` a pipe; ``w`` and ``w|`` write (neither ever seeks), replacing a
                 file of that name once the archive is whole; ``x`` refuses to replace.
-            fileobj: a binary file to use; it stays open.
-            level, model, llm, threads, frame_size, progress, stats, embed_model, cluster, device, executor: see
-                :class:`WriteOptions`. For reading, ``model`` is the name or file of a model to look at before those
-                that are installed.
-            kwargs: as :class:`tarfile.TarFile` has them (``format``, ``tarinfo``, ``dereference``, ``ignore_zeros``,
-                ``encoding``, ``errors``, ``pax_headers``, ``debug``, ``errorlevel``, and ``stream`` on every Python),
-                and ``compresslevel``, tarfile's name for ``level``.
+            fileobj: a binary file to use, or for reading an open :class:`Archive`; it stays open.
+            options: the fields of :class:`WriteOptions` for writing (``level``, ``model``, ``llm``, ``threads``,
+                ``frame_size``, ``progress``, ``stats``, ``embed_model``, ``cluster``, ``device``, ``executor``) and of
+                :class:`ReadOptions` for reading; ``compresslevel``, tarfile's name for ``level``; and what
+                :class:`tarfile.TarFile` takes (``format``, ``tarinfo``, ``dereference``, ``ignore_zeros``,
+                ``encoding``, ``errors``, ``pax_headers``, ``debug``, ``errorlevel``, and ``stream`` on every Python).
 
         Raises:
             NotZllmError: no archive.
@@ -145,11 +134,7 @@ class ZllmFile(Unpacking):
             MissingDependencyError: the executor needs a package that is not installed.
             OSError: it cannot be opened.
         """
-        return cls(
-            name, mode, fileobj, level=level, model=model, llm=llm, threads=threads, frame_size=frame_size,
-            progress=progress, stats=stats, embed_model=embed_model, cluster=cluster, device=device,
-            executor=executor, **kwargs,
-        )  # fmt: skip
+        return cls(name, mode, fileobj, **options)
 
     OPEN_METH: ClassVar[dict[str, str]] = {"zllm": "taropen"}
 
@@ -182,9 +167,9 @@ class ZllmFile(Unpacking):
         return self._view.manifest if self._view is not None else {}
 
     @property
-    def layout(self) -> layout.Layout | None:
+    def layout(self) -> Layout | None:
         """Where the sections are; None from a pipe."""
-        return self._view.layout if isinstance(self._view, FileView) else None
+        return self.archive.layout if self.archive is not None else None
 
     @property
     def problem(self) -> ZllmError | None:
@@ -204,26 +189,24 @@ class ZllmFile(Unpacking):
     @property
     def decoders(self) -> Decoders:
         """Codecs and models for reading; :class:`UsageError` for an archive that is being written."""
-        if self._view is None:
-            raise UsageError("the archive is being written")
-        return self._view.decoders
+        return self._reading().decoders
 
-    def needs(self) -> Needs:
+    def requirements(self) -> Requirements:
         """What is needed to read all of it; nothing is decoded, and a pipe is read to its end.
 
         Raises:
             UsageError: the archive is being written.
         """
-        from zllm.archive import needs
-
-        if self._view is None:
-            raise UsageError("the archive is being written")
-        return needs.of(self._view)
+        return self._reading().requirements()
 
     def tally(self, stats: Stats) -> None:
         """Add up what is stored by each codec; nothing is decoded. From a pipe, nothing is known."""
-        if isinstance(self._view, FileView):
-            self._view.tally(stats)
+        self._reading().tally(stats)
+
+    def _reading(self) -> Archive:
+        if self.archive is None:
+            raise UsageError("the archive is being written")
+        return self.archive
 
     # Reading
 
@@ -240,9 +223,9 @@ class ZllmFile(Unpacking):
         if view is None:
             return cast("ZllmInfo | None", super().next())
         with view.lock:
-            member = self._next(view)
-        self.latest = member or self.latest
-        return member
+            found = self._next(view)
+        self.latest = found or self.latest
+        return found
 
     def _next(self, view: TarView) -> ZllmInfo | None:
         self._check("r")  # type: ignore[attr-defined]
@@ -250,17 +233,34 @@ class ZllmFile(Unpacking):
         if first is not None:
             self.firstmember = None
             return first
-        if self._finder is None:
+        if self._found is None:
             view.strict = True
-            self._finder = Finder(view, quiet=bool(self.ignore_zeros))
-        member = following(self, self._finder, view)
-        if member is None:
+            self._found = Members(view, quiet=bool(self.ignore_zeros))
+        self._found.position = self.offset
+        try:
+            found = self._found.next(self._parsed)
+        finally:
+            self.offset = self._found.position
+        if found is None:
             self._loaded = True
             view.drain()
             self._complain()
         elif not self.stream:
-            self.members.append(member)
-        return member
+            self.members.append(found)
+        return found
+
+    def _parsed(self, header: Header) -> ZllmInfo | None:
+        """The member with this header, as ``tarinfo`` and ``encoding`` say; None if it makes no sense."""
+        view = cast("TarView", self._view)
+        usual = self.encoding == "utf-8" and self.errors == "surrogateescape"
+        if self.tarinfo is ZllmInfo and usual and not self.pax_headers and isinstance(header.blocks, Plain):
+            found = member.of_plain(view, header, header.blocks)
+            if found is not None:
+                return ZllmInfo.of(found, header.blocks.checksum())
+        info = oddheaders.parse(self.tarinfo, cast(oddheaders.Reading, self), view, header)
+        if isinstance(info, ZllmInfo):  # unless tarinfo= is another class
+            info._view, info.stored = view, (header.data_start, header.size)
+        return cast("ZllmInfo | None", info)
 
     def _load(self) -> None:
         if not self.stream:  # Pythons before 3.13 would read on
@@ -290,7 +290,7 @@ class ZllmFile(Unpacking):
         """
         self._check("r")  # type: ignore[attr-defined]
         info = self.getmember(member) if isinstance(member, str) else member
-        for _ in range(_LINKS):
+        for _ in range(MAX_LINKS):
             if not (info.issym() or info.islnk()):
                 return cast("MemberFile | None", super().extractfile(info))
             if self._view is not None and not self._view.seekable():

@@ -5,12 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from zllm.archive import layout
-from zllm.archive.coding import Decoders
 from zllm.archive.options import WriteOptions
-from zllm.archive.view import FileView, TarView
-from zllm.errors import NotTarError, OtherFormatError, UsageError
-from zllm.executors import Choice
+from zllm.errors import OtherFormatError, UsageError
 
 if TYPE_CHECKING:
     from zllm.archive.sink import Sink
@@ -47,33 +43,12 @@ def path_of(name: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None) ->
     return None if name is None or name == "" else os.fspath(name) or None
 
 
-def name_of(path: str | bytes | None, fileobj: BinaryIO | None) -> str | bytes | None:
+def name_of(path: str | bytes | None, fileobj: object) -> str | bytes | None:
     """What the archive is called: the file object's own name where none was given."""
     if path is None:
         name = getattr(fileobj, "name", None)
         return name if isinstance(name, (str, bytes)) and name else None
     return path
-
-
-def reading(file: BinaryIO, kind: str, options: WriteOptions, *, any_stream: bool) -> TarView:
-    """The tar stream of an archive. ``any_stream``: it need not be a tar.
-
-    Raises:
-        NotTarError: it is none, and had to be one.
-        OSError, ZllmError: as ``zllm.open``.
-    """
-    choice = Choice(options.device, options.executor)
-    decoders = Decoders(options.model, options.threads, options.progress, options.stats, choice)
-    view: TarView
-    if kind == "r":
-        view = FileView(file, layout.find(file), decoders)
-    else:
-        from zllm.archive.pipe import PipeView
-
-        view = PipeView(file, decoders)
-    if view.opaque and not any_stream:
-        raise NotTarError(view)
-    return view
 
 
 def writing(

@@ -5,38 +5,23 @@ from __future__ import annotations
 import contextlib
 import copy
 import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zllm.errors import DamagedError
+from zllm.archive import storage
+from zllm.archive.oddheaders import Parsed
+from zllm.archive.storage import Storage
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from zllm.archive.sections import Section
+    from zllm.archive.member import Member
     from zllm.archive.view import TarView
 
 
-@dataclass(frozen=True)
-class Storage:
-    """How a member's data is stored. ``coded_size``: its share of its frames; 0 for what another member has already."""
-
-    coded_size: int = 0
-    codecs: tuple[str, ...] = ()
-    category: str = ""
-    reason: str = ""
-    sha256: str | None = None
-
-
-_MAGIC, _PREFIX = slice(257, 265), 345  # of a header
-_OLD_GNU = b"ustar  \0"
 _DUMPDIR = b"D"
 # Python's name for the archive that a member was read from or made for. Not needed, and not to be copied.
 _ARCHIVE = ("tarfile", "_tarfile")
 
 
-class ZllmInfo(tarfile.TarInfo):
+class ZllmInfo(Parsed):
     """A :class:`tarfile.TarInfo` that also tells codecs, coded size, category, reason and SHA-256.
 
     How it is stored is looked up when it is first asked for, so ask while the archive is open. Deep copies and pickles
@@ -49,15 +34,6 @@ class ZllmInfo(tarfile.TarInfo):
     """Where the data begins in the tar stream, and how many bytes it has there: of a sparse member, what is no hole."""
     _exact: tuple[float, int] | None = None
     _holes_stored = False
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """As in tarfile. But in GNU's old format, where incremental archives have times, there is no prefix."""
-        info = super().frombuf(buf, encoding, errors)
-        if buf[_MAGIC] == _OLD_GNU and buf[_PREFIX] and info.type not in tarfile.GNU_TYPES:
-            name = bytes(buf[:100]).split(b"\0", 1)[0].decode(encoding, errors)
-            info.name = name.rstrip("/") if info.isdir() else name
-        return info
 
     def isdir(self) -> bool:
         """As in tarfile; the folders of ``tar --listed-incremental``, whose data is a list of names, as well."""
@@ -120,10 +96,17 @@ class ZllmInfo(tarfile.TarInfo):
         return _restored, (type(self), kept)
 
     @classmethod
-    def of_stream(cls, view: TarView, name: str, size: int) -> ZllmInfo:
-        """A stream that is no tar, all ``size`` bytes of it, as if it were a member."""
-        info = cls(name)
-        info.size, info.offset_data, info._view = size, 0, view
+    def of(cls, member: Member, checksum: int) -> ZllmInfo:
+        """The member as tarfile's users know it."""
+        info = cls(member.name)
+        info.size, info.mode, info.mtime, info.type = member.size, member.mode, member.mtime, member.type
+        info.linkname, info.uid, info.gid = member.linkname, member.uid, member.gid
+        info.uname, info.gname = member.uname, member.gname
+        info.devmajor, info.devminor = member.devmajor, member.devminor
+        info.offset, info.offset_data, info.stored = member.offset, member.offset_data, member.stored
+        if member.records:
+            info.pax_headers = member.pax_headers
+        info._view, info.chksum = member.view, checksum
         return info
 
     @property
@@ -135,21 +118,8 @@ class ZllmInfo(tarfile.TarInfo):
             tarfile.StreamError: the archive is a pipe that has gone on.
         """
         if self._storage is None:
-            self._storage = self._looked_up()
+            self._storage = storage.look_up(self._view, self.name, self.offset_data)
         return self._storage
-
-    def _looked_up(self) -> Storage:
-        if self._view is None:
-            return Storage()
-        if self._view.closed:
-            raise ValueError(f"{self.name}: the archive is closed, so how it is stored cannot be looked up any more")
-        try:
-            with self._view.lock:
-                return storage_of(self._view, self)
-        except OSError as exc:
-            if self._view.seekable():
-                raise
-            raise tarfile.StreamError(f"{self.name}: the pipe has gone on: ask before the next member") from exc
 
     @property
     def coded_size(self) -> int:
@@ -188,59 +158,3 @@ def _restored(kind: type[ZllmInfo], fields: dict[str, Any]) -> ZllmInfo:
     for name, value in fields.items():
         setattr(info, name, value)
     return info
-
-
-def storage_of(view: TarView, info: tarfile.TarInfo) -> Storage:
-    """How a member is stored, from the section maps; nothing is decoded."""
-    from zllm.codecs import registry
-    from zllm.planner.reasons import describe
-
-    coded = 0.0
-    codecs: dict[str, None] = {}
-    category = reason = ""
-    sha256: str | None = None
-    try:
-        for section, number in _parts(view, info.offset_data):
-            chart = section.chart
-            record = chart.records[number]
-            sha256 = record.sha256.hex() or None
-            for extent in chart.extents(number, 0, record.data_size):
-                row = chart.frames[extent.frame]
-                codecs[registry.name_of(row.codec)] = None
-                coded += row.coded_size * extent.size / row.raw_size if record.same < 0 else 0
-                category = category or _category(chart.categories[extent.frame])
-                reason = reason or describe(row.reason, row.rival)
-            if record.same >= 0:
-                reason = "same content as an earlier member"
-    except DamagedError:
-        sha256 = None
-    return Storage(round(coded), tuple(codecs), category, reason, sha256)
-
-
-def _category(number: int) -> str:
-    from zllm.format.category import Category
-
-    try:
-        return Category(number).name.lower()
-    except ValueError:
-        return f"category {number}"
-
-
-def _parts(view: TarView, position: int) -> Iterator[tuple[Section, int]]:
-    """The records that have the data of the member with data at ``position``."""
-    section = view.section_at(position)
-    while section is not None:
-        chart = section.chart
-        number = chart.place(position - section.header.stream_offset).record
-        record = chart.records[number]
-        if (
-            not chart.data_start(number)
-            <= position - section.header.stream_offset
-            < (chart.data_start(number) + record.data_size)
-        ):
-            return
-        yield section, number
-        if not section.header.continues or number < len(chart.records) - 1 or not view.seekable():
-            return
-        position = section.header.stream_offset + section.header.stream_size
-        section = view.section_at(position)

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Needs:
+class Requirements:
     """``frames`` counts frames by codec; ``adaptive`` are the arithmetic versions of frames without a model (``cm``).
 
-    ``problems``: what of the archive cannot be read.
+    ``models`` are those that frames need, by their SHA-256. ``problems``: what of the archive cannot be read.
     """
 
     frames: dict[int, int] = field(default_factory=dict)
@@ -25,25 +25,25 @@ class Needs:
     problems: list[ZllmError] = field(default_factory=list)
 
 
-def of(view: TarView) -> Needs:
-    """The needs of a whole archive. A pipe is read to its end."""
+def of(view: TarView) -> Requirements:
+    """The requirements of a whole archive. A pipe is read to its end."""
     from zllm.codecs.cm import CmCodec
 
-    needs = Needs()
+    found = Requirements()
     for section in view.sections():
         if isinstance(section, DamagedError):  # it is the view's problem, too
             continue
         for number, frame in enumerate(section.chart.frames):
-            needs.frames[frame.codec] = needs.frames.get(frame.codec, 0) + 1
-            if frame.codec == CmCodec.id and frame.payload_size and not needs.adaptive:
-                needs.adaptive.update(section.first_byte(number))
+            found.frames[frame.codec] = found.frames.get(frame.codec, 0) + 1
+            if frame.codec == CmCodec.id and frame.payload_size and not found.adaptive:
+                found.adaptive.update(section.first_byte(number))
             try:
                 ref = section.model_of(number)
             except DamagedError as exc:
-                needs.problems.append(exc)
+                found.problems.append(exc)
                 break
             if ref is not None:
-                needs.models[ref.sha256] = ref
+                found.models[ref.sha256] = ref
     if view.problem is not None:
-        needs.problems.append(view.problem)
-    return needs
+        found.problems.append(view.problem)
+    return found

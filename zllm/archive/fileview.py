@@ -1,0 +1,227 @@
+"""The tar stream of an archive in a seekable file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import BinaryIO, cast
+
+from zllm.archive.coding import Decoders
+from zllm.archive.embedded import in_file, match
+from zllm.archive.layout import Layout, Row, read_model, walked
+from zllm.archive.sections import Origin, Section
+from zllm.archive.view import TarView
+from zllm.errors import DamagedError, ZllmError, renewed
+from zllm.format import envelope, repair, sectionmap
+from zllm.format.frames import FrameRow
+from zllm.format.parts import CORRECTED, UNUSED
+from zllm.format.section import OPAQUE
+from zllm.stats import EMBEDDED, HEADERS, Stats
+
+_MAPS_KEPT = 2
+
+
+class FileView(TarView):
+    """Of a seekable file, by its layout."""
+
+    def __init__(self, file: BinaryIO, layout: Layout, decoders: Decoders) -> None:
+        super().__init__(decoders)
+        self.budget = layout.budget
+        self.problem = layout.problem
+        self.warnings = layout.warnings
+        self.manifest = layout.manifest
+        decoders.warn = self.warnings.append
+        for sha256, places in layout.models.items():
+            for place in reversed(places):
+                decoders.embedded[sha256] = in_file(file, place, decoders.embedded.get(sha256))
+        match(decoders.embedded, (model for row in layout.rows for model in row.header.models))
+        self._file = file
+        self._start = layout.start
+        self._use(layout)
+        if layout.rows:
+            self.opaque = bool(layout.rows[0].header.flags & OPAQUE)
+        else:
+            self.opaque = self.problem is None
+        # Sections by where they begin in the stream.
+        self._open: OrderedDict[int, Section] = OrderedDict()
+        self._lost: dict[int, DamagedError] = {}
+        self._corrected: dict[int, bytes] = {}
+        self._seen: set[int] = set()
+
+    def _use(self, layout: Layout) -> None:
+        self.layout = layout
+        self._starts = [row.header.stream_offset for row in layout.rows]
+        self._bases = sorted({row.base for row in layout.rows})
+        self.size = layout.rows[-1].header.stream_end if layout.rows else 0
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """As files have it."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        if base + offset < 0:
+            raise OSError(22, "negative seek position")
+        self._position = base + offset
+        return self._position
+
+    def section_at(self, position: int) -> Section | None:
+        """See :meth:`TarView.section_at`."""
+        if position >= self.size:
+            return None
+        row = self._row(position)
+        if row is None:
+            raise DamagedError("a section of the archive is lost")
+        return self._section(row)
+
+    def _row(self, position: int) -> Row | None:
+        """The row of the section with that byte."""
+        number = bisect_right(self._starts, position) - 1
+        row = self.layout.rows[number] if number >= 0 else None
+        return None if row is None or position >= row.header.stream_end else row
+
+    def section(self, number: int) -> Section:
+        """Section by number.
+
+        Raises:
+            DamagedError: its map is damaged.
+        """
+        return self._section(self.layout.rows[number])
+
+    def _section(self, row: Row) -> Section:
+        start = row.header.stream_offset
+        if start in self._lost:
+            raise cast(DamagedError, renewed(self._lost[start]))
+        found = self._open.get(start)
+        if found is None:
+            try:
+                found = self._load(row)
+            except DamagedError as exc:
+                found = self._elsewhere(row, exc)
+            self._open[start] = found
+            while len(self._open) > _MAPS_KEPT:
+                self._open.popitem(last=False)
+        self._open.move_to_end(start)
+        return found
+
+    def _elsewhere(self, row: Row, problem: DamagedError) -> Section:
+        """The section, if it is not where the directory says."""
+        start = row.header.stream_offset
+        self.note(problem)
+        if not self.layout.walked:
+            self._use(walked(self._file, self._start))
+            other = self._row(start)
+            if other is not None and other.header.stream_offset == start and other.offset != row.offset:
+                with contextlib.suppress(DamagedError):
+                    return self._load(other)
+        self._lost[start] = problem
+        raise cast(DamagedError, renewed(problem)) from None
+
+    def sections(self) -> Iterator[Section | DamagedError]:
+        """See :meth:`TarView.sections`."""
+        start: int | None = self._starts[0] if self._starts else None
+        while start is not None:
+            try:
+                row = self._row(start)
+                if row is not None:
+                    yield self._section(row)
+            except DamagedError as exc:
+                yield exc
+            start = self.next_start(start)
+
+    def _load(self, row: Row) -> Section:
+        start = row.header.stream_offset
+        self._seen.add(start)
+
+        def fetch(frame: FrameRow, offset: int) -> memoryview:
+            place = row.frames_at + offset if row.frames is None else row.frames.get(frame.sequence, -1)
+            if place < 0:
+                return memoryview(b"")
+            self._file.seek(place)
+            return memoryview(self._file.read(frame.coded_size))
+
+        found_map = row.map or sectionmap.decode(self._map(row), row.header, row.envelope.sequence + 1)
+        origin = Origin(row.seed, row.base, self.note)
+        section = Section(start, row.header, found_map, origin, fetch, self.decoders, self.cache)
+        found = len(section.chart.frames), section.chart.frame_offsets[-1]
+        if row.frames is None and found != (row.frame_count, row.frames_size):
+            raise DamagedError("a section map is damaged: it has other frames than the section")
+        return section
+
+    def _map(self, row: Row) -> bytes:
+        """The bytes of a section's map: what stands before it is known."""
+        blob = self._corrected.get(row.offset)
+        if blob is not None:
+            return blob
+        self._file.seek(row.offset)
+        part = self._file.read(row.envelope.whole)
+        front = row.front
+        if len(part) < row.envelope.whole:
+            raise DamagedError("the archive ends inside a section map")
+        rest = part[len(front) :]
+        if not envelope.holds(row.seed, front + rest):
+            fixed = repair.body(front, rest, row.seed, self.budget)
+            if fixed is None:
+                raise DamagedError("a section map is damaged: its checksum does not hold")
+            rest = fixed
+            self._corrected[row.offset] = rest[: -envelope.CHECK_SIZE]
+            self.note(DamagedError(f"a section map is damaged: {CORRECTED}"))
+        if part[: len(front)] != front:
+            self.note(DamagedError("a section header is damaged: the directory has it, too, nothing is lost"))
+        return rest[: -envelope.CHECK_SIZE]
+
+    def tally(self, stats: Stats) -> None:
+        """Add up what is stored by each codec. Damaged sections are left out, their bytes are not."""
+        from zllm.codecs import registry
+
+        rest = self._file.seek(0, io.SEEK_END) - self._start
+        for size in self.model_sizes():
+            stats.stored(EMBEDDED, 0, size)
+            rest -= size
+        for section in self.sections():
+            for frame in section.chart.frames if isinstance(section, Section) else ():
+                stats.stored(registry.name_of(frame.codec), frame.raw_size, frame.coded_size)
+                rest -= frame.coded_size
+        stats.stored(HEADERS, 0, rest)
+
+    def model_sizes(self) -> Iterator[int]:
+        """Bytes of each embedded model in the file; damaged ones are left out."""
+        for place in (place for places in self.layout.models.values() for place in places):
+            with contextlib.suppress(ZllmError):
+                read_model(self._file, place)
+                yield place.envelope.whole
+
+    def unused(self) -> Iterator[DamagedError]:
+        """What is wrong with parts that this program does not use."""
+        for place in self.layout.others:
+            front = place.envelope.pack(place.seed)
+            self._file.seek(place.offset)
+            part = self._file.read(place.envelope.whole)
+            if len(part) < place.envelope.whole or not envelope.holds(place.seed, front + part[len(front) :]):
+                yield DamagedError(UNUSED)
+
+    def drain(self) -> None:
+        """See :meth:`TarView.drain`: sections in the middle of a member have maps, too."""
+        for row in list(self.layout.rows):
+            if row.header.stream_offset not in self._seen:
+                with contextlib.suppress(DamagedError):
+                    self._section(row)
+
+    @property
+    def end(self) -> int:
+        """See :attr:`TarView.end`."""
+        return self.size
+
+    def next_start(self, position: int) -> int | None:
+        """See :meth:`TarView.next_start`."""
+        number = bisect_right(self._starts, position)
+        return self._starts[number] if number < len(self._starts) else None
+
+    def next_base(self, base: int, position: int) -> int | None:
+        """See :meth:`TarView.next_base`."""
+        number = bisect_right(self._bases, base)
+        return self._bases[number] if number < len(self._bases) and self._bases[number] <= position else None

@@ -1,0 +1,100 @@
+"""How members are stored, from the section maps; nothing is decoded."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from zllm.errors import DamagedError
+
+if TYPE_CHECKING:
+    from zllm.archive.sections import Section
+    from zllm.archive.view import TarView
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How a member's data is stored. ``coded_size``: its share of its frames; 0 for what another member has already."""
+
+    coded_size: int = 0
+    codecs: tuple[str, ...] = ()
+    category: str = ""
+    reason: str = ""
+    sha256: str | None = None
+
+
+def look_up(view: TarView | None, name: str, position: int) -> Storage:
+    """How the member of that name is stored whose data begins at ``position``; empty if it is only to be written.
+
+    Raises:
+        ValueError: the archive is closed.
+        tarfile.StreamError: the archive is a pipe that has gone on.
+    """
+    if view is None:
+        return Storage()
+    if view.closed:
+        raise ValueError(f"{name}: the archive is closed, so how it is stored cannot be looked up any more")
+    try:
+        with view.lock:
+            return _of(view, position)
+    except OSError as exc:
+        if view.seekable():
+            raise
+        raise tarfile.StreamError(f"{name}: the pipe has gone on: ask before the next member") from exc
+
+
+def _of(view: TarView, position: int) -> Storage:
+    from zllm.codecs import registry
+    from zllm.planner.reasons import describe
+
+    coded = 0.0
+    codecs: dict[str, None] = {}
+    category = reason = ""
+    sha256: str | None = None
+    try:
+        for section, number in _parts(view, position):
+            chart = section.chart
+            record = chart.records[number]
+            sha256 = record.sha256.hex() or None
+            for extent in chart.extents(number, 0, record.data_size):
+                row = chart.frames[extent.frame]
+                codecs[registry.name_of(row.codec)] = None
+                coded += row.coded_size * extent.size / row.raw_size if record.same < 0 else 0
+                category = category or _category(chart.categories[extent.frame])
+                reason = reason or describe(row.reason, row.rival)
+            if record.same >= 0:
+                reason = "same content as an earlier member"
+    except DamagedError:
+        sha256 = None
+    return Storage(round(coded), tuple(codecs), category, reason, sha256)
+
+
+def _category(number: int) -> str:
+    from zllm.format.category import Category
+
+    try:
+        return Category(number).name.lower()
+    except ValueError:
+        return f"category {number}"
+
+
+def _parts(view: TarView, position: int) -> Iterator[tuple[Section, int]]:
+    """The records that have the data of the member with data at ``position``."""
+    section = view.section_at(position)
+    while section is not None:
+        chart = section.chart
+        number = chart.place(position - section.header.stream_offset).record
+        record = chart.records[number]
+        if (
+            not chart.data_start(number)
+            <= position - section.header.stream_offset
+            < (chart.data_start(number) + record.data_size)
+        ):
+            return
+        yield section, number
+        if not section.header.continues or number < len(chart.records) - 1 or not view.seekable():
+            return
+        position = section.header.stream_offset + section.header.stream_size
+        section = view.section_at(position)

@@ -1,0 +1,451 @@
+"""Header blocks from their columns. What most members have becomes a :class:`headerunits.Plain`, the rest bytes."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, cast
+
+from zllm.errors import DamagedError
+from zllm.format import headerunits, limits
+from zllm.format.headercolumns import (
+    ASCII,
+    BASE,
+    COLUMN_OF,
+    ENDS,
+    FOLLOWS,
+    LITERAL,
+    LONG,
+    MAIN,
+    MAIN_WITH_TAIL,
+    MAX_OCTAL,
+    MAX_UNITS,
+    NUL,
+    PAX,
+    PLAIN,
+    RAW,
+    SPACE,
+    TIME,
+    TIME_KEYS,
+    WHAT,
+    Col,
+    Times,
+    rounded,
+    shortened,
+    shown,
+)
+from zllm.format.headerunits import BLOCK, PLAIN_KINDS, Block, Extended, Headers, Pax, Plain, Unit, beside, record_size
+from zllm.format.tarscan import padded
+from zllm.format.wire import Reader, read_varints
+
+_BYTES = (Col.PARTS, Col.EXTENDED_FORM, Col.MAIN_FORM, Col.SHORT_FORM, Col.DIGITS)
+_NUMBERS = (
+    Col.RAW_SIZES, Col.EXTENDED_PROFILE, Col.MAIN_PROFILE, Col.KEY_NUMBERS, Col.SIZE_TOPS, Col.TAIL_SIZES,
+)  # fmt: skip
+_NUL, _SPACE = ENDS
+_new = tuple.__new__  # of named tuples, in half the time of their own
+_TIME = -1  # in place of the column of a record
+_MAX_DIGITS = 9
+
+
+def texts(column: bytes, most: int, limit: int = limits.WINDOW) -> list[bytes]:
+    """The texts of a column, at most ``most`` of at most ``limit`` bytes each.
+
+    Raises:
+        DamagedError: it has more or longer ones, or the last one has no NUL after it.
+    """
+    if column[-1:] not in (b"", b"\0"):
+        raise DamagedError(f"{WHAT} is damaged: a text does not end")
+    if column.count(b"\0") > most:
+        raise DamagedError(f"{WHAT} is damaged: a column is too long")
+    found = column.split(b"\0")
+    del found[-1]
+    if b"\1" in column:
+        found = [shown(text) for text in found]
+    if max(map(len, found), default=0) > limit:
+        raise DamagedError(f"{WHAT} is damaged: a text is too long")
+    return found
+
+
+def _together(columns: list[bytes], form: str) -> Iterator[tuple[int]]:
+    """Numbers whose bytes are in these columns, the lowest first."""
+    if len({len(column) for column in columns}) != 1:
+        raise DamagedError(f"{WHAT} is damaged: its columns differ in length")
+    data = bytearray(len(columns) * len(columns[0]))
+    for plane, column in enumerate(columns):
+        data[plane :: len(columns)] = column
+    return struct.iter_unpack(form, data)
+
+
+class _Pattern(NamedTuple):
+    """Keywords of an extended header, where the values of each are, and which of them the main block repeats."""
+
+    keys: tuple[bytes, ...]
+    records: tuple[tuple[bytes, int], ...]  # keywords, and _TIME or the column of texts
+    path: int  # -1: there is none
+    link: int
+    distinct: bool
+
+    @classmethod
+    def of(cls, text: bytes) -> _Pattern:
+        """From the column KEYS."""
+        keys = tuple(text.split(b"=")[:-1])
+        columns = tuple(_TIME if key in TIME_KEYS else int(COLUMN_OF.get(key, Col.VALUES)) for key in keys)
+        last = {key: number for number, key in enumerate(keys)}
+        records = tuple(zip(keys, columns, strict=True))
+        return cls(keys, records, last.get(b"path", -1), last.get(b"linkpath", -1), len(last) == len(keys))
+
+
+class _Odd(NamedTuple):
+    """Size, time and checksum of a block as they stand, where they are not what writers write."""
+
+    size: bytes | None = None
+    mtime: bytes | None = None
+    check: bytes | None = None
+
+
+_NO_LITERALS = _Odd()
+
+
+class _Extended(NamedTuple):
+    """An extended header, and what is unusual about it. ``long``: it is no pax header, and has one text."""
+
+    pax: Pax
+    odd: _Odd | None
+    long: bool = False
+
+
+class _Form(NamedTuple):
+    """A form byte: how size, time and checksum are stored."""
+
+    size: int
+    mtime: int
+    check: int
+    ends: tuple[bytes, bytes]
+    usual: bool
+
+    @classmethod
+    def of(cls, form: int) -> _Form:
+        """From the byte."""
+        size, mtime, check = form % BASE, form // BASE % BASE, form // (BASE * BASE)
+        ends = _SPACE if size == SPACE else _NUL, _SPACE if mtime == SPACE else _NUL
+        return cls(size, mtime, check, ends, LITERAL not in (size, mtime) and not check)
+
+
+_FORMS = [_Form.of(form) for form in range(2 * BASE * BASE)]
+
+
+class _Said(NamedTuple):
+    """What extended headers say that the main block repeats: names, and the time, in seconds, cut and rounded."""
+
+    name: bytes | None = None
+    link: bytes | None = None
+    floor: int | None = None
+    rounded: int | None = None
+
+
+_NOTHING = _Said()
+
+
+class Decoder:
+    """Columns are iterators, of which the end is a :class:`StopIteration`. Each is consumed in the order of headers."""
+
+    def __init__(self, columns: list[bytes]) -> None:
+        self._readers = {column: Reader(columns[column], WHAT) for column in (Col.RAW, Col.LITERALS, Col.TAILS)}
+        self._profiles = _profiles(columns[Col.PROFILES])
+        if columns[Col.KEYS].count(0) > MAX_UNITS:
+            raise DamagedError(f"{WHAT} is damaged: impossible number of kinds of headers")
+        keys = texts(columns[Col.KEYS], MAX_UNITS, limits.MAX_EXTENDED)
+        self._patterns = [_Pattern.of(text) for text in keys]
+        numbers = {column: read_varints(columns[column], WHAT, MAX_UNITS) for column in _NUMBERS}
+        its: dict[int, Iterator[Any]] = {column: iter(columns[column]) for column in _BYTES}
+        its.update((column, iter(values)) for column, values in numbers.items())
+        its.update((column, iter(found)) for column, found in self._texts(columns, numbers[Col.KEY_NUMBERS]))
+        its[Col.SECONDS] = _together(columns[Col.SECONDS : Col.SECONDS + 4], "<I")
+        its[Col.FRACTIONS] = _together(columns[Col.FRACTIONS : Col.FRACTIONS + 4], "<I")
+        its[Col.SIZES] = _together(columns[Col.SIZES : Col.SIZES + 2], "<H")
+        self._columns = its
+        self._times = Times()
+        self._left = limits.WINDOW
+        self._bind({int(column): it.__next__ for column, it in its.items()})
+
+    def _bind(self, get: dict[int, Callable[[], Any]]) -> None:
+        """Attributes: a look-up by an enumeration's member is slow, and there are twenty for each header."""
+        self._get = get
+        self._part, self._short_form = get[Col.PARTS], get[Col.SHORT_FORM]
+        self._main_form, self._extended_form = get[Col.MAIN_FORM], get[Col.EXTENDED_FORM]
+        self._main_profile, self._extended_profile = get[Col.MAIN_PROFILE], get[Col.EXTENDED_PROFILE]
+        self._key_number, self._digits = get[Col.KEY_NUMBERS], get[Col.DIGITS]
+        self._size_low, self._size_top = get[Col.SIZES], get[Col.SIZE_TOPS]
+        self._seconds, self._fraction = get[Col.SECONDS], get[Col.FRACTIONS]
+        self._name, self._link, self._rest = get[Col.NAMES], get[Col.LINKS], get[Col.RESTS]
+        self._value = get[Col.VALUES]
+        self._extended_name = get[Col.EXTENDED_NAMES]
+
+    def _texts(self, columns: list[bytes], key_numbers: list[int]) -> Iterator[tuple[Col, list[bytes]]]:
+        """The texts of all columns of them: no more than the headers can have."""
+        counts = [len(pattern.keys) for pattern in self._patterns]
+        if max(key_numbers, default=-1) >= len(counts):
+            raise DamagedError(f"{WHAT} is damaged: a header of a kind that is not there")
+        most = 2 * len(columns[Col.PARTS])
+        yield Col.EXTENDED_NAMES, texts(columns[Col.EXTENDED_NAMES], most)
+        yield Col.RESTS, texts(columns[Col.RESTS], most, headerunits.REST_SIZE)
+        most += sum(counts[number] for number in key_numbers)
+        for column in (Col.NAMES, Col.LINKS, Col.VALUES):
+            yield column, texts(columns[column], most, limits.MAX_EXTENDED)
+
+    def run(self, count: int) -> list[Headers]:
+        """The headers of ``count`` members.
+
+        Raises:
+            DamagedError: the columns are not those of so many.
+        """
+        try:
+            units = [self._unit() for _ in range(count)]
+        except (StopIteration, IndexError):
+            raise DamagedError(f"{WHAT} is damaged: a column is too short") from None
+        for reader in self._readers.values():
+            reader.end()
+        ended = object()
+        if any(next(iterator, ended) is not ended for iterator in self._columns.values()):
+            raise DamagedError(f"{WHAT} is damaged: a column is too long")
+        return units
+
+    def _unit(self) -> Headers:
+        part = self._part()
+        if part == MAIN:
+            return self._member(_NOTHING, None)
+        if part == PAX:
+            pax, odd, said = self._pax()
+            part = self._part()
+            if part == MAIN and odd is None:
+                return self._member(said, pax)
+            return self._unusual(part, said, _Extended(pax, odd))
+        return self._blob(Col.RAW_SIZES, Col.RAW) if part == RAW else self._unusual(part, _NOTHING)
+
+    def _member(self, said: _Said, pax: Pax | None) -> Headers:
+        """A block, and before it at most one extended header, with nothing unusual about that."""
+        profile, name, link, rest = self._texts_of_block(said)
+        size, mtime, ends, odd = self._numbers(said)
+        header_size, given = BLOCK, None
+        if pax is not None:
+            header_size = 2 * BLOCK + padded(pax.length)
+            if b"size" in pax.keys:
+                given = pax.value(b"size")
+            _check_name(pax.name, name if said.name is None else said.name)
+        self._spend(header_size)
+        if odd is not None or profile[24:25] not in PLAIN_KINDS:
+            block = _full(profile, name, link, rest, size, mtime, ends, odd)
+            return _built([] if pax is None else [_Extended(pax, None)], block, said.name)
+        data_size = headerunits.stored_size(profile, name, size, given)
+        return _new(Plain, (header_size, data_size, profile, name, link, rest, size, mtime, ends, pax))
+
+    def _unusual(self, part: int, said: _Said, *extended: _Extended) -> bytes:
+        """Any headers but one blob. ``part`` is the next one behind ``extended``."""
+        parts = list(extended)
+        used = sum(BLOCK + padded(one.pax.length) for one in parts)
+        while part in (PAX, LONG):
+            pax, odd, more = self._pax() if part == PAX else self._long()
+            said = _Said._make(old if new is None else new for old, new in zip(said, more, strict=True))
+            parts.append(_Extended(pax, odd, long=part == LONG))
+            used += BLOCK + padded(pax.length)
+            if used > limits.MAX_UNIT:
+                raise DamagedError(f"{WHAT} is damaged: headers beyond the limit")
+            part = self._part()
+        if part not in (MAIN, MAIN_WITH_TAIL):
+            raise DamagedError(f"{WHAT} is damaged: unknown kind of header")
+        self._spend(used + BLOCK)
+        tail = self._blob(Col.TAIL_SIZES, Col.TAILS) if part == MAIN_WITH_TAIL else b""
+        profile, name, link, rest = self._texts_of_block(said)
+        block = _full(profile, name, link, rest, *self._numbers(said))
+        for one in parts:
+            _check_name(one.pax.name, name if said.name is None else said.name)
+        return _built(parts, block, said.name, tail)
+
+    def _texts_of_block(self, said: _Said) -> tuple[bytes, bytes, bytes, bytes]:
+        """Profile, name, link and rest of a main block."""
+        profile, rest, form = self._profiles[self._main_profile()], self._rest(), self._short_form()
+        if form:
+            name = _short(said.name, form % 3, self._name)
+            link = _short(said.link, form // 3, self._link)
+        else:
+            name, link = self._name(), self._link()
+        if len(name) > headerunits.NAME_SIZE or len(link) > headerunits.LINK_SIZE:
+            raise DamagedError(f"{WHAT} is damaged: a text is too long")
+        return profile, name, link, rest
+
+    def _numbers(self, said: _Said) -> tuple[int, int, tuple[bytes, bytes], _Odd | None]:
+        """Size and time of a main block, what comes after their digits, and what is unusual."""
+        form = _form(self._main_form())
+        size, own = 0, None
+        if form.size in (NUL, SPACE):
+            size = self._size_low()[0] | self._size_top() << 16
+            if size > MAX_OCTAL:
+                raise DamagedError(f"{WHAT} is damaged: a size of {size} in eleven digits")
+        elif form.size == LITERAL:
+            own = self._literal(headerunits.NUMBER_SIZE)
+        else:
+            raise DamagedError(f"{WHAT} is damaged: unknown form of a number")
+        if form.usual:
+            return size, self._mtime(form.mtime, b"main", said.floor, said.rounded), form.ends, None
+        mtime, odd = self._odd(form, own, b"main", said.floor, said.rounded)
+        return size, mtime, form.ends, odd
+
+    def _odd(self, form: _Form, size: bytes | None, key: bytes, *known: int | None) -> tuple[int, _Odd]:
+        """The time of a block of which something is literal, and what that is."""
+        literal, mtime = None, 0
+        if form.mtime == LITERAL:
+            literal = self._literal(headerunits.NUMBER_SIZE)
+        else:
+            mtime = self._mtime(form.mtime, key, *known)
+        return mtime, _Odd(size, literal, self._literal(headerunits.CHECK_SIZE) if form.check else None)
+
+    def _pax(self) -> tuple[Pax, _Odd | None, _Said]:
+        """An extended header with records."""
+        profile, rest, link = self._profiles[self._extended_profile()], self._rest(), self._link()
+        pattern = self._patterns[self._key_number()]
+        values: list[bytes] = []
+        length = 0
+        floor = rounded = None
+        for key, column in pattern.records:
+            if column == _TIME:
+                value, seconds, up = self._time(key)
+                if key == b"mtime" and seconds is not None:
+                    floor, rounded = seconds, up
+            else:
+                value = self._get[column]()
+            values.append(value)
+            length += record_size(len(key), len(value))
+        name = values[pattern.path] if pattern.path >= 0 else None
+        said = _new(_Said, (name, values[pattern.link] if pattern.link >= 0 else None, floor, rounded))
+        mtime, end, odd = self._extended_numbers(length, floor)
+        if odd is None and (profile[24:25] != b"x" or not pattern.distinct):
+            odd = _NO_LITERALS
+        beside = self._name_beside()
+        pax = _new(Pax, (profile, beside, link, rest, pattern.keys, tuple(values), length, mtime, end))
+        return pax, odd, said
+
+    def _long(self) -> tuple[Pax, _Odd, _Said]:
+        """An extended header of GNU tar: a long name, or what a link leads to."""
+        profile, rest, link = self._profiles[self._extended_profile()], self._rest(), self._link()
+        name = profile[24:25] == b"L"
+        text = (self._name if name else self._link)()
+        mtime, end, odd = self._extended_numbers(len(text) + 1, None)
+        said = _Said(name=text) if name else _Said(link=text)
+        pax = Pax(profile, self._name_beside(), link, rest, (), (text,), len(text) + 1, mtime, end)
+        return pax, odd or _NO_LITERALS, said
+
+    def _extended_numbers(self, length: int, floor: int | None) -> tuple[int, bytes, _Odd | None]:
+        """Time of an extended header's block, what comes after its digits, and what is unusual."""
+        if length > limits.MAX_EXTENDED:
+            raise DamagedError(f"{WHAT} is damaged: headers beyond the limit")
+        form = _form(self._extended_form())
+        if form.size == FOLLOWS and form.mtime != LITERAL and not form.check:
+            return self._mtime(form.mtime, b"extended", floor, self._times.extended), form.ends[1], None
+        if form.size not in (LITERAL, FOLLOWS):
+            raise DamagedError(f"{WHAT} is damaged: unknown form of a number")
+        size = self._literal(headerunits.NUMBER_SIZE) if form.size == LITERAL else None
+        mtime, odd = self._odd(form, size, b"extended", floor, self._times.extended)
+        return mtime, form.ends[1], odd
+
+    def _time(self, key: bytes) -> tuple[bytes, int | None, int]:
+        """The value of a record with a time, and that in seconds, cut and rounded, if it is a number."""
+        digits = self._digits() - 1
+        if digits < 0:
+            value = self._value()
+            match = TIME.fullmatch(value)
+            return (value, None, 0) if match is None else (value, int(match[1]), rounded(match))
+        if digits > _MAX_DIGITS:
+            raise DamagedError(f"{WHAT} is damaged: a time with {digits} digits")
+        seconds = self._times.seconds(key, self._seconds()[0])
+        if not digits:
+            return b"%d" % seconds, seconds, seconds
+        fraction = b"%0*d" % (digits, self._fraction()[0])
+        return b"%d.%b" % (seconds, fraction), seconds, seconds + (fraction >= b"5")
+
+    def _name_beside(self) -> bytes:
+        text = cast(bytes, self._extended_name())
+        return text if text[:1] == b"/" else b"=" + text[1:]
+
+    def _mtime(self, form: int, key: bytes, floor: int | None, rounded: int | None) -> int:
+        if form in (NUL, SPACE):
+            return self._times.seconds(key, self._seconds()[0])
+        value = floor if form == FOLLOWS else rounded
+        if value is None or value > MAX_OCTAL:
+            raise DamagedError(f"{WHAT} is damaged: a time that repeats nothing")
+        return value
+
+    def _literal(self, size: int) -> bytes:
+        return self._readers[Col.LITERALS].take(size)
+
+    def _blob(self, sizes: Col, column: Col) -> bytes:
+        data = self._readers[column].take(self._get[sizes]())
+        self._spend(len(data))
+        return data
+
+    def _spend(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise DamagedError(f"{WHAT} is damaged: more headers than a section can hold")
+
+
+def _profiles(column: bytes) -> list[bytes]:
+    step = headerunits.PROFILE_SIZE
+    if len(column) % step or len(column) > MAX_UNITS * step:
+        raise DamagedError(f"{WHAT} is damaged: impossible number of kinds of headers")
+    return [column[start : start + step] for start in range(0, len(column), step)]
+
+
+def _form(form: int) -> _Form:
+    if form >= len(_FORMS):
+        raise DamagedError(f"{WHAT} is damaged: unknown form of a number")
+    return _FORMS[form]
+
+
+def _short(long: bytes | None, form: int, column: Callable[[], bytes]) -> bytes:
+    if form == PLAIN:
+        return column()
+    if long is None or form > ASCII:
+        raise DamagedError(f"{WHAT} is damaged: a name that repeats nothing")
+    return shortened(long, form)
+
+
+def _check_name(text: bytes, long: bytes) -> None:
+    """Raises DamagedError if the name of an extended header does not fit into its block."""
+    most = headerunits.NAME_SIZE
+    if text[:1] == b"/":
+        fits = len(long) + len(text) + 1 <= most or len(beside(long, text[1:])) <= most
+    else:
+        fits = len(text) <= most + 1
+    if not fits:
+        raise DamagedError(f"{WHAT} is damaged: a name is too long")
+
+
+def _full(  # noqa: PLR0917
+    profile: bytes, name: bytes, link: bytes, rest: bytes, size: int, mtime: int, ends: tuple[bytes, bytes],
+    odd: _Odd | None,
+) -> Block:  # fmt: skip
+    """A block with all its fields."""
+    odd = odd or _NO_LITERALS
+    fields = (
+        b"%011o" % size + ends[0] if odd.size is None else odd.size,
+        b"%011o" % mtime + ends[1] if odd.mtime is None else odd.mtime,
+    )
+    block = Block(profile, name, link, rest, *fields, b"")
+    block.check = block.checksum() if odd.check is None else odd.check
+    return block
+
+
+def _built(extended: list[_Extended], main: Block, long: bytes | None, tail: bytes = b"") -> bytes:
+    """The blocks of a member that has anything unusual."""
+    parts = []
+    for pax, odd, is_long in extended:
+        name = pax.name[1:]
+        if pax.name[:1] == b"/":
+            name = beside(main.name if long is None else long, name)
+        block = _full(pax.profile, name, pax.link, pax.rest, pax.length, pax.mtime, (_NUL, pax.end), odd)
+        if is_long:
+            parts.append(Extended(block, None, pax.values[0]))
+        else:
+            parts.append(Extended(block, list(zip(pax.keys, pax.values, strict=True))))
+    return Unit(parts, main, tail).build()

@@ -1,0 +1,1 @@
+"""``ZllmFile``: archives with the face of :mod:`tarfile`."""
