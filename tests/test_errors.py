@@ -19,10 +19,10 @@ CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if is
 
 def opaque() -> bytes:
     from zllm.archive.options import WriteOptions
-    from zllm.archive.sink import Sink
+    from zllm.archive.writer import Writer
 
     out = io.BytesIO()
-    sink = Sink(out, WriteOptions(level=1))
+    sink = Writer(out, WriteOptions(level=1))
     sink.write(b"no tar " * 1000)
     sink.close()
     return out.getvalue()

@@ -14,7 +14,7 @@ from models import tiny
 
 from zllm import _native as native
 from zllm.archive.options import WriteOptions
-from zllm.archive.sink import Sink
+from zllm.archive.writer import Writer
 from zllm.codecs import registry
 from zllm.format import ends, frames, headers, headerunits, index, limits, modelblock, section, sectionmap
 from zllm.format.dictionary import DICTIONARY
@@ -92,7 +92,7 @@ def test_the_example_is_what_the_table_says() -> None:
 
 def test_writing_the_same_means_the_same() -> None:
     out = io.BytesIO()
-    sink = Sink(out, WriteOptions(level=4, threads=1))
+    sink = Writer(out, WriteOptions(level=4, threads=1))
     sink.write(tar())
     sink.close()
     ours, documented = meaning(out.getvalue()), meaning(example())
@@ -159,7 +159,7 @@ def test_where_model_blocks_stand() -> None:
     """Before the first section, at the manifest's offset; file header and footer say that there may be some."""
     out = io.BytesIO()
     model = store.DATA_FOLDER / "fast.zlm"
-    sink = Sink(out, WriteOptions(level=8, threads=1, model=model, embed_model=True))
+    sink = Writer(out, WriteOptions(level=8, threads=1, model=model, embed_model=True))
     sink.write(TEXT[:9000].encode())
     sink.close()
     archive = out.getvalue()

@@ -157,7 +157,7 @@ def test_packing_loads_a_cluster_only_when_asked(tree: Path, tmp_path: Path) -> 
 # What takes milliseconds and only writers, other packages' codecs or threads need.
 NOT_FOR_READING = {
     "importlib.metadata", "email", "secrets", "random", "tempfile", "traceback", "concurrent.futures", "logging",
-    "zllm.planner", "zllm.archive.sink", "zllm.archive.builder", "zllm.archive.coder", "zllm.archive.paxheader",
+    "zllm.planner", "zllm.archive.writer", "zllm.archive.builder", "zllm.archive.coder", "zllm.archive.paxheader",
     "zllm.models.tokenizer", "zllm.models.texttokenizer", "zllm.models.verify", "zllm.models.training",
     "zllm.models.importing",
 }  # fmt: skip

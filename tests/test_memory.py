@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from zllm.archive.builder import SECTION, Draft
+from zllm.archive.builder import SECTION, SectionBuilder
 from zllm.codecs.base import Run as CodecRun
 from zllm.codecs.cm import CmCodec
 from zllm.codecs.workspace import Workspace
@@ -54,24 +54,23 @@ def test_peak_of_packing_and_unpacking(level: str, threads: int, zllm: Run, larg
     subprocess.run(["diff", "-r", large, tmp_path / "out" / "in"], check=True)
 
 
-def test_groups_take_the_data_out_of_a_draft() -> None:
-    draft = Draft(0)
+def test_groups_take_the_data_out_of_a_builder() -> None:
+    builder = SectionBuilder()
     for number in range(3):
-        draft.begin(b"h", f"name{number}")
-        draft.add_data(os.urandom(1000 + number))
-        draft.end_member(bytes([number]) * 32)
-    data = bytes(draft.data)
-    _, work = draft.groups()
-    assert not draft.data
+        builder.begin(b"h", f"name{number}", 1000 + number)
+        builder.add(memoryview(os.urandom(1000 + number)))
+    data = bytes(builder.data)
+    _, work = builder.groups()
+    assert not builder.data
     assert [bytes(group.data) for group in work] == [data] and work[0].cuts == (1000, 2001)
 
 
 def test_one_large_piece_is_not_copied() -> None:
-    draft = Draft(0)
-    draft.begin(b"h", "name")
-    draft.add_data(os.urandom(1 << 20))
-    data = draft.data
-    (group,) = draft.groups()[1]
+    builder = SectionBuilder()
+    builder.begin(b"h", "name", 1 << 20)
+    builder.add(memoryview(os.urandom(1 << 20)))
+    data = builder.data
+    (group,) = builder.groups()[1]
     assert group.data.obj is data
 
 

@@ -18,7 +18,7 @@ import pytest
 import zllm
 from zllm.archive import builder, layout
 from zllm.archive.options import WriteOptions
-from zllm.archive.sink import Sink
+from zllm.archive.writer import Writer
 from zllm.cli import main as program
 from zllm.cli import signals
 from zllm.format import ends
@@ -103,7 +103,7 @@ def packed(data: bytes, section: int, **options: object) -> bytes:
     out = io.BytesIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(builder, "SECTION", section)
-        sink = Sink(out, WriteOptions(threads=1, **options))
+        sink = Writer(out, WriteOptions(threads=1, **options))
         sink.write(data)
         sink.close()
     return out.getvalue()

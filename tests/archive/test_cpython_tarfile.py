@@ -24,7 +24,7 @@ import zllm
 from zllm.archive.coding import Decoders
 from zllm.archive.options import WriteOptions
 from zllm.archive.pipe import PipeView
-from zllm.archive.sink import Sink
+from zllm.archive.writer import Writer
 
 TESTS = "test.test_tarfile"
 
@@ -56,6 +56,7 @@ EVERYTHING = {
     "MiscReadTest.test_fileobj_with_offset": PLAIN,
     "MiscReadTest.test_length_zero_header": PLAIN,
     "MiscReadTest.test_premature_end_of_archive": PLAIN,
+    "MiscReadTest.test_zlib_error_does_not_leak": "replaces what parses the bytes of headers, which are not made here",
     "MiscTest.test__all__": OTHER,
     "MiscTest.test_useful_error_message_when_modules_missing": OTHER,
     "NoneInfoTests_Misc.test_add": "adds a member with a size and no data, which Pythons before 3.13 let pass",
@@ -107,7 +108,7 @@ class Stream(io.BytesIO):
     def close(self) -> None:
         if not self.closed and self._target is not None:
             with open(self._target, "wb") as out:
-                sink = Sink(out, WriteOptions(level=1))
+                sink = Writer(out, WriteOptions(level=1))
                 sink.write(self.getvalue())
                 sink.close()
         super().close()

@@ -193,10 +193,10 @@ def test_sparse_members_are_read_with_their_holes(tmp_path: Path) -> None:
     command = ["tar", "-C", tmp_path, "--format=posix", "-S", "-cf", "-", "sparse"]
     stream = subprocess.run(command, capture_output=True, check=True).stdout
     from zllm.archive.options import WriteOptions
-    from zllm.archive.sink import Sink
+    from zllm.archive.writer import Writer
 
     archive = io.BytesIO()
-    sink = Sink(archive, WriteOptions(level=1))
+    sink = Writer(archive, WriteOptions(level=1))
     sink.write(stream)
     sink.close()
     whole = path.read_bytes()

@@ -159,14 +159,14 @@ def test_compresslevel_is_the_level(tmp_path: Path) -> None:
 
 def test_ignore_zeros_finds_what_is_behind(tmp_path: Path) -> None:
     from zllm.archive.options import WriteOptions
-    from zllm.archive.sink import Sink
+    from zllm.archive.writer import Writer
 
     info = tarfile.TarInfo("foo")
     info.size = 3
     member = info.tobuf() + b"abc" + bytes(509)
     for before in (bytes(1024), b"a" * 1024):
         with (tmp_path / "z.zllm").open("wb") as out:
-            sink = Sink(out, WriteOptions(level=1))
+            sink = Writer(out, WriteOptions(level=1))
             sink.write(before + member + bytes(1024) + member)
             sink.close()
         for mode in ("r", "r|"):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from zllm.archive.options import WriteOptions
-from zllm.archive.sink import Sink
+from zllm.archive.writer import Writer
 from zllm.codecs.base import Buffer, Codec, Run
 
 SECTION = 64 << 10
@@ -60,7 +60,7 @@ class Helpers:
 
 
 def write(out: io.BytesIO, cluster: Helpers | None) -> None:
-    sink = Sink(out, WriteOptions(level=3, threads=1, cluster=cluster))
+    sink = Writer(out, WriteOptions(level=3, threads=1, cluster=cluster))
     try:
         for at in range(0, len(DATA), 10_000):
             sink.write(DATA[at : at + 10_000])
@@ -93,7 +93,7 @@ def test_an_error_in_one_ends_all(fail_at: int) -> None:
 def test_giving_up_waits_for_sections_that_ctrl_c_left_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
     helpers = Helpers(2)
     out = io.BytesIO()
-    sink = Sink(out, WriteOptions(level=3, threads=1, cluster=helpers))
+    sink = Writer(out, WriteOptions(level=3, threads=1, cluster=helpers))
     sink.write(DATA[: SECTION + SECTION // 2])
 
     def press() -> None:

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from zllm.archive.options import WriteOptions
-from zllm.archive.sink import Sink
+from zllm.archive.writer import Writer
 
 SECTION = 33 << 20
 """Bytes that are more than a section."""
@@ -42,7 +42,7 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_full_disk_is_noticed_at_once() -> None:
     """Not when the next section is due."""
     out = Full(1)
-    sink = Sink(out, WriteOptions(level=1))
+    sink = Writer(out, WriteOptions(level=1))
     sink.write(bytes(SECTION))
     assert out.failed.wait(60)
     with pytest.raises(OSError, match="No space left"):
@@ -57,7 +57,7 @@ def test_a_full_disk_is_noticed_at_once() -> None:
 
 def test_a_full_disk_without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     no_threads(monkeypatch)
-    sink = Sink(Full(1), WriteOptions(level=1))
+    sink = Writer(Full(1), WriteOptions(level=1))
     with pytest.raises(OSError, match="No space left"):
         sink.write(bytes(SECTION))
     started = time.monotonic()
@@ -71,7 +71,7 @@ def test_sections_without_threads(level: int, monkeypatch: pytest.MonkeyPatch) -
 
     def archive() -> bytes:
         out = io.BytesIO()
-        sink = Sink(out, WriteOptions(level=level, threads=3))
+        sink = Writer(out, WriteOptions(level=level, threads=3))
         sink.write(data)
         sink.close()
         return out.getvalue()

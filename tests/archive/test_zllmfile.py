@@ -258,9 +258,9 @@ def test_sparse_files_of_gnu_tar(tmp_path: Path) -> None:
         ).stdout
         archive = io.BytesIO()
         from zllm.archive.options import WriteOptions
-        from zllm.archive.sink import Sink
+        from zllm.archive.writer import Writer
 
-        sink = Sink(archive, WriteOptions(level=2))
+        sink = Writer(archive, WriteOptions(level=2))
         sink.write(stream)
         sink.close()
         archive.seek(0)
@@ -297,7 +297,7 @@ def test_any_stream_comes_back(pieces: list[bytes], after_a_tar: bool) -> None:
     from zllm.archive.coding import Decoders
     from zllm.archive.options import WriteOptions
     from zllm.archive.pipe import PipeView
-    from zllm.archive.sink import Sink
+    from zllm.archive.writer import Writer
 
     start = b""
     if after_a_tar:
@@ -306,7 +306,7 @@ def test_any_stream_comes_back(pieces: list[bytes], after_a_tar: bool) -> None:
             plain.add(__file__, arcname="x")
         start = tar.getvalue()[:-1500]
     out = io.BytesIO()
-    sink = Sink(out, WriteOptions(level=2))
+    sink = Writer(out, WriteOptions(level=2))
     for piece in (start, *pieces):
         sink.write(piece)
     sink.close()

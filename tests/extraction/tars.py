@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zllm.archive.options import WriteOptions
-from zllm.archive.sink import Sink
+from zllm.archive.writer import Writer
 from zllm.cli import extract as command
 from zllm.cli.output import Console
 
@@ -75,7 +75,7 @@ def pax(*records: tuple[bytes, bytes]) -> bytes:
 def archive(path: str | os.PathLike[str], *parts: bytes, end: bytes = bytes(1024)) -> None:
     """An archive of these headers and data."""
     out = io.BytesIO()
-    sink = Sink(out, WriteOptions(level=2))
+    sink = Writer(out, WriteOptions(level=2))
     for part in parts:
         sink.write(part)
     sink.write(end)

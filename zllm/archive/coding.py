@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ class Decoders:
 
     def __init__(self, options: ReadOptions | None = None) -> None:
         options = options or ReadOptions()
-        self.model = options.model
+        self._given = options.models
         self._choice = Choice(options.device, options.executor)
         self.run = Run(thread_count(options.threads), options.progress, stats=options.stats)
         self.embedded: dict[bytes, Embedded] = {}
@@ -72,10 +73,23 @@ class Decoders:
             made.executor = self._choice.executor_for(model)
         return made
 
-    def _find(self, ref: ModelRef) -> Model:
+    def installed(self, ref: ModelRef) -> Model:
+        """The model, one of those that the user gave or one that is installed.
+
+        Raises:
+            MissingModelError: it is not here.
+            ModelError: a file that the user gave is no proper model.
+        """
         from zllm.models import store
 
-        model = self._embedded(ref) or store.find(ref.sha256, ref.name, ref.size, self.model)
+        *others, last = self._given
+        for name in others:
+            with contextlib.suppress(MissingModelError):
+                return store.find(ref.sha256, ref.name, ref.size, name)
+        return store.find(ref.sha256, ref.name, ref.size, last)
+
+    def _find(self, ref: ModelRef) -> Model:
+        model = self._embedded(ref) or self.installed(ref)
         if model.arithmetic != ref.arithmetic:
             raise UnsupportedVersionError(
                 f"the archive was made with arithmetic version {ref.arithmetic}, this program has {model.arithmetic}"
@@ -86,8 +100,6 @@ class Decoders:
 
     def _embedded(self, ref: ModelRef) -> Model | None:
         """The model from the archive, or, if that is damaged, another copy that is here."""
-        from zllm.models import store
-
         found = self.embedded.get(ref.sha256)
         if found is None:
             return None
@@ -95,7 +107,7 @@ class Decoders:
             return found.load(ref)
         except DamagedError as exc:
             try:
-                model = store.find(ref.sha256, ref.name, ref.size, self.model)
+                model = self.installed(ref)
             except ZllmError:
                 raise exc from None
             self.warn(f"the embedded model {ref.name!r} is damaged: the installed one was used, nothing is lost")

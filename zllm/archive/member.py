@@ -151,10 +151,10 @@ def of_plain(view: TarView, found: Header, blocks: Plain) -> Member | None:
     kind, name = profile.type, blocks.name.decode("utf-8", "surrogateescape")
     if kind == tarfile.AREGTYPE and name.endswith("/"):
         kind = tarfile.DIRTYPE
-    if kind == tarfile.DIRTYPE:
-        name = name.rstrip("/")
     if blocks.rest and not profile.old_gnu and (prefix := _text(blocks.rest[:_PREFIX_SIZE])):
         name = f"{prefix}/{name}"
+    if kind == tarfile.DIRTYPE:
+        name = name.rstrip("/")
     start, data = found.position + blocks.header_size, blocks.data_size
     member = Member(
         name, data if kind in _REGULAR else blocks.size, profile.mode, blocks.mtime, kind,

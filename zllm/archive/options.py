@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from zllm.errors import UsageError
 
@@ -32,8 +32,8 @@ class Options:
     """What readers and writers share.
 
     Args:
-        model: name or file of a language model. For writing, None is the built-in one; for reading, it is looked at
-            before those that are installed.
+        model: name or file of a language model, or several. For writing, None is the built-in one; for reading, they
+            are looked at before those that are installed.
         threads: worker threads; None is one per processor. Never changes a byte of the result.
         progress: called with the number of bytes done since the last call, from any thread.
         stats: collects seconds by stage and bytes by codec.
@@ -41,12 +41,19 @@ class Options:
         executor: how: native, torch or auto (:class:`zllm.executors.Choice`).
     """
 
-    model: str | Path | None = None
+    model: str | Path | Sequence[str | Path] | None = None
     threads: int | None = None
     progress: Callable[[int], None] | None = None
     stats: Stats | None = None
     device: str = "auto"
     executor: str = "auto"
+
+    @property
+    def models(self) -> list[str | Path | None]:
+        """All of ``model``; one that is None if there are none."""
+        if self.model is None or not isinstance(self.model, (list, tuple)):
+            return [cast("str | Path | None", self.model)]
+        return list(self.model) or [None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
@@ -20,12 +21,16 @@ class Output(Protocol):
 
 @dataclass(frozen=True)
 class CodedSection:
-    """A section with the bytes of its map and its frames, and the names of members that begin in it."""
+    """A section with the bytes of its map and its frames, and the names of members that begin in it.
+
+    ``sure``: they have these names, whatever came before; a global header may give others to all that follow.
+    """
 
     header: section.SectionHeader
     blob: bytes
     frames: list[tuple[frames.FrameRow, bytes | memoryview]]
     names: list[str]
+    sure: bool = True
 
 
 class PartWriter:
@@ -40,6 +45,7 @@ class PartWriter:
         self._out = out
         self._rows: list[directory.Row] = []
         self._names: list[list[str]] = []
+        self._sure = True
         self._others: list[directory.OtherPart] = []
         self._sequence = 0
         self._seed: int | None = None
@@ -48,15 +54,17 @@ class PartWriter:
         """Write what of the header does not depend on the content."""
         self._put(ends.pack_front())
 
-    def section(self, coded: CodedSection, model: bytes | memoryview | None = None) -> tuple[Envelope, list[int], int]:
-        """Write a section, before it a model that it needs, if one is given.
+    def section(
+        self, coded: CodedSection, models: Iterable[bytes | memoryview] = ()
+    ) -> tuple[Envelope, list[int], int]:
+        """Write a section, before it models that it needs.
 
         Returns:
-            The section's envelope, the bytes of each frame in the file, and those of the model.
+            The section's envelope, the bytes of each frame in the file, and those of the models.
         """
         body = section.pack(coded.header) + coded.blob
         self._begin(Kind.SECTION, body)
-        model_size = 0 if model is None else self._model(model)
+        model_size = sum(self._model(model) for model in models)
         offset, sequence = self.offset, self._sequence
         own = self._part(Kind.SECTION, body)
         frames_at = self.offset
@@ -66,6 +74,7 @@ class PartWriter:
         )
         self._rows.append(row)
         self._names.append(coded.names)
+        self._sure = self._sure and coded.sure
         return own, sizes, model_size
 
     def finish(self, manifest: dict[str, Any]) -> int:
@@ -112,7 +121,7 @@ class PartWriter:
 
     def _directory_rows(self) -> list[directory.Row]:
         """Of several sections, with filters of their members' names."""
-        if len(self._rows) < 2:
+        if len(self._rows) < 2 or not self._sure:
             return self._rows
         seed = cast(int, self._seed)
         filters = [NameFilter.of(names, seed) for names in self._names]

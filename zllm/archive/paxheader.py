@@ -6,19 +6,26 @@ complains of and does not need; :mod:`tarfile` reads such names back as they wer
 
 from __future__ import annotations
 
+import functools
 import tarfile
 from collections.abc import Mapping
 from typing import Any
 
-from zllm.format.limits import BLOCK
+from zllm.format.headerunits import Block, Pax, Plain, record_size
 
-_TEXT = (("name", "path", 100), ("linkname", "linkpath", 100), ("uname", "uname", 32), ("gname", "gname", 32))
-_NUMBERS = (("uid", 7), ("gid", 7), ("size", 11))
+_TEXT = (("name", b"path", 100), ("linkname", b"linkpath", 100), ("uname", b"uname", 32), ("gname", b"gname", 32))
+_MAX_OCTAL = 8**7
+_NUMBERS = (("uid", _MAX_OCTAL), ("gid", _MAX_OCTAL), ("size", 8**11))
 _MAX_TIME = 8**11
 _NANO = 10**9
 
 
 def build(info: Mapping[str, Any], extra: Mapping[str, str], encoding: str, nanoseconds: int | None) -> bytes:
+    """The bytes of :func:`headers`."""
+    return headers(info, extra, encoding, nanoseconds).build()
+
+
+def headers(info: Mapping[str, Any], extra: Mapping[str, str], encoding: str, nanoseconds: int | None) -> Plain:
     """The headers of the member with these fields, which are named as :meth:`tarfile.TarInfo.get_info` names them.
 
     Args:
@@ -31,21 +38,49 @@ def build(info: Mapping[str, Any], extra: Mapping[str, str], encoding: str, nano
         ValueError: text that cannot be encoded, or a number that no header can hold.
     """
     fields = dict(info)
-    records: dict[str, bytes] = {}
+    records: dict[bytes, bytes] = {}
     for field, keyword, length in _TEXT:
-        text = _encoded(info[field], encoding)
+        text = info[field]
         if len(text) > length or not text.isascii():
-            records[keyword] = text
-        fields[field] = info[field].encode("ascii", "replace")[:length]
-    for field, digits in _NUMBERS:
-        if not 0 <= info[field] < 8**digits:
-            records[field] = b"%d" % info[field]
+            coded = _encoded(text, encoding)
+            if len(coded) > length or not coded.isascii():
+                records[keyword] = coded
+        fields[field] = text.encode("ascii", "replace")[:length]
+    for field, most in _NUMBERS:
+        if not 0 <= info[field] < most:
+            records[field.encode()] = b"%d" % info[field]
             fields[field] = 0
-    fields["mtime"], time = _time(info["mtime"], nanoseconds)
+    mtime, time = _time(info["mtime"], nanoseconds)
     if time:
-        records["mtime"] = time.encode()
-    records.update((keyword, _encoded(value, encoding)) for keyword, value in extra.items())
-    return (_extended(records) if records else b"") + _block(fields)
+        records[b"mtime"] = time.encode()
+    records.update((keyword.encode(), _encoded(value, encoding)) for keyword, value in extra.items())
+    block = Block(_profile(fields), fields["name"].rstrip(b"\0"), fields["linkname"].rstrip(b"\0"), b"", b"", b"", b"")
+    return Plain.of(block, fields["size"], mtime, _pax(records) if records else None)
+
+
+def _pax(records: dict[bytes, bytes]) -> Pax:
+    keys, values = tuple(records), tuple(records.values())
+    length = sum(map(record_size, map(len, keys), map(len, values)))
+    return Pax(_EXTENDED, b"=././@PaxHeader", b"", b"", keys, values, length, 0)
+
+
+def _profile(fields: Mapping[str, Any]) -> bytes:
+    kind = fields["type"]
+    device = kind in (tarfile.CHRTYPE, tarfile.BLKTYPE)
+    numbers = (fields["devmajor"], fields["devminor"]) if device else (None, None)
+    return _block(
+        fields["mode"] & 0o7777, fields["uid"], fields["gid"], kind, fields["uname"], fields["gname"], *numbers
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _block(  # noqa: PLR0917
+    mode: int, uid: int, gid: int, kind: bytes, uname: bytes, gname: bytes, major: int | None, minor: int | None
+) -> bytes:
+    """What seldom changes in a block: its profile (:class:`zllm.format.headerunits.Block`)."""
+    front = _octal(mode) + _octal(uid) + _octal(gid) + kind + b"ustar\x0000"
+    devices = b"".join(bytes(8) if number is None else _octal(number) for number in (major, minor))
+    return front + uname.ljust(32, b"\0") + gname.ljust(32, b"\0") + devices
 
 
 def _encoded(text: str, encoding: str) -> bytes:
@@ -82,43 +117,10 @@ def decimal(nanoseconds: int) -> str:
     return f"-{text}" if nanoseconds < 0 else text
 
 
-def _extended(records: Mapping[str, bytes]) -> bytes:
-    data = b"".join(_record(keyword.encode(), value) for keyword, value in records.items())
-    fields: dict[str, Any] = {"name": b"././@PaxHeader", "type": b"x", "size": len(data)}
-    return _block(fields) + data + bytes(-len(data) % BLOCK)
-
-
-def _record(keyword: bytes, value: bytes) -> bytes:
-    body = b" " + keyword + b"=" + value + b"\n"
-    length = len(body)
-    while length != len(body) + len(str(length)):
-        length = len(body) + len(str(length))
-    return b"%d" % length + body
-
-
-def _block(fields: Mapping[str, Any]) -> bytes:
-    device = fields.get("type") in (tarfile.CHRTYPE, tarfile.BLKTYPE)
-    front = b"".join((
-        _text(fields.get("name", b""), 100), _octal(fields.get("mode", 0) & 0o7777, 7),
-        _octal(fields.get("uid", 0), 7), _octal(fields.get("gid", 0), 7),
-        _octal(fields.get("size", 0), 11), _octal(fields.get("mtime", 0), 11),
-    ))  # fmt: skip
-    back = b"".join((
-        fields.get("type", b"0"), _text(fields.get("linkname", b""), 100), b"ustar\x0000",
-        _text(fields.get("uname", b""), 32), _text(fields.get("gname", b""), 32),
-        _octal(fields.get("devmajor", 0), 7) if device else bytes(8),
-        _octal(fields.get("devminor", 0), 7) if device else bytes(8),
-    ))  # fmt: skip
-    back = back.ljust(BLOCK - len(front) - 8, b"\0")
-    checksum = sum(front) + sum(b" " * 8) + sum(back)
-    return front + b"%06o\0 " % checksum + back
-
-
-def _text(value: bytes, length: int) -> bytes:
-    return value.ljust(length, b"\0")
-
-
-def _octal(value: int, digits: int) -> bytes:
-    if not 0 <= value < 8**digits:
+def _octal(value: int) -> bytes:
+    if not 0 <= value < _MAX_OCTAL:
         raise ValueError(f"{value} does not fit into a header")
-    return b"%0*o\0" % (digits, value)
+    return b"%07o\0" % value
+
+
+_EXTENDED = _block(0, 0, 0, b"x", b"", b"", None, None)

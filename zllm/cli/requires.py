@@ -75,7 +75,6 @@ def _model(ref: ModelRef, decoders: Decoders) -> dict[str, Any]:
 
 def _state(ref: ModelRef, decoders: Decoders) -> str:
     from zllm import _native
-    from zllm.models import store
 
     if ref.arithmetic != _native.ARITHMETIC_VERSION:
         return "of another version"
@@ -88,7 +87,7 @@ def _state(ref: ModelRef, decoders: Decoders) -> str:
         except ZllmError:
             damaged = True
     try:
-        store.find(ref.sha256, ref.name, ref.size, decoders.model)
+        decoders.installed(ref)
         return "installed"
     except ZllmError:
         return "embedded, but damaged" if damaged else "missing"

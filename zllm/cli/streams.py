@@ -13,17 +13,17 @@ from zllm.archive.view import TarView
 from zllm.format.ends import FILE_MAGIC as MAGIC
 
 if TYPE_CHECKING:
-    from zllm.archive.sink import Sink
+    from zllm.archive.writer import Writer
 
 __all__ = ["MAGIC", "decoder", "encoder"]
 
 
 @contextlib.contextmanager
-def encoder(out: BinaryIO, options: WriteOptions) -> Iterator[Sink]:
+def encoder(out: BinaryIO, options: WriteOptions) -> Iterator[Writer]:
     """Takes bytes, a tar stream or not; the archive on ``out`` is complete when the block ends well."""
-    from zllm.archive.sink import Sink
+    from zllm.archive.writer import Writer
 
-    sink = Sink(out, options)
+    sink = Writer(out, options)
     try:
         yield sink
         sink.close()

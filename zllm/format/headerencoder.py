@@ -52,7 +52,7 @@ class Encoder:
     def run(self, units: Iterable[Headers]) -> list[bytes]:
         """The columns."""
         for data in units:
-            if isinstance(data, Plain) and data.mtime < U32 and (data.pax is None or data.pax.mtime < U32):
+            if isinstance(data, Plain) and data.storable:
                 self._plain(data)
                 continue
             blocks = headerunits.built(data)

@@ -19,6 +19,7 @@ _NO_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")
 _USTAR = b"ustar\0"
 _MAGIC, _PREFIX_SIZE = slice(25, 31), 155  # the magic is in a profile
 _NO_SIZE = 1 << 63
+_U32 = 1 << 32
 
 
 @dataclass(slots=True)
@@ -143,6 +144,18 @@ class Plain(NamedTuple):
         given = None if pax is None else pax.value(b"size")
         data = stored_size(block.profile, block.name, size, given)
         return cls(header_size, data, block.profile, block.name, block.link, block.rest, size, mtime, pax=pax)
+
+    @property
+    def storable(self) -> bool:
+        """Whether columns can have it as it is: times in 32 bits, keywords that are such, within the limits. Of those
+        that are not, the bytes are stored."""
+        if self.profile[24:25] not in PLAIN_KINDS or self.mtime >= _U32:
+            return False
+        pax = self.pax
+        if pax is None:
+            return True
+        named = all(key and b"=" not in key for key in pax.keys) and len(set(pax.keys)) == len(pax.keys)
+        return named and 0 < pax.length <= limits.MAX_EXTENDED and pax.mtime < _U32
 
     @property
     def long_name(self) -> bytes:

@@ -142,6 +142,10 @@ class TarScanner:
         """Whether the next byte is the first of a block where a header is due."""
         return not self._buffer and not self._data_left and not self._in_padding
 
+    def passed_header(self) -> None:
+        """A valid header, and the data and padding that it speaks of, have gone another way. Only while it is idle."""
+        self.is_tar, self._first, self._lost = True, False, False
+
     def feed(self, data: bytes | memoryview) -> Iterator[Piece]:
         """Yield what is complete now."""
         view = memoryview(data)
@@ -223,6 +227,16 @@ class TarScanner:
         if size % BLOCK:
             self._in_padding, self._need = True, BLOCK - size % BLOCK
         yield Piece(Kind.HEADER, unit, size)
+
+
+def has_global(unit: bytes) -> bool:
+    """Whether one of these header blocks says something of all members that follow."""
+    pos = 0
+    while unit[pos + 156 : pos + 157] in EXTENDED and unit[pos + 156 : pos + 157]:
+        if unit[pos + 156 : pos + 157] == b"g":
+            return True
+        pos += BLOCK + padded(_size(number(unit[pos + 124 : pos + 136])))
+    return False
 
 
 def member_name(unit: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import sys
 import tarfile
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
     from zllm.archive.finding import Header
     from zllm.archive.layout import Layout
     from zllm.archive.requirements import Requirements
-    from zllm.archive.sink import Sink
     from zllm.archive.target import Target
     from zllm.archive.view import TarView
+    from zllm.archive.writer import Writer
 
 _COPY = 1 << 20
 
@@ -54,7 +55,7 @@ class ZllmFile(Unpacking):
     archive: Archive | None = None
     """What is read; None for an archive that is being written."""
     _view: TarView | None = None
-    _sink: Sink | None = None
+    _sink: Writer | None = None
     _own: BinaryIO | None = None
     _target: Target | None = None
 
@@ -79,7 +80,7 @@ class ZllmFile(Unpacking):
         if sys.version_info >= (3, 13):
             options["stream"] = stream
         try:
-            tar: TarView | Sink
+            tar: TarView | Writer
             if kind in ("r", "r|"):
                 reading = taken_from(options, ReadOptions)
                 if isinstance(fileobj, Archive):
@@ -347,16 +348,36 @@ class ZllmFile(Unpacking):
         if fileobj is None and tarinfo.isreg() and tarinfo.size:
             raise UsageError(f"{tarinfo.name}: a file object is needed for its {tarinfo.size} bytes")
         if fileobj is None or isinstance(fileobj, Padded):
-            super().addfile(tarinfo, fileobj)
+            self._add_member(tarinfo, fileobj)
             return
         padded = Padded(fileobj, tarinfo.size)
-        super().addfile(tarinfo, cast(Any, padded))
+        self._add_member(tarinfo, padded)
         problem = padded.problem()
         if not problem:
             return
         if not self._adding:
             raise padded.error or OSError(f"unexpected end of data: {tarinfo.name}: {problem}")
         self._messages.append(f"{tarinfo.name}: {problem}")
+
+    def _add_member(self, tarinfo: tarfile.TarInfo, source: Padded | None) -> None:
+        """As tarfile's ``addfile``, but what headers say becomes no bytes on its way where that makes no difference."""
+        self._check("awx")  # type: ignore[attr-defined]
+        kind = type(tarinfo)
+        usual = isinstance(tarinfo, ZllmInfo) and kind.tobuf is tarfile.TarInfo.tobuf
+        if not usual or kind.create_pax_header is not ZllmInfo.create_pax_header or self.format != tarfile.PAX_FORMAT:
+            super().addfile(tarinfo, cast(Any, source))
+            return
+        info = copy.copy(cast(ZllmInfo, tarinfo))
+        facts = info.get_info()
+        for name, value in facts.items():
+            if value is None:
+                raise ValueError(f"{name} may not be None")
+        headers = info.headers(facts, self.encoding)
+        if headers.data_size != (0 if source is None else info.size):
+            super().addfile(tarinfo, cast(Any, source))
+            return
+        self.offset += cast("Writer", self._sink).add(headers, source)
+        self.members.append(info)
 
     # Ending
 

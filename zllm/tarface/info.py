@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import tarfile
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from zllm.archive import storage
@@ -14,6 +15,7 @@ from zllm.archive.storage import Storage
 if TYPE_CHECKING:
     from zllm.archive.member import Member
     from zllm.archive.view import TarView
+    from zllm.format.headerunits import Plain
 
 
 _DUMPDIR = b"D"
@@ -51,13 +53,21 @@ class ZllmInfo(Parsed):
 
     def create_pax_header(self, info: Any, encoding: str) -> bytes:
         """As in tarfile, with exact times (:meth:`set_mtime_ns`) and names that keep their bytes (`paxheader`)."""
+        return self.headers(info, encoding).build()
+
+    def headers(self, info: Mapping[str, Any], encoding: str) -> Plain:
+        """The same headers, not as bytes; ``info`` is what :meth:`get_info` gives.
+
+        Raises:
+            ValueError: text that cannot be encoded, or a number that no header can hold.
+        """
         from zllm.archive import paxheader
 
         exact = self._exact[1] if self._exact is not None and self._exact[0] == self.mtime else None
-        extra = dict(self.pax_headers)
-        if not self._holes_stored:  # of a member that was read: its data is given without the map, holes as zeros
+        extra = self.pax_headers
+        if extra and not self._holes_stored:  # of a member that was read: its data is given with holes as zeros
             extra = {keyword: value for keyword, value in extra.items() if not keyword.startswith("GNU.sparse.")}
-        return paxheader.build(info, extra, encoding, exact)
+        return paxheader.headers(info, extra, encoding, exact)
 
     def store_holes(self, name: str, real_size: int) -> None:
         """Make it a member in GNU's sparse format 1.0: ``size`` and the data include the map of what is no hole.

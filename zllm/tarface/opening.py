@@ -9,8 +9,8 @@ from zllm.archive.options import WriteOptions
 from zllm.errors import OtherFormatError, UsageError
 
 if TYPE_CHECKING:
-    from zllm.archive.sink import Sink
     from zllm.archive.target import Target
+    from zllm.archive.writer import Writer
 
 _MODES = {
     "r": "r", "r:": "r", "r:*": "r", "r:zllm": "r", "r|": "r|", "r|*": "r|", "r|zllm": "r|",
@@ -53,20 +53,20 @@ def name_of(path: str | bytes | None, fileobj: object) -> str | bytes | None:
 
 def writing(
     path: str | bytes | None, kind: str, fileobj: BinaryIO | None, options: WriteOptions
-) -> tuple[Sink, Target | None]:
+) -> tuple[Writer, Target | None]:
     """Where to write a tar stream, and the file that is to get the name ``path``, unless ``fileobj`` is written.
 
     Raises:
         OSError, ZllmError: as ``zllm.open``.
     """
-    from zllm.archive.sink import Sink
     from zllm.archive.target import Target
+    from zllm.archive.writer import Writer
 
     if fileobj is not None:
-        return Sink(fileobj, options), None
+        return Writer(fileobj, options), None
     target = Target(os.fsdecode(cast(str, path)), replace=kind == "w")
     try:
-        return Sink(target.file, options), target
+        return Writer(target.file, options), target
     except BaseException:
         target.discard()
         raise

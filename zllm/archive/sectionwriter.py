@@ -1,0 +1,109 @@
+"""Codes sections, and writes them one after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from zllm.archive.builder import SectionBuilder
+from zllm.archive.coder import Coder
+from zllm.archive.partwriter import CodedSection, Output, PartWriter
+from zllm.codecs import registry
+from zllm.format import frames, section, sectionmap
+from zllm.planner import planner
+from zllm.planner.planner import CodedFrame
+from zllm.stats import EMBEDDED, HEADERS
+from zllm.version import VERSION
+
+
+@dataclass
+class Coded:
+    """A section that is coded, but not written."""
+
+    builder: SectionBuilder
+    groups: list[sectionmap.Group]
+    data: list[memoryview]  # of each group
+    coded: planner.Coded
+
+
+class SectionWriter:
+    """Sections may be coded at the same time; they are written in their order."""
+
+    def __init__(self, out: Output, coder: Coder) -> None:
+        self.coder = coder
+        self.parts = PartWriter(out)
+        self._embedded: set[int] = set()  # numbers of models that are in the archive
+
+    def start(self) -> None:
+        """Write what of the archive's header does not depend on the content."""
+        self.parts.start()
+
+    def code(self, builder: SectionBuilder) -> Coded:
+        """Code one section. Several may be in work at the same time."""
+        with self.coder.run.stage("sorting", builder.size):
+            groups, pieces = builder.groups()
+        return Coded(builder, groups, [piece.data for piece in pieces], self.coder.groups.code(pieces))
+
+    def section(self, work: Coded) -> None:
+        """Write one section: in their order."""
+        run, builder, groups = self.coder.run, work.builder, work.groups
+        coded = self.coder.groups.choose(work.coded)
+        payloads = [frame.payload for results in coded for frame in results]
+        models = sorted({number for results in coded for frame in results if (number := frame.model)})
+        small = sectionmap.with_small(groups, builder.records)
+        for group, data, results, hashed in zip(groups, work.data, coded, small, strict=True):
+            group.frames = [_row(frame, models) for frame in results]
+            if hashed:
+                _hash_frames(group, data)
+        with run.stage("headers") as stage:
+            chart = sectionmap.SectionMap(builder.records, groups)
+            blob, raw_size = sectionmap.encode(
+                chart, continued=builder.continued, continues=builder.continues, mixed=self.coder.level.adaptive,
+                bounded=True,
+            )  # fmt: skip
+            stage.bytes_in, stage.bytes_out = raw_size, len(blob)
+        refs = tuple(self.coder.model_ref(number) for number in models)
+        header = section.SectionHeader(builder.stream_offset, builder.size, raw_size, _flags(builder), refs)
+        run.check()
+        rows = [row for group in groups for row in group.frames]
+        done = list(zip(rows, payloads, strict=True))
+        self._write(CodedSection(header, blob, done, builder.members, builder.sure), models)
+
+    def _write(self, done: CodedSection, models: list[int]) -> None:
+        run = self.coder.run
+        new = [number for number in models if self.coder.embed and number not in self._embedded]
+        self._embedded.update(new)
+        with run.stage("writing") as stage:
+            own, sizes, model_size = self.parts.section(done, [self.coder.models[number - 1].data for number in new])
+            stage.bytes_in = own.whole + sum(sizes) + model_size
+        if run.stats is not None:
+            for (row, _), size in zip(done.frames, sizes, strict=True):
+                run.stats.stored(registry.name_of(row.codec), row.raw_size, size)
+            run.stats.stored(HEADERS, 0, own.whole)
+            if model_size:
+                run.stats.stored(EMBEDDED, 0, model_size)
+
+    def finish(self) -> None:
+        """Write directory and footer."""
+        size = self.parts.finish({"created_by": f"zllm {VERSION}", "level": self.coder.level.number})
+        if self.coder.run.stats is not None:
+            self.coder.run.stats.stored(HEADERS, 0, size)
+
+
+def _flags(builder: SectionBuilder) -> int:
+    flags = section.CONTINUED * builder.continued + section.CONTINUES * builder.continues
+    return flags + section.OPAQUE * builder.opaque
+
+
+def _hash_frames(group: sectionmap.Group, data: memoryview) -> None:
+    """Give each frame of a group with members that have no hash of their own one of its data."""
+    start = 0
+    for number, row in enumerate(group.frames):
+        part = data[start : start + row.raw_size]
+        group.frames[number] = replace(row, sha256=frames.hash_of(part))
+        start += row.raw_size
+
+
+def _row(frame: CodedFrame, models: list[int]) -> frames.FrameRow:
+    """``models``: numbers of those that the section uses, in the order of its slots."""
+    slot = 1 + models.index(frame.model) if frame.model else 0
+    return frames.FrameRow(frame.raw_size, len(frame.payload), frame.codec_id, slot, frame.reason, frame.rival)

@@ -1,0 +1,197 @@
+"""Writes archives: members, whose headers go straight into columns, or a tar stream, whatever its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from zllm.archive.builder import SectionBuilder
+from zllm.archive.coder import Coder
+from zllm.archive.options import WriteOptions
+from zllm.archive.partwriter import Output
+from zllm.archive.sectionqueue import SectionQueue
+from zllm.archive.sectionwriter import SectionWriter
+from zllm.errors import UsageError
+from zllm.format import headerunits
+from zllm.format.headerunits import Headers, Plain
+from zllm.format.limits import BLOCK
+from zllm.format.tarscan import Kind, Piece, TarScanner, padded
+
+_PIECE = 1 << 20
+
+
+class Source(Protocol):
+    """The data of a member, as files have it."""
+
+    def read(self, count: int, /) -> bytes:
+        """Up to ``count`` bytes, none only at the end."""
+
+
+class Writer:
+    """Writes an archive: :meth:`close` completes it, :meth:`abort` leaves it without an end.
+
+    Args:
+        out: anything with ``write``; it is neither sought nor closed.
+        options: how to code.
+
+    Raises:
+        UsageError: options that do not exist.
+        MissingModelError, ModelError, MissingDependencyError, KernelError: see :class:`zllm.archive.coder.Coder`.
+    """
+
+    def __init__(self, out: Output, options: WriteOptions | None = None) -> None:
+        self.warnings: list[str] = []
+        self.failed = False
+        """Coding or writing went wrong: an OSError now is the output's, not some input file's."""
+        self._coder = Coder(options or WriteOptions(), self.warnings)
+        self._sections = SectionWriter(out, self._coder)
+        self._queue = SectionQueue(self._sections)
+        self._scanner = TarScanner()
+        self._builder = SectionBuilder(0, self._coder.run.stage)
+        self._written = 0
+        self._started = False
+        self._raw: bool | None = None  # the stream is not a tar; None: not known yet
+        self.closed = False
+
+    def tell(self) -> int:
+        """Bytes of the tar stream so far."""
+        return self._written
+
+    def writable(self) -> bool:
+        """Until it is closed."""
+        return not self.closed
+
+    def add(self, headers: Headers, source: Source | None = None) -> int:
+        """Add a member with as much data as its headers say, of ``source``; how many bytes of the tar stream it is.
+
+        Raises:
+            UsageError: the archive is closed.
+            EOFError: the source has less data. The archive can only be given up then.
+            OSError: the output cannot be written.
+        """
+        self._check()
+        start, size = self._written, headerunits.data_size(headers)
+        direct = self._scanner.idle and isinstance(headers, Plain) and headers.storable
+        if direct:
+            self._scanner.passed_header()
+            self._guard((Piece(Kind.HEADER, b"", size),), headers)
+            self._written += headerunits.header_size(headers)
+        else:
+            self.write(headerunits.built(headers))
+        left = size
+        while left:
+            data = source.read(min(left, _PIECE)) if source is not None else b""
+            if not data:
+                self.failed = True
+                raise EOFError(f"{headerunits.member_name(headers)}: {left} bytes of its data are missing")
+            left -= len(data)
+            self._put(Kind.DATA, data, direct=direct)
+        if padding := -size % BLOCK:
+            self._put(Kind.ZERO, bytes(padding), direct=direct)
+        return self._written - start
+
+    def _put(self, kind: Kind, data: bytes, *, direct: bool) -> None:
+        """Some bytes behind a header; ``direct``: the scanner does not wait for them."""
+        if direct:
+            self._guard((Piece(kind, data),))
+            self._written += len(data)
+        else:
+            self.write(data)
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Take some of the tar stream.
+
+        Raises:
+            OSError: the output cannot be written.
+        """
+        self._check()
+        self._guard(self._scanner.feed(memoryview(data).cast("B")))
+        self._written += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        """Code what is left, write directory and footer."""
+        if self.closed:
+            return
+        self._guard(self._scanner.finish())
+        try:
+            self._builder.end_member()
+            if self._builder.records:
+                self._next_section(last=True)
+            self._queue.wait()
+            self._sections.finish()
+        except BaseException:
+            self.failed = True
+            raise
+        finally:
+            self.closed = True
+
+    def abort(self) -> None:
+        """Give up. What was written so far has no end and is no valid archive."""
+        self.closed = True
+        self._coder.run.cancelled.set()
+        try:
+            self._queue.wait(timeout=5)
+        except BaseException:
+            return
+
+    def _check(self) -> None:
+        if self.closed:
+            raise UsageError("the archive is closed")
+        try:
+            self._queue.check()  # at once: there may be gigabytes to come before the next section is due
+        except BaseException:
+            self.failed = True
+            raise
+
+    def _guard(self, pieces: Iterable[Piece], headers: Headers | None = None) -> None:
+        try:
+            self._start()
+            for piece in pieces:
+                self._take(piece, headers)
+        except BaseException:
+            self.failed = True
+            raise
+
+    def _take(self, piece: Piece, headers: Headers | None = None) -> None:
+        if piece.kind == Kind.HEADER:
+            self._header(bytes(piece.data) if headers is None else headers, piece.size)
+            return
+        builder = self._builder
+        if piece.kind == Kind.ZERO or piece.fresh:
+            builder.end_member()
+            if not builder.room:
+                builder = self._next_section()
+        if piece.kind == Kind.ZERO:
+            builder.add_zeros(len(piece.data))
+            return
+        if piece.fresh or not builder.in_member:
+            builder.begin(b"", "", None)
+        data = builder.add(memoryview(piece.data))
+        while data:
+            data = self._next_section().add(data)
+
+    def _header(self, headers: Headers, size: int) -> None:
+        builder = self._builder
+        builder.end_member()
+        # A member stays whole if a section can hold it; a larger one starts its own, for long frames.
+        if builder.size and headerunits.header_size(headers) + padded(size) > builder.room:
+            builder = self._next_section()
+        builder.begin(headers, headerunits.member_name(headers), size)
+
+    def _next_section(self, *, last: bool = False) -> SectionBuilder:
+        """Have the section coded; what follows goes into the next."""
+        builder = self._builder
+        if self._raw is None:
+            # A whole section of zeros is no tar's beginning, whatever follows: the first section says it for readers.
+            self._raw = not self._scanner.is_tar and (self._scanner.opaque or not last)
+        builder.opaque = self._raw
+        self._builder = builder.following()
+        self._queue.submit(builder)
+        return self._builder
+
+    def _start(self) -> None:
+        """Begin the header, once: with the first byte, when an output that cannot be written shows it."""
+        if not self._started:
+            self._started = True
+            self._sections.start()
