@@ -113,7 +113,21 @@ class Archive:
                 break
             self.latest = one
             yield one
+            yield from self._plain(found, state)
         view.drain()
+
+    def _plain(self, found: Members, state: oddheaders.State) -> Iterator[Member]:
+        """Members that come next and have plain headers: nearly all, and without much ado."""
+        view = self.view
+        if state.pax_headers:
+            return
+        for place, blocks in found.plain():
+            one = member.of_plain(view, place, blocks)
+            if one is None:
+                found.go_back(place)
+                return
+            self.latest = one
+            yield one
 
     def open(self, wanted: Member) -> MemberFile | TarView | None:
         """The data of a member, or of what a link leads to, as a binary file; None if it has none, as folders.
@@ -178,7 +192,7 @@ def parsed(view: TarView, state: oddheaders.State, header: Header) -> Member | N
     """
     blocks = header.blocks
     if isinstance(blocks, Plain) and not state.pax_headers:
-        found = member.of_plain(view, header, blocks)
+        found = member.of_plain(view, header.position, blocks)
         if found is not None:
             return found
     info = oddheaders.parse(oddheaders.Parsed, state, view, header)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from typing import NamedTuple
 
 from zllm.format.frames import FrameRow
 from zllm.format.sectionmap import Record, SectionMap
 
 
-@dataclass(frozen=True)
-class Extent:
+class Extent(NamedTuple):
     """Bytes ``start`` to ``start + size`` of frame number ``frame``."""
 
     frame: int
@@ -21,8 +20,7 @@ class Extent:
     size: int
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a byte of the section is: record number, and how far into the record."""
 
     record: int

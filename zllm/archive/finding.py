@@ -7,13 +7,14 @@ The section maps say where headers are, so nothing is decoded to find them. Wher
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zllm.archive.view import ENDS_INSIDE, TarView
 from zllm.errors import DamagedError, ZllmError
 from zllm.format import headerunits
-from zllm.format.headerunits import Headers
+from zllm.format.headerunits import Headers, Plain
 from zllm.format.limits import BLOCK
 from zllm.format.tarscan import Kind, Piece, TarScanner, padded, valid
 
@@ -62,13 +63,13 @@ class Finder:
         self._base = 0
         self._after_loss = False
         self._after_end = False  # zeros were the last that was seen
-        self._last: Header | None = None
+        self._last: tuple[int, Headers] | None = None
         self._place: tuple[Section, int] | None = None  # section and number of the record that was found last
 
     def find(self, position: int) -> Header | None:
         """The first header from ``position`` on; None: there is no more."""
         if (following := self._next_record(position)) is not None:
-            self._last = following
+            self._last = position, following.blocks
             return following
         view = self._view
         while True:
@@ -95,9 +96,26 @@ class Finder:
                 return None
             if isinstance(found, Header):
                 self._after_loss = self._after_end = False
-                self._last = found
+                self._last = found.position, found.blocks
                 return found
             position = found
+
+    def plain(self, position: int) -> Iterator[tuple[int, Plain]]:
+        """Plain headers that follow each other from ``position`` on, each with its place: those of the records behind
+        the one that was found last, as far as one begins where the one before ends.
+        """
+        if self._place is None:
+            return
+        section, last = self._place
+        base, starts, records = section.header.stream_offset, section.chart.starts, section.chart.records
+        for number in range(last + 1, len(records)):
+            blocks = records[number].headers
+            if base + starts[number] != position or isinstance(blocks, bytes):
+                return
+            self._place, self._after_loss, self._after_end = (section, number), False, False
+            self._last = position, blocks
+            yield position, blocks
+            position += blocks.header_size + padded(blocks.data_size)
 
     def _next_record(self, position: int) -> Header | None:
         """The header of the record behind the one that was found last, if it begins at ``position``."""
@@ -168,7 +186,7 @@ class Finder:
             return None
         if isinstance(scanned, Header):
             self._after_loss = self._after_end = False
-            self._last = scanned
+            self._last = scanned.position, scanned.blocks
         return scanned
 
     def _pieces(self, pieces: list[Piece], at: int) -> None:
@@ -187,7 +205,9 @@ class Finder:
     def _cut(self) -> None:
         """The stream ends before the last member does."""
         if self._view.problem is None and not self._quiet:
-            self._view.note_broken(ENDS_INSIDE, self._last.name if self._last is not None else None)
+            self._view.note_broken(
+                ENDS_INSIDE, headerunits.member_name(self._last[1]) if self._last is not None else None
+            )
 
 
 def _lone_global(data: bytes) -> bool:

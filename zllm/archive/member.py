@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import functools
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from zllm.archive import storage
 from zllm.archive.storage import Storage
-from zllm.format.headerunits import Plain
+from zllm.format.headerunits import Pax, Plain
 
 if TYPE_CHECKING:
     from zllm.archive.finding import Header
     from zllm.archive.view import TarView
 
 _DUMPDIR = b"D"
-_OLD_GNU = b"ustar  \0"
+_MAGIC, _OLD_GNU = slice(25, 33), b"ustar  \0"  # of a profile
+_ONLY_TIME = (b"mtime",)
 _REGULAR = (b"0", b"\0", b"7")
 _PREFIX_SIZE = 155
 _MAX_DIGITS = 20  # of a size: more, and it is none
@@ -34,22 +35,21 @@ class Member:
 
     name: str
     size: int
-    mode: int
     mtime: float
-    type: bytes
     linkname: str
+    offset: int
+    offset_data: int
+    stored: tuple[int, int]
+    view: TarView = field(repr=False, compare=False)
+    pax: Pax | dict[str, str] | None = field(repr=False)
+    mode: int
+    type: bytes
     uid: int
     gid: int
     uname: str
     gname: str
     devmajor: int
     devminor: int
-    offset: int
-    offset_data: int
-    stored: tuple[int, int]
-    view: TarView = field(repr=False, compare=False)
-    records: Sequence[tuple[bytes, bytes]] = ()
-    """Of its pax header, as they stand."""
     sparse: list[tuple[int, int]] | None = None
     _storage: Storage | None = field(default=None, repr=False, compare=False)
 
@@ -80,9 +80,11 @@ class Member:
     @property
     def pax_headers(self) -> dict[str, str]:
         """The records of its pax header."""
+        if not isinstance(self.pax, Pax):
+            return self.pax or {}
         return {
             key.decode("utf-8", "surrogateescape"): value.decode("utf-8", "surrogateescape")
-            for key, value in self.records
+            for key, value in zip(self.pax.keys, self.pax.values, strict=True)
         }
 
     @property
@@ -125,61 +127,64 @@ class Member:
 
 def of_stream(view: TarView, name: str, size: int) -> Member:
     """A stream that is not a tar, all ``size`` bytes of it, as if it were a member."""
-    return Member(name, size, 0o644, 0, tarfile.REGTYPE, "", 0, 0, "", "", 0, 0, 0, 0, (0, size), view)
+    owner = _Profile(0o644, tarfile.REGTYPE, 0, 0, "", "", 0, 0)
+    return Member(name, size, 0, "", 0, 0, (0, size), view, None, *owner)
 
 
 def of_parsed(view: TarView, info: tarfile.TarInfo, found: Header) -> Member:
     """A member with the facts that :mod:`tarfile` has found."""
-    records = [
-        (key.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape"))
-        for key, value in info.pax_headers.items()
-    ]
+    owner = _Profile(
+        info.mode, info.type, info.uid, info.gid, info.uname, info.gname, info.devmajor, info.devminor
+    )  # fmt: skip
     return Member(
-        info.name, info.size, info.mode, info.mtime, info.type, info.linkname, info.uid, info.gid, info.uname,
-        info.gname, info.devmajor, info.devminor, info.offset, info.offset_data, (found.data_start, found.size), view,
-        records, getattr(info, "sparse", None),
+        info.name, info.size, info.mtime, info.linkname, info.offset, info.offset_data, (found.data_start, found.size),
+        view, dict(info.pax_headers), *owner, getattr(info, "sparse", None),
     )  # fmt: skip
 
 
-def of_plain(view: TarView, found: Header, blocks: Plain) -> Member | None:
+def of_plain(view: TarView, position: int, blocks: Plain) -> Member | None:
     """A member with the facts in plain headers, the same that :mod:`tarfile` finds in their bytes, which are not made;
     None if that is not sure.
     """
-    profile = _profile(blocks.profile)
-    if profile is None or b"\0" in blocks.name or b"\0" in blocks.link:
+    header_size, data, profile, field_name, link, rest, size, mtime, _, pax = blocks
+    owner = _profile(profile)
+    if owner is None or b"\0" in field_name or b"\0" in link:
         return None
-    kind, name = profile.type, blocks.name.decode("utf-8", "surrogateescape")
+    kind, name = owner.type, field_name.decode("utf-8", "surrogateescape")
     if kind == tarfile.AREGTYPE and name.endswith("/"):
-        kind = tarfile.DIRTYPE
-    if blocks.rest and not profile.old_gnu and (prefix := _text(blocks.rest[:_PREFIX_SIZE])):
+        owner = owner._replace(type=tarfile.DIRTYPE)
+        kind = owner.type
+    if rest and profile[_MAGIC] != _OLD_GNU and (prefix := _text(rest[:_PREFIX_SIZE])):
         name = f"{prefix}/{name}"
     if kind == tarfile.DIRTYPE:
         name = name.rstrip("/")
-    start, data = found.position + blocks.header_size, blocks.data_size
-    member = Member(
-        name, data if kind in _REGULAR else blocks.size, profile.mode, blocks.mtime, kind,
-        blocks.link.decode("utf-8", "surrogateescape") if blocks.link else "", profile.uid, profile.gid,
-        profile.uname, profile.gname, profile.devmajor, profile.devminor, found.position, start, (start, data), view,
-    )  # fmt: skip
-    pax = blocks.pax
-    if pax is None:
-        return member
+    start = position + header_size
+    linkname = link.decode("utf-8", "surrogateescape") if link else ""
+    if kind in _REGULAR:
+        size = data
+    member = Member(name, size, mtime, linkname, position, start, (start, data), view, pax, *owner)
+    return member if pax is None or _apply(pax, member) else None
+
+
+def _apply(pax: Pax, member: Member) -> bool:
+    """Whether all that an extended header says of a member could be set."""
+    if pax.keys == _ONLY_TIME:
+        try:
+            member.mtime = float(pax.values[0])
+            return True
+        except ValueError:
+            pass
     setters = _setters(pax.keys)
-    if setters is None:
-        return None
-    for setter, value in zip(setters, pax.values, strict=True):
-        if (setter is not None and not setter(member, value)) or b"hdrcharset=" in value:
-            return None
-    member.records = tuple(zip(pax.keys, pax.values, strict=True))
-    return member
+    if setters is None or any(b"hdrcharset=" in value for value in pax.values):
+        return False
+    return all(setter is None or setter(member, value) for setter, value in zip(setters, pax.values, strict=True))
 
 
 class _Profile(NamedTuple):
     mode: int
+    type: bytes
     uid: int
     gid: int
-    type: bytes
-    old_gnu: bool
     uname: str
     gname: str
     devmajor: int
@@ -194,8 +199,7 @@ def _profile(profile: bytes) -> _Profile | None:
         major, minor = (tarfile.nti(profile[start : start + 8]) for start in (97, 105))  # type: ignore[attr-defined]
     except (tarfile.TarError, ValueError):
         return None
-    kind, old_gnu = profile[24:25], profile[25:33] == _OLD_GNU
-    return _Profile(mode, uid, gid, kind, old_gnu, _text(profile[33:65]), _text(profile[65:97]), major, minor)
+    return _Profile(mode, profile[24:25], uid, gid, _text(profile[33:65]), _text(profile[65:97]), major, minor)
 
 
 def _text(field: bytes) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from zllm.archive.finding import Finder, Header
 from zllm.archive.view import TarView
 from zllm.errors import DamagedError, ZllmError
 from zllm.format import headerunits
+from zllm.format.headerunits import Plain
+from zllm.format.tarscan import padded
 
 _M = TypeVar("_M")
 
@@ -24,6 +26,16 @@ class Members:
         self._view = view
         self._quiet = quiet
         self._finder = Finder(view, quiet=quiet)
+
+    def plain(self) -> Iterator[tuple[int, Plain]]:
+        """Plain headers that come next, with their places, to make members of them in another way than :meth:`next`."""
+        for place, blocks in self._finder.plain(self.position):
+            self.position = place + blocks.header_size + padded(blocks.data_size)
+            yield place, blocks
+
+    def go_back(self, place: int) -> None:
+        """The header at ``place``, which came last, is still to be made a member of: by :meth:`next`."""
+        self.position = place
 
     def next(self, parse: Callable[[Header], _M | None]) -> _M | None:
         """What ``parse`` makes of the next header; None after the last. Headers of which it makes None are noted."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from zllm.errors import DamagedError
 
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from zllm.archive.view import TarView
 
 
-@dataclass(frozen=True)
-class Storage:
+class Storage(NamedTuple):
     """How a member's data is stored. ``coded_size``: its share of its frames; 0 for what another member has already."""
 
     coded_size: int = 0
@@ -46,9 +45,6 @@ def look_up(view: TarView | None, name: str, position: int) -> Storage:
 
 
 def _of(view: TarView, position: int) -> Storage:
-    from zllm.codecs import registry
-    from zllm.planner.reasons import describe
-
     coded = 0.0
     codecs: dict[str, None] = {}
     category = reason = ""
@@ -58,12 +54,12 @@ def _of(view: TarView, position: int) -> Storage:
             chart = section.chart
             record = chart.records[number]
             sha256 = record.sha256.hex() or None
-            for extent in chart.extents(number, 0, record.data_size):
-                row = chart.frames[extent.frame]
-                codecs[registry.name_of(row.codec)] = None
-                coded += row.coded_size * extent.size / row.raw_size if record.same < 0 else 0
-                category = category or _category(chart.categories[extent.frame])
-                reason = reason or describe(row.reason, row.rival)
+            for frame, _, size in chart.extents(number, 0, record.data_size):
+                row, ends = chart.frames[frame], chart.frame_offsets
+                codec, kind, why = _words(row.codec, chart.categories[frame], row.reason, row.rival)
+                codecs[codec] = None
+                coded += (ends[frame + 1] - ends[frame]) * size / row.raw_size if record.same < 0 else 0
+                category, reason = category or kind, reason or why
             if record.same >= 0:
                 reason = "same content as an earlier member"
     except DamagedError:
@@ -71,27 +67,28 @@ def _of(view: TarView, position: int) -> Storage:
     return Storage(round(coded), tuple(codecs), category, reason, sha256)
 
 
-def _category(number: int) -> str:
+@functools.lru_cache(maxsize=4096)
+def _words(codec: int, category: int, reason: int, rival: int) -> tuple[str, str, str]:
+    """Names of codec and category, and why it was chosen."""
+    from zllm.codecs import registry
     from zllm.format.category import Category
+    from zllm.planner.reasons import describe
 
     try:
-        return Category(number).name.lower()
+        kind = Category(category).name.lower()
     except ValueError:
-        return f"category {number}"
+        kind = f"category {category}"
+    return registry.name_of(codec), kind, describe(reason, rival)
 
 
 def _parts(view: TarView, position: int) -> Iterator[tuple[Section, int]]:
     """The records that have the data of the member with data at ``position``."""
     section = view.section_at(position)
     while section is not None:
-        chart = section.chart
-        number = chart.place(position - section.header.stream_offset).record
-        record = chart.records[number]
-        if (
-            not chart.data_start(number)
-            <= position - section.header.stream_offset
-            < (chart.data_start(number) + record.data_size)
-        ):
+        chart, offset = section.chart, position - section.header.stream_offset
+        number = chart.place(offset).record
+        start = chart.data_start(number)
+        if not start <= offset < start + chart.records[number].data_size:
             return
         yield section, number
         if not section.header.continues or number < len(chart.records) - 1 or not view.seekable():

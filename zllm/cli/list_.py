@@ -72,13 +72,14 @@ def _table(members: Iterable[Member]) -> None:
     print(f"{'mode':10} {'size':>12} {'coded':>12} {'bits/byte':>9} {'codec':9} {'modified':16} name  (why)")
     count = size = coded = 0
     for member in members:
-        why = f"  ({output.printable(member.reason)})" if member.reason else ""
-        codecs = output.printable("+".join(member.codecs)) or "-"
+        stored = member.storage
+        why = f"  ({output.printable(stored.reason)})" if stored.reason else ""
+        codecs = output.printable("+".join(stored.codecs)) or "-"
         print(
-            f"{_mode(member)} {member.size:12} {member.coded_size:12} {_rate(member.coded_size, member.size):>9}"
+            f"{_mode(member)} {member.size:12} {stored.coded_size:12} {_rate(stored.coded_size, member.size):>9}"
             f" {codecs:9} {_when(member.mtime):16} {_shown(member)}{why}"
         )
-        count, size, coded = count + 1, size + member.size, coded + member.coded_size
+        count, size, coded = count + 1, size + member.size, coded + stored.coded_size
     print(f"{'total':10} {size:12} {coded:12} {_rate(coded, size):>9} {output.count(count)}")
 
 

@@ -45,7 +45,9 @@ _NUMBERS = (
 _NUL, _SPACE = ENDS
 _new = tuple.__new__  # of named tuples, in half the time of their own
 _TIME = -1  # in place of the column of a record
+_MARKS = (b"/", b"=")
 _MAX_DIGITS = 9
+_POWERS = [10**digits for digits in range(_MAX_DIGITS + 1)]
 
 
 def texts(column: bytes, most: int, limit: int = limits.WINDOW) -> list[bytes]:
@@ -84,6 +86,8 @@ class _Pattern(NamedTuple):
     records: tuple[tuple[bytes, int], ...]  # keywords, and _TIME or the column of texts
     path: int  # -1: there is none
     link: int
+    size: int
+    only_time: bool  # it has nothing but mtime
     distinct: bool
 
     @classmethod
@@ -93,7 +97,8 @@ class _Pattern(NamedTuple):
         columns = tuple(_TIME if key in TIME_KEYS else int(COLUMN_OF.get(key, Col.VALUES)) for key in keys)
         last = {key: number for number, key in enumerate(keys)}
         records = tuple(zip(keys, columns, strict=True))
-        return cls(keys, records, last.get(b"path", -1), last.get(b"linkpath", -1), len(last) == len(keys))
+        path, link, size = (last.get(key, -1) for key in (b"path", b"linkpath", b"size"))
+        return cls(keys, records, path, link, size, keys == (b"mtime",), len(last) == len(keys))
 
 
 class _Odd(NamedTuple):
@@ -136,12 +141,13 @@ _FORMS = [_Form.of(form) for form in range(2 * BASE * BASE)]
 
 
 class _Said(NamedTuple):
-    """What extended headers say that the main block repeats: names, and the time, in seconds, cut and rounded."""
+    """What extended headers say that the main block repeats: names, the time, in seconds, cut and rounded, the size."""
 
     name: bytes | None = None
     link: bytes | None = None
     floor: int | None = None
     rounded: int | None = None
+    size: bytes | None = None
 
 
 _NOTHING = _Said()
@@ -227,17 +233,17 @@ class Decoder:
         """A block, and before it at most one extended header, with nothing unusual about that."""
         profile, name, link, rest = self._texts_of_block(said)
         size, mtime, ends, odd = self._numbers(said)
-        header_size, given = BLOCK, None
+        header_size = BLOCK
         if pax is not None:
             header_size = 2 * BLOCK + padded(pax.length)
-            if b"size" in pax.keys:
-                given = pax.value(b"size")
             _check_name(pax.name, name if said.name is None else said.name)
-        self._spend(header_size)
+        self._left -= header_size
+        if self._left < 0:
+            raise DamagedError(f"{WHAT} is damaged: more headers than a section can hold")
         if odd is not None or profile[24:25] not in PLAIN_KINDS:
             block = _full(profile, name, link, rest, size, mtime, ends, odd)
             return _built([] if pax is None else [_Extended(pax, None)], block, said.name)
-        data_size = headerunits.stored_size(profile, name, size, given)
+        data_size = headerunits.stored_size(profile, name, size, said.size)
         return _new(Plain, (header_size, data_size, profile, name, link, rest, size, mtime, ends, pax))
 
     def _unusual(self, part: int, said: _Said, *extended: _Extended) -> bytes:
@@ -304,8 +310,24 @@ class Decoder:
         """An extended header with records."""
         profile, rest, link = self._profiles[self._extended_profile()], self._rest(), self._link()
         pattern = self._patterns[self._key_number()]
+        if pattern.only_time:
+            value, floor, rounded = self._time(b"mtime")
+            values: tuple[bytes, ...] = (value,)
+            length = record_size(5, len(value))
+            said = _new(_Said, (None, None, floor, rounded, None))
+        else:
+            values, said = self._records(pattern)
+            length = sum(map(record_size, map(len, pattern.keys), map(len, values)))
+        mtime, end, odd = self._extended_numbers(length, said.floor)
+        if odd is None and (profile[24:25] != b"x" or not pattern.distinct):
+            odd = _NO_LITERALS
+        beside = self._name_beside()
+        pax = _new(Pax, (profile, beside, link, rest, pattern.keys, values, length, mtime, end))
+        return pax, odd, said
+
+    def _records(self, pattern: _Pattern) -> tuple[tuple[bytes, ...], _Said]:
+        """The values of an extended header, and what the main block may repeat of them."""
         values: list[bytes] = []
-        length = 0
         floor = rounded = None
         for key, column in pattern.records:
             if column == _TIME:
@@ -315,15 +337,8 @@ class Decoder:
             else:
                 value = self._get[column]()
             values.append(value)
-            length += record_size(len(key), len(value))
-        name = values[pattern.path] if pattern.path >= 0 else None
-        said = _new(_Said, (name, values[pattern.link] if pattern.link >= 0 else None, floor, rounded))
-        mtime, end, odd = self._extended_numbers(length, floor)
-        if odd is None and (profile[24:25] != b"x" or not pattern.distinct):
-            odd = _NO_LITERALS
-        beside = self._name_beside()
-        pax = _new(Pax, (profile, beside, link, rest, pattern.keys, tuple(values), length, mtime, end))
-        return pax, odd, said
+        name, link, size = (values[at] if at >= 0 else None for at in (pattern.path, pattern.link, pattern.size))
+        return tuple(values), _Said(name, link, floor, rounded, size)
 
     def _long(self) -> tuple[Pax, _Odd, _Said]:
         """An extended header of GNU tar: a long name, or what a link leads to."""
@@ -348,24 +363,27 @@ class Decoder:
         mtime, odd = self._odd(form, size, b"extended", floor, self._times.extended)
         return mtime, form.ends[1], odd
 
-    def _time(self, key: bytes) -> tuple[bytes, int | None, int]:
+    def _time(self, key: bytes) -> tuple[bytes, int | None, int | None]:
         """The value of a record with a time, and that in seconds, cut and rounded, if it is a number."""
         digits = self._digits() - 1
-        if digits < 0:
-            value = self._value()
-            match = TIME.fullmatch(value)
-            return (value, None, 0) if match is None else (value, int(match[1]), rounded(match))
         if digits > _MAX_DIGITS:
             raise DamagedError(f"{WHAT} is damaged: a time with {digits} digits")
-        seconds = self._times.seconds(key, self._seconds()[0])
-        if not digits:
-            return b"%d" % seconds, seconds, seconds
-        fraction = b"%0*d" % (digits, self._fraction()[0])
-        return b"%d.%b" % (seconds, fraction), seconds, seconds + (fraction >= b"5")
+        if digits < 0:
+            value = self._value()
+        else:
+            seconds = self._times.seconds(key, self._seconds()[0])
+            if not digits:
+                return b"%d" % seconds, seconds, seconds
+            fraction = self._fraction()[0]
+            value = b"%d.%0*d" % (seconds, digits, fraction)
+            if fraction < _POWERS[digits]:
+                return value, seconds, seconds + (2 * fraction >= _POWERS[digits])
+        match = TIME.fullmatch(value)
+        return (value, None, None) if match is None else (value, int(match[1]), rounded(match))
 
     def _name_beside(self) -> bytes:
         text = cast(bytes, self._extended_name())
-        return text if text[:1] == b"/" else b"=" + text[1:]
+        return text if text[:1] in _MARKS else b"=" + text[1:]
 
     def _mtime(self, form: int, key: bytes, floor: int | None, rounded: int | None) -> int:
         if form in (NUL, SPACE):

@@ -255,7 +255,7 @@ class ZllmFile(Unpacking):
         view = cast("TarView", self._view)
         usual = self.encoding == "utf-8" and self.errors == "surrogateescape"
         if self.tarinfo is ZllmInfo and usual and not self.pax_headers and isinstance(header.blocks, Plain):
-            found = member.of_plain(view, header, header.blocks)
+            found = member.of_plain(view, header.position, header.blocks)
             if found is not None:
                 return ZllmInfo.of(found, header.blocks.checksum())
         info = oddheaders.parse(self.tarinfo, cast(oddheaders.Reading, self), view, header)

@@ -114,7 +114,7 @@ class ZllmInfo(Parsed):
         info.uname, info.gname = member.uname, member.gname
         info.devmajor, info.devminor = member.devmajor, member.devminor
         info.offset, info.offset_data, info.stored = member.offset, member.offset_data, member.stored
-        if member.records:
+        if member.pax is not None:
             info.pax_headers = member.pax_headers
         info._view, info.chksum = member.view, checksum
         return info
