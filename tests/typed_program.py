@@ -19,7 +19,7 @@ class Mine(zllm.ZllmFile):
 
 def pack(folder: Path, target: Path) -> None:
     """Writing."""
-    with zllm.open(target, "w", level=3, threads=2, compresslevel=3, format=tarfile.PAX_FORMAT) as archive:
+    with zllm.open(target, "w", level=3, threads=2, format=tarfile.PAX_FORMAT) as archive:
         assert_type(archive, zllm.ZllmFile)
         archive.add(folder, arcname="x", recursive=True, filter=lambda member: member)
         info = zllm.ZllmInfo("name")

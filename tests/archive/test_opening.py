@@ -155,6 +155,11 @@ def test_compresslevel_is_the_level(tmp_path: Path) -> None:
             add(archive)
         with zllm.open(tmp_path / "c.zllm", compresslevel=1) as archive:
             assert archive.manifest["level"] == level
+    with pytest.raises(zllm.UsageError, match="level and compresslevel"):
+        zllm.open(tmp_path / "c.zllm", "w", level=1, compresslevel=1)
+    with pytest.raises(TypeError, match="frame_sise"):
+        zllm.open(tmp_path / "c.zllm", "w", frame_sise=4096)
+    assert sorted(os.listdir(tmp_path)) == ["c.zllm"]
 
 
 def test_ignore_zeros_finds_what_is_behind(tmp_path: Path) -> None:

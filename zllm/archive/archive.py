@@ -17,7 +17,8 @@ from zllm.archive.members import Members
 from zllm.archive.options import ReadOptions
 from zllm.archive.requirements import Requirements
 from zllm.archive.view import TarView
-from zllm.errors import LinkTargetError, ZllmError
+from zllm.errors import DamagedError, LinkTargetError, UsageError, ZllmError
+from zllm.format import names
 from zllm.format.headerunits import Plain
 from zllm.stats import Stats
 
@@ -115,6 +116,48 @@ class Archive:
             yield one
             yield from self._plain(found, state)
         view.drain()
+
+    def find(self, name: str) -> Member | None:
+        """The last member of that name; None if there is none. In an archive of several sections only the maps of those
+        are read that may have it, so damage to others is not found.
+
+        Raises:
+            UsageError: the archive is a pipe.
+        """
+        if not isinstance(self.view, FileView):
+            raise UsageError("in a pipe members can only be taken as they come")
+        found = self.find_alone(name)
+        if found is None:
+            for one in self.members():
+                found = one if one.name == name else found
+        return found
+
+    def find_alone(self, name: str) -> Member | None:
+        """As :meth:`find`, but None as well if nothing but reading all maps would tell."""
+        header = self.locate(name)
+        return None if header is None else parsed(self.view, oddheaders.State(), header)
+
+    def locate(self, name: str) -> Header | None:
+        """The headers of what :meth:`find_alone` finds."""
+        view = self.view
+        if not isinstance(view, FileView) or view.opaque:
+            return None
+        view.strict = True
+        for number in reversed(view.sections_with(name) or ()):
+            try:
+                section = view.section(number)
+            except DamagedError:  # it is among the problems now
+                continue
+            records, start = section.chart.records, section.header.stream_offset
+            for at in range(len(records) - 1, -1, -1):
+                record = records[at]
+                if not record.headers or names.plain(record.name) != names.plain(name):
+                    continue
+                header = Header(start + section.chart.starts[at], record.headers, record.said_size)
+                one = parsed(view, oddheaders.State(), header)
+                if one is not None and one.name == name:
+                    return header
+        return None
 
     def _plain(self, found: Members, state: oddheaders.State) -> Iterator[Member]:
         """Members that come next and have plain headers: nearly all, and without much ado."""

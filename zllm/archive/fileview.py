@@ -174,6 +174,16 @@ class FileView(TarView):
             self.note(DamagedError("a section header is damaged: the directory has it, too, nothing is lost"))
         return rest[: -envelope.CHECK_SIZE]
 
+    def sections_with(self, name: str) -> list[int] | None:
+        """Numbers of the sections that may have a member of that name, by their filters; None: not all have one."""
+        found = []
+        for number, row in enumerate(self.layout.rows):
+            if row.names is None:
+                return None
+            if row.names.may_have(name):
+                found.append(number)
+        return found
+
     def tally(self, stats: Stats) -> None:
         """Add up what is stored by each codec. Damaged sections are left out, their bytes are not."""
         from zllm.codecs import registry

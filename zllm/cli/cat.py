@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from zllm.archive.archive import Archive
 from zllm.archive.member import Member
-from zllm.cli import options, output, reading
+from zllm.cli import names, options, output, reading
 from zllm.errors import ZllmError
 
 _PIECE = 1 << 20
@@ -48,14 +48,20 @@ def _in_archive_order(archive: Archive, args: argparse.Namespace, console: outpu
 
 
 def _in_given_order(archive: Archive, args: argparse.Namespace, console: output.Console) -> None:
-    known = list(reading.members(archive, args.archive, console))
+    known: list[Member] | None = None
     for operand in args.operands:
         wanted = reading.Wanted([operand])
-        exact = [member for member in known if member.name == operand]
-        for member in exact[-1:] or known:  # the last of a name counts, as in tar
+        exact = archive.find_alone(names.of_member(operand))  # the last of a name counts, as in tar
+        if exact is None and known is None:
+            known = list(reading.members(archive, args.archive, console))
+        if exact is None:
+            exact = next((member for member in reversed(known or ()) if member.name == operand), None)
+        for member in [exact] if exact is not None else known or ():
             if wanted(member.name):
                 _write(archive, member, console)
         wanted.report_unseen(console)
+    if known is None:
+        reading.complain(archive, args.archive, console)
 
 
 def _write(archive: Archive, member: Member, console: output.Console) -> None:

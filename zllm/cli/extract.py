@@ -83,11 +83,10 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     ):
         tar = zllm.open(fileobj=archive, encoding="utf-8")
         reading.expect(bar, archive, wanted)
-        try:
-            os.makedirs(args.directory, exist_ok=True)
-        except FileExistsError:
-            raise UsageError(f"{args.directory} is not a folder: -C names the folder to extract into") from None
-        with Unpacker(tar, args.directory, policy, console, trust=args.filter, wanted=wanted) as unpacker:
+        unpacker = Unpacker(tar, args.directory, policy, console, trust=args.filter, wanted=wanted)
+        with unpacker:
+            if not args.operands:
+                unpacker.open()
             for member in reading.all_of(tar, archive, args.archive, console):
                 if wanted(member.name):
                     unpacker.add(member)
@@ -139,16 +138,33 @@ class Unpacker:
         self._report = _Report(console)
         self.members = 0
         self.bytes = 0
-        self._extractor = Extractor(
-            folder, policy, self, self._report, encoding=archive.encoding or "utf-8",
-            skipped=lambda name: not wanted(name), again=self._filtered,
-        )  # fmt: skip
+        self._wanted = wanted
+        self._policy = policy
+        self._extractor: Extractor | None = None
 
     def __enter__(self) -> Unpacker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._extractor.close()
+        if self._extractor is not None:
+            self._extractor.close()
+
+    def open(self) -> Extractor:
+        """Make the folder, if it does not exist; the first member does so: without one there is none.
+
+        Raises:
+            UsageError: something else has its name.
+        """
+        if self._extractor is None:
+            try:
+                os.makedirs(self._folder, exist_ok=True)
+            except FileExistsError:
+                raise UsageError(f"{self._folder} is not a folder: -C names the folder to extract into") from None
+            self._extractor = Extractor(
+                self._folder, self._policy, self, self._report, encoding=self._archive.encoding or "utf-8",
+                skipped=lambda name: not self._wanted(name), again=self._filtered,
+            )  # fmt: skip
+        return self._extractor
 
     def add(self, member: tarfile.TarInfo) -> None:
         """Extract one member. Raises OSError if nothing more can be written."""
@@ -159,13 +175,14 @@ class Unpacker:
         except (filters.FilterError, OSError) as error:
             self._report.failed(member, error)
             return
-        if filtered is not None and self._extractor.add(filtered):
+        if filtered is not None and self.open().add(filtered):
             self.members += 1
             self.bytes += member.size
 
     def finish(self) -> None:
         """Place links, give folders their modes and times, and say what was refused."""
-        self._extractor.finish()
+        if self._extractor is not None:
+            self._extractor.finish()
         self._report.summary()
 
     def _filtered(self, member: tarfile.TarInfo) -> tarfile.TarInfo | None:

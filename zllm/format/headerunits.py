@@ -18,6 +18,7 @@ PLAIN_KINDS = (b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"\0")
 _NO_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")
 _USTAR = b"ustar\0"
 _MAGIC, _PREFIX_SIZE = slice(25, 31), 155  # the magic is in a profile
+_ONLY_TIME = (b"mtime",)
 _NO_SIZE = 1 << 63
 _U32 = 1 << 32
 
@@ -166,8 +167,10 @@ class Plain(NamedTuple):
     @property
     def full_name(self) -> bytes:
         """The name of the member: see :func:`tarscan.member_name`."""
-        if long := None if self.pax is None else self.pax.value(b"path"):
-            return long
+        if self.pax is not None and self.pax.keys != _ONLY_TIME:
+            named = [v for k, v in zip(self.pax.keys, self.pax.values, strict=True) if k in tarscan.NAME_KEYS]
+            if named and named[-1]:
+                return named[-1]
         name = self.name.split(b"\0", 1)[0]
         prefix = self.rest[:_PREFIX_SIZE].split(b"\0", 1)[0]
         return prefix + b"/" + name if prefix and self.profile[_MAGIC] == _USTAR else name

@@ -18,6 +18,8 @@ ZERO_BLOCK = bytes(BLOCK)
 
 EXTENDED = (b"x", b"g", b"L", b"K", b"X")
 """Type flags of headers that have text about the next one instead of data."""
+NAME_KEYS = (b"path", b"GNU.sparse.name")
+"""Keywords of pax records with the name of a member; the last one counts, as for :mod:`tarfile`."""
 _NO_DATA = (b"1", b"2", b"3", b"4", b"5", b"6")
 _NO_FILE = 1 << 63
 _ASCII = bytes(range(128))
@@ -248,7 +250,9 @@ def member_name(unit: bytes) -> str:
         if unit[pos + 156 : pos + 157] == b"L":
             long_name = text.rstrip(b"\0")
         elif unit[pos + 156 : pos + 157] in (b"x", b"X"):
-            long_name = next((value for key, value in pax_records(text) or () if key == b"path"), long_name)
+            for key, value in pax_records(text) or ():
+                if key in NAME_KEYS:
+                    long_name = value
         pos += BLOCK + padded(length)
     name = unit[pos : pos + 100].split(b"\0", 1)[0]
     prefix = unit[pos + 345 : pos + 500].split(b"\0", 1)[0]

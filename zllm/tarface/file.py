@@ -8,6 +8,7 @@ import os
 import sys
 import tarfile
 import warnings
+from bisect import bisect_left
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
@@ -76,6 +77,7 @@ class ZllmFile(Unpacking):
         self._reported = False
         self._found: Members | None = None
         self._messages: list[str] = []
+        self._alone: dict[int, ZllmInfo] = {}  # members that were looked for by name, by their places
         self.stream = stream
         if sys.version_info >= (3, 13):
             options["stream"] = stream
@@ -253,11 +255,10 @@ class ZllmFile(Unpacking):
     def _parsed(self, header: Header) -> ZllmInfo | None:
         """The member with this header, as ``tarinfo`` and ``encoding`` say; None if it makes no sense."""
         view = cast("TarView", self._view)
-        usual = self.encoding == "utf-8" and self.errors == "surrogateescape"
-        if self.tarinfo is ZllmInfo and usual and not self.pax_headers and isinstance(header.blocks, Plain):
+        if self._usual and isinstance(header.blocks, Plain):
             found = member.of_plain(view, header.position, header.blocks)
             if found is not None:
-                return ZllmInfo.of(found, header.blocks.checksum())
+                return self._alone.pop(header.position, None) or ZllmInfo.of(found, header.blocks.checksum())
         info = oddheaders.parse(self.tarinfo, cast(oddheaders.Reading, self), view, header)
         if isinstance(info, ZllmInfo):  # unless tarinfo= is another class
             info._view, info.stored = view, (header.data_start, header.size)
@@ -276,8 +277,31 @@ class ZllmFile(Unpacking):
         return cast("list[ZllmInfo]", super().getmembers())
 
     def getmember(self, name: str) -> ZllmInfo:
-        """The last member of that name; KeyError if there is none."""
+        """The last member of that name; KeyError if there is none.
+
+        If the members are not known yet, only the maps of sections are read that may have it.
+        """
+        plain = name.rstrip("/")
+        if not getattr(self, "_loaded", True) and self.archive is not None and self._usual:
+            header = self.archive.locate(plain)
+            found = None if header is None else self._known(header.position) or self._parsed(header)
+            if found is not None:
+                self._alone[found.offset] = found
+                return found
         return cast(ZllmInfo, super().getmember(name))
+
+    def _known(self, offset: int) -> ZllmInfo | None:
+        """The member with headers at ``offset``, if it has been found before."""
+        number = bisect_left(self.members, offset, key=lambda one: one.offset)
+        if number < len(self.members) and self.members[number].offset == offset:
+            return cast(ZllmInfo, self.members[number])
+        return self._alone.get(offset)
+
+    @property
+    def _usual(self) -> bool:
+        """Whether members are what the archive takes them for, whatever this program asks."""
+        utf8 = self.encoding == "utf-8" and self.errors == "surrogateescape"
+        return self.tarinfo is ZllmInfo and utf8 and not self.pax_headers and not self.ignore_zeros
 
     def extractfile(self, member: str | tarfile.TarInfo) -> MemberFile | None:
         """The data of a member, or of what a link leads to, as a binary file; None if it has none, as folders.
