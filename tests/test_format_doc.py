@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import runpy
 import tarfile
 from pathlib import Path
 
 import pytest
+import takeapart
 import zstandard
 from models import tiny
 
@@ -16,8 +18,10 @@ from zllm import _native as native
 from zllm.archive.options import WriteOptions
 from zllm.archive.writer import Writer
 from zllm.codecs import registry
-from zllm.format import ends, frames, headers, headerunits, index, limits, modelblock, section, sectionmap
+from zllm.format import directory, ends, envelope, headers, headerunits, limits, modelpart, section, sectionmap
 from zllm.format.dictionary import DICTIONARY
+from zllm.format.envelope import Kind
+from zllm.format.names import NameFilter
 from zllm.format.tarscan import member_name
 from zllm.format.wire import checksum64
 from zllm.models import store
@@ -52,19 +56,25 @@ def tar() -> bytes:
     return info.tobuf(tarfile.GNU_FORMAT) + DATA + bytes(-len(DATA) % 512) + bytes(1024)
 
 
-def meaning(archive: bytes) -> tuple[section.SectionHeader, sectionmap.SectionMap, bytes, index.Index]:
-    """Every structure of an archive with one section, by the byte tables alone."""
-    ends.check_file_header(archive[:12])
-    size = section.size_of(archive[12:18])
-    header = section.unpack(archive[12 : 12 + size])
-    blob = archive[12 + size : 12 + size + header.map_size]
-    assert checksum64(blob) & 0xFFFFFFFF == header.map_check
-    chart = sectionmap.decode(blob, header)
-    body = archive[12 + size + header.map_size :][: header.frames_size]
-    footer = archive[-18:]
-    block = archive[-18 - int.from_bytes(footer[4:8], "little") : -18]
-    assert checksum64(block, footer[:10]) == int.from_bytes(footer[10:], "little")
-    return header, chart, body, index.unpack(block)
+def meaning(archive: bytes) -> tuple[section.SectionHeader, sectionmap.SectionMap, bytes, directory.Directory]:
+    """Every structure of an archive with one section and one frame, by the byte tables alone."""
+    assert checksum64(archive[:14]).to_bytes(8, "little")[:2] == archive[14:16]
+    seed = int.from_bytes(archive[10:14], "little")
+    at, bodies = 16, []
+    for number, kind in enumerate((1, 2, 4, 5)):
+        assert archive[at : at + 5] == bytes((0xB5, 0x5A, kind, 0, number))
+        size, body = varint(archive, at + 5)
+        assert checksum64(archive[at:body], seed=seed) & 0xFFFF == int.from_bytes(archive[body : body + 2], "little")
+        end = body + 2 + size
+        assert checksum64(archive[at:end], seed=seed) & 0xFFFFFFFF == int.from_bytes(archive[end : end + 4], "little")
+        bodies.append(archive[body + 2 : end])
+        at = end + 4
+    assert at == len(archive)
+    assert archive[10:14] == checksum64(b"\1" + bodies[0]).to_bytes(8, "little")[:4]
+    assert varint(bodies[3], 0)[0] == 8 + len(bodies[2]) + 4
+    header, map_at = section.read(bodies[0])
+    chart = sectionmap.decode(bodies[0][map_at:], header, 1)
+    return header, chart, bodies[1], directory.unpack(bodies[2], seed)
 
 
 def test_the_example_is_what_the_table_says() -> None:
@@ -75,19 +85,45 @@ def test_the_example_is_what_the_table_says() -> None:
     assert member_name(record.header) == "hello.txt"
     assert (len(record.header), record.data_size, record.zeros, record.bucket) == (512, 156, 1380, 0)
     assert record.sha256 == b"" and frame.sha256 == hashlib.sha256(DATA).digest()[:8]
-    payload = frames.payload_of(memoryview(body), frame)
-    assert registry.get(frame.codec).decode(payload, frame.raw_size) == DATA
+    assert body[:4] == bytes((frame.codec, 0)) + (156 | 0x80).to_bytes(1, "little") + b"\1"
+    assert registry.get(frame.codec).decode(body[4:], frame.raw_size) == DATA
     table = [row for row in rows("Example") if row[0].isdigit()]
     end = 0
     for offset, size, *_ in table:
         assert int(offset) == end
         end += int(size)
     assert end == len(archive)
-    assert f"stream 0 to {header.stream_size}, map {header.map_size} (columns {header.map_raw_size})" in table[1][3]
-    assert table[3][3] == f"codec {frame.codec}, slot 0, data {frame.raw_size}, payload {frame.payload_size}"
-    assert table[6][3] == f"index of {table[5][1]} bytes"
-    assert found.entries == [index.Entry(12, 1)]
-    assert found.manifest["format"] == 2 and "models" not in found.manifest
+    says = {int(offset): (int(size), meaning) for offset, size, _, meaning in table}
+    assert says[0] == (16, f"version 3, id `{archive[10:14].hex()}`")
+    assert says[24][1] == f"stream 0 to {header.stream_size}, columns {header.columns_size}, no flags, no model"
+    assert says[100][1] == f"codec {frame.codec}, slot 0, data {frame.raw_size}"
+    assert says[104][0] == frame.payload_size
+    named = [
+        [*map(int, re.findall(r"number (\d+), body (\d+)", text)[0])] for _, text in says.values() if "body" in text
+    ]
+    parts = takeapart.parts(archive)
+    assert named == [[part.envelope.sequence, part.envelope.length] for part in parts]
+    assert says[164][1] == f"directory {ends.read_footer(parts[3].body)} bytes before"
+    assert found.rows == [directory.Row(16, 0, 1)]
+    assert found.manifest["format"] == 3 and "models" not in found.manifest
+    (map_size,) = (size for size, text in says.values() if text.startswith("1 record"))
+    fixed, per_frame = map(int, re.findall(r"has (\d+)\s", part("Sizes")))
+    assert len(archive) == fixed + per_frame + map_size + frame.payload_size and per_frame == 16
+
+
+def test_sizes_are_as_documented() -> None:
+    """Of what is packed here: texts and small files are measured by hand."""
+
+    def size(data: bytes, level: int) -> int:
+        out = io.BytesIO()
+        sink = Sink(out, WriteOptions(level=level, threads=1))
+        sink.write(data)
+        sink.close()
+        return len(out.getvalue())
+
+    says = {row[0]: int(row[2].replace(",", "")) for row in rows("Sizes")[1:]}
+    assert says["one small file (the example below)"] == len(example()) == size(tar(), 4)
+    assert says["an empty tar stream"] == size(b"", 4)
 
 
 def test_writing_the_same_means_the_same() -> None:
@@ -98,7 +134,7 @@ def test_writing_the_same_means_the_same() -> None:
     ours, documented = meaning(out.getvalue()), meaning(example())
     assert ours[1].records == documented[1].records
     assert [group.category for group in ours[1].groups] == [group.category for group in documented[1].groups]
-    assert ours[0].stream_size == documented[0].stream_size and ours[3].entries[0].members == 1
+    assert ours[0].stream_size == documented[0].stream_size and ours[3].rows[0].members == 1
 
 
 def test_the_example_is_read_by_the_program() -> None:
@@ -110,65 +146,63 @@ def test_the_example_is_read_by_the_program() -> None:
         assert member is not None and member.read() == DATA
 
 
-@pytest.mark.parametrize(
-    ("title", "size"),
-    [("File header", ends.FILE_HEADER_SIZE), ("Model block", modelblock.HEADER_SIZE), ("Footer", ends.FOOTER_SIZE)],
-)
-def test_byte_tables_add_up(title: str, size: int) -> None:
+def test_byte_table_of_the_header() -> None:
     end = 0
-    for offset, length, *_ in rows(title)[1:]:
+    for offset, length, *_ in rows("Header")[1:]:
         assert int(offset) == end
         end += int(length)
-    assert end == size
-    assert re.search(rf"^{size} bytes", part(title), re.M)
+    assert end == ends.HEADER_SIZE
+    assert re.search(rf"^{end} bytes", part("Header"), re.M)
+    assert f"`{ends.FILE_MAGIC.hex(' ')}`" in part("Header")
 
 
-@pytest.mark.parametrize(
-    ("title", "magic"),
-    [
-        ("File header", ends.FILE_MAGIC),
-        ("Section header", section.MAGIC),
-        ("Frame", frames.MAGIC),
-        ("Model block", modelblock.MAGIC),
-        ("Index", index.MAGIC),
-        ("Footer", ends.FOOTER_MAGIC),
-    ],
-)
-def test_magics(title: str, magic: bytes) -> None:
-    assert f"`{magic.hex(' ')}`" in part(title)
+def test_kinds_and_flags_of_parts() -> None:
+    assert f"`{envelope.SYNC.hex(' ')}`" in part("Parts")
+    kinds = {int(row[0]): row[1] for row in rows("Parts") if row[0].isdigit() and "](#" in row[1]}
+    assert {number: re.findall(r"\[(\w+)", text)[0].upper() for number, text in kinds.items()} == {
+        kind.value: kind.name for kind in Kind
+    }
+    assert f"{envelope.SKIP} *skip*, {envelope.SEALED} *sealed*" in part("Parts")
 
 
-def test_model_block_by_the_table() -> None:
-    """Fields cut out at the documented offsets are what the program means by them."""
+def test_model_by_the_table() -> None:
     data = b"a model file, " * 20
-    block, coded = modelblock.pack(data)
-    packed = modelblock.pack_header(block)
-    cut = {what: packed[int(at) : int(at) + int(size)] for at, size, what in rows("Model block")[1:]}
-    number = {what.split(":")[0]: int.from_bytes(field, "little") for what, field in cut.items()}
-    assert cut["SHA-256 of the model file"] == hashlib.sha256(data).digest()
-    assert number["bytes of the model file"] == len(data) and number["bytes of the coded file"] == len(coded)
-    assert number["xxh3 of the coded file"] == checksum64(coded)
-    assert number["xxh3 of bytes 0 to 63"] == checksum64(packed[:64])
-    assert number["how the file is coded, by the numbers of codecs"] == 2
-    assert number["reject-me flags"] == number["ignore-me flags"] == number["0"] == 0
+    said, coded = modelpart.pack(data)
+    body = modelpart.pack_front(said) + bytes(coded)
+    size, at = varint(body, 1)
+    assert body[0] == 2 and size == len(data) and body[at : at + 32] == hashlib.sha256(data).digest()
+    assert [row[0] for row in rows("Model")[1:]] == ["1", "varint", "32", ""]
     unpacker = zstandard.ZstdDecompressor(format=zstandard.FORMAT_ZSTD1_MAGICLESS)
-    assert unpacker.decompress(coded, max_output_size=len(data)) == data
+    assert unpacker.decompress(body[at + 32 :], max_output_size=len(data)) == data
 
 
-def test_where_model_blocks_stand() -> None:
-    """Before the first section, at the manifest's offset; file header and footer say that there may be some."""
+def test_where_models_stand() -> None:
+    """Before the first section; the directory has their places. The archive's id is made from the section."""
     out = io.BytesIO()
     model = store.DATA_FOLDER / "fast.zlm"
     sink = Writer(out, WriteOptions(level=8, threads=1, model=model, embed_model=True))
     sink.write(TEXT[:9000].encode())
     sink.close()
     archive = out.getvalue()
-    assert archive[9] == archive[-18:][9] == ends.EMBEDDED
-    found = index.unpack(archive[-18 - ends.index_size(archive[-18:]) : -18])
-    assert found.manifest["blocks"] == [12] and found.manifest["features"] == ["embedded-model"]
-    block = modelblock.unpack_header(archive[12:84])
-    assert found.entries[0].offset == 84 + block.coded_size
-    assert modelblock.unpack(block, archive[84 : 84 + block.coded_size]) == model.read_bytes()
+    parts = takeapart.parts(archive)
+    assert [part.envelope.kind for part in parts] == [3, 1, 2, 4, 5]
+    found = directory.unpack(parts[3].body)
+    assert found.others == [directory.OtherPart(16, parts[0].envelope)]
+    whole = archive[parts[0].offset : parts[0].end]
+    assert modelpart.unpack(whole, parts[0].envelope.size, takeapart.seed_of(archive))[1] == model.read_bytes()
+    assert archive[10:14] == envelope.id_of(Kind.SECTION, parts[1].body)
+
+
+def test_filter_by_the_text() -> None:
+    names = [f"name {number}" for number in range(50)]
+    bits = NameFilter.of(names, 77).bits
+    assert len(bits) == 50
+    for name in names:
+        value = checksum64(name.encode(), seed=77)
+        a, s = value % 2**32, value // 2**32 | 1
+        for i in range(5):
+            bit = (a + i * s) % 2**32 * 8 * 50 // 2**32
+            assert bits[bit // 8] >> bit % 8 & 1
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
@@ -224,7 +258,6 @@ def test_limits_that_are_not_of_the_container() -> None:
     from zllm.codecs import lz4, zstd
 
     text = part("Limits")
-    assert f"| 0 | 1 | {frames.LEAST_FRAME} bytes of a section's frames" in text
     assert f"| {lz4._SLACK} | {lz4._MAX_EXPANSION} | byte of a frame of codec lz4" in text
     assert f"| {zstd._BLOCK_RAW} | {zstd._BLOCK_RAW} | {zstd._BLOCK_MIN} bytes of zstd data" in text
 
@@ -232,6 +265,13 @@ def test_limits_that_are_not_of_the_container() -> None:
 def test_dictionary() -> None:
     assert f"{len(DICTIONARY):,} bytes" in TEXT
     assert hashlib.sha256(DICTIONARY).hexdigest() in TEXT
+
+
+def test_the_script_makes_the_dictionary(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = runpy.run_path(str(checkout / "tools" / "make_dictionary.py"))
+    monkeypatch.setitem(script["main"].__globals__, "TARGET", tmp_path / "dictionary.bin")
+    assert script["main"]() == 0
+    assert (tmp_path / "dictionary.bin").read_bytes() == DICTIONARY
 
 
 def test_columns() -> None:
@@ -250,4 +290,4 @@ def test_flags_and_codecs() -> None:
     for number, name in enumerate(("store", "lz4", "zstd", "llm", "cm")):
         assert registry.name_of(number) == name
         assert f"{number} {name}" in part("Frame")
-    assert frozenset({ends.FORMAT_VERSION}) == ends.ACCEPTED_VERSIONS == {2}
+    assert frozenset({ends.FORMAT_VERSION}) == ends.ACCEPTED_VERSIONS == {3}

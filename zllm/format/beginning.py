@@ -71,7 +71,7 @@ def _corrected(front: bytes) -> bytes | None:
 
 
 def _derived(source: Source, budget: Budget) -> bytes | None:
-    """The id from what it is made of: the body of the first section, or of the directory if there is none."""
+    """The id from what it is made of: the body of the keys, else of the first section, else of the directory."""
     at = ends.HEADER_SIZE
     for _ in range(_PARTS):
         front = source.peek(at + envelope.MAX_SIZE)[at:]
@@ -81,7 +81,7 @@ def _derived(source: Source, budget: Budget) -> bytes | None:
             return None
         if at + found.whole > _LOOK or not budget.spend(1, at + found.whole):
             return None
-        if found.kind in (Kind.SECTION, Kind.DIRECTORY):
+        if found.kind in (Kind.KEYS, Kind.SECTION, Kind.DIRECTORY):
             part = source.peek(at + found.whole)[at:]
             made = envelope.id_of(found.kind, part[found.size : found.size + found.length])
             return made if len(part) == found.whole and envelope.holds(envelope.seed_of(made), part) else None

@@ -216,17 +216,15 @@ class Walk:
             self.note(DamagedError(_ORDER))
             self._source.skip(found.whole)
             return None
-        belongs = found.kind == Kind.FRAME and found.sequence <= self._last_frame
-        if found.sequence > self._next or belongs != (found.sequence <= self._last_frame):
-            self.note(DamagedError("the archive is damaged: parts of it are missing"))
-        elif found.kind == Kind.FRAME and not belongs:
-            self.note(DamagedError("the archive is damaged: a frame belongs to no section"))
-        if self._directory_at is not None and found.kind != Kind.FOOTER:
-            self.note(DamagedError(_ORDER))
-        self._next = found.sequence + 1
         refused = refusal(found)
         if refused is not None:
             self.note(refused)
+        self._check_place(found)
+        if self._directory_at is not None and found.kind != Kind.FOOTER:
+            self.note(DamagedError(_ORDER))
+        self._next = found.sequence + 1
+        if found.kind == Kind.DIRECTORY:
+            self._directory_at = offset
         if refused is not None or found.kind not in _KNOWN:
             return OtherPart(offset, found, self._seed)
         if found.kind == Kind.FRAME:
@@ -234,6 +232,14 @@ class Walk:
         if found.kind == Kind.MODEL:
             return self._model(offset, found)
         return self._taken(offset, found)
+
+    def _check_place(self, found: Envelope) -> None:
+        """Note what is missing before this part."""
+        belongs = found.kind == Kind.FRAME and found.sequence <= self._last_frame
+        if found.sequence > self._next or belongs != (found.sequence <= self._last_frame):
+            self.note(DamagedError("the archive is damaged: parts of it are missing"))
+        elif found.kind == Kind.FRAME and not belongs and not found.flags & envelope.SEALED:
+            self.note(DamagedError("the archive is damaged: a frame belongs to no section"))
 
     def _model(self, offset: int, found: Envelope) -> Part:
         front = self._source.peek(found.size + min(modelpart.FRONT_SIZE, found.length))[found.size :]
@@ -299,7 +305,6 @@ class Walk:
             self.note(UnsupportedVersionError(DELETED))
         self.manifest = {**found.manifest, **self.manifest}
         exact = self._compare(found)
-        self._directory_at = offset
         return DirectoryPart(offset, own, self._seed, self._start, self._base, found, exact)
 
     def _compare(self, found: directory.Directory) -> bool:
