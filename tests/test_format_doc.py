@@ -116,7 +116,7 @@ def test_sizes_are_as_documented() -> None:
 
     def size(data: bytes, level: int) -> int:
         out = io.BytesIO()
-        sink = Sink(out, WriteOptions(level=level, threads=1))
+        sink = Writer(out, WriteOptions(level=level, threads=1))
         sink.write(data)
         sink.close()
         return len(out.getvalue())

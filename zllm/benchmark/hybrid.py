@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from zllm.benchmark.workload import Workload
@@ -20,7 +21,7 @@ class Hybrid:
     def __init__(
         self,
         level: int = DEFAULT_LEVEL,
-        model: str | None = None,
+        model: str | Sequence[str] | None = None,
         llm: bool = True,
         threads: int | None = None,
         name: str | None = None,

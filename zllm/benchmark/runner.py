@@ -26,7 +26,7 @@ class BenchOptions:
     """
 
     level: int = DEFAULT_LEVEL
-    model: str | None = None
+    model: str | Sequence[str] | None = None
     llm: bool = True
     threads: int | None = None
     rivals: Sequence[str] | None = None
@@ -47,7 +47,7 @@ def run(root: Path, options: BenchOptions | None = None) -> Report:
     settings: dict[str, str | int | None] = {
         "folder": str(root),
         "level": options.level,
-        "model": options.model if options.llm else "none",
+        "model": _models(options.model) if options.llm else "none",
         "threads": options.threads,
     }
     report = Report(settings, notes=notes)
@@ -100,3 +100,7 @@ def measure(work: Workload, contender: Contender, scratch: Path) -> Row:
         shutil.rmtree(folder)
         coded.unlink(missing_ok=True)
     return Row(contender.name, size, contender.fixed, encoded - started, decoded - encoded, exact, model_bytes)
+
+
+def _models(named: str | Sequence[str] | None) -> str | None:
+    return named if named is None or isinstance(named, str) else ", ".join(named)

@@ -88,7 +88,7 @@ def _test(name: str, args: argparse.Namespace, console: output.Console) -> None:
     from zllm.cli import test
 
     given = [f"--device={args.device}", f"--executor={args.executor}", *["-v"] * args.verbose, *["-q"] * args.quiet]
-    given += [f"--model={args.model}"] * (args.model is not None)
+    given += [f"--model={name}" for name in args.model or []]
     given += [f"--threads={args.threads}"] * (args.threads is not None)
     test.run([*given, *["--stats"] * (args.stats is not None), "--", name], console)
 

@@ -94,8 +94,8 @@ def statistics(parser: argparse.ArgumentParser) -> None:
 
 
 def model(parser: argparse.ArgumentParser, purpose: str) -> None:
-    """``--model``."""
-    parser.add_argument("--model", metavar="NAME|FILE", help=purpose)
+    """``--model``, once or several times."""
+    parser.add_argument("--model", action="append", metavar="NAME|FILE", help=purpose)
 
 
 def levels(parser: argparse.ArgumentParser) -> None:
@@ -106,7 +106,7 @@ def levels(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--level", type=_level, default=6, metavar="1-9", help="default: 6")
     for number in sorted(LEVELS):
         group.add_argument(f"-{number}", dest="level", action="store_const", const=number, help=argparse.SUPPRESS)
-    model(group, "language model for text (default: the built-in one)")  # type: ignore[arg-type]
+    model(group, "language model for text (default: the built-in one); of several, each codes what it codes best")  # type: ignore[arg-type]
     group.add_argument("--no-llm", dest="llm", action="store_false", help="no language model, at any level")
 
 
