@@ -353,11 +353,13 @@ def test_ctrl_c_stops_zstd_beside(monkeypatch):
     number=st.integers(2, 9),
     frame=st.sampled_from([700, 3000, 1 << 20]),
     category=st.sampled_from(Category),
+    times=st.integers(1, 3),
 )
-@settings(max_examples=60, deadline=None)
-def test_promise(parts, ratio, number, frame, category):
+@settings(max_examples=80, deadline=None)
+def test_promise(parts, ratio, number, frame, category, times):
     """Never larger than zstd at the level's zstd level, what further frames cost included, whatever the data, the model
     and the boundaries; and no frame larger than its data."""
+    parts = parts * times
     data = b"".join(parts)
     ends = [sum(map(len, parts[: n + 1])) for n in range(len(parts))]
     cuts = sorted(set(ends) - {0, len(data)})
@@ -367,6 +369,16 @@ def test_promise(parts, ratio, number, frame, category):
     assert decode(frames, llm, cuts) == data
     assert coded(frames) + FRAME_COST * (len(frames) - bool(data)) <= len(ZstdCodec(level.zstd_level).encode(data))
     assert sum(len(frame.payload) for frame in frames) <= len(data)
+
+
+@pytest.mark.parametrize("category", [Category.TEXT, Category.BINARY])
+def test_what_comes_again_beyond_all_frames_is_left_to_zstd(category):
+    """The predictor makes of each 256 KiB less than zstd -9 with its own window would, which is 4 MiB here."""
+    level = dataclasses.replace(get_level(5), shared_frame=1 << 18, alone_frame=1 << 18)
+    words = prose(1 << 18) if category is Category.TEXT else bytes(RNG.choices(range(0, 60, 3), k=1 << 18))
+    data = words + bytes(5 << 20) + RNG.randbytes(1 << 16) + words
+    (frames,) = Planner(level).encode([group(data, category)])
+    assert coded(frames) <= len(ZstdCodec(19).encode(data))
 
 
 def test_incompressible_data_costs_one_zstd_run_and_no_model():

@@ -35,6 +35,8 @@ class Yardstick:
 
     def payloads(self, pieces: Sequence[Piece], run: Run) -> list[bytes]:
         """What the codec makes of each piece. Largest first, so that no thread is left alone with a large one."""
+        if not pieces:
+            return []
         order = sorted(range(len(pieces)), key=lambda index: -len(pieces[index].data))
         coded = self.codec.encode_batch([(pieces[index].data, pieces[index].cuts) for index in order], run)
         by_index = dict(zip(order, coded, strict=True))
