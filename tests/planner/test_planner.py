@@ -356,7 +356,7 @@ def test_ctrl_c_stops_zstd_beside(monkeypatch):
     times=st.integers(1, 3),
 )
 @settings(max_examples=80, deadline=None)
-def test_promise(parts, ratio, number, frame, category, times):
+def test_promise(*, parts, ratio, number, frame, category, times):
     """Never larger than zstd at the level's zstd level, what further frames cost included, whatever the data, the model
     and the boundaries; and no frame larger than its data."""
     parts = parts * times
