@@ -10,6 +10,8 @@ from pathlib import Path
 from zllm.cli import options, output, progress
 from zllm.errors import EXIT_FAILURE, UsageError
 
+SUMMARY = "compare with zstd and other compressors on your data"
+
 
 def parser() -> options.Parser:
     """The command's parser."""

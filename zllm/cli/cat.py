@@ -12,6 +12,8 @@ from zllm.archive.member import Member
 from zllm.cli import names, options, output, reading
 from zllm.errors import ZllmError
 
+SUMMARY = "write members, or the whole tar stream, to stdout"
+
 _PIECE = 1 << 20
 
 

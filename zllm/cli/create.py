@@ -18,6 +18,8 @@ from zllm.cli.patterns import Excluded
 from zllm.cli.walk import Rules, Walk, check_folders
 from zllm.errors import UsageError
 
+SUMMARY = "pack files and folders into an archive"
+
 
 def parser() -> options.Parser:
     """The command's parser."""

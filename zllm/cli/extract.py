@@ -18,6 +18,8 @@ from zllm.extraction.attributes import Policy, current_umask
 from zllm.extraction.errors import DeviceError
 from zllm.extraction.extractor import Extractor
 
+SUMMARY = "unpack an archive, or some members of it"
+
 _FILTERS: dict[str | None, filters.Filter] = {  # links on disk are replaced, not followed
     None: filters.fully_trusted_filter,
     "data": partial(filters.data_filter, places=False),

@@ -14,6 +14,8 @@ from zllm.archive.readinto import ReadInto
 from zllm.cli import options, output, progress, statistics, streams
 from zllm.errors import EXIT_FAILURE, UsageError, ZllmError
 
+SUMMARY = "stdin to stdout; what zllm does without a command"
+
 _PIECE = 1 << 20
 
 

@@ -14,6 +14,8 @@ from zllm.cli import options, output, reading
 from zllm.errors import DamagedError, KernelError, ZllmError
 from zllm.version import VERSION
 
+SUMMARY = "facts about an archive or about this machine"
+
 
 def parser() -> options.Parser:
     """The command's parser."""

@@ -14,6 +14,8 @@ from typing import Any
 from zllm.archive.member import Member
 from zllm.cli import names, options, output, reading
 
+SUMMARY = "show what is inside; -v: codec, sizes, and why"
+
 
 def parser() -> options.Parser:
     """The command's parser."""

@@ -5,28 +5,21 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import importlib.util
 import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from zllm.cli import output, signals, standard, suggestions
 from zllm.errors import EXIT_FAILURE, UsageError, ZllmError
 from zllm.version import VERSION
 
-# Each command is the module zllm.cli.NAME (list: list_) with run(argv, console); it is imported when it is called.
-COMMANDS = {
-    "create": "pack files and folders into an archive",
-    "extract": "unpack an archive, or some members of it",
-    "list": "show what is inside; -v: codec, sizes, and why",
-    "test": "decode everything and check every checksum",
-    "cat": "write members, or the whole tar stream, to stdout",
-    "info": "facts about an archive or about this machine",
-    "model": "list, import, train, check language models",
-    "bench": "compare with zstd and other compressors on your data",
-    "filter": "stdin to stdout; what zllm does without a command",
-}
+# A command is a module zllm.cli.NAME (list: list_) with SUMMARY, a line for the help, and run(argv, console); it is
+# imported when it is called. In the help these come first, others after them.
+_FIRST = ("create", "extract", "list", "test", "cat", "info", "model", "bench", "filter")
 _TAR_LETTERS = {"c": "create", "x": "extract", "t": "list"}
 
 _USAGE = """usage: zllm COMMAND ...            zllm COMMAND --help shows its options
@@ -90,13 +83,33 @@ def _dispatch(words: list[str], program: str, console: output.Console) -> None:
     if words and words[0] in ("-h", "--help", "help"):
         from zllm.cli import options
 
-        print(_USAGE.format(commands="\n".join(f"  {k:9}{v}" for k, v in COMMANDS.items()), epilog=options.EPILOG))
+        print(_USAGE.format(commands="\n".join(f"  {k:9}{v}" for k, v in commands().items()), epilog=options.EPILOG))
     elif words and words[0] in ("-V", "--version", "version"):
         print(f"zllm {VERSION}")
     else:
         command, rest = choose(words, program)
-        module = importlib.import_module(f"zllm.cli.{'list_' if command == 'list' else command}")
-        module.run(rest, console)
+        command_module(command).run(rest, console)
+
+
+def command_module(name: str) -> Any:
+    """The module of the command, or None if there is no such command."""
+    for module in (name, f"{name}_"):
+        if name.isidentifier() and name[-1] != "_" and importlib.util.find_spec(f"zllm.cli.{module}") is not None:
+            found = importlib.import_module(f"zllm.cli.{module}")
+            if hasattr(found, "SUMMARY"):
+                return found
+    return None
+
+
+def commands() -> dict[str, str]:
+    """What each command does, in a line, in the order of the help. Imports all of them."""
+    import pkgutil
+
+    import zllm.cli
+
+    names = {info.name.removesuffix("_") for info in pkgutil.iter_modules(zllm.cli.__path__)}
+    found = {name: module.SUMMARY for name in sorted(names) if (module := command_module(name)) is not None}
+    return {name: found[name] for name in sorted(found, key=lambda name: (*_FIRST, name).index(name))}
 
 
 def choose(words: list[str], program: str = "zllm") -> tuple[str, list[str]]:
@@ -110,7 +123,7 @@ def choose(words: list[str], program: str = "zllm") -> tuple[str, list[str]]:
     if not words:
         return "filter", []
     first = words[0]
-    if first in COMMANDS:
+    if command_module(first) is not None:
         return first, words[1:]
     # A cluster of tar's letters; f, which ends it, tells it from the filter's -c (to stdout, as gzip and zstd have it).
     if match := re.fullmatch(r"-?([vpk]*)([cxt])([vpk]*)f", first):
@@ -123,7 +136,7 @@ def choose(words: list[str], program: str = "zllm") -> tuple[str, list[str]]:
         raise UsageError(slip)
     if first.startswith("-"):
         return "filter", words
-    raise UsageError(suggestions.unknown_command(first, COMMANDS))
+    raise UsageError(suggestions.unknown_command(first, commands()))
 
 
 def _explain(error: BaseException, console: output.Console) -> None:

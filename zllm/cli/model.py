@@ -13,6 +13,8 @@ from zllm.cli.info import lines
 if TYPE_CHECKING:
     from zllm.models.store import Entry, Model
 
+SUMMARY = "list, import, train, check language models"
+
 # Actions with options of their own: zllm.cli.MODULE has parser() and run(argv, console).
 ACTIONS = {
     "import": "model_import",

@@ -11,6 +11,8 @@ from zllm.archive.member import Member
 from zllm.cli import options, output, progress, reading
 from zllm.errors import ZllmError
 
+SUMMARY = "decode everything and check every checksum"
+
 _PIECE = 1 << 20
 
 
