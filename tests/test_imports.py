@@ -18,13 +18,6 @@ LAYERS = (
     "version", "errors", "partial", "stats", "_native", "executors", "format", "codecs", "models", "planner",
     "extraction", "archive", "tarface", "", "integrations", "benchmark", "cli", "__main__",
 )  # fmt: skip
-# (importing, imported): imports that close a circle, and why they may.
-ALLOWED = {
-    (
-        "zllm.codecs.llm",
-        "zllm.codecs.llm_steps",
-    ): "loaded where an executor computes; it extends classes there",
-}
 HEAVY = {
     "torch", "transformers", "tokenizers", "numpy", "tqdm", "fsspec", "dask", "distributed", "safetensors",
     "huggingface_hub",
@@ -103,10 +96,8 @@ def circle(edges: dict[str, set[str]]) -> list[str]:
 def test_no_imports_in_a_circle() -> None:
     edges = graph()
     assert len(edges) > 100
-    for (importing, imported), why in ALLOWED.items():
-        assert imported in edges[importing], f"no longer so, remove it: {importing} imports {imported} ({why})"
-        edges[importing].discard(imported)
-        assert circle(edges | {importing: edges[importing] | {imported}}), f"no circle, remove it: {imported}"
+    # Loaded where an executor computes; it extends classes that are there.
+    edges["zllm.codecs.llm"].discard("zllm.codecs.llm_steps")
     assert " -> ".join(circle(edges)) == ""
 
 
