@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from limits import within
 
 from zllm import _native as native
-from zllm._native import ARITHMETIC_VERSION, Cancel, Counter, cm_decode, cm_encode
+from zllm._native import ARITHMETIC_VERSION, Cancel, Counter, cm_decode, cm_encode, predictor
 from zllm.codecs import cm
 from zllm.codecs.base import Run
 from zllm.codecs.cm import CmCodec
@@ -208,14 +208,14 @@ def test_text_that_needs_more_room(codec: CmCodec, monkeypatch: pytest.MonkeyPat
     """It is coded once more, with room for anything, and progress is told once."""
     items = [(TEXT * 200, [100]), (b"x", ()), (NOISE, ())]
     expected = codec.encode_batch(items, Run())
-    monkeypatch.setattr(native, "_ROOM", -(10**9))
+    monkeypatch.setattr(predictor, "usual_room", lambda _: 16)
     done: list[int] = []
     assert within(20, lambda: codec.encode_batch(items, Run(2, done.append))) == expected
     assert sum(done) == sum(len(data) for data, _ in items) and min(done) >= 0
 
 
 def test_room_for_anything_is_enough() -> None:
-    assert native._CM_WORST * 8 >= 8 * 24  # eight decisions of 24 bits
+    assert predictor.CM_WORST * 8 >= 8 * 24  # eight decisions of 24 bits
 
 
 CYCLES = """

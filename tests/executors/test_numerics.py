@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zllm import _native as native
+from zllm.errors import KernelError
 
 torch = pytest.importorskip("torch")
 
@@ -164,7 +165,7 @@ def test_products_are_exact(device: Any, shape: tuple[int, int, int]) -> None:
 
 def test_products_are_checked(device: Any) -> None:
     check(device)
-    with pytest.raises(native.KernelError, match="not exact"):
+    with pytest.raises(KernelError, match="not exact"):
         _compare(torch.tensor([1, 2]), torch.tensor([1, 3]))
 
 

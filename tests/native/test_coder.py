@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zllm import _native as native
+from zllm.errors import UsageError
 
 PROBABILITY = st.one_of(
     st.integers(1, 2**24 - 1), st.sampled_from([1, 2, 2**23, 2**24 - 2, 2**24 - 1]), st.just(2**24 - 1)
@@ -48,7 +49,7 @@ def test_close_to_ideal(p: int) -> None:
 
 def test_bad_probabilities() -> None:
     for p in (0, 2**24):
-        with pytest.raises(native.UsageError):
+        with pytest.raises(UsageError):
             native.coder_encode(b"\1", [p])
 
 

@@ -12,6 +12,7 @@ from models import tiny
 from native.jobs import in_team, outcomes, together
 
 from zllm import _native as native
+from zllm._native import core, jobs
 from zllm.errors import DamagedError, UsageError
 from zllm.models.store import Model, load
 
@@ -150,10 +151,10 @@ def test_tokens_that_no_decoder_would_give_itself_are_refused(model: Model) -> N
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(model: Model, sizes: list[int], total: int) -> None:
-    frame, keep = native._frame(len(sizes), total)
+    frame, keep = jobs.new_frame(len(sizes), total)
     for item, size in zip(keep[0], sizes, strict=True):
         item.size = size
-    keep += [native.ffi.new("uint8_t[]", 300), native.ffi.new("uint8_t[]", 8)]
+    keep += [core.ffi.new("uint8_t[]", 300), core.ffi.new("uint8_t[]", 8)]
     frame.data, frame.coded, frame.coded_size = keep[1], keep[2], 8
     with pytest.raises(UsageError):
         native.Job(model.native._model, frame, keep, model.start, 1, decoding=True)

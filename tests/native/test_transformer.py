@@ -18,7 +18,7 @@ from models import tiny
 from native.jobs import together
 
 from zllm import _native as native
-from zllm.errors import KernelError, ModelError
+from zllm.errors import DamagedError, KernelError, ModelError, UsageError
 from zllm.models import zlm
 from zllm.models.store import Model, load
 
@@ -192,21 +192,21 @@ def test_bad_frames(model: Model) -> None:
         [([model.start | native.GIVEN], 0)],
         [(ids, size)] * 257,
     ):
-        with pytest.raises(native.UsageError):
+        with pytest.raises(UsageError):
             core.encoder(streams, model.start)
-    with pytest.raises(native.UsageError):
+    with pytest.raises(UsageError):
         core.encoder([(ids, size)], model.start, threads=257)
     for sizes in ([], [(0, [])], [(5, []), (0, [])], [(5, [5])], [(5, [2, 2])], [(1, [])] * 257):
-        with pytest.raises(native.UsageError):
+        with pytest.raises(UsageError):
             core.decoder(b"", sizes, model.start)
     encoder, decoder = core.encoder([(ids, size)], model.start), core.decoder(b"", [(5, [])], model.start)
     shared = core.encoder([(ids, size)] * 2, model.start, threads=2)
     elsewhere = core.encoder([(ids, size)], model.start, threads=0)  # its model is not the core's to compute
     for jobs, number in (([encoder], 1), ([encoder, decoder], 0), ([encoder, shared], 0), ([elsewhere], 0)):
-        with pytest.raises(native.UsageError):
+        with pytest.raises(UsageError):
             native.work(jobs, number)
     for lanes in (0, 257):
-        with pytest.raises(native.UsageError):
+        with pytest.raises(UsageError):
             native.work([encoder], 0, lanes)
 
 
@@ -225,21 +225,21 @@ def test_wrong_data_ends_in_bounds(model: Model) -> None:
         junk, size = rng.randbytes(rng.randrange(40)), rng.randrange(1, 60)
         try:
             data = model.native.decode([(junk, size, [])], model.start)[0]
-        except native.DamagedError:
+        except DamagedError:
             continue
         assert len(data) == size
 
 
 def test_bad_arguments(model: Model) -> None:
     core = model.native
-    with pytest.raises(native.UsageError):
+    with pytest.raises(UsageError):
         core.encode([[model.config.vocab]], model.start)
-    with pytest.raises(native.UsageError):
+    with pytest.raises(UsageError):
         core.encode([[1]], model.config.vocab)
-    with pytest.raises(native.UsageError):
+    with pytest.raises(UsageError):
         core.encode([[1]], model.start, lanes=0)
     for cuts in ([0], [5, 5], [10], [7, 3]):
-        with pytest.raises(native.UsageError):
+        with pytest.raises(UsageError):
             core.decode([(b"", 10, cuts)], model.start)
 
 
@@ -329,13 +329,14 @@ CYCLES = """
 import gc
 from models import tiny
 from zllm import _native as native
+from zllm.errors import ModelError
 
 def once():
     description, tensors = tiny.tensors_of(layers=1, dim=32)
     description["layers"][0]["v_shift"] = 41
     try:
         native.Model(description, tensors)
-    except native.ModelError as error:
+    except ModelError as error:
         mine = error
 
 for _ in range(10):

@@ -18,7 +18,7 @@ from native.jobs import in_team, together
 
 from zllm import _native as native
 from zllm._native import VARIANT_FIELDS as VARIANTS
-from zllm.errors import ModelError
+from zllm.errors import ModelError, UsageError
 from zllm.models import zlm
 from zllm.models.config import ModelConfig
 from zllm.models.store import Model, load
@@ -243,20 +243,20 @@ def test_a_start_token_of_its_own(make: Make) -> None:
     assert len(core.evaluate([start, 1, start])[0]) == 3 * model.config.vocab
     assert core.encode([[5, 6]], start) != core.encode([[5, 6]], model.token_id(b"\0"))
     for job in (lambda: core.encoder([([start], 1)], start), lambda: core.evaluate([start + 1])):
-        with pytest.raises(native.UsageError):
+        with pytest.raises(UsageError):
             job()
     for number in (start + 1, 2**31, 2**32 - 1):
-        with pytest.raises(native.UsageError):
+        with pytest.raises(UsageError):
             core.encode([[5]], number)
-        with pytest.raises(native.UsageError):
+        with pytest.raises(UsageError):
             core.decode([(b"", 5, [])], number)
     for ids in ([5, start + 1 | native.GIVEN, 6], [5, model.token_id(b"\0") | native.GIVEN, 6], [5, start, 6]):
-        with pytest.raises(native.UsageError):
+        with pytest.raises(UsageError):
             core.encode([ids], start)
     for other in (shared, plain):
-        with pytest.raises(native.UsageError):
+        with pytest.raises(UsageError):
             other.native.evaluate([300])
-        with pytest.raises(native.UsageError):
+        with pytest.raises(UsageError):
             other.native.encode([[5]], 300)
 
 

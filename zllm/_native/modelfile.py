@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from zllm._native._core import ffi, lib
+from zllm._native.core import ffi, lib
 from zllm.errors import ModelError
 
 FAMILY = "transformer"
@@ -124,3 +126,38 @@ def schema(family: str = FAMILY) -> tuple[Field, ...]:
         numbers = [int(row.low), int(row.high), None if row.needed else int(row.fallback)]
         found.append(Field._make([*texts, *numbers]))
     return tuple(found)
+
+
+CONFIG_FIELDS = tuple(row.name for row in schema() if row.part == "config" and row.fallback is None)
+VARIANT_FIELDS = tuple(row.name for row in schema() if row.part == "config" and row.fallback is not None)
+"""Of the config too, each 0 if it is missing."""
+
+
+@contextlib.contextmanager
+def listed(tensors: Mapping[str, tuple[str, tuple[int, ...], memoryview]]) -> Iterator[Any]:
+    """Tensors as C takes them, while the block lasts: then they are given back, even on an error, whose traceback would
+    keep them.
+
+    Raises:
+        ModelError: a tensor has a type or a number of dimensions that there is not.
+    """
+    with contextlib.ExitStack() as held:
+        out = ffi.new("zllm_tensor[]", len(tensors))
+        names = [ffi.new("char[]", name.encode()) for name in tensors]
+        for item, name, tensor in zip(out, names, tensors.values(), strict=True):
+            _fill_tensor(item, name, tensor, held)
+        yield out
+
+
+def _fill_tensor(
+    item: Any, name: Any, tensor: tuple[str, tuple[int, ...], memoryview], held: contextlib.ExitStack
+) -> None:
+    """Make C's of a tensor, whose data is there as long as ``held`` is open."""
+    dtype, shape, data = tensor
+    types = list(type_sizes())
+    if dtype not in types or len(shape) > len(item.shape):
+        raise ModelError(f"bad model: a tensor has type {dtype} and shape {shape}")
+    item.name, item.name_size, item.type = name, len(name) - 1, types.index(dtype)
+    item.shape[0 : len(shape)], item.dimensions = shape, len(shape)
+    view = held.enter_context(ffi.from_buffer("uint8_t[]", data))
+    item.data, item.size = view, len(view)

@@ -11,8 +11,10 @@ from array import array
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from zllm._native import Cancel, Counter, Job, Model, _raise, _watched
-from zllm._native._core import ffi, lib
+from zllm._native.core import checked, ffi, lib
+from zllm._native.jobs import Job
+from zllm._native.model import Model
+from zllm._native.watching import Cancel, Counter, watched
 from zllm.errors import UsageError
 
 ENDED: int = lib.ZLLM_ENDED
@@ -72,7 +74,7 @@ def encode_turns(job: Job, probabilities: Memory, cancel: Cancel | None = None, 
         KeyboardInterrupt: ``cancel`` was set.
     """
     lm = ffi.cast("uint32_t *", probabilities.address)
-    _raise(lib.zllm_steps_encode(job._job, lm, probabilities.length, _run(cancel, counter)))
+    checked(lib.zllm_steps_encode(job._job, lm, probabilities.length, _run(cancel, counter)))
 
 
 def decode_turns(
@@ -114,10 +116,10 @@ def decode_turns(
     listed = ffi.new("zllm_job *[]", [job._job for job in jobs])
     with ffi.from_buffer("uint32_t[]", lanes) as lane, ffi.from_buffer("uint32_t[]", tokens) as token:
         rc = lib.zllm_steps_decode(listed, len(jobs), lane, len(tokens), said, token, _run(cancel, counter))
-    _raise(rc)
+    checked(rc)
 
 
 def _run(cancel: Cancel | None, counter: Counter | None) -> Any:
     run = ffi.new("zllm_run *")
-    run.cancel, run.progress = _watched(cancel, counter)
+    run.cancel, run.progress = watched(cancel, counter)
     return run

@@ -1,0 +1,68 @@
+"""The kernels: which there are, which can run here, whether they are right and how fast they are."""
+
+from __future__ import annotations
+
+from zllm._native.core import checked, ffi, lib
+from zllm.errors import KernelError
+
+
+def kernel_names() -> list[str]:
+    """Every kernel that exists anywhere, fastest first."""
+    names: list[str] = []
+    while lib.zllm_kernel_name(len(names)) != ffi.NULL:
+        names.append(ffi.string(lib.zllm_kernel_name(len(names))).decode())
+    return names
+
+
+def kernel_state(name: str) -> str:
+    """'usable', 'unsupported' (by this processor), 'not built' or 'unknown'."""
+    codes = {
+        lib.ZLLM_OK: "usable",
+        lib.ZLLM_E_KERNEL_UNSUPPORTED: "unsupported",
+        lib.ZLLM_E_KERNEL_NOT_BUILT: "not built",
+    }
+    return codes.get(lib.zllm_kernel_state(name.encode()), "unknown")
+
+
+def usable_kernels() -> list[str]:
+    """The kernels that can run here, fastest first."""
+    return [name for name in kernel_names() if kernel_state(name) == "usable"]
+
+
+def demand(name: str) -> None:
+    """Refuse a kernel that cannot run here.
+
+    Raises:
+        KernelError: that is so; the message says why, and which can.
+    """
+    state = kernel_state(name)
+    if state == "usable":
+        return
+    why = {
+        "unsupported": "this processor cannot run it",
+        "not built": "it was not built for this processor family",
+        "unknown": "there is none of that name",
+    }[state]
+    raise KernelError(f"kernel {name!r} was demanded, but {why}; usable here: {', '.join(usable_kernels())}")
+
+
+def kernel_rate(name: str, rows: int = 512, cols: int = 512, batch: int = 64, repeats: int = 50) -> float:
+    """Multiply-adds a second that a kernel's blocked int8 matrix product reaches on one core.
+
+    Raises:
+        KernelError: there is no such kernel here.
+    """
+    demand(name)
+    nanoseconds = ffi.new("uint64_t *")
+    checked(lib.zllm_kernel_time(name.encode(), rows, cols, batch, repeats, nanoseconds))
+    return rows * cols * batch * 1e9 / max(1, int(nanoseconds[0]))
+
+
+def check_kernel(name: str) -> None:
+    """Compare a kernel with the scalar code.
+
+    Raises:
+        KernelError: it gives other integers, or there is none of that name here.
+    """
+    demand(name)
+    checked(lib.zllm_kernel_check(name.encode()))
