@@ -16,7 +16,8 @@ from bench.common import Row, add_texts, parser, say, table, write_csv
 from bench.texts import text
 from zllm.archive.options import thread_count
 from zllm.codecs.base import Run
-from zllm.codecs.llm import LlmCodec, stream_count
+from zllm.codecs.llm import LlmCodec
+from zllm.codecs.llm_encoding import stream_count
 from zllm.executors import Choice
 from zllm.models import store
 

@@ -27,7 +27,7 @@ from cross import vectors  # noqa: E402
 import zllm  # noqa: E402
 from zllm import _native as native  # noqa: E402
 from zllm.archive import coder  # noqa: E402
-from zllm.codecs import llm  # noqa: E402
+from zllm.codecs import llm_encoding  # noqa: E402
 from zllm.codecs.cm import CmCodec  # noqa: E402
 from zllm.format.ends import FORMAT_VERSION  # noqa: E402
 from zllm.planner.planner import Coded, Group, Planner  # noqa: E402
@@ -51,7 +51,7 @@ class Always(Planner):
         out = []
         for group in groups:
             pieces = cut_pieces(Piece(group.data, group.cuts), FRAME)
-            with mock.patch.object(llm, "stream_count", lambda size, most: max(1, min(size // STREAM, most))):
+            with mock.patch.object(llm_encoding, "stream_count", lambda size, most: max(1, min(size // STREAM, most))):
                 payloads = codec.encode_batch([(p.data, p.cuts) for p in pieces], self.run)
             frames = [
                 CodedFrame(codec.id, int(codec.needs_model), len(p.data), payload, reason)

@@ -6,6 +6,7 @@ import itertools
 import random
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,9 +19,12 @@ from limits import within
 from models import tiny
 
 from zllm import _native as native
-from zllm.codecs import llm
+from zllm._native import model as native_model
+from zllm.codecs import llm, llm_decoding, llm_encoding, llm_work
 from zllm.codecs.base import Run
-from zllm.codecs.llm import LlmCodec, cut_tokens, stream_count
+from zllm.codecs.llm import LlmCodec
+from zllm.codecs.llm_encoding import cut_tokens, stream_count
+from zllm.codecs.llm_work import Model
 from zllm.errors import DamagedError
 from zllm.models import store
 from zllm.stats import Stats
@@ -38,10 +42,15 @@ def codec(tmp_path_factory: pytest.TempPathFactory) -> LlmCodec:
     return LlmCodec(store.load(tiny.write(tmp_path_factory.mktemp("m") / "m.zlm", layers=1, dim=32)))
 
 
+def schedule(codec: LlmCodec, monkeypatch: pytest.MonkeyPatch, **numbers: int) -> None:
+    """Let the codec work by other numbers of lanes, bytes, ... for a test."""
+    monkeypatch.setattr(codec, "scheduling", replace(codec.scheduling, **numbers))
+
+
 @pytest.fixture
 def short_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames of a few KB have many streams."""
-    monkeypatch.setattr(llm, "stream_count", lambda size, most=16: max(1, min(size // PER_STREAM, most)))
+    monkeypatch.setattr(llm_encoding, "stream_count", lambda size, most=16: max(1, min(size // PER_STREAM, most)))
 
 
 @pytest.fixture
@@ -54,7 +63,7 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             super().__init__(*arguments, **options)  # type: ignore[arg-type]
             seen.append(self.threads)
 
-    monkeypatch.setattr(native, "Job", Job)
+    monkeypatch.setattr(native_model, "Job", Job)
     return seen
 
 
@@ -95,7 +104,7 @@ def test_every_byte_a_document(codec: LlmCodec) -> None:
 @pytest.mark.parametrize("most", [1, 2, 3, 16])
 def test_cuts_where_streams_end(codec: LlmCodec, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A document that begins where a stream does: there is no given token for it, on either side."""
-    monkeypatch.setattr(llm, "stream_count", min)
+    monkeypatch.setattr(llm_encoding, "stream_count", min)
     few = LlmCodec(codec.model, most)
     data = bytes(range(128, 160))  # no two of them are a token
     items = [(data, (cut,)) for cut in range(1, len(data))] + [(data, range(1, len(data), 2)), (data, range(2, 32, 2))]
@@ -126,9 +135,8 @@ def test_threads_and_steps_change_nothing(
     items = BATCHES[batch]
     expected = [codec.encode(*item) for item in items]
     size = sum(len(data) for data, _ in items)
-    monkeypatch.setattr(llm, "ROWS", rows)
-    monkeypatch.setattr(llm, "LANES", rows)
-    monkeypatch.setattr(llm, "lane_count", lambda _: rows)
+    schedule(codec, monkeypatch, rows=rows, lanes=rows)
+    monkeypatch.setattr(llm_decoding, "lane_count", lambda *_: rows)
     for threads in THREADS:
         done: list[int] = []
         assert within(60, partial(codec.encode_batch, items, Run(threads, done.append))) == expected
@@ -140,7 +148,7 @@ def test_threads_and_steps_change_nothing(
 
 
 @pytest.fixture
-def teams(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+def teams(codec: LlmCodec, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Every model is decoded by teams: number of the thread and of its jobs, as they come."""
     seen: list[tuple[int, int]] = []
 
@@ -149,8 +157,8 @@ def teams(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
             seen.append((thread, len(jobs)))
         native.work(jobs, thread, lanes, **how)
 
-    monkeypatch.setattr(llm, "LAST_CACHE", 0)
-    monkeypatch.setattr(llm, "work", work)
+    schedule(codec, monkeypatch, last_cache_bytes=0)
+    monkeypatch.setattr(llm_work, "work", work)
     return seen
 
 
@@ -163,7 +171,7 @@ def test_teams_change_nothing(
     items = BATCHES[batch]
     expected = codec.encode_batch(items, Run())
     assert not teams
-    monkeypatch.setattr(llm, "lane_count", lambda _: rows)
+    monkeypatch.setattr(llm_decoding, "lane_count", lambda *_: rows)
     for threads in THREADS:
         teams.clear()
         done: list[int] = []
@@ -188,16 +196,16 @@ def test_a_team_is_cancelled(codec: LlmCodec, threads: int, teams: list[tuple[in
 
 @pytest.mark.parametrize(("megabytes", "threads", "team"), [(25, 2, True), (25, 1, False), (23, 2, False)])
 def test_large_models_are_for_teams(megabytes: int, threads: int, team: bool) -> None:
-    native_model = SimpleNamespace(memory=megabytes << 20, stream_memory=1 << 20)
-    codec = LlmCodec(cast("llm.Model", SimpleNamespace(native=native_model)))
-    assert isinstance(codec._decoding(Run(threads)), llm.TeamDecoding) == team
+    packed = SimpleNamespace(memory=megabytes << 20, stream_memory=1 << 20)
+    codec = LlmCodec(cast("Model", SimpleNamespace(native=packed)))
+    assert isinstance(codec._decoding(Run(threads)), llm_decoding.TeamDecoding) == team
 
 
 @pytest.mark.usefixtures("short_streams")
 def test_batches_are_worked_on_one_after_the_other(codec: LlmCodec, monkeypatch: pytest.MonkeyPatch) -> None:
     items = BATCHES["all sizes"]
     expected = codec.encode_batch(items, Run())
-    monkeypatch.setattr(llm, "BATCH_BYTES", 3000)
+    schedule(codec, monkeypatch, batch_bytes=3000)
     assert codec.encode_batch(items, Run(2)) == expected
     assert codec.decode_batch(back(expected, items), Run(2)) == [data for data, _ in items]
 
@@ -220,8 +228,8 @@ def test_large_frames_that_are_left_over_are_shared(
 ) -> None:
     """Two threads that encode share every large frame; that decode, those that are left over."""
     items = BATCHES[batch]
-    monkeypatch.setattr(llm, "ROWS", 16)  # a large frame fills a step
-    monkeypatch.setattr(llm, "lane_count", lambda _: 16)
+    schedule(codec, monkeypatch, rows=16)  # a large frame fills a step
+    monkeypatch.setattr(llm_decoding, "lane_count", lambda *_: 16)
     encoded = (0, {2}) if threads == 2 else (alone, together)
     for work, (expected, others) in (
         (lambda: codec.encode_batch(items, Run(threads)), encoded),
@@ -240,7 +248,7 @@ def test_decoding_threads_share_frames_of_more_streams_than_a_step_has_rows(
 ) -> None:
     items = BATCHES["more large than threads"]
     payloads = codec.encode_batch(items, Run())
-    monkeypatch.setattr(llm, "LANES", 8)
+    schedule(codec, monkeypatch, lanes=8)
     shared.clear()
     assert codec.decode_batch(back(payloads, items), Run(2)) == [data for data, _ in items]
     assert set(shared[-len(items) :]) == {2}
@@ -262,8 +270,8 @@ def test_a_frame_that_a_thread_has_alone_is_one_step(
 
     items = BATCHES[batch]
     payloads = codec.encode_batch(items, Run())
-    monkeypatch.setattr(llm, "lane_count", lambda _: 3)
-    monkeypatch.setattr(llm, "work", work)
+    monkeypatch.setattr(llm_decoding, "lane_count", lambda *_: 3)
+    monkeypatch.setattr(llm_work, "work", work)
     assert codec.decode_batch(back(payloads, items), Run(threads)) == [data for data, _ in items]
     assert max(seen) == rows
 
@@ -273,7 +281,7 @@ def test_fewer_streams_than_the_size_promised(codec: LlmCodec, monkeypatch: pyte
     """A model with long tokens may have too few of them to fill all streams: threads without one have nothing to do."""
     data = text(6000)
     expected = LlmCodec(codec.model, 2).encode(data)
-    monkeypatch.setattr(llm, "cut_tokens", lambda tokens, count: cut_tokens(tokens, 2))
+    monkeypatch.setattr(llm_encoding, "cut_tokens", lambda tokens, count: cut_tokens(tokens, 2))
     assert within(60, lambda: codec.encode_batch([(data, ())], Run(7))) == [expected]
 
 
@@ -290,7 +298,7 @@ def test_streams_are_the_encoders_choice(codec: LlmCodec) -> None:
 def test_text_that_needs_more_room(codec: LlmCodec, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     items = BATCHES["all sizes"]
     expected = codec.encode_batch(items, Run())
-    monkeypatch.setattr(native, "_ROOM", -(10**9))  # sixteen bytes, whatever the text
+    monkeypatch.setattr(native_model, "usual_room", lambda _: 16)
     done: list[int] = []
     assert within(60, lambda: codec.encode_batch(items, Run(threads, done.append))) == expected
     assert sum(done) == sum(len(data) for data, _ in items)
@@ -300,8 +308,8 @@ def test_threads_that_share_a_frame_tokenise_its_parts_side_by_side(
     codec: LlmCodec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     items = BATCHES["one large"] + BATCHES["one stream"]
-    monkeypatch.setattr(llm, "stream_count", lambda size, most=16: 2 if size > 1000 else 1)
-    monkeypatch.setattr(llm, "_TOKENISED", 400)
+    monkeypatch.setattr(llm_encoding, "stream_count", lambda size, most=16: 2 if size > 1000 else 1)
+    schedule(codec, monkeypatch, tokenised_bytes=400)
     expected = codec.encode_batch(items, Run())
     encode, calls, two = codec.model.tokenizer.encode, itertools.count(), threading.Barrier(2)
 
@@ -317,11 +325,11 @@ def test_threads_that_share_a_frame_tokenise_its_parts_side_by_side(
 
 def test_room_for_anything_is_enough(tmp_path: Path) -> None:
     """Nine decisions for each byte of a token and one more, of 24 bits each; and the code string's end."""
-    assert all(llm._ROOM_FOR_ANYTHING * n >= (9 * n + 1) * 3 + 1 for n in range(1, 1025))
+    assert all(llm.ROOM_FOR_ANYTHING * n >= (9 * n + 1) * 3 + 1 for n in range(1, 1025))
     extreme = LlmCodec(store.load(tiny.write(tmp_path / "m.zlm", extreme=True)))
     noise = random.Random(1).randbytes(2000)
     for size in (1, 2, 3, 40, 2000):
-        assert len(extreme.encode(noise[:size])) < llm._ROOM_FOR_ANYTHING * size
+        assert len(extreme.encode(noise[:size])) < llm.ROOM_FOR_ANYTHING * size
 
 
 def cancelled_at_once(threads: int) -> Run:
@@ -368,7 +376,7 @@ def test_an_error_in_one_thread_ends_all(codec: LlmCodec, threads: int, monkeypa
 
 
 class _Broken:
-    def __init__(self, model: llm.Model) -> None:
+    def __init__(self, model: Model) -> None:
         self.native, self.start, self.tokenizer = model.native, model.start, self
 
     def encode(self, _: bytes) -> list[int]:
@@ -466,7 +474,7 @@ def test_more_text_than_a_code_string_may_claim(codec: LlmCodec) -> None:
 
 
 def test_encoders_stay_below_the_limits_of_readers(codec: LlmCodec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llm, "stream_count", lambda size, most=16: 40)
+    monkeypatch.setattr(llm_encoding, "stream_count", lambda size, most=16: 40)
     text = b"".join(b"%d words and words\n" % i for i in range(400))
     payload = codec.encode(text)
     assert len(payload) > 24 * 512 and payload.endswith(bytes(100))
@@ -514,7 +522,7 @@ _CACHE: dict[int, bytes] = {}
 def _payload(codec: LlmCodec, size: int) -> bytes:
     if size not in _CACHE:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(llm, "stream_count", lambda size, most: 5)
+            patch.setattr(llm_encoding, "stream_count", lambda size, most: 5)
             _CACHE[size] = codec.encode(text(size))
     return _CACHE[size]
 

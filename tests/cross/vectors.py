@@ -25,7 +25,7 @@ from zllm.archive import layout
 from zllm.archive.coding import Decoders
 from zllm.archive.fileview import FileView
 from zllm.archive.options import ReadOptions
-from zllm.codecs import cm, llm
+from zllm.codecs import cm, llm, llm_frames
 from zllm.codecs.base import Run
 from zllm.models import store, zlm
 
@@ -376,9 +376,9 @@ def _parse(model: store.Model, payload: memoryview, size: int, cuts: tuple[int, 
         ValueError: the encoder would cut them elsewhere.
     """
     codec = llm.LlmCodec(model)
-    parsed = llm._parse(0, payload, size, cuts)
-    frame = llm._take_apart(0, codec.decode(payload, size, cuts), cuts)
-    encoding = llm.FrameEncoding(codec, Run(), None)
+    parsed = llm_frames.parse(0, payload, size, cuts)
+    frame = llm_frames.take_apart(0, codec.decode(payload, size, cuts), cuts)
+    encoding = llm.FrameEncoding(model, codec.scheduling, Run())
     tokens = encoding._tokens(frame)
     made = list(encoding._streams(tokens, len(parsed.ends)))
     streams = []

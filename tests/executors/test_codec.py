@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 from models import tiny, variants
 
-from zllm._native import KernelError
-from zllm.codecs import llm
+from zllm.codecs import llm_encoding
 from zllm.codecs.base import Run
 from zllm.codecs.llm import LlmCodec
-from zllm.errors import DamagedError
+from zllm.errors import DamagedError, KernelError
 from zllm.models.store import Model, load
 
 torch = pytest.importorskip("torch")
@@ -36,7 +35,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 @pytest.fixture(autouse=True)
 def many_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small texts are cut as large ones are."""
-    monkeypatch.setattr(llm, "stream_count", lambda size, most: max(1, min(size // 60, most)))
+    monkeypatch.setattr(llm_encoding, "stream_count", lambda size, most: max(1, min(size // 60, most)))
 
 
 @pytest.fixture

@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from zllm._native import Cancel, Counter, Job
 from zllm._native.steps import ENDED, Answers, Memory, decode_turns, encode_turns, job_memory
 from zllm.codecs.base import Run
-from zllm.codecs.llm import Frame, FrameDecoding, FrameEncoding, LlmCodec
+from zllm.codecs.llm_decoding import FrameDecoding
+from zllm.codecs.llm_encoding import STREAMS, FrameEncoding
+from zllm.codecs.llm_frames import Frame
+from zllm.codecs.llm_work import Model
 from zllm.codecs.pool import Pool
+from zllm.codecs.scheduling import Scheduling
 from zllm.executors.base import Decoding, Executor
-
-MOST_MEMORY = 1 << 30  # of predictors in work at once: a frame's takes 64 bytes for each of its text, and 2 MB
 
 
 class _Pool:
@@ -64,8 +66,17 @@ class _Pool:
 class SteppedEncoding(FrameEncoding):
     """Encodes frames side by side: while threads code what the executor said, it computes what comes next."""
 
-    def __init__(self, codec: LlmCodec, run: Run, room: int | None, executor: Executor) -> None:
-        super().__init__(codec, run, room)
+    def __init__(
+        self,
+        model: Model,
+        scheduling: Scheduling,
+        run: Run,
+        *,
+        executor: Executor,
+        streams: int = STREAMS,
+        room: int | None = None,
+    ) -> None:
+        super().__init__(model, scheduling, run, streams, room)
         self.executor = executor
 
     def code(self, frames: list[Frame]) -> None:
@@ -81,7 +92,7 @@ class SteppedEncoding(FrameEncoding):
         for frame in sorted(frames, key=lambda f: (-f.size / self.streams_of(f), f.number)):
             own = self.streams_of(frame)
             more = job_memory(self.native, frame.size, own)
-            if group and (streams + own > self.executor.lanes or memory + more > MOST_MEMORY):
+            if group and (streams + own > self.executor.lanes or memory + more > self.scheduling.predictor_bytes):
                 yield group
                 group, streams, memory = [], 0, 0
             group.append(frame)
@@ -100,7 +111,7 @@ class SteppedEncoding(FrameEncoding):
             return lambda: encode_turns(job, said, pool.cancel, counter)
 
         pending: list[Future[None]] = []
-        pieces = self.executor.encoding(tokens, self.codec.model.start)
+        pieces = self.executor.encoding(tokens, self.model.start)
         while True:
             with self.run.stage("model"):
                 piece = next(pieces, None)
@@ -143,8 +154,8 @@ class _Table:
 class SteppedDecoding(FrameDecoding):
     """Decodes frames side by side, a token of each stream a step. Frames that are done make room for others."""
 
-    def __init__(self, codec: LlmCodec, run: Run, executor: Executor) -> None:
-        super().__init__(codec, run)
+    def __init__(self, model: Model, scheduling: Scheduling, run: Run, executor: Executor) -> None:
+        super().__init__(model, scheduling, run)
         self.executor = executor
 
     def code(self, frames: list[Frame]) -> None:
@@ -166,7 +177,7 @@ class _Steps:
         self.tokens = array("I", bytes(4 * lanes))
         self.free = list(range(lanes))
         self.tables = [_Table(pool.counter()) for _ in range(max(1, coding.run.threads))]
-        self.room = MOST_MEMORY
+        self.room = coding.scheduling.predictor_bytes
         self.lanes: Decoding = coding.executor.decoding(lanes)
 
     def run(self) -> None:
@@ -201,7 +212,7 @@ class _Steps:
         while self.waiting and self.coding.streams_of(self.waiting[-1]) <= len(self.free):
             frame = self.waiting[-1]
             memory = job_memory(self.coding.native, frame.size, self.coding.streams_of(frame))
-            if memory > self.room and self.room < MOST_MEMORY:
+            if memory > self.room and self.room < self.coding.scheduling.predictor_bytes:
                 break
             self.waiting.pop()
             self.room -= memory
