@@ -3,6 +3,7 @@
 
 #include "distribution.h"
 #include "fixed.h"
+#include "zllm_testing.h"
 
 zllm_result zllm_evaluate(const zllm_model *m, const uint32_t *tokens, size_t n, int32_t *logits, uint64_t *sums) {
     const uint32_t vocab = m->vocab, lane = 0;

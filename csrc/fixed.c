@@ -1,7 +1,7 @@
 #include "fixed.h"
 
 #include "tables.h"
-#include "zllm.h"
+#include "zllm_testing.h"
 
 uint32_t fixed_rsqrt(uint64_t x, int32_t *exponent) {
     /* y = x * 2^k in [2^30, 2^32) with k even, so that sqrt(y) = sqrt(x) * 2^(k/2). */

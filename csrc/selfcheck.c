@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kernels.h"
+#include "zllm_testing.h"
 
 #define SCALAR (&zllm_kernel_generic)
 #define COUNT(a) (sizeof(a) / sizeof *(a))

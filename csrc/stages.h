@@ -2,7 +2,7 @@
 #ifndef ZLLM_STAGES_H
 #define ZLLM_STAGES_H
 
-#include "zllm.h"
+#include "zllm_testing.h"
 
 typedef struct {
     uint64_t *nanoseconds; /* [ZLLM_STAGES], or NULL: nothing is measured */

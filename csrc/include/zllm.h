@@ -1,11 +1,16 @@
-/* zllm: exact integer language model and its arithmetic coder.
+/* libzllm: text coded by an exact integer language model and an adaptive predictor.
  *
  * Everything here is integers, and every function gives the same integers on every machine, with every kernel and for
  * every batch size. docs/arithmetic.md says what is computed; this header says how to ask for it.
  *
- * Threading: a zllm_model is read-only once made and may be shared by any number of threads.
- * A zllm_job is shared by the threads that work at it; nothing else is.
+ * Threading: a zllm_model is read-only once made and may be shared by any number of threads. A zllm_job and a zllm_team are
+ * shared by the threads that work at them. Any function may be called by several threads at once, for different objects.
+ * Errors: functions return a zllm_result; what they store in other places is undefined unless it is ZLLM_OK, except where
+ * they say more. Pointers must not be NULL, and arrays must be as long as is said, which is not checked.
  * No function prints, exits, aborts or keeps a pointer that it was given, except where it says so.
+ *
+ * Not promised before version 1.0: that a program need not be compiled anew for another version of the library, and that
+ * another arithmetic version decodes what this one encoded.
  */
 #ifndef ZLLM_H
 #define ZLLM_H
@@ -13,12 +18,37 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Raised whenever any integer on the coding path changes. */
+/* Functions that the shared library exports. ZLLM_STATIC: compiled into the program that calls them. */
+#if defined(ZLLM_STATIC)
+#define ZLLM_API
+#elif defined(_WIN32) && defined(ZLLM_BUILD)
+#define ZLLM_API __declspec(dllexport)
+#elif defined(_WIN32)
+#define ZLLM_API __declspec(dllimport)
+#elif defined(__GNUC__)
+#define ZLLM_API __attribute__((visibility("default")))
+#else
+#define ZLLM_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ZLLM_VERSION_STRING "0.1.0"
+#define ZLLM_VERSION_NUMBER 100 /* 10000 major + 100 minor + patch */
+
+/* Raised whenever any integer on the coding path changes: data is decoded by the version that encoded it. */
 #define ZLLM_ARITHMETIC_VERSION 6
+
+/* The versions of the library that runs, which need not be those of the header that a program was compiled with. */
+ZLLM_API const char *zllm_version(void); /* "0.1.0": a static string */
+ZLLM_API uint32_t zllm_version_number(void);
+ZLLM_API uint32_t zllm_arithmetic_version(void);
 
 typedef enum {
     ZLLM_OK = 0,
-    ZLLM_E_MEMORY = 1,             /* out of memory; nothing was made */
+    ZLLM_E_MEMORY = 1,             /* out of memory, or a limit of it is reached; nothing was made */
     ZLLM_E_MODEL = 2,              /* the model breaks a limit; zllm_model_error() says which */
     ZLLM_E_KERNEL_UNKNOWN = 3,     /* no kernel of that name exists */
     ZLLM_E_KERNEL_NOT_BUILT = 4,   /* it exists, but not for this processor family or compiler */
@@ -33,8 +63,8 @@ typedef enum {
 /* Types of a tensor's elements. */
 typedef enum { ZLLM_I8 = 0, ZLLM_U8, ZLLM_I16, ZLLM_I32, ZLLM_U32 } zllm_type;
 /* "I8", ...; bytes of an element. NULL and 0 past the last. */
-const char *zllm_type_name(zllm_type type);
-size_t zllm_type_size(zllm_type type);
+ZLLM_API const char *zllm_type_name(zllm_type type);
+ZLLM_API size_t zllm_type_size(zllm_type type);
 
 /* A tensor of a model file (docs/model-format.md). */
 typedef struct {
@@ -51,16 +81,16 @@ typedef struct {
  * is in them is checked by zllm_model_parse alone. */
 typedef struct zllm_model_file zllm_model_file;
 /* Bytes before the tensors' data, of a file that starts with these `size` bytes, at least 8 of them; 10 to 4 MiB and 8. */
-zllm_result zllm_model_file_front(const uint8_t *front, size_t size, uint64_t *bytes);
+ZLLM_API zllm_result zllm_model_file_front(const uint8_t *front, size_t size, uint64_t *bytes);
 /* Open a file of which at least those bytes are given. If all of it is, tensors have data, for which `front` must stay.
  * ZLLM_E_MODEL if it is not a model file; *out is NULL on failure. */
-zllm_result zllm_model_file_open(const uint8_t *front, size_t size, zllm_model_file **out);
-void zllm_model_file_free(zllm_model_file *file);
+ZLLM_API zllm_result zllm_model_file_open(const uint8_t *front, size_t size, zllm_model_file **out);
+ZLLM_API void zllm_model_file_free(zllm_model_file *file);
 /* Bytes that the whole file has. */
-uint64_t zllm_model_file_size(const zllm_model_file *file);
+ZLLM_API uint64_t zllm_model_file_size(const zllm_model_file *file);
 /* JSON text of *size bytes, and *n tensors; they stay as long as the file is open. */
-const char *zllm_model_file_description(const zllm_model_file *file, size_t *size);
-const zllm_tensor *zllm_model_file_tensors(const zllm_model_file *file, size_t *n);
+ZLLM_API const char *zllm_model_file_description(const zllm_model_file *file, size_t *size);
+ZLLM_API const zllm_tensor *zllm_model_file_tensors(const zllm_model_file *file, size_t *n);
 
 /* What files of a family of networks ("transformer") have: fields of the config and of each layer, and tensors. */
 typedef struct {
@@ -75,39 +105,31 @@ typedef struct {
     int32_t needed, fallback;        /* what a field, or exponent, is if the file does not say; or it has to */
 } zllm_schema_row;
 /* The i-th row of that family's schema; 0 past the last, or for an unknown family. */
-int zllm_schema(const char *family, size_t i, zllm_schema_row *out);
+ZLLM_API int zllm_schema(const char *family, size_t i, zllm_schema_row *out);
 
 typedef struct zllm_model zllm_model;
 
 /* A model of all bytes of a .zlm file: checks every number, packs the weights for the kernel, and stores it in *out. `kernel`
  * is a name, or NULL for the fastest that this machine has. The bytes are copied, and may be freed at once. *out is NULL on
  * failure; ZLLM_E_MODEL: it is not a model that this program can compute, and zllm_model_error() says why. */
-zllm_result zllm_model_parse(const uint8_t *data, size_t size, const char *kernel, zllm_model **out);
+ZLLM_API zllm_result zllm_model_parse(const uint8_t *data, size_t size, const char *kernel, zllm_model **out);
 /* The same of a description (JSON text) and tensors that are not in one file; they need no offset. */
-zllm_result zllm_model_new(const char *description, size_t description_size, const zllm_tensor *tensors, size_t n,
+ZLLM_API zllm_result zllm_model_new(const char *description, size_t description_size, const zllm_tensor *tensors, size_t n,
                            const char *kernel, zllm_model **out);
-void zllm_model_free(zllm_model *model);
+ZLLM_API void zllm_model_free(zllm_model *model);
 /* Why the last call of this thread that returned ZLLM_E_MODEL did: a line of UTF-8, which the next such call changes. */
-const char *zllm_model_error(void);
-const char *zllm_model_kernel(const zllm_model *model);
-uint32_t zllm_model_vocab(const zllm_model *model);
+ZLLM_API const char *zllm_model_error(void);
+ZLLM_API const char *zllm_model_kernel(const zllm_model *model);
+ZLLM_API uint32_t zllm_model_vocab(const zllm_model *model);
 /* Bytes of memory that the model holds, and that one stream needs while it is coded. */
-size_t zllm_model_memory(const zllm_model *model);
-size_t zllm_stream_memory(const zllm_model *model);
+ZLLM_API size_t zllm_model_memory(const zllm_model *model);
+ZLLM_API size_t zllm_stream_memory(const zllm_model *model);
 
 /* Name of the i-th kernel, or NULL past the last; zllm_kernel_state says whether it can run here. */
-const char *zllm_kernel_name(size_t i);
-zllm_result zllm_kernel_state(const char *name);
-/* Compare every primitive of a kernel with the scalar one on fixed vectors: ZLLM_OK or ZLLM_E_KERNEL_WRONG.
- * zllm_model_new does it once a process for the kernel it takes. */
-zllm_result zllm_kernel_check(const char *name);
+ZLLM_API const char *zllm_kernel_name(size_t i);
+ZLLM_API zllm_result zllm_kernel_state(const char *name);
 /* Give the system back what malloc keeps for each thread, where malloc can. */
-void zllm_memory_trim(void);
-
-/* Shortest of `repeats` runs of the kernel's product of an int8 matrix [rows][cols] with `batch` rows, in nanoseconds;
- * rows and cols multiples of 32, each up to 4096, batch up to 256. */
-zllm_result zllm_kernel_time(const char *name, uint32_t rows, uint32_t cols, uint32_t batch, uint32_t repeats,
-                             uint64_t *nanoseconds);
+ZLLM_API void zllm_memory_trim(void);
 
 /* On a token to encode: the decoder knows it, it is context only. It is the start token, and before and after it stand
  * others: the last of one document and the first of the next. */
@@ -136,35 +158,18 @@ typedef struct {
     size_t coded_size;
 } zllm_frame;
 
-/* What the time is spent on. */
-typedef enum {
-    ZLLM_STAGE_MATRIX = 0, /* products with the layers' matrices */
-    ZLLM_STAGE_HEAD,       /* product with the head's matrix */
-    ZLLM_STAGE_ATTENTION,  /* products with cached keys and values */
-    ZLLM_STAGE_QUANTISE,   /* normalising and quantising rows */
-    ZLLM_STAGE_SCALE,      /* sums to fixed point, residual */
-    ZLLM_STAGE_CACHE,      /* rotary code, keys and values into the cache */
-    ZLLM_STAGE_SOFTMAX,    /* scores to weights of values */
-    ZLLM_STAGE_GATE,       /* SwiGLU */
-    ZLLM_STAGE_WEIGHTS,    /* logits to prefix sums */
-    ZLLM_STAGE_WALK,       /* prefix sums to probabilities of decisions, when encoding */
-    ZLLM_STAGE_MIXER,      /* predictor and range coder; when decoding, the walk as well */
-    ZLLM_STAGE_WAIT,       /* for other threads */
-    ZLLM_STAGES
-} zllm_stage;
-
 /* Threads that decode the same jobs together, sharing every product by its rows: the weights of a model that is larger than
  * the caches are then read once for all lanes. Each calls zllm_job_work with the same jobs, made for one thread, once. */
 typedef struct zllm_team zllm_team;
-zllm_result zllm_team_new(uint32_t threads, zllm_team **out);
-void zllm_team_free(zllm_team *team);
+ZLLM_API zllm_result zllm_team_new(uint32_t threads, zllm_team **out);
+ZLLM_API void zllm_team_free(zllm_team *team);
 
 /* How a thread codes; nothing in it changes a byte of the result. Pointers may be NULL. */
 typedef struct {
     uint32_t lanes;                 /* rows of a step: streams decoded or tokens of one encoded at once, 1 to 256 */
     const volatile int32_t *cancel; /* polled between steps; set it by an atomic or a volatile store */
     volatile uint64_t *progress;    /* counts bytes of text done */
-    uint64_t *nanoseconds;          /* [ZLLM_STAGES]: time is added to it */
+    uint64_t *nanoseconds;          /* [ZLLM_STAGES] of zllm_testing.h: time is added to it */
     zllm_team *team;                /* when decoding: to which the thread belongs */
 } zllm_run;
 
@@ -173,26 +178,26 @@ typedef struct {
  * The frame is the caller's and must stay. Its result is there when every thread has returned ZLLM_OK; when one fails, so
  * do the others that have not done their part yet. *out is NULL on failure. threads: up to 256. */
 typedef struct zllm_job zllm_job;
-zllm_result zllm_job_new(const zllm_model *model, zllm_frame *frame, uint32_t start, uint32_t threads, int decoding,
+ZLLM_API zllm_result zllm_job_new(const zllm_model *model, zllm_frame *frame, uint32_t start, uint32_t threads, int decoding,
                          zllm_job **out);
-void zllm_job_free(zllm_job *job);
+ZLLM_API void zllm_job_free(zllm_job *job);
 /* The part of thread number `thread`, from 0. Every thread of a job has to call this once, at about the same time, for
  * they wait for each other; where one cannot come, set *cancel. Several jobs, all to be encoded or all to be decoded,
  * may be given by a thread, or a team, that is the only one of each: when decoding, their streams fill the steps together. */
-zllm_result zllm_job_work(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run);
+ZLLM_API zllm_result zllm_job_work(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run);
 /* Bytes that a job holds: the predictor's tables, its text, and the model's answers when encoding. */
-size_t zllm_job_memory(const zllm_model *model, size_t size, size_t n_streams, int decoding);
+ZLLM_API size_t zllm_job_memory(const zllm_model *model, size_t size, size_t n_streams, int decoding);
 
 /* Coding with a model that is computed elsewhere, to the same bytes: jobs of 0 threads, one thread at a time for each.
  *
  * Encoding. The decisions on token t's way through the byte trie have the numbers first[t] to first[t + 1] - 1; first is
  * [vocab + 1]. Decision d is whether the token, one of those from low[d] to high[d] - 1, is at or above split[d]; its
  * probability is made of the tokens' weights (docs/arithmetic.md, section 5). These three may be NULL. */
-void zllm_model_ways(const zllm_model *model, uint32_t *first, uint32_t *low, uint32_t *split, uint32_t *high);
+ZLLM_API void zllm_model_ways(const zllm_model *model, uint32_t *first, uint32_t *low, uint32_t *split, uint32_t *high);
 /* Encode the next tokens of the frame, in its order: of each stream the first, of each the second, and so on. lm: the
  * model's probabilities of all decisions on these tokens' ways, n in all, which end with a token's. When the frame's last
  * token is coded, coded_size is the code string's length. */
-zllm_result zllm_steps_encode(zllm_job *job, const uint32_t *lm, size_t n, const zllm_run *run);
+ZLLM_API zllm_result zllm_steps_encode(zllm_job *job, const uint32_t *lm, size_t n, const zllm_run *run);
 
 #define ZLLM_ENDED 0xffffffffu /* the lane of a stream that is at its end */
 /* What the model says of its lanes: of each token its weight, and the sum of the weights of all tokens before each block
@@ -204,7 +209,7 @@ typedef struct {
 /* Decode a token of each stream. `lane` has the lanes of the streams of all jobs, one job after the other; that of a
  * stream that gets to its end becomes ZLLM_ENDED. tokens[lane], of as many as there are lanes, becomes what the model is to
  * be fed next. Without answers (NULL) nothing is decoded: a new job's tokens are those that its streams start with. */
-zllm_result zllm_steps_decode(zllm_job **jobs, size_t n, uint32_t *lane, size_t lanes, const zllm_answers *answers,
+ZLLM_API zllm_result zllm_steps_decode(zllm_job **jobs, size_t n, uint32_t *lane, size_t lanes, const zllm_answers *answers,
                               uint32_t *tokens, const zllm_run *run);
 
 /* `length` bytes at offset `at` that also stand `distance` bytes earlier; they may overlap. */
@@ -213,30 +218,18 @@ typedef struct {
 } zllm_repeat;
 /* Repeats of at least `least` (128 or more) bytes, ascending and apart from each other; n below 2^32 - 1.
  * *count: room in, number out. Only encoders need it, and nothing depends on which repeats are found. */
-zllm_result zllm_repeats(const uint8_t *text, size_t n, size_t least, zllm_repeat *out, size_t *count);
-
-/* For tests and known answers: feed `tokens` one by one and store, after each, the logits (int32 [n][vocab], log2 units
- * in 2^-16) and the weights' prefix sums (uint64 [n][vocab + 1]). Either output may be NULL. */
-zllm_result zllm_evaluate(const zllm_model *model, const uint32_t *tokens, size_t n, int32_t *logits, uint64_t *sums);
-
-/* The binary range coder alone. Probabilities are of a one, in 2^-24, 1 to 2^24 - 1. */
-zllm_result zllm_coder_encode(const uint8_t *bits, const uint32_t *probabilities, size_t n, uint8_t *out, size_t *size);
-void zllm_coder_decode(const uint8_t *coded, size_t size, const uint32_t *probabilities, size_t n, uint8_t *bits);
+ZLLM_API zllm_result zllm_repeats(const uint8_t *text, size_t n, size_t least, zllm_repeat *out, size_t *count);
 
 /* Text without a model, by the adaptive predictor alone. At each of the ascending offsets `cuts` (0 < cut < n) a new
  * document starts; the decoder must be given the same. n must be below 2^32 - 1. *out_size: room in, length out.
  * Any bytes decode to something. `cancel` and `progress` may be NULL; progress counts bytes of text done. */
-zllm_result zllm_cm_encode(const uint8_t *text, size_t n, const uint64_t *cuts, size_t n_cuts, uint8_t *out,
+ZLLM_API zllm_result zllm_cm_encode(const uint8_t *text, size_t n, const uint64_t *cuts, size_t n_cuts, uint8_t *out,
                            size_t *out_size, const volatile int32_t *cancel, volatile uint64_t *progress);
-zllm_result zllm_cm_decode(const uint8_t *coded, size_t coded_size, uint8_t *text, size_t n, const uint64_t *cuts,
+ZLLM_API zllm_result zllm_cm_decode(const uint8_t *coded, size_t coded_size, uint8_t *text, size_t n, const uint64_t *cuts,
                            size_t n_cuts, const volatile int32_t *cancel, volatile uint64_t *progress);
 
-/* Fixed-point functions of the specification, for its worked vectors. */
-uint32_t zllm_rsqrt(uint64_t x, int32_t *exponent);
-uint32_t zllm_exp2(uint32_t d);
-int32_t zllm_sigmoid(int32_t x);
-int32_t zllm_gelu(int32_t x);
-void zllm_sincos(uint32_t phase, int32_t *sine, int32_t *cosine);
-void zllm_quantise(const int32_t *x, uint32_t n, int normalise, int8_t *q, uint32_t *mantissa, int32_t *exponent);
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "bundle.h"
 #include "sha256.h"
-#include "zllm.h"
+#include "zllm_testing.h"
 
 #define MODELS 16u
 

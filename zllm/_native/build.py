@@ -10,64 +10,28 @@ from pathlib import Path
 from cffi import FFI
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = [
-    "csrc/cm.c",
-    "csrc/decode.c",
-    "csrc/dispatch.c",
-    "csrc/distribution.c",
-    "csrc/encode.c",
-    "csrc/evaluate.c",
-    "csrc/fixed.c",
-    "csrc/job.c",
-    "csrc/kernel_generic.c",
-    "csrc/measure.c",
-    "csrc/model.c",
-    "csrc/pages.c",
-    "csrc/repeats.c",
-    "csrc/selfcheck.c",
-    "csrc/stages.c",
-    "csrc/steps.c",
-    "csrc/team.c",
-    "csrc/trie.c",
-    "csrc/waiting.c",
-    "csrc/network/families.c",
-    "csrc/network/json.c",
-    "csrc/network/matrix.c",
-    "csrc/network/refusal.c",
-    "csrc/network/source.c",
-    "csrc/network/transformer/attention.c",
-    "csrc/network/transformer/scratch.c",
-    "csrc/network/transformer/transformer.c",
-    "csrc/network/transformer/weights.c",
-    "csrc/network/zlm.c",
-    "csrc/predictor/context.c",
-    "csrc/predictor/expect.c",
-    "csrc/predictor/flag.c",
-    "csrc/predictor/predictor.c",
-    "csrc/predictor/tables.c",
-    "csrc/arm/kernel_neon.c",
-    "csrc/arm/kernel_neon_dotprod.c",
-    "csrc/x86/kernel_avx2.c",
-    "csrc/x86/kernel_avx512vnni.c",
-    "csrc/x86/kernel_avxvnni.c",
-]
+SOURCES = [f"csrc/{name}" for name in (ROOT / "csrc" / "sources.txt").read_text(encoding="utf-8").split()]
 # -ffp-contract=off and no fast-math: there is no floating point to contract, and it stays so.
 EXTRA = shlex.split(os.environ.get("ZLLM_CI_CFLAGS", ""))
-FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fvisibility=hidden", *EXTRA]
+FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-DZLLM_STATIC", *EXTRA]
 
 
-def declarations() -> str:
-    """The public header without its preprocessor lines; constants are declared by name."""
-    text = (ROOT / "csrc" / "include" / "zllm.h").read_text(encoding="utf-8")
+def declarations(name: str) -> str:
+    """A header without its comments, its preprocessor lines and what is for C++; constants are declared by name."""
+    text = (ROOT / "csrc" / "include" / name).read_text(encoding="utf-8")
     text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
-    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
+    text = re.sub(r"^#ifdef __cplusplus$.*?^#endif$", "", text, flags=re.S | re.M)
+    lines = (line for line in text.splitlines(keepends=True) if not line.startswith("#"))
+    return "".join(lines).replace("ZLLM_API ", "")
 
 
+CONSTANTS = ("ZLLM_ARITHMETIC_VERSION", "ZLLM_GIVEN", "ZLLM_ENDED")
 ffi = FFI()
-ffi.cdef("#define ZLLM_ARITHMETIC_VERSION ...\n#define ZLLM_GIVEN ...\n#define ZLLM_ENDED ...\n" + declarations())
+ffi.cdef("".join(f"#define {name} ...\n" for name in CONSTANTS))
+ffi.cdef(declarations("zllm.h") + declarations("zllm_testing.h"))
 ffi.set_source(
     "zllm._native._core",
-    '#include "zllm.h"',
+    '#include "zllm_testing.h"',
     sources=SOURCES,
     include_dirs=["csrc/include", "csrc"],
     extra_compile_args=FLAGS,
