@@ -9,6 +9,7 @@
 
 /* A text on its way: its predictor, and the next of the documents that start in it. */
 typedef struct {
+    heap_t *heap;
     predictor_t *p;
     cursor_t *c;
     const uint64_t *cuts;
@@ -17,13 +18,18 @@ typedef struct {
     volatile uint64_t *progress;
 } text_t;
 
-static zllm_result text_start(text_t *t) {
+static zllm_result text_start(text_t *t, const zllm_options *options) {
     if (t->n >= UINT32_MAX) return ZLLM_E_ARGUMENT;
     for (size_t i = 0; i < t->n_cuts; i++)
         if (t->cuts[i] <= (i ? t->cuts[i - 1] : 0) || t->cuts[i] >= t->n) return ZLLM_E_ARGUMENT;
     if (cancelled(t->cancel)) return ZLLM_E_CANCELLED;
-    t->p = predictor_new(t->n, 1, 0);
-    if (!t->p) return ZLLM_E_MEMORY;
+    const zllm_result rc = heap_open(options, &t->heap);
+    if (rc != ZLLM_OK) return rc;
+    t->p = predictor_new(t->heap, t->n, 1, 0);
+    if (!t->p) {
+        heap_close(t->heap);
+        return ZLLM_E_MEMORY;
+    }
     cursor_start(t->p, 0, 0, t->n);
     t->c = predictor_cursor(t->p, 0);
     return ZLLM_OK;
@@ -43,13 +49,15 @@ static zllm_result text_go_on(text_t *t, size_t at) {
 static void text_end(text_t *t, zllm_result rc) {
     if (rc == ZLLM_OK && t->progress && t->n) *t->progress += (t->n - 1) % POLL + 1;
     predictor_free(t->p);
+    heap_close(t->heap);
 }
 
 zllm_result zllm_cm_encode(const uint8_t *text, size_t n, const uint64_t *cuts, size_t n_cuts, uint8_t *out,
-                           size_t *out_size, const volatile int32_t *cancel, volatile uint64_t *progress) {
+                           size_t *out_size, const volatile int32_t *cancel, volatile uint64_t *progress,
+                           const zllm_options *options) {
     text_t t = {.cuts = cuts, .n = n, .n_cuts = n_cuts, .cancel = cancel, .progress = progress};
     encoder_t e;
-    zllm_result rc = text_start(&t);
+    zllm_result rc = text_start(&t, options);
     if (rc != ZLLM_OK) return rc;
     encoder_start(&e, out, *out_size);
     for (size_t i = 0; i < n && rc == ZLLM_OK; i++) {
@@ -69,10 +77,11 @@ zllm_result zllm_cm_encode(const uint8_t *text, size_t n, const uint64_t *cuts, 
 }
 
 zllm_result zllm_cm_decode(const uint8_t *coded, size_t coded_size, uint8_t *text, size_t n, const uint64_t *cuts,
-                           size_t n_cuts, const volatile int32_t *cancel, volatile uint64_t *progress) {
+                           size_t n_cuts, const volatile int32_t *cancel, volatile uint64_t *progress,
+                           const zllm_options *options) {
     text_t t = {.cuts = cuts, .n = n, .n_cuts = n_cuts, .cancel = cancel, .progress = progress};
     decoder_t d;
-    zllm_result rc = text_start(&t);
+    zllm_result rc = text_start(&t, options);
     if (rc != ZLLM_OK) return rc;
     decoder_start(&d, coded, coded_size);
     for (size_t i = 0; i < n && rc == ZLLM_OK; i++) {

@@ -3,8 +3,6 @@
  * A token is known only after the one before it, so the products of a step are filled by streams: those of a frame, or
  * of several frames where these are small. Threads that share a frame own some of its streams each; the model's work
  * they do at the same time, the mixing in turns. */
-#include <stdlib.h>
-
 #include "job.h"
 
 typedef struct part part_t;
@@ -24,6 +22,7 @@ struct part {
 };
 
 typedef struct {
+    heap_t *heap; /* the first job's */
     workspace_t *w;
     lane_job_t *lanes;  /* [capacity] */
     uint32_t *busy;     /* [capacity]: lanes at work, in the order of their jobs and streams; then the free ones */
@@ -158,7 +157,7 @@ static int decode_new(decode_t *s, zllm_job **jobs) {
     const zllm_model *m = jobs[0]->m;
     uint64_t all = 0;
     uint32_t largest = 1;
-    s->parts = calloc(s->n, sizeof *s->parts);
+    s->parts = heap_zeroed(s->heap, s->n, sizeof *s->parts);
     if (s->parts == NULL) return 0;
     for (size_t k = 0; k < s->n; k++) {
         const uint32_t own = job_first(jobs[k], s->thread + 1) - job_first(jobs[k], s->thread);
@@ -169,15 +168,15 @@ static int decode_new(decode_t *s, zllm_job **jobs) {
     s->capacity = all < s->run->lanes ? (uint32_t)all : s->run->lanes;
     if (s->capacity < largest) s->capacity = largest;
     s->rows = s->capacity < s->run->lanes ? s->capacity : s->run->lanes;
-    s->lanes = calloc(s->capacity, sizeof *s->lanes);
-    s->busy = calloc(s->capacity, sizeof *s->busy);
-    s->ids = calloc(s->capacity, sizeof *s->ids);
-    s->tokens = calloc(s->capacity, sizeof *s->tokens);
-    s->w = model_workspace(m, s->capacity, s->rows, s->run->team, s->run->nanoseconds);
+    s->lanes = heap_zeroed(s->heap, s->capacity, sizeof *s->lanes);
+    s->busy = heap_zeroed(s->heap, s->capacity, sizeof *s->busy);
+    s->ids = heap_zeroed(s->heap, s->capacity, sizeof *s->ids);
+    s->tokens = heap_zeroed(s->heap, s->capacity, sizeof *s->tokens);
+    s->w = model_workspace(m, s->heap, s->capacity, s->rows, s->run->team, s->run->nanoseconds);
     if (!s->lanes || !s->busy || !s->ids || !s->tokens || !s->w) return 0;
     for (uint32_t i = 0; i < s->capacity; i++) {
         s->busy[i] = i;
-        if (!distribution_new(&s->lanes[i].distribution, m->vocab)) return 0;
+        if (!distribution_new(&s->lanes[i].distribution, s->heap, m->vocab)) return 0;
     }
     return 1;
 }
@@ -191,7 +190,7 @@ static void join(void *context, uint32_t thread) {
 static zllm_result gather(decode_t *s, zllm_job *j) {
     zllm_team *team = s->run->team;
     uint32_t turns = 0;
-    s->members = calloc(team_threads(team), sizeof(workspace_t *));
+    s->members = heap_zeroed(s->heap, team_threads(team), sizeof(workspace_t *));
     if (s->members == NULL) return ZLLM_E_MEMORY;
     s->members[0] = s->w;
     if (team == NULL) return ZLLM_OK;
@@ -206,7 +205,7 @@ static zllm_result gather(decode_t *s, zllm_job *j) {
 }
 
 void job_decode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run) {
-    decode_t s = {.run = run, .thread = thread, .n = n};
+    decode_t s = {.heap = jobs[0]->heap, .run = run, .thread = thread, .n = n};
     const zllm_result rc = decode_new(&s, jobs) ? gather(&s, jobs[0]) : ZLLM_E_MEMORY;
     if (rc == ZLLM_OK) decode(&s);
     else for (size_t k = 0; k < n; k++) job_fail(jobs[k], rc);
@@ -214,10 +213,10 @@ void job_decode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run)
     for (uint32_t k = 1; s.members != NULL && k < team_threads(run->team); k++) workspace_free(s.members[k]);
     for (uint32_t i = 0; s.lanes != NULL && i < s.capacity; i++) distribution_free(&s.lanes[i].distribution);
     workspace_free(s.w);
-    free(s.members);
-    free(s.lanes);
-    free(s.busy);
-    free(s.ids);
-    free(s.tokens);
-    free(s.parts);
+    heap_free(s.heap, s.members);
+    heap_free(s.heap, s.lanes);
+    heap_free(s.heap, s.busy);
+    heap_free(s.heap, s.ids);
+    heap_free(s.heap, s.tokens);
+    heap_free(s.heap, s.parts);
 }

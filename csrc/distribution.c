@@ -1,7 +1,5 @@
 #include "distribution.h"
 
-#include <stdlib.h>
-
 #include "fixed.h"
 
 void distribution_set(distribution_t *d, const zllm_kernel *k, const int32_t *logits) {
@@ -15,19 +13,20 @@ void distribution_set(distribution_t *d, const zllm_kernel *k, const int32_t *lo
     }
 }
 
-int distribution_new(distribution_t *d, uint32_t vocab) {
+int distribution_new(distribution_t *d, heap_t *heap, uint32_t vocab) {
     const uint32_t blocks = vocab / ZLLM_SUM_BLOCK + 1;
     d->vocab = vocab;
-    d->base = calloc(blocks, sizeof *d->base);
-    d->sums = calloc(blocks, sizeof *d->sums);
-    d->weight = calloc((size_t)blocks * ZLLM_SUM_BLOCK, sizeof *d->weight);
+    d->heap = heap;
+    d->base = heap_zeroed(heap, blocks, sizeof *d->base);
+    d->sums = heap_zeroed(heap, blocks, sizeof *d->sums);
+    d->weight = heap_zeroed(heap, (size_t)blocks * ZLLM_SUM_BLOCK, sizeof *d->weight);
     return d->base && d->sums && d->weight;
 }
 
 void distribution_free(distribution_t *d) {
-    free(d->base);
-    free(d->sums);
-    free(d->weight);
+    heap_free(d->heap, d->base);
+    heap_free(d->heap, d->sums);
+    heap_free(d->heap, d->weight);
 }
 
 /* Probability that the token is at or above the split, of those in [low, high), in 2^-24. */

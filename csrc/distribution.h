@@ -19,10 +19,11 @@ typedef struct {
     uint32_t *weight; /* [vocab], and zeros to a whole block */
     uint32_t *sums;   /* [vocab / ZLLM_SUM_BLOCK + 1]: of each block */
     uint32_t vocab;
+    heap_t *heap;
 } distribution_t;
 
 /* 0 when out of memory; free it all the same. */
-int distribution_new(distribution_t *d, uint32_t vocab);
+int distribution_new(distribution_t *d, heap_t *heap, uint32_t vocab);
 void distribution_free(distribution_t *d);
 void distribution_set(distribution_t *d, const zllm_kernel *k, const int32_t *logits);
 

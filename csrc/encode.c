@@ -2,8 +2,6 @@
  *
  * The text is known, so each thread asks the model about many tokens of one stream at a time. The mixing has an order
  * (job.h) and is done block by block, by one thread at a time. */
-#include <stdlib.h>
-
 #include "job.h"
 
 /* What a thread works with; its lanes are the streams of one job that it owns. */
@@ -148,8 +146,8 @@ void job_encode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run)
         const uint32_t own = job_first(jobs[k], thread + 1) - job_first(jobs[k], thread);
         if (own > lanes) lanes = own;
     }
-    s.w = n > 0 ? model_workspace(jobs[0]->m, lanes, s.rows, NULL, run->nanoseconds) : NULL;
-    const int whole = s.w != NULL && distribution_new(&s.distribution, jobs[0]->m->vocab);
+    s.w = n > 0 ? model_workspace(jobs[0]->m, jobs[0]->heap, lanes, s.rows, NULL, run->nanoseconds) : NULL;
+    const int whole = s.w != NULL && distribution_new(&s.distribution, jobs[0]->heap, jobs[0]->m->vocab);
     for (size_t k = 0; k < n; k++) {
         s.j = jobs[k];
         s.first = job_first(s.j, thread);

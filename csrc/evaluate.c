@@ -1,6 +1,4 @@
 /* What the model and the parts of the coder say on their own: for tests, known answers and measurements. */
-#include <stdlib.h>
-
 #include "distribution.h"
 #include "fixed.h"
 #include "zllm_testing.h"
@@ -10,8 +8,8 @@ zllm_result zllm_evaluate(const zllm_model *m, const uint32_t *tokens, size_t n,
     distribution_t d;
     for (size_t i = 0; i < n; i++)
         if (tokens[i] >= m->network->inputs) return ZLLM_E_ARGUMENT;
-    workspace_t *w = model_workspace(m, 1, 1, NULL, NULL);
-    const int whole = distribution_new(&d, vocab) && w != NULL;
+    workspace_t *w = model_workspace(m, m->heap, 1, 1, NULL, NULL);
+    const int whole = distribution_new(&d, m->heap, vocab) && w != NULL;
     if (whole) w->family->restart(w, lane);
     for (size_t i = 0; i < n && whole; i++) {
         w->family->step(w, &lane, tokens + i, 1);

@@ -1,7 +1,5 @@
 #include "job.h"
 
-#include <stdlib.h>
-
 #define MOST_STREAMS 256u
 #define MOST_THREADS 256u
 
@@ -101,11 +99,11 @@ static int streams_fit(zllm_job *j) {
 static int start_decoder(zllm_job *j) {
     decoder_start(&j->decoder, j->frame->coded, j->frame->coded_size);
     if (j->threads == 0) {
-        j->places = calloc(j->streams, sizeof *j->places);
+        j->places = heap_zeroed(j->heap, j->streams, sizeof *j->places);
         for (uint32_t i = 0; j->places != NULL && i < j->streams; i++) j->places[i] = job_place(j, i);
         return j->places != NULL;
     }
-    j->ended = calloc(j->threads, 1);
+    j->ended = heap_zeroed(j->heap, j->threads, 1);
     if (j->ended == NULL) return 0;
     for (uint32_t k = j->threads; k-- > 0;) {
         j->ended[k] = job_first(j, k) == job_first(j, k + 1);
@@ -115,26 +113,33 @@ static int start_decoder(zllm_job *j) {
 }
 
 static int start_coder(zllm_job *j) {
-    j->predictor = predictor_new(j->frame->size, j->streams, 1);
+    j->predictor = predictor_new(j->heap, j->frame->size, j->streams, 1);
     if (j->predictor == NULL) return 0;
     for (uint32_t i = 0; i < j->streams; i++) cursor_start(j->predictor, i, j->starts[i], j->starts[i + 1]);
     if (j->decoding) return start_decoder(j);
     encoder_start(&j->encoder, j->frame->coded, j->frame->coded_size);
     for (uint32_t i = 0; i < ZLLM_AHEAD && j->threads > 0; i++) {
-        j->block[i].lm = calloc((size_t)j->streams * ZLLM_BULK * j->m->deepest, sizeof *j->block[i].lm);
+        j->block[i].lm = heap_zeroed(j->heap, (size_t)j->streams * ZLLM_BULK * j->m->deepest, sizeof *j->block[i].lm);
         if (j->block[i].lm == NULL) return 0;
     }
     return 1;
 }
 
 zllm_result zllm_job_new(const zllm_model *m, zllm_frame *frame, uint32_t start, uint32_t threads, int decoding,
-                         zllm_job **out) {
+                         const zllm_options *options, zllm_job **out) {
+    heap_t *heap;
     *out = NULL;
     if (start >= m->network->inputs || threads > MOST_THREADS || frame->n_streams > MOST_STREAMS ||
         frame->n_streams < 1 || frame->size >= UINT32_MAX)
         return ZLLM_E_ARGUMENT;
-    zllm_job *j = calloc(1, sizeof *j);
-    if (j == NULL) return ZLLM_E_MEMORY;
+    zllm_result rc = heap_open(options, &heap);
+    if (rc != ZLLM_OK) return rc;
+    zllm_job *j = heap_zeroed(heap, 1, sizeof *j);
+    if (j == NULL) {
+        heap_close(heap);
+        return ZLLM_E_MEMORY;
+    }
+    j->heap = heap;
     j->m = m;
     j->frame = frame;
     j->start = start;
@@ -142,8 +147,8 @@ zllm_result zllm_job_new(const zllm_model *m, zllm_frame *frame, uint32_t start,
     j->crowded = threads > 1 && wait_crowded(threads);
     j->streams = (uint32_t)frame->n_streams;
     j->decoding = decoding;
-    j->starts = calloc(j->streams + 1, sizeof *j->starts);
-    zllm_result rc = j->starts == NULL ? ZLLM_E_MEMORY : streams_fit(j) ? ZLLM_OK : ZLLM_E_ARGUMENT;
+    j->starts = heap_zeroed(j->heap, j->streams + 1, sizeof *j->starts);
+    rc = j->starts == NULL ? ZLLM_E_MEMORY : streams_fit(j) ? ZLLM_OK : ZLLM_E_ARGUMENT;
     if (rc == ZLLM_OK && !start_coder(j)) rc = ZLLM_E_MEMORY;
     if (rc != ZLLM_OK) zllm_job_free(j);
     else *out = j;
@@ -152,12 +157,14 @@ zllm_result zllm_job_new(const zllm_model *m, zllm_frame *frame, uint32_t start,
 
 void zllm_job_free(zllm_job *j) {
     if (j == NULL) return;
-    for (uint32_t i = 0; i < ZLLM_AHEAD; i++) free(j->block[i].lm);
+    heap_t *heap = j->heap;
+    for (uint32_t i = 0; i < ZLLM_AHEAD; i++) heap_free(heap, j->block[i].lm);
     predictor_free(j->predictor);
-    free(j->starts);
-    free(j->ended);
-    free(j->places);
-    free(j);
+    heap_free(heap, j->starts);
+    heap_free(heap, j->ended);
+    heap_free(heap, j->places);
+    heap_free(heap, j);
+    heap_close(heap);
 }
 
 static int work_fits(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run) {

@@ -28,6 +28,7 @@ typedef struct {
 } place_t;
 
 struct zllm_job {
+    heap_t *heap; /* also of what its threads work with */
     const zllm_model *m;
     zllm_frame *frame;
     predictor_t *predictor;

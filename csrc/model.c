@@ -1,10 +1,7 @@
 /* Models: which network computes them, and the byte trie of their vocabulary. */
 #include "model.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-#include "pages.h"
 
 #define MAX_TOKEN_BYTES 1024u /* bounds the trie's depth */
 #define DEFAULT_FAMILY "transformer"
@@ -57,11 +54,11 @@ static void lay_out(zllm_model *m, const source_t *s) {
 static int build(zllm_model *m, const source_t *s, const network_family_t *family) {
     lay_out(m, s);
     m->memory = m->arena.used;
-    m->arena.base = pages_new(m->memory);
+    m->arena.base = heap_pages(m->heap, m->memory);
     if (m->arena.base == NULL) return 0;
     lay_out(m, s);
     m->deepest = trie_build(m->token_bytes, m->token_offsets, m->vocab, m->decisions);
-    m->network = family->pack(s, m->kernel);
+    m->network = family->pack(s, m->kernel, m->heap);
     if (m->network == NULL) return 0;
     m->network->family = family;
     return 1;
@@ -82,58 +79,95 @@ static zllm_result find_family(const description_t *d, const network_family_t **
     return ZLLM_OK;
 }
 
-static zllm_result make(const source_t *s, const network_family_t *family, const zllm_kernel *k, zllm_model **out) {
-    zllm_model *m = calloc(1, sizeof *m);
+/* All but the heap. */
+static void release(zllm_model *m) {
+    heap_t *heap = m->heap;
+    if (m->network != NULL) m->network->family->release(m->network);
+    heap_free_pages(heap, m->arena.base, m->memory);
+    heap_free(heap, m);
+}
+
+static zllm_result make(heap_t *heap, const source_t *s, const network_family_t *family, const zllm_kernel *k,
+                        zllm_model **out) {
+    zllm_model *m = heap_zeroed(heap, 1, sizeof *m);
     if (m == NULL) return ZLLM_E_MEMORY;
+    m->heap = heap;
     m->vocab = s->config[0];
     m->kernel = k;
     if (!build(m, s, family)) {
-        zllm_model_free(m);
+        release(m);
         return ZLLM_E_MEMORY;
     }
     *out = m;
     return ZLLM_OK;
 }
 
-zllm_result zllm_model_new(const char *description, size_t description_size, const zllm_tensor *tensors, size_t n,
-                           const char *kernel, zllm_model **out) {
+/* A description and tensors, which `heap` need not hold. */
+static zllm_result read_model(heap_t *heap, const char *text, size_t size, const zllm_tensor *tensors, size_t n,
+                              const zllm_kernel *k, zllm_model **out) {
     const network_family_t *family;
-    const zllm_kernel *k;
     description_t d = {0};
     source_t s = {0};
-    *out = NULL;
-    zllm_result rc = zllm_kernel_find(kernel, &k);
-    if (rc == ZLLM_OK) rc = kernel_trusted(k);
-    if (rc == ZLLM_OK) rc = description_parse(description, description_size, &d);
+    zllm_result rc = description_parse(heap, text, size, &d);
     if (rc == ZLLM_OK) rc = find_family(&d, &family);
-    if (rc == ZLLM_OK) rc = source_read(&d, tensors, n, family->schema, family->check_config, &s);
+    if (rc == ZLLM_OK) rc = source_read(heap, &d, tensors, n, family->schema, family->check_config, &s);
     if (rc == ZLLM_OK) rc = check_tokens(&s);
     if (rc == ZLLM_OK) rc = family->check(&s);
-    if (rc == ZLLM_OK) rc = make(&s, family, k, out);
+    if (rc == ZLLM_OK) rc = make(heap, &s, family, k, out);
     source_free(&s);
     description_free(&d);
     return rc;
 }
 
-zllm_result zllm_model_parse(const uint8_t *data, size_t size, const char *kernel, zllm_model **out) {
+static zllm_result read_file(heap_t *heap, const uint8_t *data, size_t size, const zllm_kernel *k, zllm_model **out) {
     zllm_model_file *file;
     size_t n, length;
-    *out = NULL;
-    zllm_result rc = zllm_model_file_open(data, size, &file);
+    zllm_result rc = zlm_open(heap, data, size, &file);
     if (rc != ZLLM_OK) return rc;
     const zllm_tensor *tensors = zllm_model_file_tensors(file, &n);
     const char *description = zllm_model_file_description(file, &length);
-    if (zllm_model_file_size(file) == size) rc = zllm_model_new(description, length, tensors, n, kernel, out);
+    if (zllm_model_file_size(file) == size) rc = read_model(heap, description, length, tensors, n, k, out);
     else rc = refuse("bad model file: its tensors do not fill it");
     zllm_model_file_free(file);
     return rc;
 }
 
+/* The kernel of that name, if it can be trusted, and a heap: the model's, if one comes of it. */
+static zllm_result begin(const char *kernel, const zllm_options *options, const zllm_kernel **k, heap_t **heap) {
+    *heap = NULL;
+    zllm_result rc = zllm_kernel_find(kernel, k);
+    if (rc == ZLLM_OK) rc = kernel_trusted(*k);
+    if (rc == ZLLM_OK) rc = heap_open(options, heap);
+    return rc;
+}
+
+zllm_result zllm_model_new(const char *description, size_t description_size, const zllm_tensor *tensors, size_t n,
+                           const char *kernel, const zllm_options *options, zllm_model **out) {
+    const zllm_kernel *k;
+    heap_t *heap;
+    *out = NULL;
+    zllm_result rc = begin(kernel, options, &k, &heap);
+    if (rc == ZLLM_OK) rc = read_model(heap, description, description_size, tensors, n, k, out);
+    if (rc != ZLLM_OK) heap_close(heap);
+    return rc;
+}
+
+zllm_result zllm_model_parse(const uint8_t *data, size_t size, const char *kernel, const zllm_options *options,
+                             zllm_model **out) {
+    const zllm_kernel *k;
+    heap_t *heap;
+    *out = NULL;
+    zllm_result rc = begin(kernel, options, &k, &heap);
+    if (rc == ZLLM_OK) rc = read_file(heap, data, size, k, out);
+    if (rc != ZLLM_OK) heap_close(heap);
+    return rc;
+}
+
 void zllm_model_free(zllm_model *m) {
     if (m == NULL) return;
-    if (m->network != NULL) m->network->family->release(m->network);
-    pages_free(m->arena.base, m->memory);
-    free(m);
+    heap_t *heap = m->heap;
+    release(m);
+    heap_close(heap);
 }
 
 const char *zllm_model_kernel(const zllm_model *m) { return m->kernel->name; }

@@ -17,6 +17,7 @@ typedef struct {
 } decision_t;
 
 struct zllm_model {
+    heap_t *heap;
     network_t *network;
     const zllm_kernel *kernel;
     uint32_t vocab;
@@ -28,9 +29,9 @@ struct zllm_model {
     size_t memory;         /* bytes of it */
 };
 
-static inline workspace_t *model_workspace(const zllm_model *m, uint32_t lanes, uint32_t rows, zllm_team *team,
-                                           uint64_t *nanoseconds) {
-    return m->network->family->workspace_new(m->network, lanes, rows, team, nanoseconds);
+static inline workspace_t *model_workspace(const zllm_model *m, heap_t *heap, uint32_t lanes, uint32_t rows,
+                                           zllm_team *team, uint64_t *nanoseconds) {
+    return m->network->family->workspace_new(m->network, heap, lanes, rows, team, nanoseconds);
 }
 
 /* Fill decisions[vocab - 1] for tokens that are sorted, distinct and not empty. Returns how many decisions a token

@@ -4,10 +4,9 @@
  * hash (Karp and Rabin 1987, Efficient randomized pattern-matching algorithms), and what is found is compared and
  * extended both ways. Of blocks with the same bucket the newest is remembered; there are eight times as many buckets as
  * blocks, and a repeat of 1 KiB holds 15 whole blocks, one of which is enough. Decoders need none of this. */
-#include <stdlib.h>
 #include <string.h>
 
-#include "zllm.h"
+#include "heap.h"
 
 #define BLOCK 64u
 #define FACTOR UINT64_C(0x9e3779b97f4a7c15)
@@ -59,7 +58,9 @@ static size_t find(const finder_t *f, zllm_repeat *out, size_t room) {
     return found;
 }
 
-zllm_result zllm_repeats(const uint8_t *text, size_t n, size_t least, zllm_repeat *out, size_t *count) {
+zllm_result zllm_repeats(const uint8_t *text, size_t n, size_t least, zllm_repeat *out, size_t *count,
+                         const zllm_options *options) {
+    heap_t *heap;
     finder_t f = {.text = text, .n = n, .least = least, .bits = 8};
     if (least < 2 * BLOCK || n >= UINT32_MAX) return ZLLM_E_ARGUMENT;
     if (n < 2 * BLOCK) {
@@ -67,9 +68,11 @@ zllm_result zllm_repeats(const uint8_t *text, size_t n, size_t least, zllm_repea
         return ZLLM_OK;
     }
     while (f.bits < 24 && ((size_t)BLOCK << f.bits) < 8 * n) f.bits++;
-    f.table = calloc((size_t)1 << f.bits, sizeof *f.table);
-    if (f.table == NULL) return ZLLM_E_MEMORY;
-    *count = find(&f, out, *count);
-    free(f.table);
-    return ZLLM_OK;
+    const zllm_result rc = heap_open(options, &heap);
+    if (rc != ZLLM_OK) return rc;
+    f.table = heap_zeroed(heap, (size_t)1 << f.bits, sizeof *f.table);
+    if (f.table != NULL) *count = find(&f, out, *count);
+    heap_free(heap, f.table);
+    heap_close(heap);
+    return f.table != NULL ? ZLLM_OK : ZLLM_E_MEMORY;
 }

@@ -1,21 +1,31 @@
 #include "team.h"
 
-#include <stdlib.h>
-
 #define MOST_THREADS 256u
 
-zllm_result zllm_team_new(uint32_t threads, zllm_team **out) {
+zllm_result zllm_team_new(uint32_t threads, const zllm_options *options, zllm_team **out) {
+    heap_t *heap;
     *out = NULL;
     if (threads < 1 || threads > MOST_THREADS) return ZLLM_E_ARGUMENT;
-    zllm_team *t = calloc(1, sizeof *t + threads * sizeof t->runs[0]);
-    if (t == NULL) return ZLLM_E_MEMORY;
+    const zllm_result rc = heap_open(options, &heap);
+    if (rc != ZLLM_OK) return rc;
+    zllm_team *t = heap_zeroed(heap, 1, sizeof *t + threads * sizeof t->runs[0]);
+    if (t == NULL) {
+        heap_close(heap);
+        return ZLLM_E_MEMORY;
+    }
+    t->heap = heap;
     t->threads = threads;
     t->crowded = wait_crowded(threads);
     *out = t;
     return ZLLM_OK;
 }
 
-void zllm_team_free(zllm_team *t) { free(t); }
+void zllm_team_free(zllm_team *t) {
+    if (t == NULL) return;
+    heap_t *heap = t->heap;
+    heap_free(heap, t);
+    heap_close(heap);
+}
 
 int team_whole(zllm_team *t) {
     uint32_t others = t->threads - 1;

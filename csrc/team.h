@@ -8,8 +8,8 @@
 #include <stdatomic.h>
 
 #include "cancel.h"
+#include "heap.h"
 #include "waiting.h"
-#include "zllm.h"
 
 #define TEAM_WHOLE UINT32_MAX /* nobody may go any more before the end */
 
@@ -17,6 +17,7 @@
 typedef void team_work_t(void *context, uint32_t thread);
 
 struct zllm_team {
+    heap_t *heap;
     uint32_t threads;
     int crowded;              /* more of them than cores */
     signal_t joined;          /* threads that came, without the leader; TEAM_WHOLE once it has seen them all */

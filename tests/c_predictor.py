@@ -13,7 +13,9 @@ import pytest
 import reference
 
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
-    "predictor_new": (ctypes.c_void_p, [ctypes.c_uint64, ctypes.c_uint32, ctypes.c_int]),
+    "heap_open": (ctypes.c_int, [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]),
+    "heap_close": (None, [ctypes.c_void_p]),
+    "predictor_new": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_int]),
     "predictor_free": (None, [ctypes.c_void_p]),
     "predictor_cursor": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_uint32]),
     "cursor_start": (None, [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_uint64]),
@@ -32,12 +34,15 @@ class _Frame:
 
     def __init__(self, lib: ctypes.CDLL, sizes: list[int], lm: int) -> None:
         self.lib = lib
-        self.address = lib.predictor_new(sum(sizes), len(sizes), lm)
+        self.heap = ctypes.c_void_p()
+        assert lib.heap_open(None, ctypes.byref(self.heap)) == 0
+        self.address = lib.predictor_new(self.heap, sum(sizes), len(sizes), lm)
         for i, (start, end) in enumerate(pairwise([0, *accumulate(sizes)])):
             lib.cursor_start(self.address, i, start, end)
 
     def __del__(self) -> None:
         self.lib.predictor_free(self.address)
+        self.lib.heap_close(self.heap)
 
 
 class CCursor:
@@ -77,7 +82,7 @@ class Cursors:
         if compiler is None:
             pytest.skip("there is no C compiler")
         out = folder / "predictor.so"
-        sources = [*sorted((checkout / "csrc" / "predictor").glob("*.c")), checkout / "csrc" / "pages.c"]
+        sources = [*sorted((checkout / "csrc" / "predictor").glob("*.c")), checkout / "csrc" / "heap.c"]
         flags = ["-O2", "-std=c11", "-shared", "-fPIC", f"-I{checkout / 'csrc'}", f"-I{checkout / 'csrc' / 'include'}"]
         subprocess.run([compiler, *flags, *map(str, sources), "-o", str(out)], check=True)
         self._lib = ctypes.CDLL(str(out))

@@ -46,6 +46,17 @@ ZLLM_API const char *zllm_version(void); /* "0.1.0": a static string */
 ZLLM_API uint32_t zllm_version_number(void);
 ZLLM_API uint32_t zllm_arithmetic_version(void);
 
+/* How an object is made, or a call works; where a function takes options, NULL asks for what all zeros ask for. */
+typedef struct {
+    size_t size; /* sizeof(zllm_options): later versions may have more fields, which mean nothing while they are zero */
+    /* Where all memory comes from, and goes to; both NULL: the C library. allocate gives `size` bytes, aligned as malloc's are,
+     * or NULL; release gets what it gave and the same size. Every thread that uses the object may call them. */
+    void *(*allocate)(void *context, size_t size);
+    void (*release)(void *context, void *memory, size_t size);
+    void *context;
+    size_t memory_limit; /* bytes that the object, or the call, may have at a time, with all that belongs to it; 0: any */
+} zllm_options;
+
 typedef enum {
     ZLLM_OK = 0,
     ZLLM_E_MEMORY = 1,             /* out of memory, or a limit of it is reached; nothing was made */
@@ -84,7 +95,8 @@ typedef struct zllm_model_file zllm_model_file;
 ZLLM_API zllm_result zllm_model_file_front(const uint8_t *front, size_t size, uint64_t *bytes);
 /* Open a file of which at least those bytes are given. If all of it is, tensors have data, for which `front` must stay.
  * ZLLM_E_MODEL if it is not a model file; *out is NULL on failure. */
-ZLLM_API zllm_result zllm_model_file_open(const uint8_t *front, size_t size, zllm_model_file **out);
+ZLLM_API zllm_result zllm_model_file_open(const uint8_t *front, size_t size, const zllm_options *options,
+                                          zllm_model_file **out);
 ZLLM_API void zllm_model_file_free(zllm_model_file *file);
 /* Bytes that the whole file has. */
 ZLLM_API uint64_t zllm_model_file_size(const zllm_model_file *file);
@@ -112,10 +124,11 @@ typedef struct zllm_model zllm_model;
 /* A model of all bytes of a .zlm file: checks every number, packs the weights for the kernel, and stores it in *out. `kernel`
  * is a name, or NULL for the fastest that this machine has. The bytes are copied, and may be freed at once. *out is NULL on
  * failure; ZLLM_E_MODEL: it is not a model that this program can compute, and zllm_model_error() says why. */
-ZLLM_API zllm_result zllm_model_parse(const uint8_t *data, size_t size, const char *kernel, zllm_model **out);
+ZLLM_API zllm_result zllm_model_parse(const uint8_t *data, size_t size, const char *kernel,
+                                      const zllm_options *options, zllm_model **out);
 /* The same of a description (JSON text) and tensors that are not in one file; they need no offset. */
 ZLLM_API zllm_result zllm_model_new(const char *description, size_t description_size, const zllm_tensor *tensors, size_t n,
-                           const char *kernel, zllm_model **out);
+                                    const char *kernel, const zllm_options *options, zllm_model **out);
 ZLLM_API void zllm_model_free(zllm_model *model);
 /* Why the last call of this thread that returned ZLLM_E_MODEL did: a line of UTF-8, which the next such call changes. */
 ZLLM_API const char *zllm_model_error(void);
@@ -161,7 +174,7 @@ typedef struct {
 /* Threads that decode the same jobs together, sharing every product by its rows: the weights of a model that is larger than
  * the caches are then read once for all lanes. Each calls zllm_job_work with the same jobs, made for one thread, once. */
 typedef struct zllm_team zllm_team;
-ZLLM_API zllm_result zllm_team_new(uint32_t threads, zllm_team **out);
+ZLLM_API zllm_result zllm_team_new(uint32_t threads, const zllm_options *options, zllm_team **out);
 ZLLM_API void zllm_team_free(zllm_team *team);
 
 /* How a thread codes; nothing in it changes a byte of the result. Pointers may be NULL. */
@@ -178,8 +191,8 @@ typedef struct {
  * The frame is the caller's and must stay. Its result is there when every thread has returned ZLLM_OK; when one fails, so
  * do the others that have not done their part yet. *out is NULL on failure. threads: up to 256. */
 typedef struct zllm_job zllm_job;
-ZLLM_API zllm_result zllm_job_new(const zllm_model *model, zllm_frame *frame, uint32_t start, uint32_t threads, int decoding,
-                         zllm_job **out);
+ZLLM_API zllm_result zllm_job_new(const zllm_model *model, zllm_frame *frame, uint32_t start, uint32_t threads,
+                                  int decoding, const zllm_options *options, zllm_job **out);
 ZLLM_API void zllm_job_free(zllm_job *job);
 /* The part of thread number `thread`, from 0. Every thread of a job has to call this once, at about the same time, for
  * they wait for each other; where one cannot come, set *cancel. Several jobs, all to be encoded or all to be decoded,
@@ -218,15 +231,18 @@ typedef struct {
 } zllm_repeat;
 /* Repeats of at least `least` (128 or more) bytes, ascending and apart from each other; n below 2^32 - 1.
  * *count: room in, number out. Only encoders need it, and nothing depends on which repeats are found. */
-ZLLM_API zllm_result zllm_repeats(const uint8_t *text, size_t n, size_t least, zllm_repeat *out, size_t *count);
+ZLLM_API zllm_result zllm_repeats(const uint8_t *text, size_t n, size_t least, zllm_repeat *out, size_t *count,
+                                  const zllm_options *options);
 
 /* Text without a model, by the adaptive predictor alone. At each of the ascending offsets `cuts` (0 < cut < n) a new
  * document starts; the decoder must be given the same. n must be below 2^32 - 1. *out_size: room in, length out.
  * Any bytes decode to something. `cancel` and `progress` may be NULL; progress counts bytes of text done. */
 ZLLM_API zllm_result zllm_cm_encode(const uint8_t *text, size_t n, const uint64_t *cuts, size_t n_cuts, uint8_t *out,
-                           size_t *out_size, const volatile int32_t *cancel, volatile uint64_t *progress);
+                                    size_t *out_size, const volatile int32_t *cancel, volatile uint64_t *progress,
+                                    const zllm_options *options);
 ZLLM_API zllm_result zllm_cm_decode(const uint8_t *coded, size_t coded_size, uint8_t *text, size_t n, const uint64_t *cuts,
-                           size_t n_cuts, const volatile int32_t *cancel, volatile uint64_t *progress);
+                                    size_t n_cuts, const volatile int32_t *cancel, volatile uint64_t *progress,
+                                    const zllm_options *options);
 
 #ifdef __cplusplus
 }

@@ -16,7 +16,7 @@ zllm_result zllm_kernel_check(const char *name);
 /* Shortest of `repeats` runs of the kernel's product of an int8 matrix [rows][cols] with `batch` rows, in nanoseconds;
  * rows and cols multiples of 32, each up to 4096, batch up to 256. */
 zllm_result zllm_kernel_time(const char *name, uint32_t rows, uint32_t cols, uint32_t batch, uint32_t repeats,
-                             uint64_t *nanoseconds);
+                             const zllm_options *options, uint64_t *nanoseconds);
 
 /* What the time is spent on. */
 typedef enum {
@@ -50,6 +50,17 @@ int32_t zllm_sigmoid(int32_t x);
 int32_t zllm_gelu(int32_t x);
 void zllm_sincos(uint32_t phase, int32_t *sine, int32_t *cosine);
 void zllm_quantise(const int32_t *x, uint32_t n, int normalise, int8_t *q, uint32_t *mantissa, int32_t *exponent);
+
+/* An allocator for zllm_options, with one of these as its context: its call number `fail_at` fails, and with `after` all that
+ * come later do as well. It counts what it has given and not got back, and what it was given back with another size. */
+typedef struct {
+    uint64_t fail_at; /* from 1; 0: none */
+    uint32_t after;
+    uint32_t wrong;
+    uint64_t calls, blocks, bytes, most; /* most: bytes at a time */
+} zllm_failing;
+void *zllm_failing_allocate(void *context, size_t size);
+void zllm_failing_release(void *context, void *memory, size_t size);
 
 #ifdef __cplusplus
 }

@@ -231,26 +231,26 @@ static int value(parser_t *p, json_value_t *v) {
     }
 }
 
-json_result_t json_parse(json_t *json, const char *text, size_t size) {
+json_result_t json_parse(json_t *json, heap_t *heap, const char *text, size_t size) {
     parser_t p = {.at = text, .end = text + size, .room = 1};
-    *json = (json_t){0};
+    *json = (json_t){.heap = heap};
     if (size >= UINT32_MAX) return JSON_TOO_LARGE;
     for (size_t i = 0; i < size && p.room < JSON_VALUES; i++) p.room += text[i] == ',' || text[i] == '[' || text[i] == '{';
-    json->values = p.done = calloc(p.room, sizeof *p.done);
-    json->strings = p.strings = malloc(size + 1);
-    p.stack = calloc(p.room, sizeof *p.stack);
+    json->values = p.done = heap_zeroed(heap, p.room, sizeof *p.done);
+    json->strings = p.strings = heap_take(heap, size + 1);
+    p.stack = heap_zeroed(heap, p.room, sizeof *p.stack);
     const int whole = p.done != NULL && p.strings != NULL && p.stack != NULL;
     if (whole && value(&p, &json->root)) {
         skip_space(&p);
         if (p.at != p.end) (void)bad(&p);
     }
-    free(p.stack);
+    heap_free(heap, p.stack);
     return whole ? p.failure : JSON_NO_MEMORY;
 }
 
 void json_free(json_t *json) {
-    free(json->values);
-    free(json->strings);
+    heap_free(json->heap, json->values);
+    heap_free(json->heap, json->strings);
     *json = (json_t){0};
 }
 

@@ -3,8 +3,7 @@
 #ifndef ZLLM_JSON_H
 #define ZLLM_JSON_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "heap.h"
 
 #define JSON_DEPTH 16u
 #define JSON_VALUES (1u << 18)
@@ -31,6 +30,7 @@ typedef struct json_value {
 } json_value_t;
 
 typedef struct {
+    heap_t *heap;
     json_value_t root;
     json_value_t *values;
     char *strings;
@@ -39,7 +39,7 @@ typedef struct {
 typedef enum { JSON_OK, JSON_BAD, JSON_TOO_LARGE, JSON_NO_MEMORY } json_result_t;
 
 /* size: up to 2^32 - 2. Free the result in any case. */
-json_result_t json_parse(json_t *json, const char *text, size_t size);
+json_result_t json_parse(json_t *json, heap_t *heap, const char *text, size_t size);
 void json_free(json_t *json);
 
 /* An object's value by its name; NULL if there is none, or it is not of that kind. */

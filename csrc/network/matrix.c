@@ -1,21 +1,17 @@
 #include "network/matrix.h"
 
-#include <stdlib.h>
-
-#include "pages.h"
-
-int rows_new(rows_t *r, uint32_t count, uint32_t cols) {
+int rows_new(rows_t *r, heap_t *heap, uint32_t count, uint32_t cols) {
     r->stride = cols;
-    r->q = aligned_new((size_t)count * cols);
-    r->sum = calloc(count, sizeof *r->sum);
-    r->scale = calloc(count, sizeof *r->scale);
+    r->q = heap_take(heap, (size_t)count * cols);
+    r->sum = heap_zeroed(heap, count, sizeof *r->sum);
+    r->scale = heap_zeroed(heap, count, sizeof *r->scale);
     return r->q && r->sum && r->scale;
 }
 
-void rows_free(rows_t *r) {
-    free(r->q);
-    free(r->sum);
-    free(r->scale);
+void rows_free(rows_t *r, heap_t *heap) {
+    heap_free(heap, r->q);
+    heap_free(heap, r->sum);
+    heap_free(heap, r->scale);
 }
 
 /* What a bias is added to is at most 2^30 in size: the sum stays in 32 bits, and is clamped then. */

@@ -25,8 +25,8 @@ typedef struct {
 } rows_t; /* quantised rows; the parts of wide row i are rows 2 i and 2 i + 1 */
 
 /* 0 when out of memory; free them all the same. */
-int rows_new(rows_t *r, uint32_t count, uint32_t cols);
-void rows_free(rows_t *r);
+int rows_new(rows_t *r, heap_t *heap, uint32_t count, uint32_t cols);
+void rows_free(rows_t *r, heap_t *heap);
 
 /* The matrix whose tensors (MATRIX_TENSORS in schema.h) have the numbers from `tensor` on: whether its numbers are within the
  * limits that the functions below rely on; and packed. wide: whether its input rows are. */

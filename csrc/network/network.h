@@ -8,6 +8,7 @@
 #ifndef ZLLM_NETWORK_H
 #define ZLLM_NETWORK_H
 
+#include "heap.h"
 #include "kernels.h"
 #include "network/source.h"
 #include "stages.h"
@@ -22,6 +23,7 @@ typedef struct network_family network_family_t;
 typedef struct {
     const network_family_t *family;
     const zllm_kernel *kernel;
+    heap_t *heap;    /* the model's */
     uint32_t inputs; /* tokens that may be fed: the vocabulary, and perhaps a start token after it */
     size_t memory;   /* bytes that it holds */
 } network_t;
@@ -29,6 +31,7 @@ typedef struct {
 /* Lanes, and what a thread computes with. The first member of a family's own struct. */
 typedef struct {
     const network_family_t *family;
+    heap_t *heap;    /* that all of it comes from */
     zllm_team *team; /* or NULL */
     uint32_t thread; /* of the team */
     uint32_t head_rows; /* rows whose logits are computed at once: ZLLM_HEAD_ROWS, or more in a team */
@@ -45,14 +48,14 @@ struct network_family {
     /* The same of all numbers, in tensors of these shapes. */
     zllm_result (*check)(const source_t *source);
     /* Copy what was checked into a network for that kernel. NULL when out of memory. */
-    network_t *(*pack)(const source_t *source, const zllm_kernel *kernel);
+    network_t *(*pack)(const source_t *source, const zllm_kernel *kernel, heap_t *heap);
     void (*release)(network_t *network);
 
     /* Bytes of a lane. */
     size_t (*lane_memory)(const network_t *network);
     /* For steps of up to `rows` tokens of `lanes` lanes. NULL when out of memory. It is that of a team's first thread, if
      * there is a team. */
-    workspace_t *(*workspace_new)(const network_t *network, uint32_t lanes, uint32_t rows, zllm_team *team,
+    workspace_t *(*workspace_new)(const network_t *network, heap_t *heap, uint32_t lanes, uint32_t rows, zllm_team *team,
                                   uint64_t *nanoseconds);
     /* That of another thread of the team, which makes every call of step and head as the first does, at the same time. */
     workspace_t *(*workspace_join)(const workspace_t *lead, uint32_t thread, uint64_t *nanoseconds);

@@ -19,6 +19,7 @@ static const schema_tensor_t shared[SHARED] = {
 };
 
 typedef struct {
+    heap_t *heap;
     const description_t *d;
     const zllm_tensor **sorted;
     size_t n, used;          /* tensors of the file; those that the schema asked for */
@@ -34,7 +35,7 @@ static int by_name(const void *left, const void *right) {
 }
 
 static zllm_result sort_tensors(reader_t *r, const zllm_tensor *tensors) {
-    r->sorted = calloc(r->n + 1, sizeof *r->sorted);
+    r->sorted = heap_zeroed(r->heap, r->n + 1, sizeof *r->sorted);
     if (r->sorted == NULL) return ZLLM_E_MEMORY;
     for (size_t i = 0; i < r->n; i++) r->sorted[i] = &tensors[i];
     qsort(r->sorted, r->n, sizeof *r->sorted, by_name);
@@ -90,7 +91,7 @@ static zllm_result read_config(reader_t *r) {
     const schema_t *schema = r->out->schema;
     const json_value_t *config = r->d->config;
     uint32_t used = 0, layers = 0;
-    r->out->config = calloc(schema->config_fields, sizeof *r->out->config);
+    r->out->config = heap_zeroed(r->heap, schema->config_fields, sizeof *r->out->config);
     if (r->out->config == NULL) return ZLLM_E_MEMORY;
     for (uint32_t i = 0; i < schema->config_fields; i++) {
         const schema_field_t *field = &schema->config[i];
@@ -112,7 +113,7 @@ static zllm_result read_config(reader_t *r) {
 
 static zllm_result read_layers(reader_t *r) {
     const schema_t *schema = r->out->schema;
-    r->out->fields = calloc((size_t)r->out->layers * schema->layer_fields + 1, sizeof *r->out->fields);
+    r->out->fields = heap_zeroed(r->heap, (size_t)r->out->layers * schema->layer_fields + 1, sizeof *r->out->fields);
     if (r->out->fields == NULL) return ZLLM_E_MEMORY;
     for (uint32_t l = 0; l < r->out->layers; l++) {
         const json_value_t *layer = &r->d->layers->as.values[l];
@@ -169,8 +170,8 @@ static zllm_result read_tensors(reader_t *r) {
     const uint32_t n = s->schema->n_tensors;
     while (s->of_model < n && strncmp(s->schema->tensors[s->of_model].name, "layers.N.", 9) != 0) s->of_model++;
     const size_t count = s->of_model + (size_t)s->layers * (n - s->of_model);
-    s->tensors = calloc(count + 1, sizeof *s->tensors);
-    s->exponents = calloc(count + 1, sizeof *s->exponents);
+    s->tensors = heap_zeroed(r->heap, count + 1, sizeof *s->tensors);
+    s->exponents = heap_zeroed(r->heap, count + 1, sizeof *s->exponents);
     if (s->tensors == NULL || s->exponents == NULL) return ZLLM_E_MEMORY;
     zllm_result rc = read_tokens(r);
     for (uint32_t i = 0; rc == ZLLM_OK && i < s->of_model; i++) rc = read_tensor(r, 0, i);
@@ -182,10 +183,10 @@ static zllm_result read_tensors(reader_t *r) {
     return ZLLM_OK;
 }
 
-zllm_result source_read(const description_t *d, const zllm_tensor *tensors, size_t n, const schema_t *schema,
+zllm_result source_read(heap_t *heap, const description_t *d, const zllm_tensor *tensors, size_t n, const schema_t *schema,
                         zllm_result (*check_config)(const void *config), source_t *out) {
-    reader_t r = {.d = d, .n = n, .out = out};
-    *out = (source_t){.schema = schema};
+    reader_t r = {.heap = heap, .d = d, .n = n, .out = out};
+    *out = (source_t){.heap = heap, .schema = schema};
     CHECK(d->arithmetic == ZLLM_ARITHMETIC_VERSION, "it is for arithmetic version %lld, this program computes version %d",
           (long long)d->arithmetic, ZLLM_ARITHMETIC_VERSION);
     zllm_result rc = sort_tensors(&r, tensors);
@@ -193,15 +194,15 @@ zllm_result source_read(const description_t *d, const zllm_tensor *tensors, size
     if (rc == ZLLM_OK) rc = check_config(out->config);
     if (rc == ZLLM_OK) rc = read_layers(&r);
     if (rc == ZLLM_OK) rc = read_tensors(&r);
-    free(r.sorted);
+    heap_free(heap, r.sorted);
     return rc;
 }
 
 void source_free(source_t *s) {
-    free(s->config);
-    free(s->fields);
-    free(s->tensors);
-    free(s->exponents);
+    heap_free(s->heap, s->config);
+    heap_free(s->heap, s->fields);
+    heap_free(s->heap, s->tensors);
+    heap_free(s->heap, s->exponents);
 }
 
 static uint64_t elements_of(const zllm_tensor *t) { return t->size / type_size(t->type); }

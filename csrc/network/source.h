@@ -9,6 +9,7 @@
 #include "network/zlm.h"
 
 typedef struct {
+    heap_t *heap;
     const schema_t *schema;
     uint32_t *config; /* [config_fields], the vocabulary's size first */
     uint32_t layers;
@@ -20,7 +21,7 @@ typedef struct {
 } source_t;
 
 /* Free it in any case. The description and tensors must stay as long as it is used. */
-zllm_result source_read(const description_t *d, const zllm_tensor *tensors, size_t n, const schema_t *schema,
+zllm_result source_read(heap_t *heap, const description_t *d, const zllm_tensor *tensors, size_t n, const schema_t *schema,
                         zllm_result (*check_config)(const void *config), source_t *out);
 void source_free(source_t *s);
 

@@ -9,6 +9,8 @@
 #define BAD "bad model file: "
 
 struct zllm_model_file {
+    heap_t *heap;
+    int own; /* whether the heap ends with the file */
     json_t header;
     description_t description;
     const json_value_t *text; /* the description */
@@ -28,8 +30,8 @@ static const struct {
 uint64_t type_size(zllm_type type) { return (size_t)type < N_TYPES ? TYPES[type].size : 0; }
 const char *type_name(zllm_type type) { return (size_t)type < N_TYPES ? TYPES[type].name : NULL; }
 
-static zllm_result parse_json(json_t *json, const char *text, size_t size) {
-    switch (json_parse(json, text, size)) {
+static zllm_result parse_json(json_t *json, heap_t *heap, const char *text, size_t size) {
+    switch (json_parse(json, heap, text, size)) {
     case JSON_OK: return ZLLM_OK;
     case JSON_NO_MEMORY: return ZLLM_E_MEMORY;
     case JSON_TOO_LARGE: return refuse(NOT_ONE "bad header (too deep, too long or too much)");
@@ -48,14 +50,14 @@ static uint32_t characters(const json_value_t *string) {
     return count;
 }
 
-zllm_result description_parse(const char *text, size_t size, description_t *out) {
+zllm_result description_parse(heap_t *heap, const char *text, size_t size, description_t *out) {
     static const struct {
         const char *name;
         json_kind_t kind;
     } needed[] = {{"format", JSON_INTEGER}, {"name", JSON_STRING}, {"origin", JSON_STRING}, {"arithmetic", JSON_INTEGER},
                   {"config", JSON_OBJECT}, {"layers", JSON_ARRAY}, {"exponents", JSON_OBJECT}};
     *out = (description_t){0};
-    const zllm_result rc = parse_json(&out->json, text, size);
+    const zllm_result rc = parse_json(&out->json, heap, text, size);
     const json_value_t *d = &out->json.root;
     if (rc != ZLLM_OK) return rc;
     CHECK(d->kind == JSON_OBJECT, BAD "no description");
@@ -121,7 +123,7 @@ static int by_place(const void *left, const void *right) {
 
 /* The tensors lie one behind the other, from the header's end to the file's. */
 static zllm_result check_places(zllm_model_file *f, uint64_t start) {
-    const zllm_tensor **order = calloc(f->n_tensors + 1, sizeof *order);
+    const zllm_tensor **order = heap_zeroed(f->heap, f->n_tensors + 1, sizeof *order);
     zllm_result rc = order == NULL ? ZLLM_E_MEMORY : ZLLM_OK;
     for (size_t i = 0; rc == ZLLM_OK && i < f->n_tensors; i++) order[i] = &f->tensors[i];
     if (rc == ZLLM_OK) qsort(order, f->n_tensors, sizeof *order, by_place);
@@ -132,14 +134,14 @@ static zllm_result check_places(zllm_model_file *f, uint64_t start) {
                         quoted(order[i]->name, order[i]->name_size).text);
         f->size += order[i]->size;
     }
-    free(order);
+    heap_free(f->heap, order);
     if (rc == ZLLM_OK && f->size > ZLM_MAX_FILE) return refuse("larger than any model");
     return rc;
 }
 
 static zllm_result read_tensors(zllm_model_file *f, uint64_t start) {
     const json_value_t *root = &f->header.root;
-    f->tensors = calloc(root->size, sizeof *f->tensors);
+    f->tensors = heap_zeroed(f->heap, root->size, sizeof *f->tensors);
     if (f->tensors == NULL) return ZLLM_E_MEMORY;
     for (uint32_t i = 0; i < root->size; i++) {
         const json_value_t *entry = &root->as.values[i];
@@ -156,12 +158,12 @@ static zllm_result open_file(zllm_model_file *f, const uint8_t *front, size_t si
     zllm_result rc = zllm_model_file_front(front, size, &start);
     if (rc != ZLLM_OK) return rc;
     CHECK(start <= size, NOT_ONE "bad header length");
-    rc = parse_json(&f->header, (const char *)front + 8, (size_t)start - 8);
+    rc = parse_json(&f->header, f->heap, (const char *)front + 8, (size_t)start - 8);
     if (rc != ZLLM_OK) return rc;
     const json_value_t *metadata = json_member_of_kind(&f->header.root, "__metadata__", JSON_OBJECT);
     f->text = metadata == NULL ? NULL : json_member_of_kind(metadata, "zllm", JSON_STRING);
     CHECK(f->text != NULL, NOT_ONE "bad header (no description)");
-    rc = description_parse(f->text->as.string, f->text->size, &f->description);
+    rc = description_parse(f->heap, f->text->as.string, f->text->size, &f->description);
     if (rc == ZLLM_OK) rc = read_tensors(f, start);
     if (rc != ZLLM_OK) return rc;
     for (size_t i = 0; f->size == size && i < f->n_tensors; i++) f->tensors[i].data = front + f->tensors[i].offset;
@@ -177,21 +179,36 @@ zllm_result zllm_model_file_front(const uint8_t *front, size_t size, uint64_t *b
     return ZLLM_OK;
 }
 
-zllm_result zllm_model_file_open(const uint8_t *front, size_t size, zllm_model_file **out) {
+zllm_result zlm_open(heap_t *heap, const uint8_t *front, size_t size, zllm_model_file **out) {
     *out = NULL;
-    zllm_model_file *f = calloc(1, sizeof *f);
-    const zllm_result rc = f == NULL ? ZLLM_E_MEMORY : open_file(f, front, size);
+    zllm_model_file *f = heap_zeroed(heap, 1, sizeof *f);
+    if (f == NULL) return ZLLM_E_MEMORY;
+    f->heap = heap;
+    const zllm_result rc = open_file(f, front, size);
     if (rc == ZLLM_OK) *out = f;
     else zllm_model_file_free(f);
     return rc;
 }
 
+zllm_result zllm_model_file_open(const uint8_t *front, size_t size, const zllm_options *options, zllm_model_file **out) {
+    heap_t *heap;
+    *out = NULL;
+    zllm_result rc = heap_open(options, &heap);
+    if (rc == ZLLM_OK) rc = zlm_open(heap, front, size, out);
+    if (rc == ZLLM_OK) (*out)->own = 1;
+    else heap_close(heap);
+    return rc;
+}
+
 void zllm_model_file_free(zllm_model_file *f) {
     if (f == NULL) return;
+    heap_t *heap = f->heap;
+    const int own = f->own;
     json_free(&f->header);
     description_free(&f->description);
-    free(f->tensors);
-    free(f);
+    heap_free(heap, f->tensors);
+    heap_free(heap, f);
+    if (own) heap_close(heap);
 }
 
 uint64_t zllm_model_file_size(const zllm_model_file *f) { return f->size; }

@@ -1,8 +1,5 @@
 /* Whether a token ends: the language model's probability and ten counters, mixed by three selected weight vectors,
  * whose outputs are averaged. */
-#include <stdlib.h>
-
-#include "../pages.h"
 #include "lanes.h"
 #include "mixer.h"
 
@@ -18,14 +15,14 @@ static size_t map_memory(uint32_t bits) { return FLAG_CONTEXTS * sizeof(adaptive
 
 size_t flag_memory(uint64_t size) { return sizeof(flag_t) + map_memory(map_bits(size)); }
 
-flag_t *flag_new(uint64_t size) {
-    flag_t *f = calloc(1, sizeof *f);
+flag_t *flag_new(heap_t *heap, uint64_t size) {
+    flag_t *f = heap_zeroed(heap, 1, sizeof *f);
     if (f == NULL) return NULL;
     f->bits = map_bits(size);
     const size_t entries = (size_t)FLAG_CONTEXTS << f->bits;
-    f->map = pages_new(map_memory(f->bits));
+    f->map = heap_pages(heap, map_memory(f->bits));
     if (f->map == NULL) {
-        flag_free(f);
+        flag_free(f, heap);
         return NULL;
     }
     for (size_t i = 0; i < entries; i++) f->map[i] = (adaptive_t)1 << 31;
@@ -37,9 +34,9 @@ flag_t *flag_new(uint64_t size) {
     return f;
 }
 
-void flag_free(flag_t *f) {
-    if (f) pages_free(f->map, map_memory(f->bits));
-    free(f);
+void flag_free(flag_t *f, heap_t *heap) {
+    if (f) heap_free_pages(heap, f->map, map_memory(f->bits));
+    heap_free(heap, f);
 }
 
 /* hint: 0 if no byte is expected, 2 if a token ended here in the text that matches, else 1. */

@@ -2,10 +2,8 @@
  * selected by contexts, then adaptive probability maps. The ideas are those of Mahoney's PAQ6 to PAQ8 and lpaq
  * (Mahoney 2005, Adaptive Weighing of Context Models for Lossless Data Compression; Mattern 2012, Mixing Strategies in
  * Data Compression). */
-#include <stdlib.h>
 #include <string.h>
 
-#include "../pages.h"
 #include "lanes.h"
 #include "mixer.h"
 #include "slots.h"
@@ -75,28 +73,29 @@ static void start_maps(predictor_t *p) {
         for (uint32_t i = 0; i < SETS; i++) p->final[v][i] = 65536 / SETS;
 }
 
-predictor_t *predictor_new(uint64_t size, uint32_t streams, int lm) {
+predictor_t *predictor_new(heap_t *heap, uint64_t size, uint32_t streams, int lm) {
     if (size >= UINT32_MAX || streams == 0) return NULL;
-    predictor_t *p = calloc(1, sizeof *p);
+    predictor_t *p = heap_zeroed(heap, 1, sizeof *p);
     if (p == NULL) return NULL;
     const size_t bytes = (size_t)1 << table_bits(size);
+    p->heap = heap;
     p->size = (uint32_t)size;
     p->streams = streams;
     p->lm = lm != 0;
     p->line_mask = (uint32_t)(bytes / 64 - 1);
     p->recent_bits = recent_bits(size);
-    p->table = pages_new(bytes);
-    p->recent = calloc((size_t)1 << p->recent_bits, sizeof *p->recent);
-    p->text = malloc((size_t)size + 1);
-    p->cursors = calloc(streams, sizeof *p->cursors);
+    p->table = heap_pages(heap, bytes);
+    p->recent = heap_zeroed(heap, (size_t)1 << p->recent_bits, sizeof *p->recent);
+    p->text = heap_take(heap, (size_t)size + 1);
+    p->cursors = heap_zeroed(heap, streams, sizeof *p->cursors);
     p->group_bits = group_bits(size);
-    p->rows = pages_new(rows_memory(size, p->lm));
+    p->rows = heap_pages(heap, rows_memory(size, p->lm));
     if (lm) {
-        p->flag = flag_new(size);
-        p->ends = calloc((size_t)size + 1, 1);
+        p->flag = flag_new(heap, size);
+        p->ends = heap_zeroed(heap, (size_t)size + 1, 1);
     } else {
-        p->direct = calloc(DIRECT_BYTES, 1);
-        p->follow = calloc(FOLLOW_COUNT, sizeof *p->follow);
+        p->direct = heap_zeroed(heap, DIRECT_BYTES, 1);
+        p->follow = heap_zeroed(heap, FOLLOW_COUNT, sizeof *p->follow);
     }
     if (!p->table || !p->recent || !p->text || !p->cursors || !p->rows ||
         !(lm ? p->flag && p->ends : p->direct && p->follow)) {
@@ -114,16 +113,17 @@ predictor_t *predictor_new(uint64_t size, uint32_t streams, int lm) {
 
 void predictor_free(predictor_t *p) {
     if (p == NULL) return;
-    free(p->direct);
-    pages_free(p->table, ((size_t)p->line_mask + 1) * 64);
-    free(p->recent);
-    free(p->text);
-    free(p->follow);
-    free(p->cursors);
-    flag_free(p->flag);
-    free(p->ends);
-    pages_free(p->rows, rows_memory(p->size, p->lm));
-    free(p);
+    heap_t *heap = p->heap;
+    heap_free(heap, p->direct);
+    heap_free_pages(heap, p->table, ((size_t)p->line_mask + 1) * 64);
+    heap_free(heap, p->recent);
+    heap_free(heap, p->text);
+    heap_free(heap, p->follow);
+    heap_free(heap, p->cursors);
+    flag_free(p->flag, heap);
+    heap_free(heap, p->ends);
+    heap_free_pages(heap, p->rows, rows_memory(p->size, p->lm));
+    heap_free(heap, p);
 }
 
 cursor_t *predictor_cursor(predictor_t *p, uint32_t stream) { return &p->cursors[stream]; }

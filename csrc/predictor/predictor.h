@@ -7,8 +7,7 @@
 #ifndef ZLLM_PREDICTOR_H
 #define ZLLM_PREDICTOR_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "heap.h"
 
 typedef struct predictor predictor_t; /* adaptive state of one frame */
 typedef struct cursor cursor_t;       /* where one stream stands */
@@ -26,7 +25,7 @@ typedef struct {
  * bound, plus the text itself. `lm`: whether a language model's probabilities come in. */
 size_t predictor_memory(uint64_t size, int lm);
 /* For a frame of `size` bytes, below 2^32 - 1. NULL when out of memory, or if an argument is out of range. */
-predictor_t *predictor_new(uint64_t size, uint32_t streams, int lm);
+predictor_t *predictor_new(heap_t *heap, uint64_t size, uint32_t streams, int lm);
 void predictor_free(predictor_t *p);
 cursor_t *predictor_cursor(predictor_t *p, uint32_t stream);
 /* The stream will write the frame's bytes [start, end). Ranges must ascend with the stream's number, and not overlap.

@@ -110,6 +110,7 @@ typedef struct {
 } flag_t;
 
 struct predictor {
+    heap_t *heap; /* that all of it comes from */
     tables_t tables;
     uint8_t *direct; /* [257][256] without a model: histories by bits so far, after any byte, then after each byte */
     uint8_t *table;  /* slots of 16 bytes in lines of 64 */
@@ -154,8 +155,8 @@ void trail_byte(trail_t *t, uint32_t byte);
 
 /* flag.c. Memory is in bytes; flag_new gives NULL without it. */
 size_t flag_memory(uint64_t size);
-flag_t *flag_new(uint64_t size);
-void flag_free(flag_t *f);
+flag_t *flag_new(heap_t *heap, uint64_t size);
+void flag_free(flag_t *f, heap_t *heap);
 /* What a decision will read when the cursor's trail is this one, in the same line. */
 void flag_expect(const flag_t *f, const cursor_t *c, const trail_t *t);
 

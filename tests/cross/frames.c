@@ -125,14 +125,14 @@ static zllm_result code(const frames_t *t, uint32_t lanes, uint32_t threads, way
     zllm_run run = {.lanes = lanes};
     zllm_job **jobs = calloc(t->n + 1, sizeof(zllm_job *));
     zllm_result rc = jobs == NULL ? ZLLM_E_MEMORY : ZLLM_OK;
-    if (rc == ZLLM_OK && way == TEAM) rc = zllm_team_new(threads, &run.team);
+    if (rc == ZLLM_OK && way == TEAM) rc = zllm_team_new(threads, NULL, &run.team);
     for (uint32_t i = 0; i < t->n && rc == ZLLM_OK; i++) {
         const item_t *f = &t->items[i];
         if (way != ENCODING) memset(f->text, 0, f->size);
         frames[i] = (zllm_frame){.streams = f->streams, .n_streams = f->n_streams, .size = f->size, .data = f->text,
                                  .coded = way == ENCODING ? f->coded : f->golden,
                                  .coded_size = way == ENCODING ? f->room : f->golden_size};
-        rc = zllm_job_new(t->model, &frames[i], t->start, way == TEAM ? 1 : threads, way != ENCODING, &jobs[i]);
+        rc = zllm_job_new(t->model, &frames[i], t->start, way == TEAM ? 1 : threads, way != ENCODING, NULL, &jobs[i]);
     }
     if (rc == ZLLM_OK) rc = work_all(jobs, t->n, threads, &run);
     for (uint32_t i = 0; jobs != NULL && i < t->n; i++) zllm_job_free(jobs[i]);
@@ -181,8 +181,8 @@ static zllm_result broken(const frames_t *t, zllm_frame *f, uint32_t threads, wa
     zllm_run run = {.lanes = 4};
     int32_t flag = 0;
     zllm_job *job = NULL;
-    zllm_result rc = way == TEAM ? zllm_team_new(threads, &run.team) : ZLLM_OK;
-    if (rc == ZLLM_OK) rc = zllm_job_new(t->model, f, t->start, way == TEAM ? 1 : threads, way != ENCODING, &job);
+    zllm_result rc = way == TEAM ? zllm_team_new(threads, NULL, &run.team) : ZLLM_OK;
+    if (rc == ZLLM_OK) rc = zllm_job_new(t->model, f, t->start, way == TEAM ? 1 : threads, way != ENCODING, NULL, &job);
     if (rc == ZLLM_OK) rc = share(&job, 1, threads, &run, odd_lanes, cancel ? &flag : NULL);
     zllm_job_free(job);
     zllm_team_free(run.team);

@@ -36,7 +36,7 @@ static int do_model(run_t *r, const char *name) {
     const size_t size = (size_t)(b->end - b->at);
     const uint8_t *file = bundle_bytes(b, size);
     if (b->bad || size < 12 || r->n_models == MODELS) return fail("the bundle is damaged: model %s", name);
-    const zllm_result rc = zllm_model_parse(file, size, r->kernel, &r->models[r->n_models]);
+    const zllm_result rc = zllm_model_parse(file, size, r->kernel, NULL, &r->models[r->n_models]);
     if (rc != ZLLM_OK) return fail("model %s: error %d: %s", name, (int)rc, zllm_model_error());
     if (strcmp(zllm_model_kernel(r->models[r->n_models]), r->kernel) != 0) return fail("another kernel was taken");
     r->vocab[r->n_models] = zllm_model_vocab(r->models[r->n_models]);

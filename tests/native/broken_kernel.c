@@ -364,8 +364,8 @@ static int refused(const char *name, zllm_kernel broken) {
     zllm_model *model;
     under_test = broken;
     /* Twice: a first refusal must not be taken for an approval. */
-    const int right = !kernel_matches(&under_test, 0) && zllm_model_new("", 0, NULL, 0, NULL, &model) == ZLLM_E_KERNEL_WRONG &&
-                      zllm_model_new("", 0, NULL, 0, NULL, &model) == ZLLM_E_KERNEL_WRONG && model == NULL;
+    const int right = !kernel_matches(&under_test, 0) && zllm_model_new("", 0, NULL, 0, NULL, NULL, &model) == ZLLM_E_KERNEL_WRONG &&
+                      zllm_model_new("", 0, NULL, 0, NULL, NULL, &model) == ZLLM_E_KERNEL_WRONG && model == NULL;
     printf("%s %s\n", name, right ? "refused" : "NOT FOUND");
     return right;
 }
@@ -451,9 +451,9 @@ static int right_accepted(void) {
     zllm_model *model;
     under_test = *G;
     under_test.matmul = matmul_right;
-    const zllm_result first = zllm_model_new("", 0, NULL, 0, NULL, &model);
+    const zllm_result first = zllm_model_new("", 0, NULL, 0, NULL, NULL, &model);
     const int checks = products;
-    const zllm_result second = zllm_model_new("", 0, NULL, 0, NULL, &model);
+    const zllm_result second = zllm_model_new("", 0, NULL, 0, NULL, NULL, &model);
     const int right = first == ZLLM_E_MODEL && second == ZLLM_E_MODEL && checks > 0 && products == checks;
     printf("right kernel %s\n", right ? "checked once" : "NOT ACCEPTED, or checked again");
     return right;

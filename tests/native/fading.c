@@ -1,10 +1,8 @@
 /* A toy network: a lane's state is a sum of its tokens' embeddings that fades by a quarter with every token, and
  * logits are a linear map of the state. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "network/matrix.h"
-#include "pages.h"
 
 /* What its model files have. */
 
@@ -53,18 +51,18 @@ static void lay_out(fading_t *f, const source_t *s) {
     matrix_pack(&f->arena, f->base.kernel, s, 0, T_HEAD_Q, 0, &f->head);
 }
 
-static network_t *pack(const source_t *s, const zllm_kernel *kernel) {
+static network_t *pack(const source_t *s, const zllm_kernel *kernel, heap_t *heap) {
     const fading_config_t *c = (const void *)s->config;
-    fading_t *f = calloc(1, sizeof *f);
+    fading_t *f = heap_zeroed(heap, 1, sizeof *f);
     if (f == NULL) return NULL;
-    f->base = (network_t){.kernel = kernel, .inputs = c->vocab};
+    f->base = (network_t){.kernel = kernel, .heap = heap, .inputs = c->vocab};
     f->vocab = c->vocab;
     f->dim = c->dim;
     lay_out(f, s); /* sizes only */
     f->base.memory = f->arena.used;
-    f->arena.base = pages_new(f->base.memory);
+    f->arena.base = heap_pages(heap, f->base.memory);
     if (f->arena.base == NULL) {
-        free(f);
+        heap_free(heap, f);
         return NULL;
     }
     lay_out(f, s);
@@ -73,8 +71,9 @@ static network_t *pack(const source_t *s, const zllm_kernel *kernel) {
 
 static void release(network_t *network) {
     fading_t *f = (fading_t *)network;
-    pages_free(f->arena.base, f->base.memory);
-    free(f);
+    heap_t *heap = f->base.heap;
+    heap_free_pages(heap, f->arena.base, f->base.memory);
+    heap_free(heap, f);
 }
 
 /* Computing with it. */
@@ -94,29 +93,30 @@ static size_t lane_memory(const network_t *network) { return ((const fading_t *)
 
 static void workspace_end(workspace_t *base) {
     fading_workspace_t *w = (fading_workspace_t *)base;
+    heap_t *heap = base->heap;
     if (w->base.thread == 0) {
-        free(w->states);
-        free(w->x);
-        free(w->acc);
-        rows_free(&w->block);
+        heap_free(heap, w->states);
+        heap_free(heap, w->x);
+        heap_free(heap, w->acc);
+        rows_free(&w->block, heap);
     }
-    free(w->logits);
-    free(w);
+    heap_free(heap, w->logits);
+    heap_free(heap, w);
 }
 
-static workspace_t *workspace_new(const network_t *network, uint32_t lanes, uint32_t rows, zllm_team *team,
+static workspace_t *workspace_new(const network_t *network, heap_t *heap, uint32_t lanes, uint32_t rows, zllm_team *team,
                                   uint64_t *nanoseconds) {
     const fading_t *f = (const fading_t *)network;
-    fading_workspace_t *w = calloc(1, sizeof *w);
+    fading_workspace_t *w = heap_zeroed(heap, 1, sizeof *w);
     if (w == NULL) return NULL;
-    w->base = (workspace_t){.family = network->family, .team = team, .head_rows = ZLLM_HEAD_ROWS};
+    w->base = (workspace_t){.family = network->family, .heap = heap, .team = team, .head_rows = ZLLM_HEAD_ROWS};
     w->net = f;
     w->stride = padded_rows(f->vocab);
-    w->states = aligned_new((size_t)lanes * f->dim * sizeof *w->states);
-    w->x = aligned_new((size_t)rows * f->dim * sizeof *w->x);
-    w->acc = aligned_new((size_t)ZLLM_HEAD_ROWS * w->stride * sizeof *w->acc);
-    w->logits = aligned_new(w->stride * sizeof *w->logits);
-    if (!rows_new(&w->block, ZLLM_HEAD_ROWS, f->dim) || !w->states || !w->x || !w->acc || !w->logits) {
+    w->states = heap_take(heap, (size_t)lanes * f->dim * sizeof *w->states);
+    w->x = heap_take(heap, (size_t)rows * f->dim * sizeof *w->x);
+    w->acc = heap_take(heap, (size_t)ZLLM_HEAD_ROWS * w->stride * sizeof *w->acc);
+    w->logits = heap_take(heap, w->stride * sizeof *w->logits);
+    if (!rows_new(&w->block, heap, ZLLM_HEAD_ROWS, f->dim) || !w->states || !w->x || !w->acc || !w->logits) {
         workspace_end(&w->base);
         return NULL;
     }
@@ -125,11 +125,11 @@ static workspace_t *workspace_new(const network_t *network, uint32_t lanes, uint
 }
 
 static workspace_t *workspace_join(const workspace_t *lead, uint32_t thread, uint64_t *nanoseconds) {
-    fading_workspace_t *w = calloc(1, sizeof *w);
+    fading_workspace_t *w = heap_zeroed(lead->heap, 1, sizeof *w);
     if (w == NULL) return NULL;
     *w = *(const fading_workspace_t *)lead;
     w->base.thread = thread;
-    w->logits = aligned_new(w->stride * sizeof *w->logits);
+    w->logits = heap_take(lead->heap, w->stride * sizeof *w->logits);
     if (w->logits == NULL) {
         workspace_end(&w->base);
         return NULL;

@@ -10,6 +10,7 @@
 #define STREAMS 3u
 #define SIZE 60000u
 
+static heap_t *heap;
 static uint64_t seed = 1, hash = 14695981039346656037u;
 
 static uint32_t draw(uint32_t below) {
@@ -64,7 +65,7 @@ static int run_token(predictor_t *p, predictor_t *q, uint32_t s, uint32_t at, in
 }
 
 static int run(uint32_t streams, int lm) {
-    predictor_t *p = predictor_new(SIZE, streams, lm), *q = predictor_new(SIZE, streams, lm);
+    predictor_t *p = predictor_new(heap, SIZE, streams, lm), *q = predictor_new(heap, SIZE, streams, lm);
     int right = p && q && predictor_memory(SIZE, lm) > SIZE;
     for (uint32_t s = 0; right && s < streams; s++) {
         cursor_start(p, s, (uint64_t)SIZE * s / streams, (uint64_t)SIZE * (s + 1) / streams);
@@ -83,16 +84,18 @@ static int too_small(void) {
     for (size_t n = 0; n < sizeof room; n += 33) {
         size_t size = n;
         room[n] = 77;
-        if (zllm_cm_encode(text, sizeof text, NULL, 0, room, &size, NULL, NULL) != ZLLM_E_SPACE) return 0;
+        if (zllm_cm_encode(text, sizeof text, NULL, 0, room, &size, NULL, NULL, NULL) != ZLLM_E_SPACE) return 0;
         if (size > n || room[n] != 77) return 0;
     }
     return 1;
 }
 
 int main(void) {
+    if (heap_open(NULL, &heap) != ZLLM_OK) return 4;
     const int right = run(1, 0) & run(1, 1) & run(STREAMS, 1) & run(STREAMS, 0);
-    if (predictor_new(UINT32_MAX, 1, 0) || predictor_new(1, 0, 0)) return 2;
+    if (predictor_new(heap, UINT32_MAX, 1, 0) || predictor_new(heap, 1, 0, 0)) return 2;
     if (!too_small()) return 3;
     printf("%016llx\n", (unsigned long long)hash);
+    heap_close(heap);
     return right ? 0 : 1;
 }

@@ -30,7 +30,7 @@ def parse(data: bytes) -> int:
     """The result of zllm_model_parse, for bytes that end where their memory ends. A refusal has one line of words."""
     out, copy = ffi.new("zllm_model **"), ffi.new("uint8_t[]", len(data))
     ffi.memmove(copy, data, len(data))
-    rc = int(lib.zllm_model_parse(copy, len(data), b"generic", out))
+    rc = int(lib.zllm_model_parse(copy, len(data), b"generic", ffi.NULL, out))
     assert (rc == lib.ZLLM_OK) == (out[0] != ffi.NULL)
     if rc == lib.ZLLM_OK:
         lib.zllm_model_free(out[0])
@@ -66,7 +66,7 @@ def test_whole_files_are_accepted(files: list[bytes]) -> None:
 def test_a_file_may_lie_anywhere(files: list[bytes], shift: int) -> None:
     room, out = ffi.new("uint8_t[]", len(files[1]) + shift), ffi.new("zllm_model **")
     ffi.memmove(room + shift, files[1], len(files[1]))
-    assert lib.zllm_model_parse(room + shift, len(files[1]), ffi.NULL, out) == lib.ZLLM_OK
+    assert lib.zllm_model_parse(room + shift, len(files[1]), ffi.NULL, ffi.NULL, out) == lib.ZLLM_OK
     lib.zllm_model_free(out[0])
 
 

@@ -92,7 +92,7 @@ def test_all_ways_of_mixing_agree(checkout: Path, tmp_path: Path) -> None:
     if CC is None:
         pytest.skip("no C compiler")
     csrc = checkout / "csrc"
-    sources = [str(checkout / "tests/native/predictor.c"), str(csrc / "cm.c"), str(csrc / "pages.c")]
+    sources = [str(checkout / "tests/native/predictor.c"), str(csrc / "cm.c"), str(csrc / "heap.c")]
     sources += map(str, sorted(csrc.glob("predictor/*.c")))
     flags = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", *shlex.split(os.environ.get("ZLLM_CI_CFLAGS", ""))]
     said = set()

@@ -18,7 +18,7 @@ class Job:
     def __init__(self, model: Any, frame: Any, keep: list[Any], start: int, threads: int, *, decoding: bool) -> None:
         self._frame, self._keep, self._decoding, self.threads = frame, keep, decoding, threads
         out = ffi.new("zllm_job **")
-        checked(lib.zllm_job_new(model, frame, start, threads, int(decoding), out))
+        checked(lib.zllm_job_new(model, frame, start, threads, int(decoding), ffi.NULL, out))
         memory = lib.zllm_job_memory(model, frame.size, frame.n_streams, int(decoding))
         self._job = ffi.gc(out[0], lib.zllm_job_free, size=memory)
         self._model = model  # must outlive the job
@@ -37,7 +37,7 @@ class Team:
 
     def __init__(self, threads: int) -> None:
         out = ffi.new("zllm_team **")
-        checked(lib.zllm_team_new(threads, out))
+        checked(lib.zllm_team_new(threads, ffi.NULL, out))
         self._team = ffi.gc(out[0], lib.zllm_team_free)
         self.threads = threads
 

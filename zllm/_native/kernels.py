@@ -54,7 +54,7 @@ def kernel_rate(name: str, rows: int = 512, cols: int = 512, batch: int = 64, re
     """
     demand(name)
     nanoseconds = ffi.new("uint64_t *")
-    checked(lib.zllm_kernel_time(name.encode(), rows, cols, batch, repeats, nanoseconds))
+    checked(lib.zllm_kernel_time(name.encode(), rows, cols, batch, repeats, ffi.NULL, nanoseconds))
     return rows * cols * batch * 1e9 / max(1, int(nanoseconds[0]))
 
 

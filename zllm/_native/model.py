@@ -37,7 +37,7 @@ class Model:
         text, out = json.dumps(description).encode(), ffi.new("zllm_model **")
         with modelfile.listed(tensors) as listed:
             demanded = ffi.NULL if kernel is None else kernel.encode()
-            rc = lib.zllm_model_new(text, len(text), listed, len(tensors), demanded, out)
+            rc = lib.zllm_model_new(text, len(text), listed, len(tensors), demanded, ffi.NULL, out)
         modelfile.check(rc, "bad model: ")
         checked(rc)
         self._model = ffi.gc(out[0], lib.zllm_model_free, size=lib.zllm_model_memory(out[0]))

@@ -97,7 +97,7 @@ def header(front: bytes) -> Header:
         ModelError: it is not a model file.
     """
     out, count = ffi.new("zllm_model_file **"), ffi.new("size_t *")
-    check(lib.zllm_model_file_open(front, len(front), out))
+    check(lib.zllm_model_file_open(front, len(front), ffi.NULL, out))
     with ffi.gc(out[0], lib.zllm_model_file_free) as file:
         description = lib.zllm_model_file_description(file, count)
         text = bytes(ffi.buffer(description, count[0])).decode()

@@ -16,7 +16,7 @@ def repeats(data: bytes | bytearray | memoryview, least: int) -> list[tuple[int,
     ascending, and apart from each other."""
     room = len(data) // least + 1
     out, count = ffi.new("zllm_repeat[]", room), ffi.new("size_t *", room)
-    checked(lib.zllm_repeats(ffi.from_buffer("uint8_t[]", data), len(data), least, out, count))
+    checked(lib.zllm_repeats(ffi.from_buffer("uint8_t[]", data), len(data), least, out, count, ffi.NULL))
     return [(int(r.at), int(r.length), int(r.distance)) for r in out[0 : count[0]]]
 
 
@@ -48,7 +48,7 @@ def _cm_encode(
     out, size = ffi.new("uint8_t[]", room), ffi.new("size_t *", room)
     # Given back at once, even on an error, whose traceback would keep it: see Model.decoder for what comes of that.
     with ffi.from_buffer("uint8_t[]", data) as text:
-        rc = lib.zllm_cm_encode(text, len(data), list(cuts), len(cuts), out, size, *watched(cancel, counter))
+        rc = lib.zllm_cm_encode(text, len(data), list(cuts), len(cuts), out, size, *watched(cancel, counter), ffi.NULL)
     checked(rc)
     return bytes(ffi.buffer(out, size[0]))
 
@@ -64,5 +64,8 @@ def cm_decode(
     """The ``size`` bytes that :func:`cm_encode` was given; of damaged data, something else."""
     data = ffi.new("uint8_t[]", max(1, size))
     source = bytes(coded)
-    checked(lib.zllm_cm_decode(source, len(source), data, size, list(cuts), len(cuts), *watched(cancel, counter)))
+    rc = lib.zllm_cm_decode(
+        source, len(source), data, size, list(cuts), len(cuts), *watched(cancel, counter), ffi.NULL
+    )
+    checked(rc)
     return bytes(ffi.buffer(data, size))

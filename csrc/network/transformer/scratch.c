@@ -1,8 +1,5 @@
 #include "network/transformer/scratch.h"
 
-#include "pages.h"
-
-#include <stdlib.h>
 #include <string.h>
 
 static uint32_t max_of(uint32_t a, uint32_t b) { return a > b ? a : b; }
@@ -24,7 +21,7 @@ static int lanes_new(scratch_t *w) {
     const transformer_config_t *c = &w->net->config;
     const size_t bytes = cache_size(c), scales = scale_count(c) * sizeof(int16_t);
     w->caches_size = w->lane_count * (2 * bytes + 2 * scales);
-    int8_t *at = w->caches = pages_new(w->caches_size);
+    int8_t *at = w->caches = heap_pages(w->base.heap, w->caches_size);
     if (at == NULL) return 0;
     memset(at, 0, w->caches_size);
     for (uint32_t i = 0; i < w->lane_count; i++, at += 2 * bytes) {
@@ -60,66 +57,69 @@ _Static_assert(2 * ZLLM_HEAD_ROWS <= BLOCK_ROWS, "the head's wide rows fit the b
 
 /* What one thread has for itself. */
 static int own_new(scratch_t *w) {
+    heap_t *heap = w->base.heap;
     const transformer_config_t *c = &w->net->config;
     const size_t queries = QUERY_ROWS * (c->heads / c->kv_heads), heads = c->heads + c->kv_heads;
-    w->logits = aligned_new(w->vocab_stride * sizeof(int32_t));
-    w->score_acc = aligned_new(queries * w->capacity * sizeof(int32_t));
-    w->score = aligned_new(w->capacity * sizeof(int32_t));
-    w->weight = aligned_new(queries * w->capacity * sizeof(int16_t));
-    w->mixed = aligned_new(queries * c->head_dim * sizeof(int32_t));
-    w->reciprocal = aligned_new(queries * sizeof(int32_t));
-    w->kept = aligned_new(2 * (size_t)c->kv_heads * c->head_dim);
-    w->found = calloc(heads, sizeof *w->found); /* no fewer than keys and values */
-    w->excess = calloc(heads, sizeof *w->excess);
-    w->norm = calloc(heads, sizeof *w->norm);
+    w->logits = heap_take(heap, w->vocab_stride * sizeof(int32_t));
+    w->score_acc = heap_take(heap, queries * w->capacity * sizeof(int32_t));
+    w->score = heap_take(heap, w->capacity * sizeof(int32_t));
+    w->weight = heap_take(heap, queries * w->capacity * sizeof(int16_t));
+    w->mixed = heap_take(heap, queries * c->head_dim * sizeof(int32_t));
+    w->reciprocal = heap_take(heap, queries * sizeof(int32_t));
+    w->kept = heap_take(heap, 2 * (size_t)c->kv_heads * c->head_dim);
+    w->found = heap_zeroed(heap, heads, sizeof *w->found); /* no fewer than keys and values */
+    w->excess = heap_zeroed(heap, heads, sizeof *w->excess);
+    w->norm = heap_zeroed(heap, heads, sizeof *w->norm);
     return w->logits && w->score_acc && w->score && w->weight && w->mixed && w->reciprocal && w->kept &&
            w->found && w->excess && w->norm &&
-           rows_new(&w->queries, QUERY_ROWS * c->heads, c->head_dim);
+           rows_new(&w->queries, heap, QUERY_ROWS * c->heads, c->head_dim);
 }
 
 static void own_free(scratch_t *w) {
     void *all[] = {w->logits,     w->score_acc, w->score, w->weight, w->mixed,
                    w->reciprocal, w->kept,      w->found, w->excess, w->norm};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
-    rows_free(&w->queries);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) heap_free(w->base.heap, all[i]);
+    rows_free(&w->queries, w->base.heap);
 }
 
 /* What the threads of a team share. */
 static int shared_new(scratch_t *w) {
+    heap_t *heap = w->base.heap;
     const transformer_config_t *c = &w->net->config;
     const size_t rows = w->rows, parts = w->net->wide ? 2 : 1;
-    w->lanes = calloc(w->lane_count, sizeof *w->lanes);
-    w->runs = calloc(rows, sizeof *w->runs);
-    w->x = aligned_new(rows * c->dim * sizeof(int32_t));
-    w->qkv = aligned_new(rows * w->qkv_stride * sizeof(int32_t));
-    w->rope = aligned_new(rows * c->head_dim * sizeof(int32_t));
-    w->acc = aligned_new(parts * BLOCK_ROWS * w->widest * sizeof(int32_t));
-    w->out = aligned_new((size_t)BLOCK_ROWS * w->widest * sizeof(int32_t));
-    w->head_acc = aligned_new((c->wide_head ? 2 : 1) * w->base.head_rows * w->vocab_stride * sizeof(int32_t));
+    w->lanes = heap_zeroed(heap, w->lane_count, sizeof *w->lanes);
+    w->runs = heap_zeroed(heap, rows, sizeof *w->runs);
+    w->x = heap_take(heap, rows * c->dim * sizeof(int32_t));
+    w->qkv = heap_take(heap, rows * w->qkv_stride * sizeof(int32_t));
+    w->rope = heap_take(heap, rows * c->head_dim * sizeof(int32_t));
+    w->acc = heap_take(heap, parts * BLOCK_ROWS * w->widest * sizeof(int32_t));
+    w->out = heap_take(heap, (size_t)BLOCK_ROWS * w->widest * sizeof(int32_t));
+    w->head_acc = heap_take(heap, (c->wide_head ? 2 : 1) * w->base.head_rows * w->vocab_stride * sizeof(int32_t));
     if (c->parallel) {
-        w->branch = aligned_new((size_t)BLOCK_ROWS * c->dim * sizeof(int32_t));
+        w->branch = heap_take(heap, (size_t)BLOCK_ROWS * c->dim * sizeof(int32_t));
         if (w->branch == NULL) return 0;
     }
     return w->lanes && w->runs && w->x && w->qkv && w->rope && w->acc && w->out && w->head_acc &&
-           rows_new(&w->block, (uint32_t)(parts * BLOCK_ROWS), w->longest) && lanes_new(w);
+           rows_new(&w->block, heap, (uint32_t)(parts * BLOCK_ROWS), w->longest) && lanes_new(w);
 }
 
 static void shared_free(scratch_t *w) {
     void *all[] = {w->lanes, w->runs, w->x, w->qkv, w->rope, w->acc, w->out, w->head_acc, w->branch};
-    pages_free(w->caches, w->caches_size);
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
-    rows_free(&w->block);
+    heap_free_pages(w->base.heap, w->caches, w->caches_size);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) heap_free(w->base.heap, all[i]);
+    rows_free(&w->block, w->base.heap);
 }
 
-workspace_t *scratch_new(const network_t *network, uint32_t lanes, uint32_t rows, zllm_team *team, uint64_t *nanoseconds) {
+workspace_t *scratch_new(const network_t *network, heap_t *heap, uint32_t lanes, uint32_t rows, zllm_team *team,
+                         uint64_t *nanoseconds) {
     const transformer_t *t = (const transformer_t *)network;
     const transformer_config_t *c = &t->config;
     const uint32_t heads = c->heads * c->head_dim;
-    scratch_t *w = calloc(1, sizeof *w);
+    scratch_t *w = heap_zeroed(heap, 1, sizeof *w);
     if (w == NULL) return NULL;
     /* A team reads the head from memory: by all rows of a step at once, if the block has room for them. */
     const uint32_t head_rows = team != NULL && !c->wide_head ? BLOCK_ROWS : ZLLM_HEAD_ROWS;
-    w->base = (workspace_t){.family = network->family, .team = team, .head_rows = head_rows};
+    w->base = (workspace_t){.family = network->family, .heap = heap, .team = team, .head_rows = head_rows};
     w->net = t;
     w->lead = w;
     w->rows = rows;
@@ -139,7 +139,7 @@ workspace_t *scratch_new(const network_t *network, uint32_t lanes, uint32_t rows
 
 workspace_t *scratch_join(const workspace_t *base, uint32_t thread, uint64_t *nanoseconds) {
     const scratch_t *lead = (const scratch_t *)base;
-    scratch_t *w = calloc(1, sizeof *w);
+    scratch_t *w = heap_zeroed(base->heap, 1, sizeof *w);
     if (w == NULL) return NULL;
     *w = *lead;
     w->base.thread = thread;
@@ -156,7 +156,7 @@ void scratch_free(workspace_t *base) {
     scratch_t *w = (scratch_t *)base;
     if (w == w->lead) shared_free(w);
     own_free(w);
-    free(w);
+    heap_free(base->heap, w);
 }
 
 void scratch_restart(workspace_t *base, uint32_t lane) { lane_restart(&((scratch_t *)base)->lanes[lane]); }

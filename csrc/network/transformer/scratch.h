@@ -69,7 +69,8 @@ void attention(scratch_t *w, const run_t *run, uint32_t left, uint32_t l);
 
 /* As in network_family. */
 size_t transformer_lane_memory(const network_t *network);
-workspace_t *scratch_new(const network_t *network, uint32_t lanes, uint32_t rows, zllm_team *team, uint64_t *nanoseconds);
+workspace_t *scratch_new(const network_t *network, heap_t *heap, uint32_t lanes, uint32_t rows, zllm_team *team,
+                         uint64_t *nanoseconds);
 workspace_t *scratch_join(const workspace_t *lead, uint32_t thread, uint64_t *nanoseconds);
 void scratch_free(workspace_t *w);
 void scratch_restart(workspace_t *w, uint32_t lane);

@@ -36,7 +36,7 @@ typedef struct {
 extern const schema_t transformer_schema;
 zllm_result transformer_check_config(const void *config);
 zllm_result transformer_check(const source_t *source);
-network_t *transformer_pack(const source_t *source, const zllm_kernel *kernel);
+network_t *transformer_pack(const source_t *source, const zllm_kernel *kernel, heap_t *heap);
 void transformer_release(network_t *network);
 
 #endif

@@ -1,9 +1,6 @@
 /* Checking and packing a transformer. Everything that its computing relies on is checked here, once. */
-#include <stdlib.h>
 
 #include "network/transformer/transformer.h"
-#include "pages.h"
-
 #define FAMILY_CONFIG TRANSFORMER_CONFIG
 #define FAMILY_CONFIG_T transformer_config_t
 #define FAMILY_LAYER TRANSFORMER_LAYER
@@ -90,15 +87,16 @@ static void lay_out(transformer_t *t, const source_t *s) {
     for (uint32_t l = 0; l < c->layers; l++) pack_layer(t, s, l);
 }
 
-network_t *transformer_pack(const source_t *s, const zllm_kernel *kernel) {
-    transformer_t *t = calloc(1, sizeof *t);
+network_t *transformer_pack(const source_t *s, const zllm_kernel *kernel, heap_t *heap) {
+    transformer_t *t = heap_zeroed(heap, 1, sizeof *t);
     if (t == NULL) return NULL;
     t->config = *(const transformer_config_t *)(const void *)s->config;
-    t->base = (network_t){.kernel = kernel, .inputs = t->config.embed_rows ? t->config.embed_rows : t->config.vocab};
-    t->layers = calloc(t->config.layers, sizeof *t->layers);
+    t->base = (network_t){.kernel = kernel, .heap = heap,
+                          .inputs = t->config.embed_rows ? t->config.embed_rows : t->config.vocab};
+    t->layers = heap_zeroed(heap, t->config.layers, sizeof *t->layers);
     if (t->layers != NULL) lay_out(t, s);
     t->base.memory = t->arena.used;
-    t->arena.base = t->layers != NULL ? pages_new(t->base.memory) : NULL;
+    t->arena.base = t->layers != NULL ? heap_pages(heap, t->base.memory) : NULL;
     if (t->arena.base == NULL) {
         transformer_release(&t->base);
         return NULL;
@@ -109,7 +107,8 @@ network_t *transformer_pack(const source_t *s, const zllm_kernel *kernel) {
 
 void transformer_release(network_t *network) {
     transformer_t *t = (transformer_t *)network;
-    pages_free(t->arena.base, t->base.memory);
-    free(t->layers);
-    free(t);
+    heap_t *heap = t->base.heap;
+    heap_free_pages(heap, t->arena.base, t->base.memory);
+    heap_free(heap, t->layers);
+    heap_free(heap, t);
 }
