@@ -180,5 +180,5 @@ size_t zllm_stream_memory(const zllm_model *m) { return m->network->family->lane
 
 int zllm_schema(const char *family, size_t i, zllm_schema_row *out) {
     const network_family_t *f = family_named(family, strlen(family));
-    return f == NULL ? 0 : schema_row(f->schema, i, out);
+    return f == NULL ? 0 : schema_entry(f->schema, i, out);
 }

@@ -68,7 +68,7 @@ static zllm_result take_tensor(reader_t *r, const char *name, zllm_type type, co
         fits = t->shape[i] <= ZLM_MAX_FILE && (shape[i] == UINT64_MAX || t->shape[i] == shape[i]);
         elements *= t->shape[i];
     }
-    CHECK(fits && elements <= ZLM_MAX_FILE && t->size == elements * type_size(type),
+    CHECK(fits && elements <= ZLM_MAX_FILE && t->size == elements * zllm_type_size(type),
           "tensor %s does not have the type and shape that the config says", name);
     r->used++;
     return ZLLM_OK;
@@ -205,7 +205,7 @@ void source_free(source_t *s) {
     heap_free(s->heap, s->exponents);
 }
 
-static uint64_t elements_of(const zllm_tensor *t) { return t->size / type_size(t->type); }
+static uint64_t elements_of(const zllm_tensor *t) { return t->size / zllm_type_size(t->type); }
 
 zllm_result tensor_check(const zllm_tensor *t, int32_t low, int32_t high) {
     const size_t n = t == NULL ? 0 : (size_t)elements_of(t);
@@ -240,14 +240,14 @@ static void fill(zllm_schema_row *out, const char *part, const schema_field_t *f
 
 static void fill_tensor(zllm_schema_row *out, const schema_tensor_t *t) {
     const int ranged = t->exponent != NULL, flat = t->columns == NULL || strcmp(t->columns, "no_columns") == 0;
-    *out = (zllm_schema_row){.part = "tensors", .name = t->name, .meaning = t->meaning, .type = type_name(t->type),
+    *out = (zllm_schema_row){.part = "tensors", .name = t->name, .meaning = t->meaning, .type = zllm_type_name(t->type),
                              .rows = t->rows, .columns = flat ? NULL : t->columns, .when = t->when,
                              .exponent = t->exponent, .low = t->low, .high = t->high,
                              .needed = ranged && t->fallback == NEEDED,
                              .fallback = ranged && t->fallback != NEEDED ? t->fallback : 0};
 }
 
-int schema_row(const schema_t *s, size_t i, zllm_schema_row *out) {
+int schema_entry(const schema_t *s, size_t i, zllm_schema_row *out) {
     if (i < s->config_fields) return fill(out, "config", &s->config[i]), 1;
     i -= s->config_fields;
     if (i < s->layer_fields) return fill(out, "layers", &s->layer[i]), 1;

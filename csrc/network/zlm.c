@@ -21,14 +21,14 @@ struct zllm_model_file {
 
 static const struct {
     const char *name;
-    uint64_t size;
+    size_t size;
 } TYPES[] = {[ZLLM_I8] = {"I8", 1}, [ZLLM_U8] = {"U8", 1}, [ZLLM_I16] = {"I16", 2}, [ZLLM_I32] = {"I32", 4},
              [ZLLM_U32] = {"U32", 4}};
 
 #define N_TYPES (sizeof TYPES / sizeof *TYPES)
 
-uint64_t type_size(zllm_type type) { return (size_t)type < N_TYPES ? TYPES[type].size : 0; }
-const char *type_name(zllm_type type) { return (size_t)type < N_TYPES ? TYPES[type].name : NULL; }
+size_t zllm_type_size(zllm_type type) { return (size_t)type < N_TYPES ? TYPES[type].size : 0; }
+const char *zllm_type_name(zllm_type type) { return (size_t)type < N_TYPES ? TYPES[type].name : NULL; }
 
 static zllm_result parse_json(json_t *json, heap_t *heap, const char *text, size_t size) {
     switch (json_parse(json, heap, text, size)) {
@@ -103,7 +103,7 @@ static int read_tensor(const json_value_t *entry, uint64_t start, zllm_tensor *o
     for (size_t i = 0; i < N_TYPES; i++)
         if (strlen(TYPES[i].name) == type->size && memcmp(TYPES[i].name, type->as.string, type->size) == 0)
             out->type = (zllm_type)i;
-    out->size = type_size(out->type);
+    out->size = zllm_type_size(out->type);
     if (out->size == 0 || !sizes(entry, "shape", 0, sizeof out->shape / sizeof *out->shape, out->shape)) return 0;
     if (!sizes(entry, "data_offsets", 2, 2, offsets)) return 0;
     out->dimensions = json_member(entry, "shape", 5)->size;
@@ -222,6 +222,3 @@ const zllm_tensor *zllm_model_file_tensors(const zllm_model_file *f, size_t *n) 
     *n = f->n_tensors;
     return f->tensors;
 }
-
-const char *zllm_type_name(zllm_type type) { return type_name(type); }
-size_t zllm_type_size(zllm_type type) { return (size_t)type_size(type); }

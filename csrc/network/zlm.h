@@ -23,8 +23,4 @@ void description_free(description_t *d);
 /* As zllm_model_file_open, of a heap that stays the caller's. */
 zllm_result zlm_open(heap_t *heap, const uint8_t *front, size_t size, zllm_model_file **out);
 
-/* Bytes of an element; 0 for an unknown type. */
-uint64_t type_size(zllm_type type);
-const char *type_name(zllm_type type);
-
 #endif
