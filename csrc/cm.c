@@ -23,22 +23,22 @@ static zllm_result text_start(text_t *t, const zllm_options *options) {
     for (size_t i = 0; i < t->n_cuts; i++)
         if (t->cuts[i] <= (i ? t->cuts[i - 1] : 0) || t->cuts[i] >= t->n) return ZLLM_E_ARGUMENT;
     if (cancelled(t->cancel)) return ZLLM_E_CANCELLED;
-    const zllm_result rc = heap_open(options, &t->heap);
+    const zllm_result rc = zllm_heap_open(options, &t->heap);
     if (rc != ZLLM_OK) return rc;
-    t->p = predictor_new(t->heap, t->n, 1, 0);
+    t->p = zllm_predictor_new(t->heap, t->n, 1, 0);
     if (!t->p) {
-        heap_close(t->heap);
+        zllm_heap_close(t->heap);
         return ZLLM_E_MEMORY;
     }
-    cursor_start(t->p, 0, 0, t->n);
-    t->c = predictor_cursor(t->p, 0);
+    zllm_cursor_start(t->p, 0, 0, t->n);
+    t->c = zllm_predictor_cursor(t->p, 0);
     return ZLLM_OK;
 }
 
 /* Before byte `at`. */
 static zllm_result text_go_on(text_t *t, size_t at) {
     if (t->cut < t->n_cuts && t->cuts[t->cut] == at) {
-        cursor_cut(t->p, t->c);
+        zllm_cursor_cut(t->p, t->c);
         t->cut++;
     }
     if (at % POLL || at == 0) return ZLLM_OK;
@@ -48,8 +48,8 @@ static zllm_result text_go_on(text_t *t, size_t at) {
 
 static void text_end(text_t *t, zllm_result rc) {
     if (rc == ZLLM_OK && t->progress && t->n) *t->progress += (t->n - 1) % POLL + 1;
-    predictor_free(t->p);
-    heap_close(t->heap);
+    zllm_predictor_free(t->p);
+    zllm_heap_close(t->heap);
 }
 
 zllm_result zllm_cm_encode(const uint8_t *text, size_t n, const uint64_t *cuts, size_t n_cuts, uint8_t *out,
@@ -64,8 +64,8 @@ zllm_result zllm_cm_encode(const uint8_t *text, size_t n, const uint64_t *cuts, 
         rc = text_go_on(&t, i);
         for (int k = 7; k >= 0 && rc == ZLLM_OK; k--) {
             const int bit = text[i] >> k & 1;
-            encoder_put(&e, predictor_bit(t.p, t.c, 0), bit);
-            predictor_update(t.p, t.c, bit);
+            encoder_put(&e, zllm_predictor_bit(t.p, t.c, 0), bit);
+            zllm_predictor_update(t.p, t.c, bit);
         }
         if (rc == ZLLM_OK && e.full) rc = ZLLM_E_SPACE;
     }
@@ -88,8 +88,8 @@ zllm_result zllm_cm_decode(const uint8_t *coded, size_t coded_size, uint8_t *tex
         uint32_t byte = 0;
         rc = text_go_on(&t, i);
         for (int k = 0; k < 8 && rc == ZLLM_OK; k++) {
-            const int bit = decoder_get(&d, predictor_bit(t.p, t.c, 0));
-            predictor_update(t.p, t.c, bit);
+            const int bit = decoder_get(&d, zllm_predictor_bit(t.p, t.c, 0));
+            zllm_predictor_update(t.p, t.c, bit);
             byte = byte << 1 | (uint32_t)bit;
         }
         text[i] = (uint8_t)byte;

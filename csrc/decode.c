@@ -38,12 +38,12 @@ typedef struct {
 /* Wait for this thread's turn; 0 when the job has stopped. */
 static int take_turn(const decode_t *s, zllm_job *j) {
     uint32_t turns = 0, turn;
-    if (j->threads == 1) return !job_stopped(j, s->run);
+    if (j->threads == 1) return !zllm_job_stopped(j, s->run);
     while ((turn = wait_value(&j->turn)) != s->thread) {
-        if (job_stopped(j, s->run)) return 0;
-        wait_while(&j->turn, turn, j->crowded, &turns);
+        if (zllm_job_stopped(j, s->run)) return 0;
+        zllm_wait_while(&j->turn, turn, j->crowded, &turns);
     }
-    return !job_stopped(j, s->run);
+    return !zllm_job_stopped(j, s->run);
 }
 
 /* To the next thread that has streams left; a thread that has none does not ask for turns any more. */
@@ -60,7 +60,7 @@ static void pass_turn(const decode_t *s, const part_t *p) {
 }
 
 /* A lane's turn will come soon. */
-static void expect(const lane_job_t *l) { job_expect_decoding(l->part->j, l->number, &l->place); }
+static void expect(const lane_job_t *l) { zllm_job_expect_decoding(l->part->j, l->number, &l->place); }
 
 /* The lanes of part p, which stand at busy[from], have been computed: decode their tokens. Returns where they end;
  * lanes that go on are moved to busy[*kept], the others stay behind. */
@@ -75,8 +75,8 @@ static uint32_t decode_part(decode_t *s, uint32_t from, uint32_t *kept) {
         lane_job_t *l = &s->lanes[lane];
         const answer_t answer = distribution_answer(&l->distribution);
         if (i + 1 < s->count) expect(&s->lanes[s->busy[i + 1]]);
-        const int more = going ? job_decode_turn(p->j, l->number, &l->place, &answer, s->run) : 0;
-        if (more < 0) job_fail(p->j, ZLLM_E_DATA);
+        const int more = going ? zllm_job_decode_turn(p->j, l->number, &l->place, &answer, s->run) : 0;
+        if (more < 0) zllm_job_fail(p->j, ZLLM_E_DATA);
         if (more <= 0) {
             p->streams--;
             continue;
@@ -120,14 +120,14 @@ static void ask_part(void *context, uint32_t thread) {
         for (uint32_t i = thread; i < n; i += team_threads(s->run->team)) {
             lane_job_t *l = &s->lanes[s->ids[from + i]];
             if (!l->place.coded) continue;
-            distribution_set(&l->distribution, l->part->j->m->kernel, w->family->logits(w, i));
+            zllm_distribution_set(&l->distribution, l->part->j->m->kernel, w->family->logits(w, i));
         }
         lap(&w->laps, ZLLM_STAGE_WEIGHTS);
     }
 }
 
 static void run_all(decode_t *s, team_work_t *work) {
-    if (s->run->team != NULL) team_run(s->run->team, work, s);
+    if (s->run->team != NULL) zllm_team_run(s->run->team, work, s);
     else work(s, 0);
 }
 
@@ -157,7 +157,7 @@ static int decode_new(decode_t *s, zllm_job **jobs) {
     const zllm_model *m = jobs[0]->m;
     uint64_t all = 0;
     uint32_t largest = 1;
-    s->parts = heap_zeroed(s->heap, s->n, sizeof *s->parts);
+    s->parts = zllm_heap_zeroed(s->heap, s->n, sizeof *s->parts);
     if (s->parts == NULL) return 0;
     for (size_t k = 0; k < s->n; k++) {
         const uint32_t own = job_first(jobs[k], s->thread + 1) - job_first(jobs[k], s->thread);
@@ -168,15 +168,15 @@ static int decode_new(decode_t *s, zllm_job **jobs) {
     s->capacity = all < s->run->lanes ? (uint32_t)all : s->run->lanes;
     if (s->capacity < largest) s->capacity = largest;
     s->rows = s->capacity < s->run->lanes ? s->capacity : s->run->lanes;
-    s->lanes = heap_zeroed(s->heap, s->capacity, sizeof *s->lanes);
-    s->busy = heap_zeroed(s->heap, s->capacity, sizeof *s->busy);
-    s->ids = heap_zeroed(s->heap, s->capacity, sizeof *s->ids);
-    s->tokens = heap_zeroed(s->heap, s->capacity, sizeof *s->tokens);
+    s->lanes = zllm_heap_zeroed(s->heap, s->capacity, sizeof *s->lanes);
+    s->busy = zllm_heap_zeroed(s->heap, s->capacity, sizeof *s->busy);
+    s->ids = zllm_heap_zeroed(s->heap, s->capacity, sizeof *s->ids);
+    s->tokens = zllm_heap_zeroed(s->heap, s->capacity, sizeof *s->tokens);
     s->w = model_workspace(m, s->heap, s->capacity, s->rows, s->run->team, s->run->nanoseconds);
     if (!s->lanes || !s->busy || !s->ids || !s->tokens || !s->w) return 0;
     for (uint32_t i = 0; i < s->capacity; i++) {
         s->busy[i] = i;
-        if (!distribution_new(&s->lanes[i].distribution, s->heap, m->vocab)) return 0;
+        if (!zllm_distribution_new(&s->lanes[i].distribution, s->heap, m->vocab)) return 0;
     }
     return 1;
 }
@@ -190,13 +190,13 @@ static void join(void *context, uint32_t thread) {
 static zllm_result gather(decode_t *s, zllm_job *j) {
     zllm_team *team = s->run->team;
     uint32_t turns = 0;
-    s->members = heap_zeroed(s->heap, team_threads(team), sizeof(workspace_t *));
+    s->members = zllm_heap_zeroed(s->heap, team_threads(team), sizeof(workspace_t *));
     if (s->members == NULL) return ZLLM_E_MEMORY;
     s->members[0] = s->w;
     if (team == NULL) return ZLLM_OK;
-    for (uint32_t joined = wait_value(&team->joined); !team_whole(team); joined = wait_value(&team->joined)) {
-        if (job_stopped(j, s->run)) return (zllm_result)atomic_load(&j->failure);
-        wait_while(&team->joined, joined, team->crowded, &turns);
+    for (uint32_t joined = wait_value(&team->joined); !zllm_team_whole(team); joined = wait_value(&team->joined)) {
+        if (zllm_job_stopped(j, s->run)) return (zllm_result)atomic_load(&j->failure);
+        zllm_wait_while(&team->joined, joined, team->crowded, &turns);
     }
     run_all(s, join);
     for (uint32_t k = 0; k < team->threads; k++)
@@ -204,19 +204,19 @@ static zllm_result gather(decode_t *s, zllm_job *j) {
     return ZLLM_OK;
 }
 
-void job_decode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run) {
+void zllm_job_decode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run) {
     decode_t s = {.heap = jobs[0]->heap, .run = run, .thread = thread, .n = n};
     const zllm_result rc = decode_new(&s, jobs) ? gather(&s, jobs[0]) : ZLLM_E_MEMORY;
     if (rc == ZLLM_OK) decode(&s);
-    else for (size_t k = 0; k < n; k++) job_fail(jobs[k], rc);
-    if (run->team != NULL) team_end(run->team);
+    else for (size_t k = 0; k < n; k++) zllm_job_fail(jobs[k], rc);
+    if (run->team != NULL) zllm_team_end(run->team);
     for (uint32_t k = 1; s.members != NULL && k < team_threads(run->team); k++) workspace_free(s.members[k]);
-    for (uint32_t i = 0; s.lanes != NULL && i < s.capacity; i++) distribution_free(&s.lanes[i].distribution);
+    for (uint32_t i = 0; s.lanes != NULL && i < s.capacity; i++) zllm_distribution_free(&s.lanes[i].distribution);
     workspace_free(s.w);
-    heap_free(s.heap, s.members);
-    heap_free(s.heap, s.lanes);
-    heap_free(s.heap, s.busy);
-    heap_free(s.heap, s.ids);
-    heap_free(s.heap, s.tokens);
-    heap_free(s.heap, s.parts);
+    zllm_heap_free(s.heap, s.members);
+    zllm_heap_free(s.heap, s.lanes);
+    zllm_heap_free(s.heap, s.busy);
+    zllm_heap_free(s.heap, s.ids);
+    zllm_heap_free(s.heap, s.tokens);
+    zllm_heap_free(s.heap, s.parts);
 }

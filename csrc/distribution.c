@@ -2,7 +2,7 @@
 
 #include "fixed.h"
 
-void distribution_set(distribution_t *d, const zllm_kernel *k, const int32_t *logits) {
+void zllm_distribution_set(distribution_t *d, const zllm_kernel *k, const int32_t *logits) {
     const uint32_t blocks = d->vocab / ZLLM_SUM_BLOCK + 1;
     uint64_t total = 0;
     k->weights(logits, d->vocab, d->weight);
@@ -13,20 +13,20 @@ void distribution_set(distribution_t *d, const zllm_kernel *k, const int32_t *lo
     }
 }
 
-int distribution_new(distribution_t *d, heap_t *heap, uint32_t vocab) {
+int zllm_distribution_new(distribution_t *d, heap_t *heap, uint32_t vocab) {
     const uint32_t blocks = vocab / ZLLM_SUM_BLOCK + 1;
     d->vocab = vocab;
     d->heap = heap;
-    d->base = heap_zeroed(heap, blocks, sizeof *d->base);
-    d->sums = heap_zeroed(heap, blocks, sizeof *d->sums);
-    d->weight = heap_zeroed(heap, (size_t)blocks * ZLLM_SUM_BLOCK, sizeof *d->weight);
+    d->base = zllm_heap_zeroed(heap, blocks, sizeof *d->base);
+    d->sums = zllm_heap_zeroed(heap, blocks, sizeof *d->sums);
+    d->weight = zllm_heap_zeroed(heap, (size_t)blocks * ZLLM_SUM_BLOCK, sizeof *d->weight);
     return d->base && d->sums && d->weight;
 }
 
-void distribution_free(distribution_t *d) {
-    heap_free(d->heap, d->base);
-    heap_free(d->heap, d->sums);
-    heap_free(d->heap, d->weight);
+void zllm_distribution_free(distribution_t *d) {
+    zllm_heap_free(d->heap, d->base);
+    zllm_heap_free(d->heap, d->sums);
+    zllm_heap_free(d->heap, d->weight);
 }
 
 /* Probability that the token is at or above the split, of those in [low, high), in 2^-24. */
@@ -41,7 +41,7 @@ static inline uint32_t probability(uint64_t low, uint64_t split, uint64_t high) 
     return p < 1 ? 1u : p > (1u << PROBABILITY_BITS) - 1 ? (1u << PROBABILITY_BITS) - 1 : (uint32_t)p;
 }
 
-uint32_t token_decisions(const zllm_model *m, uint32_t token) {
+uint32_t zllm_token_decisions(const zllm_model *m, uint32_t token) {
     uint32_t count = 0;
     for (int32_t at = 0; at >= 0; count++) {
         const decision_t *c = &m->decisions[at];
@@ -50,7 +50,7 @@ uint32_t token_decisions(const zllm_model *m, uint32_t token) {
     return count;
 }
 
-void token_probabilities(const zllm_model *m, const answer_t *d, uint32_t token, uint32_t *p) {
+void zllm_token_probabilities(const zllm_model *m, const answer_t *d, uint32_t token, uint32_t *p) {
     uint64_t low = 0, high = sum_below(d, d->vocab);
     int32_t at = 0;
     while (at >= 0) {
@@ -73,7 +73,7 @@ typedef struct {
 
 static void path_skip(path_t *w, uint32_t t, uint32_t to) {
     const uint8_t *bytes = w->m->token_bytes + w->m->token_offsets[t];
-    for (; w->at < to; w->at++) cursor_skip(w->p, w->c, bytes[w->at / 8] >> (7 - w->at % 8) & 1);
+    for (; w->at < to; w->at++) zllm_cursor_skip(w->p, w->c, bytes[w->at / 8] >> (7 - w->at % 8) & 1);
 }
 
 /* To a decision. */
@@ -84,22 +84,22 @@ static void path_go(path_t *w, const decision_t *c) {
 /* Probability that the token is at or above the split. Tokens that end are below: the predictor's flag is the other way
  * round. */
 static uint32_t path_predict(path_t *w, const decision_t *c, uint32_t lm) {
-    if (c->bit != DECISION_END) return predictor_bit(w->p, w->c, lm);
-    return (1u << PROBABILITY_BITS) - predictor_flag(w->p, w->c, (1u << PROBABILITY_BITS) - lm);
+    if (c->bit != DECISION_END) return zllm_predictor_bit(w->p, w->c, lm);
+    return (1u << PROBABILITY_BITS) - zllm_predictor_flag(w->p, w->c, (1u << PROBABILITY_BITS) - lm);
 }
 
 static void path_learn(path_t *w, const decision_t *c, int above) {
     if (c->bit == DECISION_END) {
-        predictor_update_flag(w->p, w->c, !above);
+        zllm_predictor_update_flag(w->p, w->c, !above);
         return;
     }
-    predictor_update(w->p, w->c, above);
+    zllm_predictor_update(w->p, w->c, above);
     w->at++;
 }
 
 static void path_end(path_t *w, uint32_t token) {
     path_skip(w, token, 8 * (w->m->token_offsets[token + 1] - w->m->token_offsets[token]));
-    cursor_token(w->p, w->c, token);
+    zllm_cursor_token(w->p, w->c, token);
 }
 
 /* A byte's bits before a decision, after a one. */
@@ -107,19 +107,19 @@ static uint32_t partial_of(const decision_t *d, const uint8_t *bytes) {
     return 1u << d->bit | (uint32_t)bytes[d->depth] >> (8 - d->bit);
 }
 
-void token_expect(const zllm_model *m, const predictor_t *p, const cursor_t *cursor, uint32_t token) {
+void zllm_token_expect(const zllm_model *m, const predictor_t *p, const cursor_t *cursor, uint32_t token) {
     const uint8_t *bytes = m->token_bytes + m->token_offsets[token];
     const uint32_t length = m->token_offsets[token + 1] - m->token_offsets[token];
-    trail_t trail = cursor_trail(cursor);
+    trail_t trail = zllm_cursor_trail(cursor);
     uint32_t done = 0;
     for (int32_t at = 0; at >= 0;) {
         const decision_t *c = &m->decisions[at];
-        for (; done < c->depth; done++) predictor_expect_byte(p, &trail, bytes[done]);
-        if (c->bit == DECISION_END) predictor_expect_flag(p, cursor, &trail);
-        else predictor_expect_bit(p, &trail, partial_of(c, bytes));
+        for (; done < c->depth; done++) zllm_predictor_expect_byte(p, &trail, bytes[done]);
+        if (c->bit == DECISION_END) zllm_predictor_expect_flag(p, cursor, &trail);
+        else zllm_predictor_expect_bit(p, &trail, partial_of(c, bytes));
         at = token >= c->split ? c->high : c->low;
     }
-    for (; done < length; done++) predictor_expect_byte(p, &trail, bytes[done]);
+    for (; done < length; done++) zllm_predictor_expect_byte(p, &trail, bytes[done]);
 }
 
 /* In 2^-24: what an answer leads to that the model gives less is not worth prefetching. */
@@ -134,18 +134,18 @@ static void path_expect(const path_t *w, uint32_t depth, int32_t at) {
     const uint8_t *bytes = m->token_bytes + m->token_offsets[token];
     const uint32_t end = next ? next->depth : m->token_offsets[token + 1] - m->token_offsets[token];
     if (end == depth) {
-        if (next) predictor_expect_here(w->p, w->c, partial_of(next, bytes));
+        if (next) zllm_predictor_expect_here(w->p, w->c, partial_of(next, bytes));
         return;
     }
-    trail_t trail = cursor_trail(w->c);
-    for (; depth < end; depth++) predictor_expect_byte(w->p, &trail, bytes[depth]);
+    trail_t trail = zllm_cursor_trail(w->c);
+    for (; depth < end; depth++) zllm_predictor_expect_byte(w->p, &trail, bytes[depth]);
     if (!next) return;
-    if (next->bit == DECISION_END) predictor_expect_flag(w->p, w->c, &trail);
-    else predictor_expect_bit(w->p, &trail, partial_of(next, bytes));
+    if (next->bit == DECISION_END) zllm_predictor_expect_flag(w->p, w->c, &trail);
+    else zllm_predictor_expect_bit(w->p, &trail, partial_of(next, bytes));
 }
 
-void token_encode(const zllm_model *m, const uint32_t *lm, predictor_t *p, cursor_t *cursor, encoder_t *e,
-                  uint32_t token) {
+void zllm_token_encode(const zllm_model *m, const uint32_t *lm, predictor_t *p, cursor_t *cursor, encoder_t *e,
+                       uint32_t token) {
     path_t w = {m, p, cursor, 0};
     int32_t at = 0;
     while (at >= 0) {
@@ -159,7 +159,7 @@ void token_encode(const zllm_model *m, const uint32_t *lm, predictor_t *p, curso
     path_end(&w, token);
 }
 
-uint32_t token_decode(const zllm_model *m, const answer_t *d, predictor_t *p, cursor_t *cursor, decoder_t *r) {
+uint32_t zllm_token_decode(const zllm_model *m, const answer_t *d, predictor_t *p, cursor_t *cursor, decoder_t *r) {
     path_t w = {m, p, cursor, 0};
     uint64_t low = 0, high = sum_below(d, d->vocab);
     int32_t at = 0;
@@ -167,7 +167,7 @@ uint32_t token_decode(const zllm_model *m, const answer_t *d, predictor_t *p, cu
         const decision_t *c = &m->decisions[at];
         const uint64_t split = sum_below(d, c->split);
         path_go(&w, c);
-        if (c->bit != DECISION_END) predictor_find(p, cursor);
+        if (c->bit != DECISION_END) zllm_predictor_find(p, cursor);
         const uint32_t lm = probability(low, split, high);
         if (lm >= UNLIKELY) path_expect(&w, c->depth, c->high);
         if (lm <= (1u << PROBABILITY_BITS) - UNLIKELY) path_expect(&w, c->depth, c->low);

@@ -23,9 +23,9 @@ typedef struct {
 } distribution_t;
 
 /* 0 when out of memory; free it all the same. */
-int distribution_new(distribution_t *d, heap_t *heap, uint32_t vocab);
-void distribution_free(distribution_t *d);
-void distribution_set(distribution_t *d, const zllm_kernel *k, const int32_t *logits);
+int zllm_distribution_new(distribution_t *d, heap_t *heap, uint32_t vocab);
+void zllm_distribution_free(distribution_t *d);
+void zllm_distribution_set(distribution_t *d, const zllm_kernel *k, const int32_t *logits);
 
 static inline answer_t distribution_answer(const distribution_t *d) {
     return (answer_t){.base = d->base, .weight = d->weight, .vocab = d->vocab};
@@ -47,14 +47,14 @@ static inline uint64_t sum_below(const answer_t *d, uint32_t token) {
 }
 
 /* Decisions on the token's way. */
-uint32_t token_decisions(const zllm_model *m, uint32_t token);
+uint32_t zllm_token_decisions(const zllm_model *m, uint32_t token);
 /* The model's probability of a one for each decision on the token's way, at most m->deepest. */
-void token_probabilities(const zllm_model *m, const answer_t *d, uint32_t token, uint32_t *p);
+void zllm_token_probabilities(const zllm_model *m, const answer_t *d, uint32_t token, uint32_t *p);
 /* Such a token comes next at the cursor: what coding it will read is prefetched. */
-void token_expect(const zllm_model *m, const predictor_t *p, const cursor_t *cursor, uint32_t token);
+void zllm_token_expect(const zllm_model *m, const predictor_t *p, const cursor_t *cursor, uint32_t token);
 /* Code a token: the predictor makes its own probabilities of the model's. */
-void token_encode(const zllm_model *m, const uint32_t *lm, predictor_t *p, cursor_t *cursor, encoder_t *e,
-                  uint32_t token);
-uint32_t token_decode(const zllm_model *m, const answer_t *d, predictor_t *p, cursor_t *cursor, decoder_t *r);
+void zllm_token_encode(const zllm_model *m, const uint32_t *lm, predictor_t *p, cursor_t *cursor, encoder_t *e,
+                       uint32_t token);
+uint32_t zllm_token_decode(const zllm_model *m, const answer_t *d, predictor_t *p, cursor_t *cursor, decoder_t *r);
 
 #endif

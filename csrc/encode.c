@@ -22,10 +22,10 @@ static void ask(encode_t *s, const uint32_t *tokens, uint32_t n, uint32_t *lm) {
         s->w->family->head(s->w, from, part);
         for (uint32_t i = from; i < from + part; i++) {
             if (tokens[i] & ZLLM_GIVEN) continue;
-            distribution_set(&s->distribution, m->kernel, s->w->family->logits(s->w, i - from));
+            zllm_distribution_set(&s->distribution, m->kernel, s->w->family->logits(s->w, i - from));
             lap(&s->w->laps, ZLLM_STAGE_WEIGHTS);
             const answer_t answer = distribution_answer(&s->distribution);
-            token_probabilities(m, &answer, tokens[i], lm + (size_t)i * m->deepest);
+            zllm_token_probabilities(m, &answer, tokens[i], lm + (size_t)i * m->deepest);
             lap(&s->w->laps, ZLLM_STAGE_WALK);
         }
     }
@@ -65,11 +65,11 @@ static void mix_block(encode_t *s, uint32_t b) {
         uint32_t stream;
         size_t at;
         const uint32_t *lm = turn(j, b, i + ahead, &stream, &at);
-        if (lm != NULL) job_expect_encoding(j, stream, at);
+        if (lm != NULL) zllm_job_expect_encoding(j, stream, at);
         lm = turn(j, b, i, &stream, &at);
-        if (lm != NULL) job_encode_turn(j, stream, at, lm, s->run);
+        if (lm != NULL) zllm_job_encode_turn(j, stream, at, lm, s->run);
     }
-    if (j->encoder.full) job_fail(j, ZLLM_E_SPACE);
+    if (j->encoder.full) zllm_job_fail(j, ZLLM_E_SPACE);
 }
 
 /* Mix the next block if all threads have filled it and nobody is at it. Returns whether it did. */
@@ -97,12 +97,12 @@ static int wait_for(encode_t *s, uint32_t blocks) {
     uint32_t turns = 0;
     for (;;) {
         const uint32_t seen = wait_value(&s->j->progress);
-        if (atomic_load(&s->j->mixed) >= blocks || job_stopped(s->j, s->run)) break;
+        if (atomic_load(&s->j->mixed) >= blocks || zllm_job_stopped(s->j, s->run)) break;
         if (try_mixing(s)) turns = 0;
-        else wait_while(&s->j->progress, seen, s->j->crowded, &turns);
+        else zllm_wait_while(&s->j->progress, seen, s->j->crowded, &turns);
     }
     lap(&s->w->laps, ZLLM_STAGE_WAIT);
-    return !job_stopped(s->j, s->run);
+    return !zllm_job_stopped(s->j, s->run);
 }
 
 /* Whether mixing is better than filling a block more. Who is ahead of the others will soon have nothing else to do, and who
@@ -120,8 +120,8 @@ static void encode_part(encode_t *s) {
     for (uint32_t b = 0; b < j->blocks; b++) {
         while (should_mix(s, b) && try_mixing(s)) continue;
         if (b >= ZLLM_AHEAD && !wait_for(s, b - ZLLM_AHEAD + 1)) return;
-        for (uint32_t i = s->first; i < s->end && !job_stopped(j, s->run); i++) fill_stream(s, i, b);
-        if (job_stopped(j, s->run)) return;
+        for (uint32_t i = s->first; i < s->end && !zllm_job_stopped(j, s->run); i++) fill_stream(s, i, b);
+        if (zllm_job_stopped(j, s->run)) return;
         atomic_fetch_add(&j->block[b % ZLLM_AHEAD].threads, 1);
         atomic_fetch_add(&j->filled, 1);
         wait_add(&j->progress, 1);
@@ -135,11 +135,11 @@ static void finish(zllm_job *j) {
     int idle = 0;
     if (!atomic_compare_exchange_strong(&j->mixing, &idle, 1)) return;
     encoder_finish(&j->encoder);
-    if (j->encoder.full) job_fail(j, ZLLM_E_SPACE);
+    if (j->encoder.full) zllm_job_fail(j, ZLLM_E_SPACE);
     j->frame->coded_size = j->encoder.at;
 }
 
-void job_encode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run) {
+void zllm_job_encode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run) {
     encode_t s = {.run = run, .rows = run->lanes < ZLLM_BULK ? run->lanes : ZLLM_BULK};
     uint32_t lanes = 1;
     for (size_t k = 0; k < n; k++) {
@@ -147,15 +147,15 @@ void job_encode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run)
         if (own > lanes) lanes = own;
     }
     s.w = n > 0 ? model_workspace(jobs[0]->m, jobs[0]->heap, lanes, s.rows, NULL, run->nanoseconds) : NULL;
-    const int whole = s.w != NULL && distribution_new(&s.distribution, jobs[0]->heap, jobs[0]->m->vocab);
+    const int whole = s.w != NULL && zllm_distribution_new(&s.distribution, jobs[0]->heap, jobs[0]->m->vocab);
     for (size_t k = 0; k < n; k++) {
         s.j = jobs[k];
         s.first = job_first(s.j, thread);
         s.end = job_first(s.j, thread + 1);
         if (whole) encode_part(&s);
-        else job_fail(s.j, ZLLM_E_MEMORY);
-        if (!job_stopped(s.j, run)) finish(s.j);
+        else zllm_job_fail(s.j, ZLLM_E_MEMORY);
+        if (!zllm_job_stopped(s.j, run)) finish(s.j);
     }
-    distribution_free(&s.distribution);
+    zllm_distribution_free(&s.distribution);
     workspace_free(s.w);
 }

@@ -9,7 +9,7 @@ zllm_result zllm_evaluate(const zllm_model *m, const uint32_t *tokens, size_t n,
     for (size_t i = 0; i < n; i++)
         if (tokens[i] >= m->network->inputs) return ZLLM_E_ARGUMENT;
     workspace_t *w = model_workspace(m, m->heap, 1, 1, NULL, NULL);
-    const int whole = distribution_new(&d, m->heap, vocab) && w != NULL;
+    const int whole = zllm_distribution_new(&d, m->heap, vocab) && w != NULL;
     if (whole) w->family->restart(w, lane);
     for (size_t i = 0; i < n && whole; i++) {
         w->family->step(w, &lane, tokens + i, 1);
@@ -17,11 +17,11 @@ zllm_result zllm_evaluate(const zllm_model *m, const uint32_t *tokens, size_t n,
         const int32_t *row = w->family->logits(w, 0);
         for (uint32_t v = 0; logits != NULL && v < vocab; v++) logits[i * vocab + v] = row[v];
         if (sums == NULL) continue;
-        distribution_set(&d, m->kernel, row);
+        zllm_distribution_set(&d, m->kernel, row);
         const answer_t answer = distribution_answer(&d);
         for (uint32_t v = 0; v <= vocab; v++) sums[i * (vocab + 1) + v] = sum_below(&answer, v);
     }
-    distribution_free(&d);
+    zllm_distribution_free(&d);
     workspace_free(w);
     return whole ? ZLLM_OK : ZLLM_E_MEMORY;
 }

@@ -94,13 +94,13 @@ typedef struct {
 } scale_t;
 
 /* 1 / 2^exponent * result = 1 / sqrt(x), x > 0; result in [2^30, 2^31]. */
-uint32_t fixed_rsqrt(uint64_t x, int32_t *exponent);
-void fixed_sincos(uint32_t phase, int32_t *sine, int32_t *cosine);
+uint32_t zllm_fixed_rsqrt(uint64_t x, int32_t *exponent);
+void zllm_fixed_sincos(uint32_t phase, int32_t *sine, int32_t *cosine);
 /* sqrt(n / squares): what a normalised row's q is to be multiplied by. */
-scale_t fixed_norm_scale(uint32_t n, uint64_t squares); /* squares below 2^43 */
+scale_t zllm_fixed_norm_scale(uint32_t n, uint64_t squares); /* squares below 2^43 */
 /* absmax / 127 * 2^-frac. */
-scale_t fixed_abs_scale(uint32_t absmax, int32_t frac);
-scale_t fixed_multiply(scale_t a, scale_t b);
+scale_t zllm_fixed_abs_scale(uint32_t absmax, int32_t frac);
+scale_t zllm_fixed_multiply(scale_t a, scale_t b);
 /* The shift and reciprocal that a row of that largest absolute value is quantised by. With a = absmax * 2^shift in
  * [2^30, 2^31), 127 * 2^54 / a is below 2^31, and q = x * 127 / absmax. */
 static inline void fixed_reciprocal(uint32_t absmax, uint32_t *shift, int32_t *reciprocal) {
@@ -116,7 +116,7 @@ typedef struct {
 
 /* Its scale: of x / rms(x) if it is normalised, else of x * 2^-frac; n numbers. */
 static inline scale_t quantised_scale(const quantised_t *f, uint32_t n, int normalise, int32_t frac) {
-    return normalise ? fixed_norm_scale(n, (uint32_t)f->squares) : fixed_abs_scale(f->largest, frac);
+    return normalise ? zllm_fixed_norm_scale(n, (uint32_t)f->squares) : zllm_fixed_abs_scale(f->largest, frac);
 }
 
 #endif

@@ -58,7 +58,7 @@ static void release(const zllm_options *o, void *p, size_t size) {
     else o->release(o->context, p, size);
 }
 
-zllm_result heap_open(const zllm_options *options, heap_t **out) {
+zllm_result zllm_heap_open(const zllm_options *options, heap_t **out) {
     zllm_options o;
     *out = NULL;
     const zllm_result rc = read_options(options, &o);
@@ -73,7 +73,7 @@ zllm_result heap_open(const zllm_options *options, heap_t **out) {
     return ZLLM_OK;
 }
 
-void heap_close(heap_t *h) {
+void zllm_heap_close(heap_t *h) {
     if (h == NULL) return;
     const zllm_options o = h->options;
     release(&o, h, sizeof *h);
@@ -103,13 +103,13 @@ static void *take(heap_t *h, size_t size, int zero) {
     return p;
 }
 
-void *heap_take(heap_t *h, size_t size) { return size > SIZE_MAX / 2 ? NULL : take(h, round_to(size, UNIT), 0); }
+void *zllm_heap_take(heap_t *h, size_t size) { return size > SIZE_MAX / 2 ? NULL : take(h, round_to(size, UNIT), 0); }
 
-void *heap_zeroed(heap_t *h, size_t count, size_t size) {
+void *zllm_heap_zeroed(heap_t *h, size_t count, size_t size) {
     return size > 0 && count > SIZE_MAX / size ? NULL : take(h, count * size, 1);
 }
 
-void heap_free(heap_t *h, void *p) {
+void zllm_heap_free(heap_t *h, void *p) {
     if (p == NULL) return;
     const piece_t piece = ((piece_t *)p)[-1];
     release(&h->options, piece.start, piece.size);
@@ -133,7 +133,7 @@ static void *map(size_t whole) {
 static int mapped(const heap_t *h, size_t size) { return size >= LARGE && h->options.allocate == NULL; }
 #endif
 
-void *heap_pages(heap_t *h, size_t size) {
+void *zllm_heap_pages(heap_t *h, size_t size) {
 #ifdef MAPPED
     if (size > SIZE_MAX / 2) return NULL;
     if (mapped(h, size)) {
@@ -144,10 +144,10 @@ void *heap_pages(heap_t *h, size_t size) {
         return p;
     }
 #endif
-    return heap_take(h, size);
+    return zllm_heap_take(h, size);
 }
 
-void heap_free_pages(heap_t *h, void *p, size_t size) {
+void zllm_heap_free_pages(heap_t *h, void *p, size_t size) {
 #ifdef MAPPED
     if (p != NULL && mapped(h, size)) {
         const size_t whole = round_to(size, LARGE);
@@ -157,7 +157,7 @@ void heap_free_pages(heap_t *h, void *p, size_t size) {
     }
 #endif
     (void)size;
-    heap_free(h, p);
+    zllm_heap_free(h, p);
 }
 
 void zllm_memory_trim(void) {

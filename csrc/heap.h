@@ -13,19 +13,19 @@
 typedef struct heap heap_t;
 
 /* options: may be NULL. ZLLM_E_ARGUMENT if they make no sense; *out is NULL on failure. */
-zllm_result heap_open(const zllm_options *options, heap_t **out);
+zllm_result zllm_heap_open(const zllm_options *options, heap_t **out);
 /* When all that it gave has been freed. NULL is no heap, and nothing happens. */
-void heap_close(heap_t *h);
+void zllm_heap_close(heap_t *h);
 
 /* Aligned to 64 bytes. NULL when out of memory, or at the limit. */
-void *heap_take(heap_t *h, size_t size);
+void *zllm_heap_take(heap_t *h, size_t size);
 /* The same, for so many elements of zero bytes. NULL also if the product overflows. */
-void *heap_zeroed(heap_t *h, size_t count, size_t size);
+void *zllm_heap_zeroed(heap_t *h, size_t count, size_t size);
 /* Free either; NULL is nothing. */
-void heap_free(heap_t *h, void *p);
+void zllm_heap_free(heap_t *h, void *p);
 
 /* For large arrays: to be freed by the function below, with the same size. */
-void *heap_pages(heap_t *h, size_t size);
-void heap_free_pages(heap_t *h, void *p, size_t size);
+void *zllm_heap_pages(heap_t *h, size_t size);
+void zllm_heap_free_pages(heap_t *h, void *p, size_t size);
 
 #endif

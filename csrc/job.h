@@ -62,24 +62,24 @@ static inline uint32_t job_first(const zllm_job *j, uint32_t thread) {
 }
 
 /* Whether to give up: somebody failed, or the caller was cancelled, which is a failure from now on. */
-int job_stopped(zllm_job *j, const zllm_run *run);
-void job_fail(zllm_job *j, zllm_result rc);
+int zllm_job_stopped(zllm_job *j, const zllm_run *run);
+void zllm_job_fail(zllm_job *j, zllm_result rc);
 
 static inline place_t job_place(const zllm_job *j, uint32_t stream) {
     return (place_t){.at = j->starts[stream], .next = j->start, .coded = 1};
 }
 /* A turn of a stream that is decoded, when the model has said `d` of what follows. 1 if there is more, 0 at the stream's
  * end, -1 for data that no encoder makes. */
-int job_decode_turn(zllm_job *j, uint32_t stream, place_t *p, const answer_t *d, const zllm_run *run);
+int zllm_job_decode_turn(zllm_job *j, uint32_t stream, place_t *p, const answer_t *d, const zllm_run *run);
 /* A turn of a stream that is encoded, its token number `at`; lm: of the decisions on the token's way. */
-void job_encode_turn(zllm_job *j, uint32_t stream, size_t at, const uint32_t *lm, const zllm_run *run);
+void zllm_job_encode_turn(zllm_job *j, uint32_t stream, size_t at, const uint32_t *lm, const zllm_run *run);
 /* Such a turn will come soon, and before it none of the stream: what it will read is prefetched. */
-void job_expect_decoding(const zllm_job *j, uint32_t stream, const place_t *p);
-void job_expect_encoding(const zllm_job *j, uint32_t stream, size_t at);
+void zllm_job_expect_decoding(const zllm_job *j, uint32_t stream, const place_t *p);
+void zllm_job_expect_encoding(const zllm_job *j, uint32_t stream, size_t at);
 
 /* A thread's part of coding; a failure is in its job. n is at least 1. */
-void job_encode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run);
-void job_decode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run);
+void zllm_job_encode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run);
+void zllm_job_decode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run);
 
 static inline void job_report(const zllm_run *run, size_t bytes) {
     if (run->progress != NULL) *run->progress += bytes;

@@ -96,8 +96,8 @@ extern const zllm_kernel zllm_kernel_neon_dotprod;
 zllm_result zllm_kernel_find(const char *name, const zllm_kernel **out);
 
 /* Whether every primitive gives the integers that the generic kernel gives, on vectors made from `seed`. */
-int kernel_matches(const zllm_kernel *k, uint64_t seed);
+int zllm_kernel_matches(const zllm_kernel *k, uint64_t seed);
 /* ZLLM_OK if the kernel matched for seed 0, now or earlier in this process; else ZLLM_E_KERNEL_WRONG. */
-zllm_result kernel_trusted(const zllm_kernel *k);
+zllm_result zllm_kernel_trusted(const zllm_kernel *k);
 
 #endif

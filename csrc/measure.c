@@ -11,9 +11,9 @@ static uint64_t shortest(const zllm_kernel *k, const int8_t *packed, uint32_t ro
     const int32_t sums[256] = {0};
     uint64_t best = UINT64_MAX;
     for (uint32_t i = 0; i < repeats; i++) {
-        const uint64_t start = stages_now();
+        const uint64_t start = zllm_stages_now();
         k->matmul(packed, rows, cols, act, cols, sums, batch, acc, rows);
-        const uint64_t took = stages_now() - start;
+        const uint64_t took = zllm_stages_now() - start;
         if (took < best) best = took;
     }
     return best;
@@ -28,11 +28,12 @@ zllm_result zllm_kernel_time(const char *name, uint32_t rows, uint32_t cols, uin
     if (rows < 32 || rows > 4096 || rows % 32 || cols < 32 || cols > 4096 || cols % 32 || batch < 1 || batch > 256 ||
         repeats < 1)
         return ZLLM_E_ARGUMENT;
-    rc = heap_open(options, &heap);
+    rc = zllm_heap_open(options, &heap);
     if (rc != ZLLM_OK) return rc;
-    int8_t *packed = heap_take(heap, k->packed_size(rows, cols)), *act = heap_take(heap, (size_t)batch * cols);
-    int8_t *w = heap_take(heap, (size_t)rows * cols);
-    int32_t *acc = heap_take(heap, (size_t)batch * rows * sizeof *acc);
+    int8_t *packed = zllm_heap_take(heap, k->packed_size(rows, cols));
+    int8_t *act = zllm_heap_take(heap, (size_t)batch * cols);
+    int8_t *w = zllm_heap_take(heap, (size_t)rows * cols);
+    int32_t *acc = zllm_heap_take(heap, (size_t)batch * rows * sizeof *acc);
     if (packed != NULL && act != NULL && acc != NULL && w != NULL) {
         memset(w, 1, (size_t)rows * cols);
         k->pack(w, rows, cols, packed);
@@ -41,10 +42,10 @@ zllm_result zllm_kernel_time(const char *name, uint32_t rows, uint32_t cols, uin
     } else {
         rc = ZLLM_E_MEMORY;
     }
-    heap_free(heap, packed);
-    heap_free(heap, w);
-    heap_free(heap, act);
-    heap_free(heap, acc);
-    heap_close(heap);
+    zllm_heap_free(heap, packed);
+    zllm_heap_free(heap, w);
+    zllm_heap_free(heap, act);
+    zllm_heap_free(heap, acc);
+    zllm_heap_close(heap);
     return rc;
 }

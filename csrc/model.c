@@ -46,18 +46,18 @@ static zllm_result check_tokens(const source_t *s) {
 
 static void lay_out(zllm_model *m, const source_t *s) {
     m->arena.used = 0;
-    m->token_bytes = tensor_copy(&m->arena, s->token_bytes);
-    m->token_offsets = tensor_copy(&m->arena, s->token_offsets);
+    m->token_bytes = zllm_tensor_copy(&m->arena, s->token_bytes);
+    m->token_offsets = zllm_tensor_copy(&m->arena, s->token_offsets);
     m->decisions = arena_take(&m->arena, (m->vocab - 1) * sizeof *m->decisions);
 }
 
 static int build(zllm_model *m, const source_t *s, const network_family_t *family) {
     lay_out(m, s);
     m->memory = m->arena.used;
-    m->arena.base = heap_pages(m->heap, m->memory);
+    m->arena.base = zllm_heap_pages(m->heap, m->memory);
     if (m->arena.base == NULL) return 0;
     lay_out(m, s);
-    m->deepest = trie_build(m->token_bytes, m->token_offsets, m->vocab, m->decisions);
+    m->deepest = zllm_trie_build(m->token_bytes, m->token_offsets, m->vocab, m->decisions);
     m->network = family->pack(s, m->kernel, m->heap);
     if (m->network == NULL) return 0;
     m->network->family = family;
@@ -65,17 +65,17 @@ static int build(zllm_model *m, const source_t *s, const network_family_t *famil
 }
 
 static const network_family_t *family_named(const char *name, size_t size) {
-    for (const network_family_t *const *f = network_families; *f != NULL; f++)
+    for (const network_family_t *const *f = zllm_network_families; *f != NULL; f++)
         if (strlen((*f)->name) == size && memcmp((*f)->name, name, size) == 0) return *f;
     return NULL;
 }
 
 static zllm_result find_family(const description_t *d, const network_family_t **out) {
-    const json_value_t *name = json_member(d->config, "family", 6);
+    const json_value_t *name = zllm_json_member(d->config, "family", 6);
     CHECK(name == NULL || name->kind == JSON_STRING, "the config's family is not a name");
     *out = name == NULL ? family_named(DEFAULT_FAMILY, strlen(DEFAULT_FAMILY)) : family_named(name->as.string, name->size);
     CHECK(*out != NULL, "its network is a %s, which this program does not know",
-          name == NULL ? DEFAULT_FAMILY : quoted(name->as.string, name->size).text);
+          name == NULL ? DEFAULT_FAMILY : zllm_quoted(name->as.string, name->size).text);
     return ZLLM_OK;
 }
 
@@ -83,13 +83,13 @@ static zllm_result find_family(const description_t *d, const network_family_t **
 static void release(zllm_model *m) {
     heap_t *heap = m->heap;
     if (m->network != NULL) m->network->family->release(m->network);
-    heap_free_pages(heap, m->arena.base, m->memory);
-    heap_free(heap, m);
+    zllm_heap_free_pages(heap, m->arena.base, m->memory);
+    zllm_heap_free(heap, m);
 }
 
 static zllm_result make(heap_t *heap, const source_t *s, const network_family_t *family, const zllm_kernel *k,
                         zllm_model **out) {
-    zllm_model *m = heap_zeroed(heap, 1, sizeof *m);
+    zllm_model *m = zllm_heap_zeroed(heap, 1, sizeof *m);
     if (m == NULL) return ZLLM_E_MEMORY;
     m->heap = heap;
     m->vocab = s->config[0];
@@ -108,26 +108,26 @@ static zllm_result read_model(heap_t *heap, const char *text, size_t size, const
     const network_family_t *family;
     description_t d = {0};
     source_t s = {0};
-    zllm_result rc = description_parse(heap, text, size, &d);
+    zllm_result rc = zllm_description_parse(heap, text, size, &d);
     if (rc == ZLLM_OK) rc = find_family(&d, &family);
-    if (rc == ZLLM_OK) rc = source_read(heap, &d, tensors, n, family->schema, family->check_config, &s);
+    if (rc == ZLLM_OK) rc = zllm_source_read(heap, &d, tensors, n, family->schema, family->check_config, &s);
     if (rc == ZLLM_OK) rc = check_tokens(&s);
     if (rc == ZLLM_OK) rc = family->check(&s);
     if (rc == ZLLM_OK) rc = make(heap, &s, family, k, out);
-    source_free(&s);
-    description_free(&d);
+    zllm_source_free(&s);
+    zllm_description_free(&d);
     return rc;
 }
 
 static zllm_result read_file(heap_t *heap, const uint8_t *data, size_t size, const zllm_kernel *k, zllm_model **out) {
     zllm_model_file *file;
     size_t n, length;
-    zllm_result rc = zlm_open(heap, data, size, &file);
+    zllm_result rc = zllm_zlm_open(heap, data, size, &file);
     if (rc != ZLLM_OK) return rc;
     const zllm_tensor *tensors = zllm_model_file_tensors(file, &n);
     const char *description = zllm_model_file_description(file, &length);
     if (zllm_model_file_size(file) == size) rc = read_model(heap, description, length, tensors, n, k, out);
-    else rc = refuse("bad model file: its tensors do not fill it");
+    else rc = zllm_refuse("bad model file: its tensors do not fill it");
     zllm_model_file_free(file);
     return rc;
 }
@@ -136,8 +136,8 @@ static zllm_result read_file(heap_t *heap, const uint8_t *data, size_t size, con
 static zllm_result begin(const char *kernel, const zllm_options *options, const zllm_kernel **k, heap_t **heap) {
     *heap = NULL;
     zllm_result rc = zllm_kernel_find(kernel, k);
-    if (rc == ZLLM_OK) rc = kernel_trusted(*k);
-    if (rc == ZLLM_OK) rc = heap_open(options, heap);
+    if (rc == ZLLM_OK) rc = zllm_kernel_trusted(*k);
+    if (rc == ZLLM_OK) rc = zllm_heap_open(options, heap);
     return rc;
 }
 
@@ -148,7 +148,7 @@ zllm_result zllm_model_new(const char *description, size_t description_size, con
     *out = NULL;
     zllm_result rc = begin(kernel, options, &k, &heap);
     if (rc == ZLLM_OK) rc = read_model(heap, description, description_size, tensors, n, k, out);
-    if (rc != ZLLM_OK) heap_close(heap);
+    if (rc != ZLLM_OK) zllm_heap_close(heap);
     return rc;
 }
 
@@ -159,7 +159,7 @@ zllm_result zllm_model_parse(const uint8_t *data, size_t size, const char *kerne
     *out = NULL;
     zllm_result rc = begin(kernel, options, &k, &heap);
     if (rc == ZLLM_OK) rc = read_file(heap, data, size, k, out);
-    if (rc != ZLLM_OK) heap_close(heap);
+    if (rc != ZLLM_OK) zllm_heap_close(heap);
     return rc;
 }
 
@@ -167,7 +167,7 @@ void zllm_model_free(zllm_model *m) {
     if (m == NULL) return;
     heap_t *heap = m->heap;
     release(m);
-    heap_close(heap);
+    zllm_heap_close(heap);
 }
 
 const char *zllm_model_kernel(const zllm_model *m) { return m->kernel->name; }
@@ -180,5 +180,5 @@ size_t zllm_stream_memory(const zllm_model *m) { return m->network->family->lane
 
 int zllm_schema(const char *family, size_t i, zllm_schema_row *out) {
     const network_family_t *f = family_named(family, strlen(family));
-    return f == NULL ? 0 : schema_entry(f->schema, i, out);
+    return f == NULL ? 0 : zllm_schema_entry(f->schema, i, out);
 }

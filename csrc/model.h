@@ -36,6 +36,6 @@ static inline workspace_t *model_workspace(const zllm_model *m, heap_t *heap, ui
 
 /* Fill decisions[vocab - 1] for tokens that are sorted, distinct and not empty. Returns how many decisions a token
  * takes at most. */
-uint32_t trie_build(const uint8_t *bytes, const uint32_t *offsets, uint32_t vocab, decision_t *decisions);
+uint32_t zllm_trie_build(const uint8_t *bytes, const uint32_t *offsets, uint32_t vocab, decision_t *decisions);
 
 #endif

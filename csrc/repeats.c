@@ -68,11 +68,11 @@ zllm_result zllm_repeats(const uint8_t *text, size_t n, size_t least, zllm_repea
         return ZLLM_OK;
     }
     while (f.bits < 24 && ((size_t)BLOCK << f.bits) < 8 * n) f.bits++;
-    const zllm_result rc = heap_open(options, &heap);
+    const zllm_result rc = zllm_heap_open(options, &heap);
     if (rc != ZLLM_OK) return rc;
-    f.table = heap_zeroed(heap, (size_t)1 << f.bits, sizeof *f.table);
+    f.table = zllm_heap_zeroed(heap, (size_t)1 << f.bits, sizeof *f.table);
     if (f.table != NULL) *count = find(&f, out, *count);
-    heap_free(heap, f.table);
-    heap_close(heap);
+    zllm_heap_free(heap, f.table);
+    zllm_heap_close(heap);
     return f.table != NULL ? ZLLM_OK : ZLLM_E_MEMORY;
 }

@@ -354,7 +354,7 @@ static int variants_match(const zllm_kernel *k, source_t *s) {
     return 1;
 }
 
-int kernel_matches(const zllm_kernel *k, uint64_t seed) {
+int zllm_kernel_matches(const zllm_kernel *k, uint64_t seed) {
     static const uint32_t matrices[][2] = {{32, 32}, {33, 64}, {64, 96}, {40, 256}};
     static const uint32_t caches[][2] = {{2, 32}, {30, 96}, {34, 64}, {64, 256}, {512, 32}, {512, 32}, {512, 32}};
     for (source_t s = {seed, ANY}; s.mode < MODES; s.mode++) {
@@ -369,13 +369,13 @@ int kernel_matches(const zllm_kernel *k, uint64_t seed) {
     return 1;
 }
 
-zllm_result kernel_trusted(const zllm_kernel *k) {
+zllm_result zllm_kernel_trusted(const zllm_kernel *k) {
     /* Kernels that matched. Two threads may both check one: they only write the same. */
     static _Atomic(const zllm_kernel *) right[8];
     if (k == SCALAR) return ZLLM_OK;
     for (size_t i = 0; i < COUNT(right); i++)
         if (atomic_load(&right[i]) == k) return ZLLM_OK;
-    if (!kernel_matches(k, 0)) return ZLLM_E_KERNEL_WRONG;
+    if (!zllm_kernel_matches(k, 0)) return ZLLM_E_KERNEL_WRONG;
     for (size_t i = 0; i < COUNT(right); i++) {
         const zllm_kernel *none = NULL;
         if (atomic_compare_exchange_strong(&right[i], &none, k) || none == k) break;
@@ -387,5 +387,5 @@ zllm_result zllm_kernel_check(const char *name) {
     const zllm_kernel *k;
     const zllm_result rc = zllm_kernel_find(name, &k);
     if (rc != ZLLM_OK) return rc;
-    return kernel_matches(k, 0) ? ZLLM_OK : ZLLM_E_KERNEL_WRONG;
+    return zllm_kernel_matches(k, 0) ? ZLLM_OK : ZLLM_E_KERNEL_WRONG;
 }

@@ -3,7 +3,7 @@
 
 #include <time.h>
 
-uint64_t stages_now(void) {
+uint64_t zllm_stages_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;

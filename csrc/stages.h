@@ -10,16 +10,16 @@ typedef struct {
 } laps_t;
 
 /* Of a clock that only goes forward. */
-uint64_t stages_now(void);
+uint64_t zllm_stages_now(void);
 
 static inline void laps_start(laps_t *l, uint64_t *nanoseconds) {
     l->nanoseconds = nanoseconds;
-    l->last = nanoseconds ? stages_now() : 0;
+    l->last = nanoseconds ? zllm_stages_now() : 0;
 }
 
 static inline void lap(laps_t *l, zllm_stage stage) {
     if (l->nanoseconds == NULL) return;
-    const uint64_t now = stages_now();
+    const uint64_t now = zllm_stages_now();
     l->nanoseconds[stage] += now - l->last;
     l->last = now;
 }

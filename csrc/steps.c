@@ -37,27 +37,27 @@ static int next_turn(zllm_job *j) {
 
 static void finish(zllm_job *j) {
     encoder_finish(&j->encoder);
-    if (j->encoder.full) job_fail(j, ZLLM_E_SPACE);
+    if (j->encoder.full) zllm_job_fail(j, ZLLM_E_SPACE);
     j->frame->coded_size = j->encoder.at;
     j->finished = 1;
 }
 
 zllm_result zllm_steps_encode(zllm_job *j, const uint32_t *lm, size_t n, const zllm_run *run) {
     if (j->threads > 0 || j->decoding || j->finished) return ZLLM_E_ARGUMENT;
-    while (!job_stopped(j, run) && next_turn(j)) {
+    while (!zllm_job_stopped(j, run) && next_turn(j)) {
         const uint32_t token = j->frame->streams[j->stream].tokens[j->step];
-        const uint32_t count = token & ZLLM_GIVEN ? 0 : token_decisions(j->m, token);
+        const uint32_t count = token & ZLLM_GIVEN ? 0 : zllm_token_decisions(j->m, token);
         if (count > 0 && n == 0) return ZLLM_OK;
         if (count > n) return ZLLM_E_ARGUMENT;
-        if (count > 0) job_expect_encoding(j, j->stream, j->step);
-        job_encode_turn(j, j->stream, j->step, lm, run);
+        if (count > 0) zllm_job_expect_encoding(j, j->stream, j->step);
+        zllm_job_encode_turn(j, j->stream, j->step, lm, run);
         lm += count;
         n -= count;
         j->stream++;
-        if (j->encoder.full) job_fail(j, ZLLM_E_SPACE);
+        if (j->encoder.full) zllm_job_fail(j, ZLLM_E_SPACE);
     }
-    if (n > 0 && !job_stopped(j, run)) return ZLLM_E_ARGUMENT;
-    if (!job_stopped(j, run)) finish(j);
+    if (n > 0 && !zllm_job_stopped(j, run)) return ZLLM_E_ARGUMENT;
+    if (!zllm_job_stopped(j, run)) finish(j);
     return (zllm_result)atomic_load(&j->failure);
 }
 
@@ -70,13 +70,13 @@ static answer_t answer_of(const zllm_answers *a, uint32_t lane, uint32_t vocab) 
 static zllm_result decode_turns(zllm_job *j, uint32_t *lane, size_t lanes, const zllm_answers *answers,
                                 uint32_t *tokens, const zllm_run *run) {
     if (j->threads > 0 || !j->decoding) return ZLLM_E_ARGUMENT;
-    for (uint32_t i = 0; i < j->streams && !job_stopped(j, run); i++) {
+    for (uint32_t i = 0; i < j->streams && !zllm_job_stopped(j, run); i++) {
         if (lane[i] == ZLLM_ENDED) continue;
         if (lane[i] >= lanes || j->places[i].done == j->frame->streams[i].size) return ZLLM_E_ARGUMENT;
         if (answers != NULL) {
             const answer_t answer = answer_of(answers, lane[i], j->m->vocab);
-            const int more = job_decode_turn(j, i, &j->places[i], &answer, run);
-            if (more < 0) job_fail(j, ZLLM_E_DATA);
+            const int more = zllm_job_decode_turn(j, i, &j->places[i], &answer, run);
+            if (more < 0) zllm_job_fail(j, ZLLM_E_DATA);
             if (more <= 0) {
                 lane[i] = ZLLM_ENDED;
                 continue;

@@ -6,16 +6,16 @@ zllm_result zllm_team_new(uint32_t threads, const zllm_options *options, zllm_te
     heap_t *heap;
     *out = NULL;
     if (threads < 1 || threads > MOST_THREADS) return ZLLM_E_ARGUMENT;
-    const zllm_result rc = heap_open(options, &heap);
+    const zllm_result rc = zllm_heap_open(options, &heap);
     if (rc != ZLLM_OK) return rc;
-    zllm_team *t = heap_zeroed(heap, 1, sizeof *t + threads * sizeof t->runs[0]);
+    zllm_team *t = zllm_heap_zeroed(heap, 1, sizeof *t + threads * sizeof t->runs[0]);
     if (t == NULL) {
-        heap_close(heap);
+        zllm_heap_close(heap);
         return ZLLM_E_MEMORY;
     }
     t->heap = heap;
     t->threads = threads;
-    t->crowded = wait_crowded(threads);
+    t->crowded = zllm_wait_crowded(threads);
     *out = t;
     return ZLLM_OK;
 }
@@ -23,26 +23,26 @@ zllm_result zllm_team_new(uint32_t threads, const zllm_options *options, zllm_te
 void zllm_team_free(zllm_team *t) {
     if (t == NULL) return;
     heap_t *heap = t->heap;
-    heap_free(heap, t);
-    heap_close(heap);
+    zllm_heap_free(heap, t);
+    zllm_heap_close(heap);
 }
 
-int team_whole(zllm_team *t) {
+int zllm_team_whole(zllm_team *t) {
     uint32_t others = t->threads - 1;
     return atomic_compare_exchange_strong(&t->joined.value, &others, TEAM_WHOLE);
 }
 
-void team_run(zllm_team *t, team_work_t *work, void *context) {
+void zllm_team_run(zllm_team *t, team_work_t *work, void *context) {
     t->work = work;
     t->context = context;
     wait_add(&t->pieces, 1);
     work(context, 0);
-    team_barrier(t);
+    zllm_team_barrier(t);
 }
 
-void team_end(zllm_team *t) {
+void zllm_team_end(zllm_team *t) {
     atomic_store(&t->ended, 1);
-    wait_wake(&t->pieces);
+    zllm_wait_wake(&t->pieces);
 }
 
 /* Whether a thread could still go: the leader has not seen it. */
@@ -53,7 +53,7 @@ static int leave(zllm_team *t) {
     return 0;
 }
 
-int team_help(zllm_team *t, uint32_t thread, const zllm_run *run) {
+int zllm_team_help(zllm_team *t, uint32_t thread, const zllm_run *run) {
     t->runs[thread] = run;
     wait_add(&t->joined, 1);
     for (uint32_t done = 0;; done++) {
@@ -61,14 +61,14 @@ int team_help(zllm_team *t, uint32_t thread, const zllm_run *run) {
         while (wait_value(&t->pieces) == done) {
             if (atomic_load(&t->ended)) return 1;
             if (cancelled(run->cancel) && leave(t)) return 0;
-            wait_while(&t->pieces, done, t->crowded, &turns);
+            zllm_wait_while(&t->pieces, done, t->crowded, &turns);
         }
         t->work(t->context, thread);
-        team_barrier(t);
+        zllm_team_barrier(t);
     }
 }
 
-void team_barrier(zllm_team *t) {
+void zllm_team_barrier(zllm_team *t) {
     const uint32_t passed = wait_value(&t->passed);
     uint32_t turns = 0;
     if (atomic_fetch_add(&t->arrived, 1) + 1 == t->threads) {
@@ -76,5 +76,5 @@ void team_barrier(zllm_team *t) {
         wait_set(&t->passed, passed + 1);
         return;
     }
-    while (wait_value(&t->passed) == passed) wait_while(&t->passed, passed, t->crowded, &turns);
+    while (wait_value(&t->passed) == passed) zllm_wait_while(&t->passed, passed, t->crowded, &turns);
 }

@@ -34,16 +34,16 @@ struct zllm_team {
 static inline uint32_t team_threads(const zllm_team *t) { return t != NULL ? t->threads : 1; }
 
 /* The leader. Whether all threads have come; from then on they stay to the end. */
-int team_whole(zllm_team *t);
-void team_run(zllm_team *t, team_work_t *work, void *context);
+int zllm_team_whole(zllm_team *t);
+void zllm_team_run(zllm_team *t, team_work_t *work, void *context);
 /* No more work: the others go. */
-void team_end(zllm_team *t);
+void zllm_team_end(zllm_team *t);
 
 /* Any other thread: its part of all there is to do. 0 if it was cancelled before the leader had seen all. */
-int team_help(zllm_team *t, uint32_t thread, const zllm_run *run);
+int zllm_team_help(zllm_team *t, uint32_t thread, const zllm_run *run);
 
 /* Within a piece of work: wait for all the others (a central barrier, as in Mellor-Crummey and Scott 1991, with a count in
  * the place of a sense). What each has written before, all can read after. */
-void team_barrier(zllm_team *t);
+void zllm_team_barrier(zllm_team *t);
 
 #endif

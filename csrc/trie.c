@@ -39,7 +39,7 @@ static int32_t build(builder_t *b, uint32_t low, uint32_t high, uint32_t depth, 
     return (int32_t)at;
 }
 
-uint32_t trie_build(const uint8_t *bytes, const uint32_t *offsets, uint32_t vocab, decision_t *decisions) {
+uint32_t zllm_trie_build(const uint8_t *bytes, const uint32_t *offsets, uint32_t vocab, decision_t *decisions) {
     builder_t b = {.bytes = bytes, .offsets = offsets, .decisions = decisions};
     (void)build(&b, 0, vocab, 0, 0);
     return b.deepest;

@@ -17,7 +17,7 @@
 #define LOOPS 100u  /* turns without a system call: some microseconds */
 #define YIELDS 1900u /* then, while every thread has a core: a millisecond */
 
-int wait_crowded(uint32_t threads) {
+int zllm_wait_crowded(uint32_t threads) {
 #if defined(__linux__) && defined(CPU_COUNT)
     cpu_set_t mine;
     if (sched_getaffinity(0, sizeof mine, &mine) == 0) return threads > (uint32_t)CPU_COUNT(&mine);
@@ -41,14 +41,14 @@ static void sleep_while(signal_t *s, uint32_t seen) {
 #endif
 }
 
-void wait_while(signal_t *s, uint32_t seen, int crowded, uint32_t *turns) {
+void zllm_wait_while(signal_t *s, uint32_t seen, int crowded, uint32_t *turns) {
     const uint32_t turn = (*turns)++;
     if (turn < LOOPS) return;
     if (turn < LOOPS + YIELDS && !crowded) sched_yield();
     else sleep_while(s, seen);
 }
 
-void wait_wake(signal_t *s) {
+void zllm_wait_wake(signal_t *s) {
 #if defined(FUTEX)
     (void)syscall(SYS_futex, &s->value, FUTEX_WAKE_HERE, INT32_MAX, NULL, NULL, 0);
 #else

@@ -16,23 +16,23 @@ typedef struct {
 } signal_t;
 
 /* Whether so many threads are more than there are cores for this process. */
-int wait_crowded(uint32_t threads);
+int zllm_wait_crowded(uint32_t threads);
 
 /* Wait a little, at most while the value is `seen`. `turns` counts how often one has waited, from 0. */
-void wait_while(signal_t *s, uint32_t seen, int crowded, uint32_t *turns);
+void zllm_wait_while(signal_t *s, uint32_t seen, int crowded, uint32_t *turns);
 
 /* The value has changed, or something else that is waited for: wake all. */
-void wait_wake(signal_t *s);
+void zllm_wait_wake(signal_t *s);
 
 /* Change the value and wake all who wait for that. */
 static inline void wait_set(signal_t *s, uint32_t value) {
     atomic_store(&s->value, value);
-    if (atomic_load(&s->sleepers) > 0) wait_wake(s);
+    if (atomic_load(&s->sleepers) > 0) zllm_wait_wake(s);
 }
 
 static inline void wait_add(signal_t *s, uint32_t count) {
     atomic_fetch_add(&s->value, count);
-    if (atomic_load(&s->sleepers) > 0) wait_wake(s);
+    if (atomic_load(&s->sleepers) > 0) zllm_wait_wake(s);
 }
 
 static inline uint32_t wait_value(const signal_t *s) { return atomic_load(&s->value); }

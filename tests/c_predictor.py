@@ -13,19 +13,19 @@ import pytest
 import reference
 
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
-    "heap_open": (ctypes.c_int, [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]),
-    "heap_close": (None, [ctypes.c_void_p]),
-    "predictor_new": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_int]),
-    "predictor_free": (None, [ctypes.c_void_p]),
-    "predictor_cursor": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_uint32]),
-    "cursor_start": (None, [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_uint64]),
-    "predictor_bit": (ctypes.c_uint32, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32]),
-    "predictor_update": (None, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]),
-    "cursor_skip": (None, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]),
-    "predictor_flag": (ctypes.c_uint32, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32]),
-    "predictor_update_flag": (None, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]),
-    "cursor_token": (None, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32]),
-    "cursor_cut": (None, [ctypes.c_void_p, ctypes.c_void_p]),
+    "zllm_heap_open": (ctypes.c_int, [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]),
+    "zllm_heap_close": (None, [ctypes.c_void_p]),
+    "zllm_predictor_new": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_int]),
+    "zllm_predictor_free": (None, [ctypes.c_void_p]),
+    "zllm_predictor_cursor": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_uint32]),
+    "zllm_cursor_start": (None, [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_uint64]),
+    "zllm_predictor_bit": (ctypes.c_uint32, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32]),
+    "zllm_predictor_update": (None, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]),
+    "zllm_cursor_skip": (None, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]),
+    "zllm_predictor_flag": (ctypes.c_uint32, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32]),
+    "zllm_predictor_update_flag": (None, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]),
+    "zllm_cursor_token": (None, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32]),
+    "zllm_cursor_cut": (None, [ctypes.c_void_p, ctypes.c_void_p]),
 }
 
 
@@ -35,14 +35,14 @@ class _Frame:
     def __init__(self, lib: ctypes.CDLL, sizes: list[int], lm: int) -> None:
         self.lib = lib
         self.heap = ctypes.c_void_p()
-        assert lib.heap_open(None, ctypes.byref(self.heap)) == 0
-        self.address = lib.predictor_new(self.heap, sum(sizes), len(sizes), lm)
+        assert lib.zllm_heap_open(None, ctypes.byref(self.heap)) == 0
+        self.address = lib.zllm_predictor_new(self.heap, sum(sizes), len(sizes), lm)
         for i, (start, end) in enumerate(pairwise([0, *accumulate(sizes)])):
-            lib.cursor_start(self.address, i, start, end)
+            lib.zllm_cursor_start(self.address, i, start, end)
 
     def __del__(self) -> None:
-        self.lib.predictor_free(self.address)
-        self.lib.heap_close(self.heap)
+        self.lib.zllm_predictor_free(self.address)
+        self.lib.zllm_heap_close(self.heap)
 
 
 class CCursor:
@@ -50,28 +50,28 @@ class CCursor:
 
     def __init__(self, frame: _Frame, number: int) -> None:
         self.frame = frame
-        self.c = frame.address, frame.lib.predictor_cursor(frame.address, number)
+        self.c = frame.address, frame.lib.zllm_predictor_cursor(frame.address, number)
 
     def bit(self, lm: int) -> int:
-        return int(self.frame.lib.predictor_bit(*self.c, lm))
+        return int(self.frame.lib.zllm_predictor_bit(*self.c, lm))
 
     def update(self, bit: int) -> None:
-        self.frame.lib.predictor_update(*self.c, bit)
+        self.frame.lib.zllm_predictor_update(*self.c, bit)
 
     def skip(self, bit: int) -> None:
-        self.frame.lib.cursor_skip(*self.c, bit)
+        self.frame.lib.zllm_cursor_skip(*self.c, bit)
 
     def flag(self, lm: int) -> int:
-        return int(self.frame.lib.predictor_flag(*self.c, lm))
+        return int(self.frame.lib.zllm_predictor_flag(*self.c, lm))
 
     def update_flag(self, end: int) -> None:
-        self.frame.lib.predictor_update_flag(*self.c, end)
+        self.frame.lib.zllm_predictor_update_flag(*self.c, end)
 
     def token(self, token: int) -> None:
-        self.frame.lib.cursor_token(*self.c, token)
+        self.frame.lib.zllm_cursor_token(*self.c, token)
 
     def cut(self) -> None:
-        self.frame.lib.cursor_cut(*self.c)
+        self.frame.lib.zllm_cursor_cut(*self.c)
 
 
 class Cursors:

@@ -1,9 +1,9 @@
 /* The network families that there are. */
 #include "network/network.h"
 
-extern const network_family_t network_transformer;
+extern const network_family_t zllm_network_transformer;
 
-const network_family_t *const network_families[] = {
-    &network_transformer,
+const network_family_t *const zllm_network_families[] = {
+    &zllm_network_transformer,
     NULL,
 };

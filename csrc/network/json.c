@@ -231,36 +231,36 @@ static int value(parser_t *p, json_value_t *v) {
     }
 }
 
-json_result_t json_parse(json_t *json, heap_t *heap, const char *text, size_t size) {
+json_result_t zllm_json_parse(json_t *json, heap_t *heap, const char *text, size_t size) {
     parser_t p = {.at = text, .end = text + size, .room = 1};
     *json = (json_t){.heap = heap};
     if (size >= UINT32_MAX) return JSON_TOO_LARGE;
     for (size_t i = 0; i < size && p.room < JSON_VALUES; i++) p.room += text[i] == ',' || text[i] == '[' || text[i] == '{';
-    json->values = p.done = heap_zeroed(heap, p.room, sizeof *p.done);
-    json->strings = p.strings = heap_take(heap, size + 1);
-    p.stack = heap_zeroed(heap, p.room, sizeof *p.stack);
+    json->values = p.done = zllm_heap_zeroed(heap, p.room, sizeof *p.done);
+    json->strings = p.strings = zllm_heap_take(heap, size + 1);
+    p.stack = zllm_heap_zeroed(heap, p.room, sizeof *p.stack);
     const int whole = p.done != NULL && p.strings != NULL && p.stack != NULL;
     if (whole && value(&p, &json->root)) {
         skip_space(&p);
         if (p.at != p.end) (void)bad(&p);
     }
-    heap_free(heap, p.stack);
+    zllm_heap_free(heap, p.stack);
     return whole ? p.failure : JSON_NO_MEMORY;
 }
 
-void json_free(json_t *json) {
-    heap_free(json->heap, json->values);
-    heap_free(json->heap, json->strings);
+void zllm_json_free(json_t *json) {
+    zllm_heap_free(json->heap, json->values);
+    zllm_heap_free(json->heap, json->strings);
     *json = (json_t){0};
 }
 
-const json_value_t *json_member(const json_value_t *object, const char *name, size_t size) {
+const json_value_t *zllm_json_member(const json_value_t *object, const char *name, size_t size) {
     const json_value_t wanted = {.key = name, .key_size = (uint32_t)size};
     if (object->kind != JSON_OBJECT || object->size == 0 || size >= UINT32_MAX) return NULL;
     return bsearch(&wanted, object->as.values, object->size, sizeof wanted, by_key);
 }
 
-const json_value_t *json_member_of_kind(const json_value_t *object, const char *name, json_kind_t kind) {
-    const json_value_t *found = json_member(object, name, strlen(name));
+const json_value_t *zllm_json_member_of_kind(const json_value_t *object, const char *name, json_kind_t kind) {
+    const json_value_t *found = zllm_json_member(object, name, strlen(name));
     return found != NULL && found->kind == kind ? found : NULL;
 }

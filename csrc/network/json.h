@@ -39,11 +39,11 @@ typedef struct {
 typedef enum { JSON_OK, JSON_BAD, JSON_TOO_LARGE, JSON_NO_MEMORY } json_result_t;
 
 /* size: up to 2^32 - 2. Free the result in any case. */
-json_result_t json_parse(json_t *json, heap_t *heap, const char *text, size_t size);
-void json_free(json_t *json);
+json_result_t zllm_json_parse(json_t *json, heap_t *heap, const char *text, size_t size);
+void zllm_json_free(json_t *json);
 
 /* An object's value by its name; NULL if there is none, or it is not of that kind. */
-const json_value_t *json_member(const json_value_t *object, const char *name, size_t size);
-const json_value_t *json_member_of_kind(const json_value_t *object, const char *name, json_kind_t kind);
+const json_value_t *zllm_json_member(const json_value_t *object, const char *name, size_t size);
+const json_value_t *zllm_json_member_of_kind(const json_value_t *object, const char *name, json_kind_t kind);
 
 #endif

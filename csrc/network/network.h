@@ -43,7 +43,7 @@ struct network_family {
 
     const schema_t *schema;
     /* Whether the config, a struct of uint32_t in the schema's order, is within the limits that everything else relies on,
-     * the shapes of its tensors among it: ZLLM_OK, or refuse(). The vocabulary was checked. */
+     * the shapes of its tensors among it: ZLLM_OK, or zllm_refuse(). The vocabulary was checked. */
     zllm_result (*check_config)(const void *config);
     /* The same of all numbers, in tensors of these shapes. */
     zllm_result (*check)(const source_t *source);
@@ -74,7 +74,7 @@ struct network_family {
 };
 
 /* All of them; NULL ends the list. */
-extern const network_family_t *const network_families[];
+extern const network_family_t *const zllm_network_families[];
 
 /* A part of n: [from, end). */
 typedef struct {
@@ -92,7 +92,7 @@ static inline share_t share_of(const workspace_t *w, uint32_t n, uint32_t unit) 
 /* Wait for the team, if there is one. */
 static inline void workspace_barrier(workspace_t *w) {
     if (w->team == NULL) return;
-    team_barrier(w->team);
+    zllm_team_barrier(w->team);
     lap(&w->laps, ZLLM_STAGE_WAIT);
 }
 

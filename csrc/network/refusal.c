@@ -7,7 +7,7 @@ static _Thread_local char message[256];
 
 const char *zllm_model_error(void) { return message; }
 
-zllm_result refuse(const char *format, ...) {
+zllm_result zllm_refuse(const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(message, sizeof message, format, arguments);
@@ -15,7 +15,7 @@ zllm_result refuse(const char *format, ...) {
     return ZLLM_E_MODEL;
 }
 
-quoted_t quoted(const char *name, size_t size) {
+quoted_t zllm_quoted(const char *name, size_t size) {
     quoted_t out;
     size_t n = size < sizeof out.text - 1 ? size : sizeof out.text - 1;
     if (n < size)

@@ -51,6 +51,6 @@ typedef struct {
     T(id##_BIAS, name ".bias", I32, rows, no_columns, optional, NULL, 0, 0, 0, "added to the result, below 2^30 in size")
 
 /* The i-th row of all tables: config, layers, tensors; 0 past the last. */
-int schema_entry(const schema_t *s, size_t i, zllm_schema_row *out);
+int zllm_schema_entry(const schema_t *s, size_t i, zllm_schema_row *out);
 
 #endif

@@ -35,7 +35,7 @@ static int by_name(const void *left, const void *right) {
 }
 
 static zllm_result sort_tensors(reader_t *r, const zllm_tensor *tensors) {
-    r->sorted = heap_zeroed(r->heap, r->n + 1, sizeof *r->sorted);
+    r->sorted = zllm_heap_zeroed(r->heap, r->n + 1, sizeof *r->sorted);
     if (r->sorted == NULL) return ZLLM_E_MEMORY;
     for (size_t i = 0; i < r->n; i++) r->sorted[i] = &tensors[i];
     qsort(r->sorted, r->n, sizeof *r->sorted, by_name);
@@ -77,7 +77,7 @@ static zllm_result take_tensor(reader_t *r, const char *name, zllm_type type, co
 /* An integer of an object, or what it is if it is not there. */
 static zllm_result take_integer(const json_value_t *object, const char *name, int64_t low, int64_t high, int32_t fallback,
                                 uint32_t *used, int64_t *out) {
-    const json_value_t *v = json_member(object, name, strlen(name));
+    const json_value_t *v = zllm_json_member(object, name, strlen(name));
     *out = fallback;
     if (v == NULL && fallback != NEEDED) return ZLLM_OK;
     CHECK(v != NULL && v->kind == JSON_INTEGER && v->as.integer >= low && v->as.integer <= high, "%s is " ABSENT, name);
@@ -91,7 +91,7 @@ static zllm_result read_config(reader_t *r) {
     const schema_t *schema = r->out->schema;
     const json_value_t *config = r->d->config;
     uint32_t used = 0, layers = 0;
-    r->out->config = heap_zeroed(r->heap, schema->config_fields, sizeof *r->out->config);
+    r->out->config = zllm_heap_zeroed(r->heap, schema->config_fields, sizeof *r->out->config);
     if (r->out->config == NULL) return ZLLM_E_MEMORY;
     for (uint32_t i = 0; i < schema->config_fields; i++) {
         const schema_field_t *field = &schema->config[i];
@@ -101,8 +101,8 @@ static zllm_result read_config(reader_t *r) {
         r->out->config[i] = (uint32_t)value;
         if (strcmp(field->name, "layers") == 0) layers = (uint32_t)value;
     }
-    used += json_member(config, "family", 6) != NULL;
-    used += json_member(config, "rope_theta", 10) != NULL;
+    used += zllm_json_member(config, "family", 6) != NULL;
+    used += zllm_json_member(config, "rope_theta", 10) != NULL;
     CHECK(used == config->size, "the config asks for something that this program does not know");
     CHECK(layers == r->d->layers->size, "the number of layers is not the one that the config says");
     r->out->layers = layers;
@@ -113,7 +113,8 @@ static zllm_result read_config(reader_t *r) {
 
 static zllm_result read_layers(reader_t *r) {
     const schema_t *schema = r->out->schema;
-    r->out->fields = heap_zeroed(r->heap, (size_t)r->out->layers * schema->layer_fields + 1, sizeof *r->out->fields);
+    r->out->fields = zllm_heap_zeroed(r->heap, (size_t)r->out->layers * schema->layer_fields + 1,
+                                      sizeof *r->out->fields);
     if (r->out->fields == NULL) return ZLLM_E_MEMORY;
     for (uint32_t l = 0; l < r->out->layers; l++) {
         const json_value_t *layer = &r->d->layers->as.values[l];
@@ -147,7 +148,7 @@ static zllm_result read_tensor(reader_t *r, uint32_t layer, uint32_t number) {
     if (row->exponent == NULL || s->tensors[index] == NULL) return ZLLM_OK;
     layer_name(row->exponent, layer, name);
     rc = take_integer(r->d->exponents, name, row->low, row->high, row->fallback, &r->exponents_used, &exponent);
-    if (rc == ZLLM_E_MODEL) return refuse("the exponent of %s is " ABSENT, name);
+    if (rc == ZLLM_E_MODEL) return zllm_refuse("the exponent of %s is " ABSENT, name);
     s->exponents[index] = (int32_t)exponent;
     return rc;
 }
@@ -170,8 +171,8 @@ static zllm_result read_tensors(reader_t *r) {
     const uint32_t n = s->schema->n_tensors;
     while (s->of_model < n && strncmp(s->schema->tensors[s->of_model].name, "layers.N.", 9) != 0) s->of_model++;
     const size_t count = s->of_model + (size_t)s->layers * (n - s->of_model);
-    s->tensors = heap_zeroed(r->heap, count + 1, sizeof *s->tensors);
-    s->exponents = heap_zeroed(r->heap, count + 1, sizeof *s->exponents);
+    s->tensors = zllm_heap_zeroed(r->heap, count + 1, sizeof *s->tensors);
+    s->exponents = zllm_heap_zeroed(r->heap, count + 1, sizeof *s->exponents);
     if (s->tensors == NULL || s->exponents == NULL) return ZLLM_E_MEMORY;
     zllm_result rc = read_tokens(r);
     for (uint32_t i = 0; rc == ZLLM_OK && i < s->of_model; i++) rc = read_tensor(r, 0, i);
@@ -183,8 +184,8 @@ static zllm_result read_tensors(reader_t *r) {
     return ZLLM_OK;
 }
 
-zllm_result source_read(heap_t *heap, const description_t *d, const zllm_tensor *tensors, size_t n, const schema_t *schema,
-                        zllm_result (*check_config)(const void *config), source_t *out) {
+zllm_result zllm_source_read(heap_t *heap, const description_t *d, const zllm_tensor *tensors, size_t n,
+                             const schema_t *schema, zllm_result (*check_config)(const void *config), source_t *out) {
     reader_t r = {.heap = heap, .d = d, .n = n, .out = out};
     *out = (source_t){.heap = heap, .schema = schema};
     CHECK(d->arithmetic == ZLLM_ARITHMETIC_VERSION, "it is for arithmetic version %lld, this program computes version %d",
@@ -194,20 +195,20 @@ zllm_result source_read(heap_t *heap, const description_t *d, const zllm_tensor 
     if (rc == ZLLM_OK) rc = check_config(out->config);
     if (rc == ZLLM_OK) rc = read_layers(&r);
     if (rc == ZLLM_OK) rc = read_tensors(&r);
-    heap_free(heap, r.sorted);
+    zllm_heap_free(heap, r.sorted);
     return rc;
 }
 
-void source_free(source_t *s) {
-    heap_free(s->heap, s->config);
-    heap_free(s->heap, s->fields);
-    heap_free(s->heap, s->tensors);
-    heap_free(s->heap, s->exponents);
+void zllm_source_free(source_t *s) {
+    zllm_heap_free(s->heap, s->config);
+    zllm_heap_free(s->heap, s->fields);
+    zllm_heap_free(s->heap, s->tensors);
+    zllm_heap_free(s->heap, s->exponents);
 }
 
 static uint64_t elements_of(const zllm_tensor *t) { return t->size / zllm_type_size(t->type); }
 
-zllm_result tensor_check(const zllm_tensor *t, int32_t low, int32_t high) {
+zllm_result zllm_tensor_check(const zllm_tensor *t, int32_t low, int32_t high) {
     const size_t n = t == NULL ? 0 : (size_t)elements_of(t);
     int32_t least = INT32_MAX, most = INT32_MIN;
     for (size_t i = 0; i < n; i++) {
@@ -216,11 +217,11 @@ zllm_result tensor_check(const zllm_tensor *t, int32_t low, int32_t high) {
         most = v > most ? v : most;
     }
     CHECK(n == 0 || (least >= low && most <= high), "tensor %s has a number that is not from %d to %d",
-          quoted(t->name, t->name_size).text, low, high);
+          zllm_quoted(t->name, t->name_size).text, low, high);
     return ZLLM_OK;
 }
 
-void *tensor_copy(arena_t *arena, const zllm_tensor *t) {
+void *zllm_tensor_copy(arena_t *arena, const zllm_tensor *t) {
     if (t == NULL) return NULL;
     const size_t size = (size_t)t->size, n = (size_t)elements_of(t);
     void *to = arena_take(arena, size);
@@ -247,7 +248,7 @@ static void fill_tensor(zllm_schema_row *out, const schema_tensor_t *t) {
                              .fallback = ranged && t->fallback != NEEDED ? t->fallback : 0};
 }
 
-int schema_entry(const schema_t *s, size_t i, zllm_schema_row *out) {
+int zllm_schema_entry(const schema_t *s, size_t i, zllm_schema_row *out) {
     if (i < s->config_fields) return fill(out, "config", &s->config[i]), 1;
     i -= s->config_fields;
     if (i < s->layer_fields) return fill(out, "layers", &s->layer[i]), 1;

@@ -21,9 +21,9 @@ typedef struct {
 } source_t;
 
 /* Free it in any case. The description and tensors must stay as long as it is used. */
-zllm_result source_read(heap_t *heap, const description_t *d, const zllm_tensor *tensors, size_t n, const schema_t *schema,
-                        zllm_result (*check_config)(const void *config), source_t *out);
-void source_free(source_t *s);
+zllm_result zllm_source_read(heap_t *heap, const description_t *d, const zllm_tensor *tensors, size_t n,
+                             const schema_t *schema, zllm_result (*check_config)(const void *config), source_t *out);
+void zllm_source_free(source_t *s);
 
 static inline uint32_t source_index(const source_t *s, uint32_t layer, uint32_t tensor) {
     return tensor + (tensor < s->of_model ? 0 : layer * (s->schema->n_tensors - s->of_model));
@@ -53,8 +53,8 @@ static inline int32_t tensor_i16(const zllm_tensor *t, size_t i) {
 static inline const int8_t *tensor_i8(const zllm_tensor *t) { return (const int8_t *)t->data; }
 
 /* Whether each number of a tensor is from low to high; all of a tensor that is not there (NULL) are. */
-zllm_result tensor_check(const zllm_tensor *t, int32_t low, int32_t high);
+zllm_result zllm_tensor_check(const zllm_tensor *t, int32_t low, int32_t high);
 /* Its numbers, in this machine's order; NULL without the arena's memory, or without the tensor. */
-void *tensor_copy(arena_t *arena, const zllm_tensor *t);
+void *zllm_tensor_copy(arena_t *arena, const zllm_tensor *t);
 
 #endif

@@ -31,16 +31,16 @@ size_t zllm_type_size(zllm_type type) { return (size_t)type < N_TYPES ? TYPES[ty
 const char *zllm_type_name(zllm_type type) { return (size_t)type < N_TYPES ? TYPES[type].name : NULL; }
 
 static zllm_result parse_json(json_t *json, heap_t *heap, const char *text, size_t size) {
-    switch (json_parse(json, heap, text, size)) {
+    switch (zllm_json_parse(json, heap, text, size)) {
     case JSON_OK: return ZLLM_OK;
     case JSON_NO_MEMORY: return ZLLM_E_MEMORY;
-    case JSON_TOO_LARGE: return refuse(NOT_ONE "bad header (too deep, too long or too much)");
-    default: return refuse(NOT_ONE "bad header (not proper JSON)");
+    case JSON_TOO_LARGE: return zllm_refuse(NOT_ONE "bad header (too deep, too long or too much)");
+    default: return zllm_refuse(NOT_ONE "bad header (not proper JSON)");
     }
 }
 
 static int has_kind(const json_value_t *object, const char *name, json_kind_t kind) {
-    return json_member_of_kind(object, name, kind) != NULL;
+    return zllm_json_member_of_kind(object, name, kind) != NULL;
 }
 
 /* Characters of UTF-8. */
@@ -50,7 +50,7 @@ static uint32_t characters(const json_value_t *string) {
     return count;
 }
 
-zllm_result description_parse(heap_t *heap, const char *text, size_t size, description_t *out) {
+zllm_result zllm_description_parse(heap_t *heap, const char *text, size_t size, description_t *out) {
     static const struct {
         const char *name;
         json_kind_t kind;
@@ -63,28 +63,29 @@ zllm_result description_parse(heap_t *heap, const char *text, size_t size, descr
     CHECK(d->kind == JSON_OBJECT, BAD "no description");
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
         CHECK(has_kind(d, needed[i].name, needed[i].kind), BAD "its description has no proper '%s'", needed[i].name);
-    const int64_t format = json_member(d, "format", 6)->as.integer;
+    const int64_t format = zllm_json_member(d, "format", 6)->as.integer;
     CHECK(format == ZLM_FORMAT, "model file format %lld is not %d, the one this program reads", (long long)format,
           ZLM_FORMAT);
-    out->layers = json_member(d, "layers", 6);
+    out->layers = zllm_json_member(d, "layers", 6);
     int proper = out->layers->size <= ZLM_MAX_LAYERS;
     for (uint32_t i = 0; proper && i < out->layers->size; i++) proper = out->layers->as.values[i].kind == JSON_OBJECT;
     CHECK(proper, BAD "its description has no proper 'layers'");
-    CHECK(json_member(d, "tokenizer", 9) == NULL || has_kind(d, "tokenizer", JSON_OBJECT),
+    CHECK(zllm_json_member(d, "tokenizer", 9) == NULL || has_kind(d, "tokenizer", JSON_OBJECT),
           BAD "its description has no proper 'tokenizer'");
-    CHECK(characters(json_member(d, "name", 4)) <= ZLM_MAX_NAME && characters(json_member(d, "origin", 6)) <= ZLM_MAX_NAME,
+    CHECK(characters(zllm_json_member(d, "name", 4)) <= ZLM_MAX_NAME &&
+          characters(zllm_json_member(d, "origin", 6)) <= ZLM_MAX_NAME,
           BAD "a name or an origin of more than %u characters", ZLM_MAX_NAME);
-    out->config = json_member(d, "config", 6);
-    out->exponents = json_member(d, "exponents", 9);
-    out->arithmetic = json_member(d, "arithmetic", 10)->as.integer;
+    out->config = zllm_json_member(d, "config", 6);
+    out->exponents = zllm_json_member(d, "exponents", 9);
+    out->arithmetic = zllm_json_member(d, "arithmetic", 10)->as.integer;
     return ZLLM_OK;
 }
 
-void description_free(description_t *d) { json_free(&d->json); }
+void zllm_description_free(description_t *d) { zllm_json_free(&d->json); }
 
 /* A list of so many sizes. */
 static int sizes(const json_value_t *entry, const char *name, uint32_t least, uint32_t most, uint64_t *out) {
-    const json_value_t *list = json_member_of_kind(entry, name, JSON_ARRAY);
+    const json_value_t *list = zllm_json_member_of_kind(entry, name, JSON_ARRAY);
     if (list == NULL || list->size < least || list->size > most) return 0;
     for (uint32_t i = 0; i < list->size; i++) {
         const json_value_t *v = &list->as.values[i];
@@ -97,7 +98,7 @@ static int sizes(const json_value_t *entry, const char *name, uint32_t least, ui
 /* Type, shape and place. No size is above ZLM_MAX_FILE, so that sums of them fit. */
 static int read_tensor(const json_value_t *entry, uint64_t start, zllm_tensor *out) {
     uint64_t offsets[2];
-    const json_value_t *type = json_member_of_kind(entry, "dtype", JSON_STRING);
+    const json_value_t *type = zllm_json_member_of_kind(entry, "dtype", JSON_STRING);
     if (type == NULL || entry->size != 3) return 0;
     *out = (zllm_tensor){.name = entry->key, .name_size = entry->key_size, .type = (zllm_type)N_TYPES};
     for (size_t i = 0; i < N_TYPES; i++)
@@ -106,7 +107,7 @@ static int read_tensor(const json_value_t *entry, uint64_t start, zllm_tensor *o
     out->size = zllm_type_size(out->type);
     if (out->size == 0 || !sizes(entry, "shape", 0, sizeof out->shape / sizeof *out->shape, out->shape)) return 0;
     if (!sizes(entry, "data_offsets", 2, 2, offsets)) return 0;
-    out->dimensions = json_member(entry, "shape", 5)->size;
+    out->dimensions = zllm_json_member(entry, "shape", 5)->size;
     for (uint32_t i = 0; i < out->dimensions; i++) {
         if (out->shape[i] > 0 && out->size > ZLM_MAX_FILE / out->shape[i]) return 0;
         out->size *= out->shape[i];
@@ -123,31 +124,31 @@ static int by_place(const void *left, const void *right) {
 
 /* The tensors lie one behind the other, from the header's end to the file's. */
 static zllm_result check_places(zllm_model_file *f, uint64_t start) {
-    const zllm_tensor **order = heap_zeroed(f->heap, f->n_tensors + 1, sizeof *order);
+    const zllm_tensor **order = zllm_heap_zeroed(f->heap, f->n_tensors + 1, sizeof *order);
     zllm_result rc = order == NULL ? ZLLM_E_MEMORY : ZLLM_OK;
     for (size_t i = 0; rc == ZLLM_OK && i < f->n_tensors; i++) order[i] = &f->tensors[i];
     if (rc == ZLLM_OK) qsort(order, f->n_tensors, sizeof *order, by_place);
     f->size = start;
     for (size_t i = 0; rc == ZLLM_OK && i < f->n_tensors; i++) {
         if (order[i]->offset != f->size)
-            rc = refuse(BAD "tensor %s does not start where the one before it ends",
-                        quoted(order[i]->name, order[i]->name_size).text);
+            rc = zllm_refuse(BAD "tensor %s does not start where the one before it ends",
+                             zllm_quoted(order[i]->name, order[i]->name_size).text);
         f->size += order[i]->size;
     }
-    heap_free(f->heap, order);
-    if (rc == ZLLM_OK && f->size > ZLM_MAX_FILE) return refuse("larger than any model");
+    zllm_heap_free(f->heap, order);
+    if (rc == ZLLM_OK && f->size > ZLM_MAX_FILE) return zllm_refuse("larger than any model");
     return rc;
 }
 
 static zllm_result read_tensors(zllm_model_file *f, uint64_t start) {
     const json_value_t *root = &f->header.root;
-    f->tensors = heap_zeroed(f->heap, root->size, sizeof *f->tensors);
+    f->tensors = zllm_heap_zeroed(f->heap, root->size, sizeof *f->tensors);
     if (f->tensors == NULL) return ZLLM_E_MEMORY;
     for (uint32_t i = 0; i < root->size; i++) {
         const json_value_t *entry = &root->as.values[i];
         if (entry->key_size == 12 && memcmp(entry->key, "__metadata__", 12) == 0) continue;
         CHECK(read_tensor(entry, start, &f->tensors[f->n_tensors]), BAD "tensor %s does not fit its file",
-              quoted(entry->key, entry->key_size).text);
+              zllm_quoted(entry->key, entry->key_size).text);
         f->n_tensors++;
     }
     return check_places(f, start);
@@ -160,10 +161,10 @@ static zllm_result open_file(zllm_model_file *f, const uint8_t *front, size_t si
     CHECK(start <= size, NOT_ONE "bad header length");
     rc = parse_json(&f->header, f->heap, (const char *)front + 8, (size_t)start - 8);
     if (rc != ZLLM_OK) return rc;
-    const json_value_t *metadata = json_member_of_kind(&f->header.root, "__metadata__", JSON_OBJECT);
-    f->text = metadata == NULL ? NULL : json_member_of_kind(metadata, "zllm", JSON_STRING);
+    const json_value_t *metadata = zllm_json_member_of_kind(&f->header.root, "__metadata__", JSON_OBJECT);
+    f->text = metadata == NULL ? NULL : zllm_json_member_of_kind(metadata, "zllm", JSON_STRING);
     CHECK(f->text != NULL, NOT_ONE "bad header (no description)");
-    rc = description_parse(f->heap, f->text->as.string, f->text->size, &f->description);
+    rc = zllm_description_parse(f->heap, f->text->as.string, f->text->size, &f->description);
     if (rc == ZLLM_OK) rc = read_tensors(f, start);
     if (rc != ZLLM_OK) return rc;
     for (size_t i = 0; f->size == size && i < f->n_tensors; i++) f->tensors[i].data = front + f->tensors[i].offset;
@@ -179,9 +180,9 @@ zllm_result zllm_model_file_front(const uint8_t *front, size_t size, uint64_t *b
     return ZLLM_OK;
 }
 
-zllm_result zlm_open(heap_t *heap, const uint8_t *front, size_t size, zllm_model_file **out) {
+zllm_result zllm_zlm_open(heap_t *heap, const uint8_t *front, size_t size, zllm_model_file **out) {
     *out = NULL;
-    zllm_model_file *f = heap_zeroed(heap, 1, sizeof *f);
+    zllm_model_file *f = zllm_heap_zeroed(heap, 1, sizeof *f);
     if (f == NULL) return ZLLM_E_MEMORY;
     f->heap = heap;
     const zllm_result rc = open_file(f, front, size);
@@ -193,10 +194,10 @@ zllm_result zlm_open(heap_t *heap, const uint8_t *front, size_t size, zllm_model
 zllm_result zllm_model_file_open(const uint8_t *front, size_t size, const zllm_options *options, zllm_model_file **out) {
     heap_t *heap;
     *out = NULL;
-    zllm_result rc = heap_open(options, &heap);
-    if (rc == ZLLM_OK) rc = zlm_open(heap, front, size, out);
+    zllm_result rc = zllm_heap_open(options, &heap);
+    if (rc == ZLLM_OK) rc = zllm_zlm_open(heap, front, size, out);
     if (rc == ZLLM_OK) (*out)->own = 1;
-    else heap_close(heap);
+    else zllm_heap_close(heap);
     return rc;
 }
 
@@ -204,11 +205,11 @@ void zllm_model_file_free(zllm_model_file *f) {
     if (f == NULL) return;
     heap_t *heap = f->heap;
     const int own = f->own;
-    json_free(&f->header);
-    description_free(&f->description);
-    heap_free(heap, f->tensors);
-    heap_free(heap, f);
-    if (own) heap_close(heap);
+    zllm_json_free(&f->header);
+    zllm_description_free(&f->description);
+    zllm_heap_free(heap, f->tensors);
+    zllm_heap_free(heap, f);
+    if (own) zllm_heap_close(heap);
 }
 
 uint64_t zllm_model_file_size(const zllm_model_file *f) { return f->size; }

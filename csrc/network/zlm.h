@@ -17,10 +17,10 @@ typedef struct {
     const json_value_t *config, *layers, *exponents; /* objects but `layers`, an array of them */
     int64_t arithmetic;
 } description_t;
-zllm_result description_parse(heap_t *heap, const char *text, size_t size, description_t *out);
-void description_free(description_t *d);
+zllm_result zllm_description_parse(heap_t *heap, const char *text, size_t size, description_t *out);
+void zllm_description_free(description_t *d);
 
 /* As zllm_model_file_open, of a heap that stays the caller's. */
-zllm_result zlm_open(heap_t *heap, const uint8_t *front, size_t size, zllm_model_file **out);
+zllm_result zllm_zlm_open(heap_t *heap, const uint8_t *front, size_t size, zllm_model_file **out);
 
 #endif

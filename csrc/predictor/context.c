@@ -38,7 +38,7 @@ static void read_word(trail_t *t, uint32_t byte) {
     }
 }
 
-void trail_byte(trail_t *t, uint32_t byte) {
+void zllm_trail_byte(trail_t *t, uint32_t byte) {
     t->last = t->last << 8 | byte;
     t->token_hash = hash32(((uint64_t)t->token_hash << 8) + byte + 1);
     t->token_length++;
@@ -143,10 +143,10 @@ static void hash_contexts(predictor_t *p, cursor_t *c) {
     }
 }
 
-void context_byte(predictor_t *p, cursor_t *c, uint32_t byte) {
+void zllm_context_byte(predictor_t *p, cursor_t *c, uint32_t byte) {
     if (c->at < c->end) p->text[c->at++] = (uint8_t)byte;
     if (!p->lm) p->follow[c->trail.last & 0xffff] = (uint16_t)(p->follow[c->trail.last & 0xffff] << 8 | byte);
-    trail_byte(&c->trail, byte);
+    zllm_trail_byte(&c->trail, byte);
     read_line(c, byte);
     follow_match(p, c, byte);
     hash_contexts(p, c);
@@ -155,7 +155,7 @@ void context_byte(predictor_t *p, cursor_t *c, uint32_t byte) {
     c->found = 0;
 }
 
-void cursor_cut(predictor_t *p, cursor_t *c) {
+void zllm_cursor_cut(predictor_t *p, cursor_t *c) {
     context_restart(c);
     hash_contexts(p, c);
     c->partial = 1;
@@ -164,4 +164,4 @@ void cursor_cut(predictor_t *p, cursor_t *c) {
     c->learning = 0;
 }
 
-void context_expect(const predictor_t *p, const trail_t *t) { __builtin_prefetch(recent_of(p, t)); }
+void zllm_context_expect(const predictor_t *p, const trail_t *t) { __builtin_prefetch(recent_of(p, t)); }

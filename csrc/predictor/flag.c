@@ -13,16 +13,16 @@ static uint32_t map_bits(uint64_t size) { return log2_within(size / 4, BITS_LEAS
 
 static size_t map_memory(uint32_t bits) { return FLAG_CONTEXTS * sizeof(adaptive_t) << bits; }
 
-size_t flag_memory(uint64_t size) { return sizeof(flag_t) + map_memory(map_bits(size)); }
+size_t zllm_flag_memory(uint64_t size) { return sizeof(flag_t) + map_memory(map_bits(size)); }
 
-flag_t *flag_new(heap_t *heap, uint64_t size) {
-    flag_t *f = heap_zeroed(heap, 1, sizeof *f);
+flag_t *zllm_flag_new(heap_t *heap, uint64_t size) {
+    flag_t *f = zllm_heap_zeroed(heap, 1, sizeof *f);
     if (f == NULL) return NULL;
     f->bits = map_bits(size);
     const size_t entries = (size_t)FLAG_CONTEXTS << f->bits;
-    f->map = heap_pages(heap, map_memory(f->bits));
+    f->map = zllm_heap_pages(heap, map_memory(f->bits));
     if (f->map == NULL) {
-        flag_free(f, heap);
+        zllm_flag_free(f, heap);
         return NULL;
     }
     for (size_t i = 0; i < entries; i++) f->map[i] = (adaptive_t)1 << 31;
@@ -34,9 +34,9 @@ flag_t *flag_new(heap_t *heap, uint64_t size) {
     return f;
 }
 
-void flag_free(flag_t *f, heap_t *heap) {
-    if (f) heap_free_pages(heap, f->map, map_memory(f->bits));
-    heap_free(heap, f);
+void zllm_flag_free(flag_t *f, heap_t *heap) {
+    if (f) zllm_heap_free_pages(heap, f->map, map_memory(f->bits));
+    zllm_heap_free(heap, f);
 }
 
 /* hint: 0 if no byte is expected, 2 if a token ended here in the text that matches, else 1. */
@@ -60,14 +60,14 @@ static void find_counters(const flag_t *f, const trail_t *t, const match_t *m, u
         counters[k] = f->map + ((size_t)k << f->bits) + (hash32(v[k] + 1) >> (32 - f->bits));
 }
 
-void flag_expect(const flag_t *f, const cursor_t *c, const trail_t *t) {
+void zllm_flag_expect(const flag_t *f, const cursor_t *c, const trail_t *t) {
     const uint32_t ahead = t->token_length - c->trail.token_length, column = c->at - c->line + ahead;
     adaptive_t *counters[FLAG_CONTEXTS];
     find_counters(f, t, &c->match, column, 1, counters);
     for (uint32_t k = 0; k < FLAG_CONTEXTS; k++) __builtin_prefetch(counters[k]);
 }
 
-uint32_t predictor_flag(predictor_t *p, cursor_t *c, uint32_t lm) {
+uint32_t zllm_predictor_flag(predictor_t *p, cursor_t *c, uint32_t lm) {
     flag_t *f = p->flag;
     const tables_t *t = &p->tables;
     const uint32_t hint = c->match.expected < 0 ? 0 : 1 + p->ends[c->match.position];
@@ -101,7 +101,7 @@ static void learn_weights(flag_t *f, const tables_t *t, int end) {
     }
 }
 
-void predictor_update_flag(predictor_t *p, cursor_t *c, int end) {
+void zllm_predictor_update_flag(predictor_t *p, cursor_t *c, int end) {
     flag_t *f = p->flag;
     const uint32_t missed = surprise(f->predicted, end);
     (void)c;
@@ -109,7 +109,7 @@ void predictor_update_flag(predictor_t *p, cursor_t *c, int end) {
     if (missed >= CERTAIN) lanes_learn(&p->tables, &f->lanes, FLAG_CONTEXTS, end ? UINT32_MAX : 0, p->wide);
 }
 
-void cursor_token(predictor_t *p, cursor_t *c, uint32_t token) {
+void zllm_cursor_token(predictor_t *p, cursor_t *c, uint32_t token) {
     if (p->lm) p->ends[c->at] = 1;
     c->trail.tokens_before[1] = c->trail.tokens_before[0];
     c->trail.tokens_before[0] = token;

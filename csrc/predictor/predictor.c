@@ -35,10 +35,10 @@ static size_t rows_memory(uint64_t size, int lm) {
     return maps_of(lm) * (sizeof(adaptive_t) * GROUP * KNOTS << group_bits(size));
 }
 
-size_t predictor_memory(uint64_t size, int lm) {
+size_t zllm_predictor_memory(uint64_t size, int lm) {
     return sizeof(predictor_t) + ((size_t)1 << table_bits(size)) + ((size_t)4 << recent_bits(size)) +
            rows_memory(size, lm) + (size_t)size +
-           (lm ? flag_memory(size) + (size_t)size + 1 : DIRECT_BYTES + FOLLOW_COUNT * sizeof(uint16_t));
+           (lm ? zllm_flag_memory(size) + (size_t)size + 1 : DIRECT_BYTES + FOLLOW_COUNT * sizeof(uint16_t));
 }
 
 /* Lane of a map: beside a model they take the places of contexts that are left out. */
@@ -73,9 +73,9 @@ static void start_maps(predictor_t *p) {
         for (uint32_t i = 0; i < SETS; i++) p->final[v][i] = 65536 / SETS;
 }
 
-predictor_t *predictor_new(heap_t *heap, uint64_t size, uint32_t streams, int lm) {
+predictor_t *zllm_predictor_new(heap_t *heap, uint64_t size, uint32_t streams, int lm) {
     if (size >= UINT32_MAX || streams == 0) return NULL;
-    predictor_t *p = heap_zeroed(heap, 1, sizeof *p);
+    predictor_t *p = zllm_heap_zeroed(heap, 1, sizeof *p);
     if (p == NULL) return NULL;
     const size_t bytes = (size_t)1 << table_bits(size);
     p->heap = heap;
@@ -84,58 +84,58 @@ predictor_t *predictor_new(heap_t *heap, uint64_t size, uint32_t streams, int lm
     p->lm = lm != 0;
     p->line_mask = (uint32_t)(bytes / 64 - 1);
     p->recent_bits = recent_bits(size);
-    p->table = heap_pages(heap, bytes);
-    p->recent = heap_zeroed(heap, (size_t)1 << p->recent_bits, sizeof *p->recent);
-    p->text = heap_take(heap, (size_t)size + 1);
-    p->cursors = heap_zeroed(heap, streams, sizeof *p->cursors);
+    p->table = zllm_heap_pages(heap, bytes);
+    p->recent = zllm_heap_zeroed(heap, (size_t)1 << p->recent_bits, sizeof *p->recent);
+    p->text = zllm_heap_take(heap, (size_t)size + 1);
+    p->cursors = zllm_heap_zeroed(heap, streams, sizeof *p->cursors);
     p->group_bits = group_bits(size);
-    p->rows = heap_pages(heap, rows_memory(size, p->lm));
+    p->rows = zllm_heap_pages(heap, rows_memory(size, p->lm));
     if (lm) {
-        p->flag = flag_new(heap, size);
-        p->ends = heap_zeroed(heap, (size_t)size + 1, 1);
+        p->flag = zllm_flag_new(heap, size);
+        p->ends = zllm_heap_zeroed(heap, (size_t)size + 1, 1);
     } else {
-        p->direct = heap_zeroed(heap, DIRECT_BYTES, 1);
-        p->follow = heap_zeroed(heap, FOLLOW_COUNT, sizeof *p->follow);
+        p->direct = zllm_heap_zeroed(heap, DIRECT_BYTES, 1);
+        p->follow = zllm_heap_zeroed(heap, FOLLOW_COUNT, sizeof *p->follow);
     }
     if (!p->table || !p->recent || !p->text || !p->cursors || !p->rows ||
         !(lm ? p->flag && p->ends : p->direct && p->follow)) {
-        predictor_free(p);
+        zllm_predictor_free(p);
         return NULL;
     }
     memset(p->table, 0, bytes);
     p->wide = wide_here();
-    tables_fill(&p->tables);
+    zllm_tables_fill(&p->tables);
     start_lanes(p);
     start_maps(p);
     if (p->lm) p->inputs[MODEL_CONSTANT] = 256;
     return p;
 }
 
-void predictor_free(predictor_t *p) {
+void zllm_predictor_free(predictor_t *p) {
     if (p == NULL) return;
     heap_t *heap = p->heap;
-    heap_free(heap, p->direct);
-    heap_free_pages(heap, p->table, ((size_t)p->line_mask + 1) * 64);
-    heap_free(heap, p->recent);
-    heap_free(heap, p->text);
-    heap_free(heap, p->follow);
-    heap_free(heap, p->cursors);
-    flag_free(p->flag, heap);
-    heap_free(heap, p->ends);
-    heap_free_pages(heap, p->rows, rows_memory(p->size, p->lm));
-    heap_free(heap, p);
+    zllm_heap_free(heap, p->direct);
+    zllm_heap_free_pages(heap, p->table, ((size_t)p->line_mask + 1) * 64);
+    zllm_heap_free(heap, p->recent);
+    zllm_heap_free(heap, p->text);
+    zllm_heap_free(heap, p->follow);
+    zllm_heap_free(heap, p->cursors);
+    zllm_flag_free(p->flag, heap);
+    zllm_heap_free(heap, p->ends);
+    zllm_heap_free_pages(heap, p->rows, rows_memory(p->size, p->lm));
+    zllm_heap_free(heap, p);
 }
 
-cursor_t *predictor_cursor(predictor_t *p, uint32_t stream) { return &p->cursors[stream]; }
+cursor_t *zllm_predictor_cursor(predictor_t *p, uint32_t stream) { return &p->cursors[stream]; }
 
-void cursor_start(predictor_t *p, uint32_t stream, uint64_t start, uint64_t end) {
+void zllm_cursor_start(predictor_t *p, uint32_t stream, uint64_t start, uint64_t end) {
     cursor_t *c = &p->cursors[stream];
     *c = (cursor_t){.start = (uint32_t)start, .end = (uint32_t)(end < p->size ? end : p->size)};
     c->at = c->start;
-    cursor_cut(p, c);
+    zllm_cursor_cut(p, c);
 }
 
-void predictor_find(predictor_t *p, cursor_t *c) {
+void zllm_predictor_find(predictor_t *p, cursor_t *c) {
     if (c->found) return;
     uint32_t h[HASHED];
     const uint32_t upper = upper_of(c->partial, c->bits), first = first_hashed(p->lm);
@@ -221,14 +221,14 @@ static inline uint32_t context_inputs(predictor_t *p, const cursor_t *c, uint32_
     return order;
 }
 
-uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
+uint32_t zllm_predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
 #ifdef ZLLM_MODEL_ALONE /* for bench/ingredients.py */
     if (p->lm) return codable(lm);
 #endif
     const tables_t *t = &p->tables;
     const int32_t model = p->lm ? stretch(t, lm >> 12) : 0;
     const uint32_t node = node_of(c->partial, c->bits);
-    predictor_find(p, c);
+    zllm_predictor_find(p, c);
     prefetch_rows(p, c->group, node);
     const uint32_t order = p->lm ? context_inputs(p, c, node, MODEL_FIRST) : context_inputs(p, c, node, 0);
     const uint32_t match = match_inputs(p, c);
@@ -273,15 +273,15 @@ static void learn(predictor_t *p, int bit) {
     else learn_histories(p, bit, 0);
 }
 
-void cursor_skip(predictor_t *p, cursor_t *c, int bit) {
+void zllm_cursor_skip(predictor_t *p, cursor_t *c, int bit) {
     c->partial = c->partial << 1 | (uint32_t)(bit != 0);
     c->bits++;
     if (c->bits == 4) c->found = 0;
-    if (c->bits == 8) context_byte(p, c, c->partial & 255);
+    if (c->bits == 8) zllm_context_byte(p, c, c->partial & 255);
 }
 
-void predictor_update(predictor_t *p, cursor_t *c, int bit) {
+void zllm_predictor_update(predictor_t *p, cursor_t *c, int bit) {
     if (c->learning) learn(p, bit != 0);
     c->learning = 0;
-    cursor_skip(p, c, bit);
+    zllm_cursor_skip(p, c, bit);
 }

@@ -21,46 +21,46 @@ typedef struct {
     uint32_t tokens_before[2]; /* the newest first */
 } trail_t;
 
-/* Bytes that predictor_new takes, but for the cursors (under 4 KiB a stream): it grows with the text's size up to a
- * bound, plus the text itself. `lm`: whether a language model's probabilities come in. */
-size_t predictor_memory(uint64_t size, int lm);
+/* Bytes that zllm_predictor_new takes, but for the cursors (under 4 KiB a stream): they grow with the text's size up to
+ * a bound, plus the text itself. `lm`: whether a language model's probabilities come in. */
+size_t zllm_predictor_memory(uint64_t size, int lm);
 /* For a frame of `size` bytes, below 2^32 - 1. NULL when out of memory, or if an argument is out of range. */
-predictor_t *predictor_new(heap_t *heap, uint64_t size, uint32_t streams, int lm);
-void predictor_free(predictor_t *p);
-cursor_t *predictor_cursor(predictor_t *p, uint32_t stream);
+predictor_t *zllm_predictor_new(heap_t *heap, uint64_t size, uint32_t streams, int lm);
+void zllm_predictor_free(predictor_t *p);
+cursor_t *zllm_predictor_cursor(predictor_t *p, uint32_t stream);
 /* The stream will write the frame's bytes [start, end). Ranges must ascend with the stream's number, and not overlap.
  * Every stream is started before the first decision of any. */
-void cursor_start(predictor_t *p, uint32_t stream, uint64_t start, uint64_t end);
+void zllm_cursor_start(predictor_t *p, uint32_t stream, uint64_t start, uint64_t end);
 
 /* Decisions about the bits of a byte, the highest first. Every one is either predicted and then learnt from, or
  * skipped; the eighth ends the byte. Probabilities are of a one, in 2^-24, 1 to 2^24 - 1; `lm` is the model's, which is
  * ignored without one. What is past the end of the stream's range is dropped. */
-uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm);
-/* The next call will be predictor_bit, which then need not find where to look. */
-void predictor_find(predictor_t *p, cursor_t *c);
-void predictor_update(predictor_t *p, cursor_t *c, int bit);
+uint32_t zllm_predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm);
+/* The next call will be zllm_predictor_bit, which then need not find where to look. */
+void zllm_predictor_find(predictor_t *p, cursor_t *c);
+void zllm_predictor_update(predictor_t *p, cursor_t *c, int bit);
 /* A bit that the trie makes certain: contexts move on, nothing is learnt. */
-void cursor_skip(predictor_t *p, cursor_t *c, int bit);
+void zllm_cursor_skip(predictor_t *p, cursor_t *c, int bit);
 /* Whether the token ends here. */
-uint32_t predictor_flag(predictor_t *p, cursor_t *c, uint32_t lm);
-void predictor_update_flag(predictor_t *p, cursor_t *c, int end);
+uint32_t zllm_predictor_flag(predictor_t *p, cursor_t *c, uint32_t lm);
+void zllm_predictor_update_flag(predictor_t *p, cursor_t *c, int end);
 /* A token has ended, after its last byte's bits (and after its flag, if that was asked). */
-void cursor_token(predictor_t *p, cursor_t *c, uint32_t token);
+void zllm_cursor_token(predictor_t *p, cursor_t *c, uint32_t token);
 /* A new document starts here: contexts are as at the start; what was learnt stays. */
-void cursor_cut(predictor_t *p, cursor_t *c);
+void zllm_cursor_cut(predictor_t *p, cursor_t *c);
 
 /* Most of what a decision reads is in far caches, or in memory, at a place that the bytes before it decide. Whoever knows
  * what comes, or what may come, can have that prefetched, with a model only; nothing else happens (expect.c). */
 
 /* A byte, where `t` is the cursor's trail as it will be then; the byte is added to it. */
-trail_t cursor_trail(const cursor_t *c);
-void predictor_expect_byte(const predictor_t *p, trail_t *t, uint32_t byte);
+trail_t zllm_cursor_trail(const cursor_t *c);
+void zllm_predictor_expect_byte(const predictor_t *p, trail_t *t, uint32_t byte);
 /* After a trail, the decision whether the token ends; one about a bit of the byte: its bits so far, after a one. */
-void predictor_expect_flag(const predictor_t *p, const cursor_t *c, const trail_t *t);
-void predictor_expect_bit(const predictor_t *p, const trail_t *t, uint32_t partial);
+void zllm_predictor_expect_flag(const predictor_t *p, const cursor_t *c, const trail_t *t);
+void zllm_predictor_expect_bit(const predictor_t *p, const trail_t *t, uint32_t partial);
 /* Such a one about the byte that the cursor is in. */
-void predictor_expect_here(const predictor_t *p, const cursor_t *c, uint32_t partial);
+void zllm_predictor_expect_here(const predictor_t *p, const cursor_t *c, uint32_t partial);
 /* Another token at the cursor. */
-void predictor_expect_token(const predictor_t *p, const cursor_t *c);
+void zllm_predictor_expect_token(const predictor_t *p, const cursor_t *c);
 
 #endif

@@ -146,19 +146,19 @@ struct predictor {
 };
 
 /* tables.c */
-void tables_fill(tables_t *t);
+void zllm_tables_fill(tables_t *t);
 
 /* context.c: a byte has ended; what this will read, once it has. */
-void context_byte(predictor_t *p, cursor_t *c, uint32_t byte);
-void context_expect(const predictor_t *p, const trail_t *t);
-void trail_byte(trail_t *t, uint32_t byte);
+void zllm_context_byte(predictor_t *p, cursor_t *c, uint32_t byte);
+void zllm_context_expect(const predictor_t *p, const trail_t *t);
+void zllm_trail_byte(trail_t *t, uint32_t byte);
 
-/* flag.c. Memory is in bytes; flag_new gives NULL without it. */
-size_t flag_memory(uint64_t size);
-flag_t *flag_new(heap_t *heap, uint64_t size);
-void flag_free(flag_t *f, heap_t *heap);
+/* flag.c. Memory is in bytes; zllm_flag_new gives NULL without it. */
+size_t zllm_flag_memory(uint64_t size);
+flag_t *zllm_flag_new(heap_t *heap, uint64_t size);
+void zllm_flag_free(flag_t *f, heap_t *heap);
 /* What a decision will read when the cursor's trail is this one, in the same line. */
-void flag_expect(const flag_t *f, const cursor_t *c, const trail_t *t);
+void zllm_flag_expect(const flag_t *f, const cursor_t *c, const trail_t *t);
 
 /* The least n from `least` on with 2^n >= x, but at most `most`. */
 static inline uint32_t log2_within(uint64_t x, uint32_t least, uint32_t most) {

@@ -99,7 +99,7 @@ static void fill_next(tables_t *t) {
         t->prior[s] = (uint32_t)(((uint64_t)(h[s].n[1] * 10u + 4) << 22) / ((h[s].n[0] + h[s].n[1]) * 10u + 8)) << 10;
 }
 
-void tables_fill(tables_t *t) {
+void zllm_tables_fill(tables_t *t) {
     fill_squash(t);
     fill_stretch(t);
     fill_next(t);

@@ -122,7 +122,7 @@ static int values_equal(const zllm_kernel *k, uint32_t slots, uint32_t dim, uint
 
 static int all_equal(const zllm_kernel *k) {
     int equal = 1;
-    for (uint64_t seed = 0; seed < 6; seed++) equal &= kernel_matches(k, seed);
+    for (uint64_t seed = 0; seed < 6; seed++) equal &= zllm_kernel_matches(k, seed);
     for (int kind = 0; kind < KINDS; kind++) {
         equal &= product_equal(k, 32, ZLLM_MAX_COLS, 3, kind, kind == SMALL ? LARGEST : kind);
         for (int act = 0; act < KINDS; act++) equal &= product_equal(k, 128, 544, 70, kind, act);

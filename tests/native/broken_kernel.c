@@ -1,5 +1,5 @@
 /* What the self-check must find: one primitive at a time is broken in a copy of the generic kernel, in ways that a SIMD
- * kernel goes wrong, and neither kernel_matches nor zllm_model_new may accept it. This file takes the place of
+ * kernel goes wrong, and neither zllm_kernel_matches nor zllm_model_new may accept it. This file takes the place of
  * csrc/dispatch.c: zllm_kernel_find gives the kernel under test. Prints a line for each fault; exit status 1 if one is
  * missed. */
 #include <stdio.h>
@@ -364,7 +364,8 @@ static int refused(const char *name, zllm_kernel broken) {
     zllm_model *model;
     under_test = broken;
     /* Twice: a first refusal must not be taken for an approval. */
-    const int right = !kernel_matches(&under_test, 0) && zllm_model_new("", 0, NULL, 0, NULL, NULL, &model) == ZLLM_E_KERNEL_WRONG &&
+    const int right = !zllm_kernel_matches(&under_test, 0) && zllm_model_new("", 0, NULL, 0, NULL, NULL,
+                                                                             &model) == ZLLM_E_KERNEL_WRONG &&
                       zllm_model_new("", 0, NULL, 0, NULL, NULL, &model) == ZLLM_E_KERNEL_WRONG && model == NULL;
     printf("%s %s\n", name, right ? "refused" : "NOT FOUND");
     return right;

@@ -6,7 +6,7 @@
 
 /* What its model files have. */
 
-#define FAMILY_SCHEMA fading_schema
+#define FAMILY_SCHEMA zllm_fading_schema
 #define FAMILY_CONFIG_T fading_config_t
 #define FAMILY_CONFIG(F)          \
     F(vocab, NEEDED, "tokens")    \
@@ -31,8 +31,8 @@ static zllm_result check_config(const void *config) {
 
 /* What a token adds is below 2^12 in size, so that a state stays below 4 * 2^12 + 4. */
 static zllm_result check(const source_t *s) {
-    const zllm_result rc = matrix_check(s, 0, T_HEAD_Q);
-    return rc == ZLLM_OK ? tensor_check(source_tensor(s, 0, T_EMBED), -127, 127) : rc;
+    const zllm_result rc = zllm_matrix_check(s, 0, T_HEAD_Q);
+    return rc == ZLLM_OK ? zllm_tensor_check(source_tensor(s, 0, T_EMBED), -127, 127) : rc;
 }
 
 /* The network, packed for a kernel. */
@@ -47,22 +47,22 @@ typedef struct {
 
 static void lay_out(fading_t *f, const source_t *s) {
     f->arena.used = 0;
-    f->embed = tensor_copy(&f->arena, source_tensor(s, 0, T_EMBED));
-    matrix_pack(&f->arena, f->base.kernel, s, 0, T_HEAD_Q, 0, &f->head);
+    f->embed = zllm_tensor_copy(&f->arena, source_tensor(s, 0, T_EMBED));
+    zllm_matrix_pack(&f->arena, f->base.kernel, s, 0, T_HEAD_Q, 0, &f->head);
 }
 
 static network_t *pack(const source_t *s, const zllm_kernel *kernel, heap_t *heap) {
     const fading_config_t *c = (const void *)s->config;
-    fading_t *f = heap_zeroed(heap, 1, sizeof *f);
+    fading_t *f = zllm_heap_zeroed(heap, 1, sizeof *f);
     if (f == NULL) return NULL;
     f->base = (network_t){.kernel = kernel, .heap = heap, .inputs = c->vocab};
     f->vocab = c->vocab;
     f->dim = c->dim;
     lay_out(f, s); /* sizes only */
     f->base.memory = f->arena.used;
-    f->arena.base = heap_pages(heap, f->base.memory);
+    f->arena.base = zllm_heap_pages(heap, f->base.memory);
     if (f->arena.base == NULL) {
-        heap_free(heap, f);
+        zllm_heap_free(heap, f);
         return NULL;
     }
     lay_out(f, s);
@@ -72,8 +72,8 @@ static network_t *pack(const source_t *s, const zllm_kernel *kernel, heap_t *hea
 static void release(network_t *network) {
     fading_t *f = (fading_t *)network;
     heap_t *heap = f->base.heap;
-    heap_free_pages(heap, f->arena.base, f->base.memory);
-    heap_free(heap, f);
+    zllm_heap_free_pages(heap, f->arena.base, f->base.memory);
+    zllm_heap_free(heap, f);
 }
 
 /* Computing with it. */
@@ -95,28 +95,28 @@ static void workspace_end(workspace_t *base) {
     fading_workspace_t *w = (fading_workspace_t *)base;
     heap_t *heap = base->heap;
     if (w->base.thread == 0) {
-        heap_free(heap, w->states);
-        heap_free(heap, w->x);
-        heap_free(heap, w->acc);
-        rows_free(&w->block, heap);
+        zllm_heap_free(heap, w->states);
+        zllm_heap_free(heap, w->x);
+        zllm_heap_free(heap, w->acc);
+        zllm_rows_free(&w->block, heap);
     }
-    heap_free(heap, w->logits);
-    heap_free(heap, w);
+    zllm_heap_free(heap, w->logits);
+    zllm_heap_free(heap, w);
 }
 
 static workspace_t *workspace_new(const network_t *network, heap_t *heap, uint32_t lanes, uint32_t rows, zllm_team *team,
                                   uint64_t *nanoseconds) {
     const fading_t *f = (const fading_t *)network;
-    fading_workspace_t *w = heap_zeroed(heap, 1, sizeof *w);
+    fading_workspace_t *w = zllm_heap_zeroed(heap, 1, sizeof *w);
     if (w == NULL) return NULL;
     w->base = (workspace_t){.family = network->family, .heap = heap, .team = team, .head_rows = ZLLM_HEAD_ROWS};
     w->net = f;
     w->stride = padded_rows(f->vocab);
-    w->states = heap_take(heap, (size_t)lanes * f->dim * sizeof *w->states);
-    w->x = heap_take(heap, (size_t)rows * f->dim * sizeof *w->x);
-    w->acc = heap_take(heap, (size_t)ZLLM_HEAD_ROWS * w->stride * sizeof *w->acc);
-    w->logits = heap_take(heap, w->stride * sizeof *w->logits);
-    if (!rows_new(&w->block, heap, ZLLM_HEAD_ROWS, f->dim) || !w->states || !w->x || !w->acc || !w->logits) {
+    w->states = zllm_heap_take(heap, (size_t)lanes * f->dim * sizeof *w->states);
+    w->x = zllm_heap_take(heap, (size_t)rows * f->dim * sizeof *w->x);
+    w->acc = zllm_heap_take(heap, (size_t)ZLLM_HEAD_ROWS * w->stride * sizeof *w->acc);
+    w->logits = zllm_heap_take(heap, w->stride * sizeof *w->logits);
+    if (!zllm_rows_new(&w->block, heap, ZLLM_HEAD_ROWS, f->dim) || !w->states || !w->x || !w->acc || !w->logits) {
         workspace_end(&w->base);
         return NULL;
     }
@@ -125,11 +125,11 @@ static workspace_t *workspace_new(const network_t *network, heap_t *heap, uint32
 }
 
 static workspace_t *workspace_join(const workspace_t *lead, uint32_t thread, uint64_t *nanoseconds) {
-    fading_workspace_t *w = heap_zeroed(lead->heap, 1, sizeof *w);
+    fading_workspace_t *w = zllm_heap_zeroed(lead->heap, 1, sizeof *w);
     if (w == NULL) return NULL;
     *w = *(const fading_workspace_t *)lead;
     w->base.thread = thread;
-    w->logits = heap_take(lead->heap, w->stride * sizeof *w->logits);
+    w->logits = zllm_heap_take(lead->heap, w->stride * sizeof *w->logits);
     if (w->logits == NULL) {
         workspace_end(&w->base);
         return NULL;
@@ -165,23 +165,23 @@ static void head(workspace_t *base, uint32_t from, uint32_t n) {
     const zllm_kernel *k = w->net->base.kernel;
     const uint32_t dim = w->net->dim;
     workspace_barrier(base);
-    matrix_quantise(a, k, w->x + (size_t)from * dim, dim, 1, 0, share_of(base, n, 1), &w->block);
+    zllm_matrix_quantise(a, k, w->x + (size_t)from * dim, dim, 1, 0, share_of(base, n, 1), &w->block);
     workspace_barrier(base);
-    matrix_multiply(a, k, &w->block, n, share_of(base, a->rows, ZLLM_ROW_ALIGN), w->acc, w->stride);
+    zllm_matrix_multiply(a, k, &w->block, n, share_of(base, a->rows, ZLLM_ROW_ALIGN), w->acc, w->stride);
     lap(&base->laps, ZLLM_STAGE_HEAD);
     workspace_barrier(base);
 }
 
 static const int32_t *logits(workspace_t *base, uint32_t i) {
     fading_workspace_t *w = (fading_workspace_t *)base;
-    matrix_dequantise(&w->net->head, w->net->base.kernel, &w->block, i, w->acc, w->stride, 0, w->net->vocab, 16,
-                      w->logits);
+    zllm_matrix_dequantise(&w->net->head, w->net->base.kernel, &w->block, i, w->acc, w->stride, 0, w->net->vocab, 16,
+                           w->logits);
     return w->logits;
 }
 
-const network_family_t network_fading = {
+const network_family_t zllm_network_fading = {
     .name = "fading",
-    .schema = &fading_schema,
+    .schema = &zllm_fading_schema,
     .check_config = check_config,
     .check = check,
     .pack = pack,

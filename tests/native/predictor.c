@@ -30,7 +30,7 @@ static uint32_t text_byte(uint32_t at) {
 }
 
 static int run_token(predictor_t *p, predictor_t *q, uint32_t s, uint32_t at, int lm) {
-    cursor_t *c = predictor_cursor(p, s), *d = predictor_cursor(q, s);
+    cursor_t *c = zllm_predictor_cursor(p, s), *d = zllm_predictor_cursor(q, s);
     const uint32_t length = 1 + draw(5);
     int right = 1;
     for (uint32_t i = 0; i < length; i++) {
@@ -40,41 +40,41 @@ static int run_token(predictor_t *p, predictor_t *q, uint32_t s, uint32_t at, in
             const uint32_t good = 1 + draw(4000000);
             const uint32_t guess = draw(4) == 0 ? 1 + draw(16777215) : bit ? (1u << 24) - good : good;
             if (k >= 8 - known) {
-                cursor_skip(p, c, bit);
-                cursor_skip(q, d, bit);
+                zllm_cursor_skip(p, c, bit);
+                zllm_cursor_skip(q, d, bit);
                 continue;
             }
-            right &= note(predictor_bit(p, c, guess), predictor_bit(q, d, guess));
-            predictor_update(p, c, bit);
-            predictor_update(q, d, bit);
+            right &= note(zllm_predictor_bit(p, c, guess), zllm_predictor_bit(q, d, guess));
+            zllm_predictor_update(p, c, bit);
+            zllm_predictor_update(q, d, bit);
         }
         if (lm && i + 1 < length && draw(2)) {
             const uint32_t guess = 1 + draw(16777215);
-            right &= note(predictor_flag(p, c, guess), predictor_flag(q, d, guess));
-            predictor_update_flag(p, c, 0);
-            predictor_update_flag(q, d, 0);
+            right &= note(zllm_predictor_flag(p, c, guess), zllm_predictor_flag(q, d, guess));
+            zllm_predictor_update_flag(p, c, 0);
+            zllm_predictor_update_flag(q, d, 0);
         }
     }
-    cursor_token(p, c, length);
-    cursor_token(q, d, length);
+    zllm_cursor_token(p, c, length);
+    zllm_cursor_token(q, d, length);
     if (draw(500) == 0) {
-        cursor_cut(p, c);
-        cursor_cut(q, d);
+        zllm_cursor_cut(p, c);
+        zllm_cursor_cut(q, d);
     }
     return right;
 }
 
 static int run(uint32_t streams, int lm) {
-    predictor_t *p = predictor_new(heap, SIZE, streams, lm), *q = predictor_new(heap, SIZE, streams, lm);
-    int right = p && q && predictor_memory(SIZE, lm) > SIZE;
+    predictor_t *p = zllm_predictor_new(heap, SIZE, streams, lm), *q = zllm_predictor_new(heap, SIZE, streams, lm);
+    int right = p && q && zllm_predictor_memory(SIZE, lm) > SIZE;
     for (uint32_t s = 0; right && s < streams; s++) {
-        cursor_start(p, s, (uint64_t)SIZE * s / streams, (uint64_t)SIZE * (s + 1) / streams);
-        cursor_start(q, s, (uint64_t)SIZE * s / streams, (uint64_t)SIZE * (s + 1) / streams);
+        zllm_cursor_start(p, s, (uint64_t)SIZE * s / streams, (uint64_t)SIZE * (s + 1) / streams);
+        zllm_cursor_start(q, s, (uint64_t)SIZE * s / streams, (uint64_t)SIZE * (s + 1) / streams);
     }
     /* 3 bytes a token: the streams run past their ends. */
     for (uint32_t i = 0; right && i < SIZE / 2; i++) right &= run_token(p, q, i % streams, i, lm);
-    predictor_free(p);
-    predictor_free(q);
+    zllm_predictor_free(p);
+    zllm_predictor_free(q);
     return right;
 }
 
@@ -91,11 +91,11 @@ static int too_small(void) {
 }
 
 int main(void) {
-    if (heap_open(NULL, &heap) != ZLLM_OK) return 4;
+    if (zllm_heap_open(NULL, &heap) != ZLLM_OK) return 4;
     const int right = run(1, 0) & run(1, 1) & run(STREAMS, 1) & run(STREAMS, 0);
-    if (predictor_new(heap, UINT32_MAX, 1, 0) || predictor_new(heap, 1, 0, 0)) return 2;
+    if (zllm_predictor_new(heap, UINT32_MAX, 1, 0) || zllm_predictor_new(heap, 1, 0, 0)) return 2;
     if (!too_small()) return 3;
     printf("%016llx\n", (unsigned long long)hash);
-    heap_close(heap);
+    zllm_heap_close(heap);
     return right ? 0 : 1;
 }

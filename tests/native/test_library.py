@@ -40,6 +40,11 @@ def built(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_all_names_are_the_library_s_own(built: Path) -> None:
+    names = nm(built / "libzllm.a", "--extern-only")
+    assert not {name for name in names if not name.startswith("zllm_")}
+
+
 def test_the_shared_library_exports_what_the_header_promises(built: Path, checkout: Path) -> None:
     promised = functions(checkout / "csrc" / "include" / "zllm.h", "ZLLM_API ")
     assert len(promised) > 20

@@ -14,7 +14,7 @@ static scale_t multiply_gain(const zllm_kernel *k, int32_t *head, uint32_t n, co
         squares += (uint32_t)(t * t);
         head[i] = t * gain[i];
     }
-    return fixed_norm_scale(n, squares);
+    return zllm_fixed_norm_scale(n, squares);
 }
 
 /* The gains of head h, of the queries and then the keys. */
@@ -37,7 +37,7 @@ static scale_t head_scale(const scratch_t *w, const layer_t *layer, uint32_t h, 
     if (c->qk == 0) return quantised_scale(found, c->head_dim, 1, 0);
     if (c->qk == 1) return quantised_scale(found, c->head_dim, 0, QKV_FRAC - w->excess[h]);
     const int32_t frac = gain_of(w, layer, h)->exponent - w->excess[h];
-    return fixed_multiply(quantised_scale(found, c->head_dim, 0, frac), w->norm[h]);
+    return zllm_fixed_multiply(quantised_scale(found, c->head_dim, 0, frac), w->norm[h]);
 }
 
 /* A key's scale in 15 bits. */
@@ -94,9 +94,9 @@ static int32_t soften(scratch_t *w, const lane_t *lane, const layer_t *layer, si
     const size_t at = cache * w->capacity + first;
     const uint32_t n = end - first;
     const scale_t temperature = {layer->temperature, layer->temperature_exponent};
-    const scale_t s = fixed_multiply(query, temperature);
-    scale_sums(k, acc + (first - low), lane->key_scale + at, n, w->net->config.head_dim, s.mantissa,
-               (int32_t)layer->k_frac + s.exponent - 15 - SCORE_FRAC, w->score);
+    const scale_t s = zllm_fixed_multiply(query, temperature);
+    zllm_scale_sums(k, acc + (first - low), lane->key_scale + at, n, w->net->config.head_dim, s.mantissa,
+                    (int32_t)layer->k_frac + s.exponent - 15 - SCORE_FRAC, w->score);
     /* 32767 to 512 * 32767 */
     const uint32_t sum = k->softmax(w->score, lane->value_scale + at, n, weight + (first - low));
     memset(weight, 0, (first - low) * sizeof *weight);
@@ -160,7 +160,7 @@ static void attend(scratch_t *w, const run_t *run, uint32_t left, uint32_t l, ui
     lap(&w->base.laps, ZLLM_STAGE_ATTENTION);
 }
 
-void attention(scratch_t *w, const run_t *run, uint32_t left, uint32_t l) {
+void zllm_attention(scratch_t *w, const run_t *run, uint32_t left, uint32_t l) {
     lane_t *lane = &w->lanes[run->lane];
     for (uint32_t i = 0; i < run->n; i += QUERY_ROWS) {
         const uint32_t part = run->n - i < QUERY_ROWS ? run->n - i : QUERY_ROWS;

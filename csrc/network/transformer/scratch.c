@@ -10,7 +10,7 @@ static uint32_t capacity_of(const transformer_config_t *c) { return c->window + 
 static size_t scale_count(const transformer_config_t *c) { return (size_t)c->layers * c->kv_heads * capacity_of(c); }
 static size_t cache_size(const transformer_config_t *c) { return scale_count(c) * c->head_dim; }
 
-size_t transformer_lane_memory(const network_t *network) {
+size_t zllm_transformer_lane_memory(const network_t *network) {
     const transformer_config_t *c = &((const transformer_t *)network)->config;
     return sizeof(lane_t) + 2 * cache_size(c) + 4 * scale_count(c);
 }
@@ -21,7 +21,7 @@ static int lanes_new(scratch_t *w) {
     const transformer_config_t *c = &w->net->config;
     const size_t bytes = cache_size(c), scales = scale_count(c) * sizeof(int16_t);
     w->caches_size = w->lane_count * (2 * bytes + 2 * scales);
-    int8_t *at = w->caches = heap_pages(w->base.heap, w->caches_size);
+    int8_t *at = w->caches = zllm_heap_pages(w->base.heap, w->caches_size);
     if (at == NULL) return 0;
     memset(at, 0, w->caches_size);
     for (uint32_t i = 0; i < w->lane_count; i++, at += 2 * bytes) {
@@ -35,7 +35,7 @@ static int lanes_new(scratch_t *w) {
     return 1;
 }
 
-void lane_reserve(scratch_t *w, lane_t *lane, uint32_t n) {
+void zllm_lane_reserve(scratch_t *w, lane_t *lane, uint32_t n) {
     const transformer_config_t *c = &w->net->config;
     if (lane->filled + n <= w->capacity) return;
     /* More than the window and a unit are filled (n is at most ZLLM_BULK), so this is positive. */
@@ -60,26 +60,26 @@ static int own_new(scratch_t *w) {
     heap_t *heap = w->base.heap;
     const transformer_config_t *c = &w->net->config;
     const size_t queries = QUERY_ROWS * (c->heads / c->kv_heads), heads = c->heads + c->kv_heads;
-    w->logits = heap_take(heap, w->vocab_stride * sizeof(int32_t));
-    w->score_acc = heap_take(heap, queries * w->capacity * sizeof(int32_t));
-    w->score = heap_take(heap, w->capacity * sizeof(int32_t));
-    w->weight = heap_take(heap, queries * w->capacity * sizeof(int16_t));
-    w->mixed = heap_take(heap, queries * c->head_dim * sizeof(int32_t));
-    w->reciprocal = heap_take(heap, queries * sizeof(int32_t));
-    w->kept = heap_take(heap, 2 * (size_t)c->kv_heads * c->head_dim);
-    w->found = heap_zeroed(heap, heads, sizeof *w->found); /* no fewer than keys and values */
-    w->excess = heap_zeroed(heap, heads, sizeof *w->excess);
-    w->norm = heap_zeroed(heap, heads, sizeof *w->norm);
+    w->logits = zllm_heap_take(heap, w->vocab_stride * sizeof(int32_t));
+    w->score_acc = zllm_heap_take(heap, queries * w->capacity * sizeof(int32_t));
+    w->score = zllm_heap_take(heap, w->capacity * sizeof(int32_t));
+    w->weight = zllm_heap_take(heap, queries * w->capacity * sizeof(int16_t));
+    w->mixed = zllm_heap_take(heap, queries * c->head_dim * sizeof(int32_t));
+    w->reciprocal = zllm_heap_take(heap, queries * sizeof(int32_t));
+    w->kept = zllm_heap_take(heap, 2 * (size_t)c->kv_heads * c->head_dim);
+    w->found = zllm_heap_zeroed(heap, heads, sizeof *w->found); /* no fewer than keys and values */
+    w->excess = zllm_heap_zeroed(heap, heads, sizeof *w->excess);
+    w->norm = zllm_heap_zeroed(heap, heads, sizeof *w->norm);
     return w->logits && w->score_acc && w->score && w->weight && w->mixed && w->reciprocal && w->kept &&
            w->found && w->excess && w->norm &&
-           rows_new(&w->queries, heap, QUERY_ROWS * c->heads, c->head_dim);
+           zllm_rows_new(&w->queries, heap, QUERY_ROWS * c->heads, c->head_dim);
 }
 
 static void own_free(scratch_t *w) {
     void *all[] = {w->logits,     w->score_acc, w->score, w->weight, w->mixed,
                    w->reciprocal, w->kept,      w->found, w->excess, w->norm};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) heap_free(w->base.heap, all[i]);
-    rows_free(&w->queries, w->base.heap);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) zllm_heap_free(w->base.heap, all[i]);
+    zllm_rows_free(&w->queries, w->base.heap);
 }
 
 /* What the threads of a team share. */
@@ -87,35 +87,35 @@ static int shared_new(scratch_t *w) {
     heap_t *heap = w->base.heap;
     const transformer_config_t *c = &w->net->config;
     const size_t rows = w->rows, parts = w->net->wide ? 2 : 1;
-    w->lanes = heap_zeroed(heap, w->lane_count, sizeof *w->lanes);
-    w->runs = heap_zeroed(heap, rows, sizeof *w->runs);
-    w->x = heap_take(heap, rows * c->dim * sizeof(int32_t));
-    w->qkv = heap_take(heap, rows * w->qkv_stride * sizeof(int32_t));
-    w->rope = heap_take(heap, rows * c->head_dim * sizeof(int32_t));
-    w->acc = heap_take(heap, parts * BLOCK_ROWS * w->widest * sizeof(int32_t));
-    w->out = heap_take(heap, (size_t)BLOCK_ROWS * w->widest * sizeof(int32_t));
-    w->head_acc = heap_take(heap, (c->wide_head ? 2 : 1) * w->base.head_rows * w->vocab_stride * sizeof(int32_t));
+    w->lanes = zllm_heap_zeroed(heap, w->lane_count, sizeof *w->lanes);
+    w->runs = zllm_heap_zeroed(heap, rows, sizeof *w->runs);
+    w->x = zllm_heap_take(heap, rows * c->dim * sizeof(int32_t));
+    w->qkv = zllm_heap_take(heap, rows * w->qkv_stride * sizeof(int32_t));
+    w->rope = zllm_heap_take(heap, rows * c->head_dim * sizeof(int32_t));
+    w->acc = zllm_heap_take(heap, parts * BLOCK_ROWS * w->widest * sizeof(int32_t));
+    w->out = zllm_heap_take(heap, (size_t)BLOCK_ROWS * w->widest * sizeof(int32_t));
+    w->head_acc = zllm_heap_take(heap, (c->wide_head ? 2 : 1) * w->base.head_rows * w->vocab_stride * sizeof(int32_t));
     if (c->parallel) {
-        w->branch = heap_take(heap, (size_t)BLOCK_ROWS * c->dim * sizeof(int32_t));
+        w->branch = zllm_heap_take(heap, (size_t)BLOCK_ROWS * c->dim * sizeof(int32_t));
         if (w->branch == NULL) return 0;
     }
     return w->lanes && w->runs && w->x && w->qkv && w->rope && w->acc && w->out && w->head_acc &&
-           rows_new(&w->block, heap, (uint32_t)(parts * BLOCK_ROWS), w->longest) && lanes_new(w);
+           zllm_rows_new(&w->block, heap, (uint32_t)(parts * BLOCK_ROWS), w->longest) && lanes_new(w);
 }
 
 static void shared_free(scratch_t *w) {
     void *all[] = {w->lanes, w->runs, w->x, w->qkv, w->rope, w->acc, w->out, w->head_acc, w->branch};
-    heap_free_pages(w->base.heap, w->caches, w->caches_size);
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) heap_free(w->base.heap, all[i]);
-    rows_free(&w->block, w->base.heap);
+    zllm_heap_free_pages(w->base.heap, w->caches, w->caches_size);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) zllm_heap_free(w->base.heap, all[i]);
+    zllm_rows_free(&w->block, w->base.heap);
 }
 
-workspace_t *scratch_new(const network_t *network, heap_t *heap, uint32_t lanes, uint32_t rows, zllm_team *team,
-                         uint64_t *nanoseconds) {
+workspace_t *zllm_scratch_new(const network_t *network, heap_t *heap, uint32_t lanes, uint32_t rows, zllm_team *team,
+                              uint64_t *nanoseconds) {
     const transformer_t *t = (const transformer_t *)network;
     const transformer_config_t *c = &t->config;
     const uint32_t heads = c->heads * c->head_dim;
-    scratch_t *w = heap_zeroed(heap, 1, sizeof *w);
+    scratch_t *w = zllm_heap_zeroed(heap, 1, sizeof *w);
     if (w == NULL) return NULL;
     /* A team reads the head from memory: by all rows of a step at once, if the block has room for them. */
     const uint32_t head_rows = team != NULL && !c->wide_head ? BLOCK_ROWS : ZLLM_HEAD_ROWS;
@@ -130,33 +130,33 @@ workspace_t *scratch_new(const network_t *network, heap_t *heap, uint32_t lanes,
     w->widest = padded_rows(max_of(max_of(w->qkv_stride, 2 * c->ffn), max_of(c->dim, heads)));
     w->vocab_stride = padded_rows(c->vocab);
     if (!shared_new(w) || !own_new(w)) {
-        scratch_free(&w->base);
+        zllm_scratch_free(&w->base);
         return NULL;
     }
     laps_start(&w->base.laps, nanoseconds);
     return &w->base;
 }
 
-workspace_t *scratch_join(const workspace_t *base, uint32_t thread, uint64_t *nanoseconds) {
+workspace_t *zllm_scratch_join(const workspace_t *base, uint32_t thread, uint64_t *nanoseconds) {
     const scratch_t *lead = (const scratch_t *)base;
-    scratch_t *w = heap_zeroed(base->heap, 1, sizeof *w);
+    scratch_t *w = zllm_heap_zeroed(base->heap, 1, sizeof *w);
     if (w == NULL) return NULL;
     *w = *lead;
     w->base.thread = thread;
     w->queries = (rows_t){0};
     if (!own_new(w)) {
-        scratch_free(&w->base);
+        zllm_scratch_free(&w->base);
         return NULL;
     }
     laps_start(&w->base.laps, nanoseconds);
     return &w->base;
 }
 
-void scratch_free(workspace_t *base) {
+void zllm_scratch_free(workspace_t *base) {
     scratch_t *w = (scratch_t *)base;
     if (w == w->lead) shared_free(w);
     own_free(w);
-    heap_free(base->heap, w);
+    zllm_heap_free(base->heap, w);
 }
 
-void scratch_restart(workspace_t *base, uint32_t lane) { lane_restart(&((scratch_t *)base)->lanes[lane]); }
+void zllm_scratch_restart(workspace_t *base, uint32_t lane) { lane_restart(&((scratch_t *)base)->lanes[lane]); }

@@ -62,17 +62,17 @@ struct scratch {
 
 static inline void lane_restart(lane_t *lane) { lane->filled = lane->position = 0; }
 /* Make room for n more tokens. */
-void lane_reserve(scratch_t *w, lane_t *lane, uint32_t n);
+void zllm_lane_reserve(scratch_t *w, lane_t *lane, uint32_t n);
 /* Attention of a run's rows in one layer; it is the first of `left` that this thread computes. */
-void attention(scratch_t *w, const run_t *run, uint32_t left, uint32_t l);
+void zllm_attention(scratch_t *w, const run_t *run, uint32_t left, uint32_t l);
 
 
 /* As in network_family. */
-size_t transformer_lane_memory(const network_t *network);
-workspace_t *scratch_new(const network_t *network, heap_t *heap, uint32_t lanes, uint32_t rows, zllm_team *team,
-                         uint64_t *nanoseconds);
-workspace_t *scratch_join(const workspace_t *lead, uint32_t thread, uint64_t *nanoseconds);
-void scratch_free(workspace_t *w);
-void scratch_restart(workspace_t *w, uint32_t lane);
+size_t zllm_transformer_lane_memory(const network_t *network);
+workspace_t *zllm_scratch_new(const network_t *network, heap_t *heap, uint32_t lanes, uint32_t rows, zllm_team *team,
+                              uint64_t *nanoseconds);
+workspace_t *zllm_scratch_join(const workspace_t *lead, uint32_t thread, uint64_t *nanoseconds);
+void zllm_scratch_free(workspace_t *w);
+void zllm_scratch_restart(workspace_t *w, uint32_t lane);
 
 #endif

@@ -11,7 +11,7 @@
 /* n rows to the block, as the matrix takes them. */
 static void quantise_rows(scratch_t *w, const matrix_t *a, const int32_t *x, size_t stride, int normalise, int32_t frac,
                           uint32_t n) {
-    matrix_quantise(a, w->net->base.kernel, x, stride, normalise, frac, share_of(&w->base, n, 1), &w->block);
+    zllm_matrix_quantise(a, w->net->base.kernel, x, stride, normalise, frac, share_of(&w->base, n, 1), &w->block);
     lap(&w->base.laps, ZLLM_STAGE_QUANTISE);
     workspace_barrier(&w->base);
 }
@@ -19,7 +19,7 @@ static void quantise_rows(scratch_t *w, const matrix_t *a, const int32_t *x, siz
 /* acc = the block's n rows times these of the matrix. */
 static void multiply(scratch_t *w, const matrix_t *a, share_t of, int32_t *acc, size_t stride, uint32_t n,
                      zllm_stage stage) {
-    matrix_multiply(a, w->net->base.kernel, &w->block, n, of, acc, stride);
+    zllm_matrix_multiply(a, w->net->base.kernel, &w->block, n, of, acc, stride);
     lap(&w->base.laps, stage);
 }
 
@@ -27,8 +27,8 @@ static void multiply(scratch_t *w, const matrix_t *a, share_t of, int32_t *acc, 
 static void dequantise(scratch_t *w, const matrix_t *a, share_t of, int32_t frac, int32_t *out, size_t out_stride,
                        uint32_t n) {
     for (uint32_t i = 0; i < n; i++)
-        matrix_dequantise(a, w->net->base.kernel, &w->block, i, w->acc, w->widest, of.from, of.end - of.from, frac,
-                          out + i * out_stride + of.from);
+        zllm_matrix_dequantise(a, w->net->base.kernel, &w->block, i, w->acc, w->widest, of.from, of.end - of.from, frac,
+                               out + i * out_stride + of.from);
 }
 
 /* Own columns of the block times the matrix, with frac fractional bits, to out. Returns which. */
@@ -93,7 +93,7 @@ static share_t feed_forward(scratch_t *w, const layer_t *layer, uint32_t from, u
 /* Own runs: a run's rows are of one lane. */
 static void attend_runs(scratch_t *w, uint32_t l) {
     const share_t own = share_of(&w->base, w->lead->run_count, 1);
-    for (uint32_t r = own.from; r < own.end; r++) attention(w, &w->runs[r], own.end - r, l);
+    for (uint32_t r = own.from; r < own.end; r++) zllm_attention(w, &w->runs[r], own.end - r, l);
     workspace_barrier(&w->base);
 }
 
@@ -128,7 +128,7 @@ static void plan(scratch_t *w, const uint32_t *ids, uint32_t n) {
         if (positions > 0 && lane->position == positions) lane_restart(lane);
         const uint32_t left = positions > 0 ? positions - lane->position : n;
         for (end = i + 1; end < n && ids[end] == ids[i] && end - i < left;) end++;
-        lane_reserve(w, lane, end - i);
+        zllm_lane_reserve(w, lane, end - i);
         w->runs[w->run_count++] = (run_t){ids[i], i, end - i, lane->filled, lane->position};
         lane->filled += end - i;
         lane->position += end - i;
@@ -152,7 +152,7 @@ static void start_rows(scratch_t *w, const run_t *run, const uint32_t *tokens) {
         const uint32_t row = run->from + i, position = run->position + i;
         int32_t *rope = w->rope + (size_t)row * 2 * half;
         embed(t, tokens[row], position, w->x + (size_t)row * t->config.dim);
-        for (uint32_t k = 0; k < half; k++) fixed_sincos(position * t->rope_step[k], &rope[k], &rope[half + k]);
+        for (uint32_t k = 0; k < half; k++) zllm_fixed_sincos(position * t->rope_step[k], &rope[k], &rope[half + k]);
     }
 }
 
@@ -179,23 +179,23 @@ static void head(workspace_t *base, uint32_t from, uint32_t n) {
 
 static const int32_t *logits(workspace_t *base, uint32_t i) {
     scratch_t *w = (scratch_t *)base;
-    matrix_dequantise(&w->net->head, w->net->base.kernel, &w->block, i, w->head_acc, w->vocab_stride, 0,
-                      w->net->config.vocab, SCORE_FRAC, w->logits);
+    zllm_matrix_dequantise(&w->net->head, w->net->base.kernel, &w->block, i, w->head_acc, w->vocab_stride, 0,
+                           w->net->config.vocab, SCORE_FRAC, w->logits);
     return w->logits;
 }
 
-const network_family_t network_transformer = {
+const network_family_t zllm_network_transformer = {
     .name = "transformer",
-    .schema = &transformer_schema,
-    .check_config = transformer_check_config,
-    .check = transformer_check,
-    .pack = transformer_pack,
-    .release = transformer_release,
-    .lane_memory = transformer_lane_memory,
-    .workspace_new = scratch_new,
-    .workspace_join = scratch_join,
-    .workspace_free = scratch_free,
-    .restart = scratch_restart,
+    .schema = &zllm_transformer_schema,
+    .check_config = zllm_transformer_check_config,
+    .check = zllm_transformer_check,
+    .pack = zllm_transformer_pack,
+    .release = zllm_transformer_release,
+    .lane_memory = zllm_transformer_lane_memory,
+    .workspace_new = zllm_scratch_new,
+    .workspace_join = zllm_scratch_join,
+    .workspace_free = zllm_scratch_free,
+    .restart = zllm_scratch_restart,
     .step = step,
     .head = head,
     .logits = logits,

@@ -33,10 +33,10 @@ typedef struct {
 } transformer_t;
 
 /* As in network_family. */
-extern const schema_t transformer_schema;
-zllm_result transformer_check_config(const void *config);
-zllm_result transformer_check(const source_t *source);
-network_t *transformer_pack(const source_t *source, const zllm_kernel *kernel, heap_t *heap);
-void transformer_release(network_t *network);
+extern const schema_t zllm_transformer_schema;
+zllm_result zllm_transformer_check_config(const void *config);
+zllm_result zllm_transformer_check(const source_t *source);
+network_t *zllm_transformer_pack(const source_t *source, const zllm_kernel *kernel, heap_t *heap);
+void zllm_transformer_release(network_t *network);
 
 #endif

@@ -5,12 +5,12 @@
 #define FAMILY_CONFIG_T transformer_config_t
 #define FAMILY_LAYER TRANSFORMER_LAYER
 #define FAMILY_TENSORS TRANSFORMER_TENSORS
-#define FAMILY_SCHEMA transformer_schema
+#define FAMILY_SCHEMA zllm_transformer_schema
 #include "network/schema_template.h"
 
 
 
-zllm_result transformer_check_config(const void *config) {
+zllm_result zllm_transformer_check_config(const void *config) {
     const transformer_config_t *c = config;
     CHECK(c->dim >= 32 && c->dim <= ZLLM_MAX_COLS && c->dim % 32 == 0, "dim must be a multiple of 32 up to 16384");
     CHECK(c->layers >= 1 && c->layers <= 256, "layers must be 1 to 256");
@@ -32,28 +32,28 @@ zllm_result transformer_check_config(const void *config) {
 
 /* A head has 14 bits and a sign when it meets a gain, so that products stay within 2^29. */
 static zllm_result check_layer(const source_t *s, uint32_t l) {
-    zllm_result rc = matrix_check(s, l, T_QKV_Q);
-    if (rc == ZLLM_OK) rc = matrix_check(s, l, T_O_Q);
-    if (rc == ZLLM_OK) rc = matrix_check(s, l, T_GATE_UP_Q);
-    if (rc == ZLLM_OK) rc = matrix_check(s, l, T_DOWN_Q);
-    if (rc == ZLLM_OK) rc = tensor_check(source_tensor(s, l, T_Q_GAIN), -INT16_MAX, INT16_MAX);
-    if (rc == ZLLM_OK) rc = tensor_check(source_tensor(s, l, T_K_GAIN), -INT16_MAX, INT16_MAX);
+    zllm_result rc = zllm_matrix_check(s, l, T_QKV_Q);
+    if (rc == ZLLM_OK) rc = zllm_matrix_check(s, l, T_O_Q);
+    if (rc == ZLLM_OK) rc = zllm_matrix_check(s, l, T_GATE_UP_Q);
+    if (rc == ZLLM_OK) rc = zllm_matrix_check(s, l, T_DOWN_Q);
+    if (rc == ZLLM_OK) rc = zllm_tensor_check(source_tensor(s, l, T_Q_GAIN), -INT16_MAX, INT16_MAX);
+    if (rc == ZLLM_OK) rc = zllm_tensor_check(source_tensor(s, l, T_K_GAIN), -INT16_MAX, INT16_MAX);
     return rc;
 }
 
 /* A row of the embedding is below 2^22 * 2^-1 in size, a position at most 2^28: their sum fits. */
-zllm_result transformer_check(const source_t *s) {
-    zllm_result rc = matrix_check(s, 0, T_HEAD_Q);
-    if (rc == ZLLM_OK) rc = tensor_check(source_tensor(s, 0, T_EMBED_SCALE), 1, INT16_MAX);
-    if (rc == ZLLM_OK) rc = tensor_check(source_tensor(s, 0, T_EMBED), -127, 127);
-    if (rc == ZLLM_OK) rc = tensor_check(source_tensor(s, 0, T_POSITIONS), -(1 << 28), 1 << 28);
+zllm_result zllm_transformer_check(const source_t *s) {
+    zllm_result rc = zllm_matrix_check(s, 0, T_HEAD_Q);
+    if (rc == ZLLM_OK) rc = zllm_tensor_check(source_tensor(s, 0, T_EMBED_SCALE), 1, INT16_MAX);
+    if (rc == ZLLM_OK) rc = zllm_tensor_check(source_tensor(s, 0, T_EMBED), -127, 127);
+    if (rc == ZLLM_OK) rc = zllm_tensor_check(source_tensor(s, 0, T_POSITIONS), -(1 << 28), 1 << 28);
     for (uint32_t l = 0; l < s->layers && rc == ZLLM_OK; l++) rc = check_layer(s, l);
     return rc;
 }
 
 static void pack_gain(transformer_t *t, const source_t *s, uint32_t l, uint32_t tensor, gain_t *out) {
     out->exponent = source_exponent(s, l, tensor);
-    out->value = tensor_copy(&t->arena, source_tensor(s, l, tensor));
+    out->value = zllm_tensor_copy(&t->arena, source_tensor(s, l, tensor));
 }
 
 static void pack_layer(transformer_t *t, const source_t *s, uint32_t l) {
@@ -66,10 +66,10 @@ static void pack_layer(transformer_t *t, const source_t *s, uint32_t l) {
     to->up_frac = (uint32_t)source_field(s, l, L_up_frac);
     to->k_frac = (uint32_t)source_field(s, l, L_k_frac);
     t->wide |= wide != 0;
-    matrix_pack(&t->arena, k, s, l, T_QKV_Q, wide & 1, &to->qkv);
-    matrix_pack(&t->arena, k, s, l, T_O_Q, wide >> 1 & 1, &to->o);
-    matrix_pack(&t->arena, k, s, l, T_GATE_UP_Q, wide >> 2 & 1, &to->gate_up);
-    matrix_pack(&t->arena, k, s, l, T_DOWN_Q, wide >> 3 & 1, &to->down);
+    zllm_matrix_pack(&t->arena, k, s, l, T_QKV_Q, wide & 1, &to->qkv);
+    zllm_matrix_pack(&t->arena, k, s, l, T_O_Q, wide >> 1 & 1, &to->o);
+    zllm_matrix_pack(&t->arena, k, s, l, T_GATE_UP_Q, wide >> 2 & 1, &to->gate_up);
+    zllm_matrix_pack(&t->arena, k, s, l, T_DOWN_Q, wide >> 3 & 1, &to->down);
     pack_gain(t, s, l, T_Q_GAIN, &to->q_gain);
     pack_gain(t, s, l, T_K_GAIN, &to->k_gain);
 }
@@ -78,37 +78,37 @@ static void lay_out(transformer_t *t, const source_t *s) {
     const transformer_config_t *c = &t->config;
     arena_t *a = &t->arena;
     a->used = 0;
-    t->embed = tensor_copy(a, source_tensor(s, 0, c->embed_rows ? T_EMBED : T_HEAD_Q));
-    t->embed_scale = tensor_copy(a, source_tensor(s, 0, T_EMBED_SCALE));
+    t->embed = zllm_tensor_copy(a, source_tensor(s, 0, c->embed_rows ? T_EMBED : T_HEAD_Q));
+    t->embed_scale = zllm_tensor_copy(a, source_tensor(s, 0, T_EMBED_SCALE));
     t->embed_exponent = source_exponent(s, 0, T_EMBED_SCALE);
-    t->positions = tensor_copy(a, source_tensor(s, 0, T_POSITIONS));
-    t->rope_step = tensor_copy(a, source_tensor(s, 0, T_ROPE_STEP));
-    matrix_pack(a, t->base.kernel, s, 0, T_HEAD_Q, c->wide_head, &t->head);
+    t->positions = zllm_tensor_copy(a, source_tensor(s, 0, T_POSITIONS));
+    t->rope_step = zllm_tensor_copy(a, source_tensor(s, 0, T_ROPE_STEP));
+    zllm_matrix_pack(a, t->base.kernel, s, 0, T_HEAD_Q, c->wide_head, &t->head);
     for (uint32_t l = 0; l < c->layers; l++) pack_layer(t, s, l);
 }
 
-network_t *transformer_pack(const source_t *s, const zllm_kernel *kernel, heap_t *heap) {
-    transformer_t *t = heap_zeroed(heap, 1, sizeof *t);
+network_t *zllm_transformer_pack(const source_t *s, const zllm_kernel *kernel, heap_t *heap) {
+    transformer_t *t = zllm_heap_zeroed(heap, 1, sizeof *t);
     if (t == NULL) return NULL;
     t->config = *(const transformer_config_t *)(const void *)s->config;
     t->base = (network_t){.kernel = kernel, .heap = heap,
                           .inputs = t->config.embed_rows ? t->config.embed_rows : t->config.vocab};
-    t->layers = heap_zeroed(heap, t->config.layers, sizeof *t->layers);
+    t->layers = zllm_heap_zeroed(heap, t->config.layers, sizeof *t->layers);
     if (t->layers != NULL) lay_out(t, s);
     t->base.memory = t->arena.used;
-    t->arena.base = t->layers != NULL ? heap_pages(heap, t->base.memory) : NULL;
+    t->arena.base = t->layers != NULL ? zllm_heap_pages(heap, t->base.memory) : NULL;
     if (t->arena.base == NULL) {
-        transformer_release(&t->base);
+        zllm_transformer_release(&t->base);
         return NULL;
     }
     lay_out(t, s);
     return &t->base;
 }
 
-void transformer_release(network_t *network) {
+void zllm_transformer_release(network_t *network) {
     transformer_t *t = (transformer_t *)network;
     heap_t *heap = t->base.heap;
-    heap_free_pages(heap, t->arena.base, t->base.memory);
-    heap_free(heap, t->layers);
-    heap_free(heap, t);
+    zllm_heap_free_pages(heap, t->arena.base, t->base.memory);
+    zllm_heap_free(heap, t->layers);
+    zllm_heap_free(heap, t);
 }
