@@ -17,6 +17,7 @@ from zllm.errors import (
     ClusterError,
     DamagedError,
     KernelError,
+    LimitError,
     LinkTargetError,
     MissingCodecError,
     MissingDependencyError,
@@ -35,6 +36,7 @@ from zllm.version import VERSION
 __version__ = VERSION
 
 if TYPE_CHECKING:
+    from zllm.format.limits import Limits
     from zllm.tarface.file import ZllmFile
     from zllm.tarface.info import ZllmInfo
     from zllm.tarface.opening import is_zllmfile
@@ -46,6 +48,8 @@ __all__ = [
     "ClusterError",
     "DamagedError",
     "KernelError",
+    "LimitError",
+    "Limits",
     "LinkTargetError",
     "MissingCodecError",
     "MissingDependencyError",
@@ -65,14 +69,20 @@ __all__ = [
 ]
 
 
-_HOMES = {"ZllmFile": "file", "open": "file", "ZllmInfo": "info", "is_zllmfile": "opening"}
+_HOMES = {
+    "Limits": "format.limits",
+    "ZllmFile": "tarface.file",
+    "ZllmInfo": "tarface.info",
+    "is_zllmfile": "tarface.opening",
+    "open": "tarface.file",
+}
 
 
 def __getattr__(name: str) -> Any:
     """What needs codecs is loaded when it is first asked for, so that ``zllm --help`` loads none (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module 'zllm' has no attribute {name!r}")
-    home = importlib.import_module(f"zllm.tarface.{_HOMES[name]}")
+    home = importlib.import_module(f"zllm.{_HOMES[name]}")
     return home.ZllmFile.open if name == "open" else getattr(home, name)
 
 

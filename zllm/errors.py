@@ -106,6 +106,10 @@ class UnsupportedVersionError(ZllmError):
     """The archive's format or arithmetic version, or a required feature, is not one this program reads."""
 
 
+class LimitError(ZllmError, tarfile.ReadError):
+    """The archive has more of something than the caller allows (:class:`zllm.format.limits.Limits`)."""
+
+
 class DamagedError(ZllmError, tarfile.ReadError):
     """The archive is damaged: a checksum, a length or a structure does not hold. ``member`` names who is hit."""
 

@@ -11,6 +11,7 @@ from zllm.archive.layout import Place
 from zllm.errors import DamagedError, ModelError
 from zllm.format import modelpart
 from zllm.format.envelope import Envelope
+from zllm.format.limits import DEFAULT, Limits
 from zllm.format.section import ModelRef
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Embedded:
         self.fetch()
 
 
-def in_file(file: BinaryIO, place: Place, other: Embedded | None = None) -> Embedded:
+def in_file(file: BinaryIO, place: Place, other: Embedded | None = None, limits: Limits = DEFAULT) -> Embedded:
     """The model at a place of a seekable file. Nothing is read yet."""
 
     def fetch() -> tuple[bytes, bytes | memoryview]:
@@ -70,21 +71,23 @@ def in_file(file: BinaryIO, place: Place, other: Embedded | None = None) -> Embe
         part = file.read(place.envelope.whole)
         if len(part) < place.envelope.whole:
             raise DamagedError("the archive ends inside it")
-        return _unpacked(part, place.envelope, place.seed)
+        return _unpacked(part, place.envelope, place.seed, limits)
 
     return Embedded(fetch, other)
 
 
-def in_memory(part: bytes, envelope: Envelope, seed: int, other: Embedded | None = None) -> Embedded:
+def in_memory(
+    part: bytes, envelope: Envelope, seed: int, other: Embedded | None = None, limits: Limits = DEFAULT
+) -> Embedded:
     """A model that came by in a pipe."""
-    return Embedded(lambda: _unpacked(part, envelope, seed), other)
+    return Embedded(lambda: _unpacked(part, envelope, seed, limits), other)
 
 
-def _unpacked(part: bytes, envelope: Envelope, seed: int) -> tuple[bytes, bytes | memoryview]:
+def _unpacked(part: bytes, envelope: Envelope, seed: int, limits: Limits) -> tuple[bytes, bytes | memoryview]:
     """The model, whose envelope is as it should be, whatever stands in its place."""
     front = envelope.pack(seed)
     whole = part if part[: len(front)] == front else front + part[len(front) :]
-    return modelpart.unpack(whole, len(front), seed)
+    return modelpart.unpack(whole, len(front), seed, limits)
 
 
 def match(embedded: dict[bytes, Embedded], wanted: Iterable[ModelRef]) -> None:

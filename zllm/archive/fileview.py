@@ -11,7 +11,8 @@ from typing import BinaryIO, cast
 
 from zllm.archive.coding import Decoders
 from zllm.archive.embedded import in_file, match
-from zllm.archive.layout import Layout, Row, read_model, walked
+from zllm.archive.layout import Layout, walked
+from zllm.archive.places import Row, read_model
 from zllm.archive.sections import Origin, Section
 from zllm.archive.view import TarView
 from zllm.errors import DamagedError, ZllmError, renewed
@@ -36,7 +37,7 @@ class FileView(TarView):
         decoders.warn = self.warnings.append
         for sha256, places in layout.models.items():
             for place in reversed(places):
-                decoders.embedded[sha256] = in_file(file, place, decoders.embedded.get(sha256))
+                decoders.embedded[sha256] = in_file(file, place, decoders.embedded.get(sha256), layout.limits)
         match(decoders.embedded, (model for row in layout.rows for model in row.header.models))
         self._file = file
         self._start = layout.start
@@ -113,7 +114,7 @@ class FileView(TarView):
         start = row.header.stream_offset
         self.note(problem)
         if not self.layout.walked:
-            self._use(walked(self._file, self._start))
+            self._use(walked(self._file, self._start, self.layout.limits))
             other = self._row(start)
             if other is not None and other.header.stream_offset == start and other.offset != row.offset:
                 with contextlib.suppress(DamagedError):
@@ -144,9 +145,11 @@ class FileView(TarView):
             self._file.seek(place)
             return memoryview(self._file.read(frame.coded_size))
 
-        found_map = row.map or sectionmap.decode(self._map(row), row.header, row.envelope.sequence + 1)
+        found_map = row.map or sectionmap.decode(
+            self._map(row), row.header, row.envelope.sequence + 1, self.layout.limits
+        )
         origin = Origin(row.seed, row.base, self.note)
-        section = Section(start, row.header, found_map, origin, fetch, self.decoders, self.cache)
+        section = Section(start, row.header, found_map, origin, fetch, self.decoders, self.cache, self.layout.limits)
         found = len(section.chart.frames), section.chart.frame_offsets[-1]
         if row.frames is None and found != (row.frame_count, row.frames_size):
             raise DamagedError("a section map is damaged: it has other frames than the section")
@@ -202,7 +205,7 @@ class FileView(TarView):
         """Bytes of each embedded model in the file; damaged ones are left out."""
         for place in (place for places in self.layout.models.values() for place in places):
             with contextlib.suppress(ZllmError):
-                read_model(self._file, place)
+                read_model(self._file, place, self.layout.limits)
                 yield place.envelope.whole
 
     def unused(self) -> Iterator[DamagedError]:

@@ -13,18 +13,10 @@ from zllm.archive.sections import Origin, Section
 from zllm.archive.view import TarView
 from zllm.errors import DamagedError, TruncatedError, renewed
 from zllm.format import envelope
+from zllm.format.found import DirectoryPart, FramePart, FramesPart, ModelPart, OtherPart, Part, SectionPart
 from zllm.format.frames import FrameRow
-from zllm.format.parts import (
-    UNUSED,
-    DirectoryPart,
-    FramePart,
-    FramesPart,
-    ModelPart,
-    OtherPart,
-    Part,
-    SectionPart,
-    Walk,
-)
+from zllm.format.limits import DEFAULT, Limits
+from zllm.format.parts import UNUSED, Walk
 from zllm.format.section import OPAQUE, ModelRef, SectionHeader
 
 _PIECE = 16 << 20
@@ -83,10 +75,11 @@ class PipeView(TarView):
         UnsupportedVersionError: a version or a feature that this program does not read.
     """
 
-    def __init__(self, file: BinaryIO, decoders: Decoders) -> None:
+    def __init__(self, file: BinaryIO, decoders: Decoders, limits: Limits = DEFAULT) -> None:
         super().__init__(decoders)
+        self._limits = limits
         self._feed = Feed(file)
-        self._walk = Walk(self._feed, self.budget)
+        self._walk = Walk(self._feed, self.budget, limits)
         self._parts = self._walk.parts()
         self._held: Part | None = None  # came behind the frames of the current section
         self.warnings = self._walk.warnings
@@ -212,7 +205,7 @@ class PipeView(TarView):
         frames = [frame for group in part.map.groups for frame in group.frames]
         origin = Origin(part.seed, part.base, self.note)
         fetch = self._frames(part, len(frames))
-        self._current = Section(self._count, header, part.map, origin, fetch, self.decoders, self.cache)
+        self._current = Section(self._count, header, part.map, origin, fetch, self.decoders, self.cache, self._limits)
         self._count += 1
         if self.checked is not None:
             self.checked(self._current)
@@ -247,7 +240,7 @@ class PipeView(TarView):
         """Keep a model, coded, for the sections that follow."""
         data = self._feed.take(part.envelope.whole)
         embedded, sha256 = self.decoders.embedded, part.model.sha256
-        embedded[sha256] = in_memory(data, part.envelope, part.seed, embedded.get(sha256))
+        embedded[sha256] = in_memory(data, part.envelope, part.seed, embedded.get(sha256), self._limits)
         if self.checked is not None:
             try:
                 embedded[sha256].check()

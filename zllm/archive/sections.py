@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from zllm.archive.chart import Chart
 from zllm.archive.coding import Decoders
 from zllm.codecs.base import Codec
-from zllm.errors import DamagedError, ZllmError, renewed
+from zllm.errors import DamagedError, LimitError, ZllmError, renewed
 from zllm.format import frames
 from zllm.format.frames import FrameRow
+from zllm.format.limits import DEFAULT, Limits
 from zllm.format.section import ModelRef, SectionHeader
 from zllm.format.sectionmap import SectionMap
 
@@ -73,6 +74,7 @@ class Section:
         fetch: Callable[[FrameRow, int], memoryview],
         decoders: Decoders,
         cache: FrameCache,
+        limits: Limits = DEFAULT,
     ) -> None:
         self.key = key
         self.header = header
@@ -80,6 +82,7 @@ class Section:
         self.chart = Chart(section_map)
         cache.make_room(header.stream_size)
         self._origin = origin
+        self._limits = limits
         self._fetch = fetch
         self._decoders = decoders
         self._cache = cache
@@ -194,6 +197,8 @@ class Section:
 
     def _payload(self, frame: int) -> memoryview:
         row = self.chart.frames[frame]
+        if row.raw_size > self._limits.frame_bytes:
+            raise LimitError(f"a frame has {row.raw_size} bytes, {self._limits.frame_bytes} is the limit that was set")
         part = self._fetch(row, self.chart.frame_offsets[frame])
         if len(part) < row.coded_size:
             raise DamagedError("the archive ends before a frame that this member needs, or the frame is lost")

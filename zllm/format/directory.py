@@ -17,6 +17,7 @@ from zllm.format import limits, section
 from zllm.format.columns import deflate, inflate
 from zllm.format.ends import FORMAT_VERSION
 from zllm.format.envelope import Envelope, Kind
+from zllm.format.limits import DEFAULT, Limits
 from zllm.format.names import NameFilter
 from zllm.format.section import ModelRef, SectionHeader
 from zllm.format.wire import Reader, put_varint
@@ -137,14 +138,14 @@ def _put_row(text: bytearray, row: Row, models: dict[ModelRef, int], *, whole: b
         put_varint(text, models.setdefault(model, len(models)))
 
 
-def unpack(body: bytes, seed: int = 0) -> Directory:
+def unpack(body: bytes, seed: int = 0, allowed: Limits = DEFAULT) -> Directory:
     """A directory, whose checksum holds. ``seed`` is that of the archive.
 
     Raises:
         DamagedError: it contradicts itself or a limit.
         UnsupportedVersionError: a section needs features that this version does not have.
     """
-    models, size, outer = _front(body)
+    models, size, outer = _front(body, allowed)
     packed = outer.take(outer.varint(limits.MAX_DIRECTORY))
     reader = Reader(inflate(packed, size, _WHAT), _WHAT)
     generation, time, back = reader.varint(1 << 32), reader.varint(1 << 62), reader.varint(1 << 62)
@@ -163,11 +164,13 @@ def unpack(body: bytes, seed: int = 0) -> Directory:
     return Directory(rows, others, {**manifest, "format": FORMAT_VERSION}, generation, time, back, deleted)
 
 
-def _front(body: bytes) -> tuple[list[ModelRef], int, Reader]:
+def _front(body: bytes, allowed: Limits) -> tuple[list[ModelRef], int, Reader]:
     """The models, the length of the text, and what has the rest left to read."""
+    if len(body) > allowed.directory_bytes:
+        raise DamagedError(f"{_WHAT} is damaged: it has {len(body)} bytes, {allowed.directory_bytes} at most")
     reader = Reader(body, _WHAT)
     models = [section.read_model(reader) for _ in range(reader.varint(reader.left))]
-    size = reader.varint(min(limits.MAX_DIRECTORY, limits.FREE_DIRECTORY + limits.MAX_DIRECTORY_RATIO * len(body)))
+    size = reader.varint(allowed.directory_text(len(body)))
     return models, size, reader
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from zllm.errors import DamagedError
+from zllm.format import limits
 from zllm.format.headercolumns import COLUMNS, MAX_UNITS, WHAT, Col
 from zllm.format.headerdecoder import Decoder
 from zllm.format.headerencoder import Encoder
@@ -29,8 +30,8 @@ def parts_of(columns: list[bytes]) -> int:
     return len(columns[Col.PARTS]) + len(columns[Col.DIGITS]) + texts
 
 
-def decode(columns: list[bytes], count: int) -> list[Headers]:
-    """The inverse of :func:`encode` for ``count`` units.
+def decode(columns: list[bytes], count: int, longest: int = limits.MAX_EXTENDED) -> list[Headers]:
+    """The inverse of :func:`encode` for ``count`` units, of which no text has more than ``longest`` bytes.
 
     Raises:
         DamagedError: the columns are no such ones, or give more than a section can hold.

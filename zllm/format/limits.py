@@ -1,10 +1,16 @@
-"""Every limit of the format in one place. A size that was read from a file is compared with one of these before use.
+"""Every limit of the format in one place, and those that whoever opens an archive may change (:class:`Limits`).
+
+A size that was read from a file is compared with one of these before use.
 
 Those that are ratios keep work in proportion to the bytes that ask for it: a reader refuses what claims more, so that a
 few kilobytes never cost minutes. Writers stay below them by construction: what packs better than that is packed worse.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zllm.errors import LimitError
 
 BLOCK = 512
 """A tar block, in bytes."""
@@ -89,3 +95,70 @@ FREE_STREAMS, STREAM_CODE = 16, 512
 
 REPEAT_DATA = 256
 """A frame of codec llm has at most one repeat for so many bytes of its data, and one more."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of a machine an archive may take. What needs more is refused before it is unpacked.
+
+    The defaults are the limits of the format and those that keep work in proportion to the bytes that ask for it: what
+    zllm writes stays below them. Raise one for archives of another writer, lower it for archives of strangers. None: no
+    limit.
+
+    Args:
+        output_bytes: bytes of the tar stream, of all archives in the file together.
+        members: members of the archive, of all archives in the file together.
+        map_bytes: bytes of one section's map, unpacked: what listing holds in memory is in proportion to it.
+        map_free, map_ratio: bytes that a map may unpack to, whatever its size, and bytes more for each of its own.
+        records: records of one section.
+        records_free, records_ratio: records, frames, header blocks and texts of one section, whatever the size of its
+            map, and more of them for each byte of the map.
+        name_bytes: bytes of one member's name, or of any other text of an extended header.
+        directory_bytes: bytes of a directory, as it is in the file and unpacked.
+        directory_free, directory_ratio: bytes that its text may unpack to, and bytes more for each of its own.
+        model_bytes: bytes of an embedded model file.
+        model_ratio: how many times as long as its coded form an embedded model may be.
+        frame_bytes: bytes of data of one frame, which a decoder makes at once.
+    """
+
+    output_bytes: int | None = None
+    members: int | None = None
+    map_bytes: int = MAX_MAP
+    map_free: int = FREE_MAP
+    map_ratio: int = MAX_MAP_RATIO
+    records: int = MAX_RECORDS
+    records_free: int = FREE_HEADERS
+    records_ratio: int = MAX_HEADERS_RATIO
+    name_bytes: int = MAX_EXTENDED
+    directory_bytes: int = MAX_DIRECTORY
+    directory_free: int = FREE_DIRECTORY
+    directory_ratio: int = MAX_DIRECTORY_RATIO
+    model_bytes: int = MAX_MODEL
+    model_ratio: int = MAX_MODEL_RATIO
+    frame_bytes: int = WINDOW
+
+    def unpacked_map(self, packed: int) -> int:
+        """Bytes that the columns of a map of ``packed`` bytes may take."""
+        return min(self.map_bytes, self.map_free + self.map_ratio * packed)
+
+    def parts_of_map(self, packed: int) -> int:
+        """Records, frames, header blocks and texts that a map of ``packed`` bytes may have."""
+        return self.records_free + self.records_ratio * packed
+
+    def directory_text(self, packed: int) -> int:
+        """Bytes that the text of a directory of ``packed`` bytes may take."""
+        return min(self.directory_bytes, self.directory_free + self.directory_ratio * packed)
+
+    def check_output(self, size: int) -> None:
+        """Raise LimitError if a tar stream of ``size`` bytes is too long."""
+        if self.output_bytes is not None and size > self.output_bytes:
+            raise LimitError(f"the archive unpacks to more than {self.output_bytes} bytes, the limit that was set")
+
+    def check_members(self, count: int) -> None:
+        """Raise LimitError if ``count`` members are too many."""
+        if self.members is not None and count > self.members:
+            raise LimitError(f"the archive has more than {self.members} members, the limit that was set")
+
+
+DEFAULT = Limits()
+"""Of readers that are told nothing else, and of what is written."""

@@ -10,6 +10,7 @@ import zstandard
 from zllm.errors import DamagedError, UnsupportedVersionError
 from zllm.format import envelope, limits
 from zllm.format.columns import decompress
+from zllm.format.limits import DEFAULT, Limits
 from zllm.format.wire import MAX_VARINT_BYTES, Reader, varints
 
 STORE, ZSTD = 0, 2
@@ -51,7 +52,7 @@ def pack_front(model: ModelFile) -> bytes:
     return bytes([model.coding]) + varints([model.size]) + model.sha256
 
 
-def read_front(body: bytes | memoryview, length: int) -> ModelFile:
+def read_front(body: bytes | memoryview, length: int, allowed: Limits = DEFAULT) -> ModelFile:
     """What a body of ``length`` bytes says, from its first :data:`FRONT_SIZE` bytes.
 
     Raises:
@@ -59,17 +60,17 @@ def read_front(body: bytes | memoryview, length: int) -> ModelFile:
         UnsupportedVersionError: the file is coded in a way that this version does not have.
     """
     reader = Reader(body, _WHAT)
-    coding, size = reader.byte(), reader.varint(limits.MAX_MODEL)
+    coding, size = reader.byte(), reader.varint(min(limits.MAX_MODEL, allowed.model_bytes))
     sha256 = reader.take(_SHA_SIZE)
     coded_size = length - reader.pos
     if coding not in (STORE, ZSTD):
         raise UnsupportedVersionError(f"{_WHAT} is coded in a way ({coding}) that this version does not have")
-    if not 0 <= coded_size <= size or size > limits.MAX_MODEL_RATIO * coded_size:
+    if not 0 <= coded_size <= size or size > allowed.model_ratio * coded_size:
         raise DamagedError(f"{_WHAT} is damaged: impossible size")
     return ModelFile(sha256, size, coded_size, coding)
 
 
-def unpack(part: bytes | memoryview, at: int, seed: int) -> tuple[bytes, bytes | memoryview]:
+def unpack(part: bytes | memoryview, at: int, seed: int, allowed: Limits = DEFAULT) -> tuple[bytes, bytes | memoryview]:
     """SHA-256 and bytes of the model file, from a whole part whose body begins at ``at``.
 
     Raises:
@@ -79,7 +80,7 @@ def unpack(part: bytes | memoryview, at: int, seed: int) -> tuple[bytes, bytes |
     if not envelope.holds(seed, part):
         raise DamagedError(f"{_WHAT} is damaged: its checksum does not hold")
     body = memoryview(part)[at : -envelope.CHECK_SIZE]
-    model = read_front(body[:FRONT_SIZE], len(body))
+    model = read_front(body[:FRONT_SIZE], len(body), allowed)
     coded = body[len(body) - model.coded_size :]
     data = coded if model.coding == STORE else decompress(bytes(coded), model.size, _WHAT)
     if len(data) != model.size or hashlib.sha256(data).digest() != model.sha256:

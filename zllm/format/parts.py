@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Any
 
 from zllm.errors import DamagedError, NotZllmError, TruncatedError, UnsupportedVersionError, ZllmError, worse
 from zllm.format import directory, ends, envelope, limits, modelpart, repair, section, sectionmap
 from zllm.format.beginning import Source, begins, recovered
 from zllm.format.envelope import SYNC, Envelope, Kind
-from zllm.format.sectionmap import SectionMap
+from zllm.format.found import (
+    USED,
+    DirectoryPart,
+    FramePart,
+    FramesPart,
+    ModelPart,
+    OtherPart,
+    Part,
+    SectionPart,
+    frames_of,
+    refusal,
+)
 
 STEP = 1 << 16
 TRUNCATED = "the archive is truncated: it ends before its footer. Whole members can be extracted, the rest is lost"
-ENCRYPTED = "the archive is encrypted, which this version of zllm does not read"
 DELETED = "members were deleted from the archive, and this version of zllm cannot leave them out"
 CORRECTED = "one byte was wrong and is corrected, nothing is lost"
 UNUSED = "a part that this program does not use is damaged: its checksum does not hold"
@@ -30,88 +39,8 @@ _HIT_BEHIND = re.compile(re.escape(SYNC) + b"[\1-\10]|" + re.escape(ends.FILE_MA
 # Looking at a hit of a search costs more than its bytes, and is taken from the budget as so many of them.
 _PER_HIT = 4096
 _MAGIC_AT_LEAST = 4  # bytes of a file header: fewer may be anything
-
-
-@dataclass(frozen=True)
-class SectionPart:
-    """A section, which was taken whole: its header, and its map, whose checksum holds. Frames follow.
-
-    ``header`` is as it stands in the archive; its stream begins at ``base`` of all archives' stream. ``offset`` is
-    where the envelope begins in the source, ``seed`` that of its archive. ``corrected``: one byte was wrong.
-    """
-
-    offset: int
-    envelope: Envelope
-    seed: int
-    base: int
-    header: section.SectionHeader
-    map: SectionMap
-    corrected: bool = False
-
-    @property
-    def placed(self) -> section.SectionHeader:
-        """The header with its place in all archives' stream."""
-        return replace(self.header, stream_offset=self.base + self.header.stream_offset) if self.base else self.header
-
-    def facts(self) -> tuple[section.SectionHeader, Envelope, int, int]:
-        """What a directory has of a section."""
-        return self.header, self.envelope, *frames_of(self.map)
-
-
-@dataclass(frozen=True)
-class FramesPart:
-    """All ``count`` frames of the section before, at their places: whoever gets it takes or skips ``size`` bytes.
-
-    They were not looked at: the map says all that stands before each payload.
-    """
-
-    offset: int
-    count: int
-    size: int
-
-
-@dataclass(frozen=True)
-class OtherPart:
-    """A part that was not taken: whoever gets it takes or skips ``envelope.whole`` bytes."""
-
-    offset: int
-    envelope: Envelope
-    seed: int
-
-
-@dataclass(frozen=True)
-class FramePart(OtherPart):
-    """A frame that had to be looked for, for the frames are not as the map says, or what follows them is damaged.
-
-    It belongs to the last section before it if its number is among those of that section's frames.
-    """
-
-
-@dataclass(frozen=True)
-class ModelPart(OtherPart):
-    """A model. What its body says is not proved before the part's checksum is compared."""
-
-    model: modelpart.ModelFile
-
-
-@dataclass(frozen=True)
-class DirectoryPart:
-    """A directory, which was taken whole, and whose checksum holds.
-
-    Its archive begins at ``start`` of the source and ``base`` of the stream. ``exact``: it names the sections of its
-    generation that were found, and no other.
-    """
-
-    offset: int
-    envelope: Envelope
-    seed: int
-    start: int
-    base: int
-    directory: directory.Directory
-    exact: bool
-
-
-Part = SectionPart | FramesPart | FramePart | ModelPart | OtherPart | DirectoryPart
+_LOOK = max(ends.HEADER_SIZE, envelope.MAX_SIZE)
+_WHAT: dict[int, str] = {Kind.SECTION: "a section map", Kind.DIRECTORY: "the directory", Kind.FOOTER: "the footer"}
 
 
 class Walk:
@@ -121,9 +50,10 @@ class Walk:
         NotZllmError: not an archive.
         DamagedError: the file header is damaged, and no archive can be made out behind it.
         UnsupportedVersionError: a version or a feature that this program does not read.
+        LimitError: in :meth:`parts`, the archive has more than is allowed.
     """
 
-    def __init__(self, source: Source, budget: repair.Budget) -> None:
+    def __init__(self, source: Source, budget: repair.Budget, allowed: limits.Limits = limits.DEFAULT) -> None:
         self.problem: ZllmError | None = None
         self.warnings: list[str] = []
         self.manifest: dict[str, Any] = {}
@@ -131,6 +61,8 @@ class Walk:
         """Of all archives' stream, as far as it is known."""
         self._source = source
         self._budget = budget
+        self._allowed = allowed
+        self._members = 0  # of all archives
         self._tries = repair.Budget()  # for searches: what corrections cost leaves them as they are
         self._headers = repair.Budget()  # for damaged headers
         self._rows: dict[int, tuple[int, SectionPart]] = {}  # of this generation, by place: which one it is
@@ -225,7 +157,7 @@ class Walk:
         self._next = found.sequence + 1
         if found.kind == Kind.DIRECTORY:
             self._directory_at = offset
-        if refused is not None or found.kind not in _KNOWN:
+        if refused is not None or found.kind not in USED:
             return OtherPart(offset, found, self._seed)
         if found.kind == Kind.FRAME:
             return FramePart(offset, found, self._seed)
@@ -244,7 +176,7 @@ class Walk:
     def _model(self, offset: int, found: Envelope) -> Part:
         front = self._source.peek(found.size + min(modelpart.FRONT_SIZE, found.length))[found.size :]
         try:
-            return ModelPart(offset, found, self._seed, modelpart.read_front(front, found.length))
+            return ModelPart(offset, found, self._seed, modelpart.read_front(front, found.length, self._allowed))
         except (DamagedError, UnsupportedVersionError) as exc:
             self.note(exc)
             return OtherPart(offset, found, self._seed)
@@ -290,7 +222,10 @@ class Walk:
             return None
         if start > self.end:
             self.note(DamagedError("the archive is damaged: a section is missing"))
-        chart = sectionmap.decode(body[at:], header, found.sequence + 1)
+        self._allowed.check_output(start + header.stream_size)
+        chart = sectionmap.decode(body[at:], header, found.sequence + 1, self._allowed)
+        self._members += sum(bool(record.header) for record in chart.records)
+        self._allowed.check_members(self._members)
         part = SectionPart(offset, found, self._seed, self._base, header, chart, corrected)
         due = frames_of(chart)
         self._frames = due if due[0] else None
@@ -300,7 +235,7 @@ class Walk:
         return part
 
     def _directory(self, offset: int, own: Envelope, body: bytes) -> DirectoryPart:
-        found = directory.unpack(body, self._seed)
+        found = directory.unpack(body, self._seed, self._allowed)
         if found.deleted:
             self.note(UnsupportedVersionError(DELETED))
         self.manifest = {**found.manifest, **self.manifest}
@@ -410,26 +345,3 @@ class Walk:
                     return
             else:
                 self._source.skip(max(1, len(data) - envelope.MAX_SIZE))
-
-
-_LOOK = max(ends.HEADER_SIZE, envelope.MAX_SIZE)
-_WHAT: dict[int, str] = {Kind.SECTION: "a section map", Kind.DIRECTORY: "the directory", Kind.FOOTER: "the footer"}
-_KNOWN = frozenset({Kind.SECTION, Kind.FRAME, Kind.MODEL, Kind.DIRECTORY, Kind.FOOTER})
-
-
-def frames_of(chart: SectionMap) -> tuple[int, int]:
-    """How many frames a section has, and how many bytes they take."""
-    rows = [frame for group in chart.groups for frame in group.frames]
-    return len(rows), sum(row.coded_size for row in rows)
-
-
-def refusal(found: Envelope) -> UnsupportedVersionError | None:
-    """Why this program does not read the archive, if it must not be read without this part."""
-    if found.flags & envelope.SEALED or found.kind == Kind.KEYS:
-        return UnsupportedVersionError(ENCRYPTED)
-    if found.flags & envelope.REJECT:
-        bits = found.flags & envelope.REJECT
-        return UnsupportedVersionError(f"a part needs features (bits {bits:#x}) that this version does not have")
-    if found.kind not in _KNOWN and not found.may_be_skipped:
-        return UnsupportedVersionError(f"the archive has parts of kind {found.kind}, which this version does not know")
-    return None

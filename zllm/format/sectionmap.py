@@ -16,6 +16,7 @@ from zllm.format import columns, headers, headerunits, limits
 from zllm.format.frames import HASH_SIZE as FRAME_HASH_SIZE
 from zllm.format.frames import FrameRow
 from zllm.format.headerunits import Headers
+from zllm.format.limits import DEFAULT, Limits
 from zllm.format.section import SectionHeader
 from zllm.format.tarscan import padded
 from zllm.format.wire import Reader, read_varints, varints
@@ -140,19 +141,9 @@ def encode(
     size = sum(map(len, every))
     blob = columns.pack(every, mixed=mixed)
     parts = len(records) + len(frames) + headers.parts_of(every[_FIXED_COLUMNS:])
-    if bounded and (size > _most_unpacked(len(blob)) or parts > _most_parts(len(blob))):
+    if bounded and (size > DEFAULT.unpacked_map(len(blob)) or parts > DEFAULT.parts_of_map(len(blob))):
         blob = columns.pack_plain(every)  # thousands of members that are all alike
     return blob, size
-
-
-def _most_unpacked(packed: int) -> int:
-    """Bytes that a map of so many bytes may unpack to."""
-    return limits.FREE_MAP + limits.MAX_MAP_RATIO * packed
-
-
-def _most_parts(packed: int) -> int:
-    """Records, frames, header blocks and pax records that a map of so many bytes may have."""
-    return limits.FREE_HEADERS + limits.MAX_HEADERS_RATIO * packed
 
 
 def _frame_columns(frames: list[FrameRow]) -> list[bytes]:
@@ -180,20 +171,20 @@ def _hashed(records: list[Record], number: int, continued: bool, continues: bool
     return records[number].same < 0 and whole and large
 
 
-def decode(blob: bytes, header: SectionHeader, sequence: int = 0) -> SectionMap:
+def decode(blob: bytes, header: SectionHeader, sequence: int = 0, allowed: Limits = DEFAULT) -> SectionMap:
     """The map of a section, from bytes whose checksum holds. ``sequence`` is the number of its first frame.
 
     Raises:
         DamagedError: it contradicts itself or a limit.
     """
-    if header.columns_size > _most_unpacked(len(blob)):
+    if header.columns_size > allowed.unpacked_map(len(blob)):
         raise DamagedError(f"{_WHAT} is damaged: {len(blob)} bytes claim to unpack to {header.columns_size}")
     cols = columns.unpack(blob, header.columns_size, _WHAT)
     if len(cols) != _FIXED_COLUMNS + headers.COLUMNS:
         raise DamagedError(f"{_WHAT} is damaged: {len(cols)} columns")
     fixed = cols[:_FIXED_COLUMNS]
-    most = _most_parts(len(blob)) - len(fixed[11])
-    records = _records(fixed, cols[_FIXED_COLUMNS:], header.stream_size, most)
+    most = allowed.parts_of_map(len(blob)) - len(fixed[11])
+    records = _records(fixed, cols[_FIXED_COLUMNS:], header.stream_size, most, allowed)
     _place(records, fixed[4], fixed[5])
     _hashes(records, fixed[6], header)
     groups = _groups(fixed[7], fixed[8], _rows(fixed[9:15], sequence), records)
@@ -201,17 +192,19 @@ def decode(blob: bytes, header: SectionHeader, sequence: int = 0) -> SectionMap:
     return SectionMap(records, groups)
 
 
-def _records(fixed: list[bytes], header_columns: list[bytes], stream_size: int, most: int) -> list[Record]:
+def _records(
+    fixed: list[bytes], header_columns: list[bytes], stream_size: int, most: int, allowed: Limits
+) -> list[Record]:
     count = _one(fixed[0])
     parts = count + headers.parts_of(header_columns)
     if parts > most:
         raise DamagedError(f"{_WHAT} is damaged: it claims {parts} records and header blocks, at most {most} fit it")
-    if count > min(stream_size, limits.MAX_RECORDS):
+    if count > min(stream_size, allowed.records):
         raise DamagedError(f"{_WHAT} is damaged: {count} records in {stream_size} bytes")
     shapes = fixed[1] or bytes([7]) * count
     if len(shapes) != count or max(shapes, default=0) > 7:
         raise DamagedError(f"{_WHAT} is damaged: its records make no sense")
-    units = iter(headers.decode(header_columns, sum(shape & _HAS_HEADER for shape in shapes)))
+    units = iter(headers.decode(header_columns, sum(shape & _HAS_HEADER for shape in shapes), allowed.name_bytes))
     sizes, zeros = iter(read_varints(fixed[2], _WHAT, count)), iter(read_varints(fixed[3], _WHAT, count))
     records: list[Record] = []
     left = stream_size

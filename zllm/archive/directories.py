@@ -1,0 +1,178 @@
+"""The layout of a file with one archive, by its directories."""
+
+from __future__ import annotations
+
+import io
+from bisect import bisect_left
+from typing import BinaryIO
+
+from zllm.archive.places import Layout, Place, Row, read_model
+from zllm.errors import DamagedError, UnsupportedVersionError
+from zllm.format import directory, ends, envelope, section, sectionmap
+from zllm.format.directory import Directory
+from zllm.format.envelope import Kind
+from zllm.format.found import frames_of, refusal
+from zllm.format.limits import Limits
+from zllm.format.parts import DELETED
+
+_STEP = 1 << 20
+_FOOTER = envelope.MAX_SIZE + 10 + envelope.CHECK_SIZE
+"""Most bytes of a footer."""
+
+
+class Directories:
+    """The only archive in a file, by its directories, if they tell where every byte belongs.
+
+    Raises:
+        DamagedError: they do not.
+        UnsupportedVersionError: a feature that this program does not read.
+    """
+
+    def __init__(self, file: BinaryIO, start: int, seed: int, limits: Limits) -> None:
+        self._file = file
+        self._start = start
+        self._seed = seed
+        self._limits = limits
+        self._at = self._sequence = self._stream = self._members = 0
+
+    def layout(self) -> Layout:
+        """Where everything is."""
+        layout = Layout([], self._start, limits=self._limits)
+        self._at = self._start + ends.HEADER_SIZE
+        for place, found, footer in self._generations():
+            self._follow(layout, found, place)
+            layout.directories.append(place)
+            layout.manifest = {**found.manifest, **layout.manifest}
+            if found.deleted:
+                layout.note(UnsupportedVersionError(DELETED))
+            self._at, self._sequence = footer.offset + footer.envelope.whole, footer.envelope.sequence + 1
+        return layout
+
+    def _generations(self) -> list[tuple[Place, Directory, Place]]:
+        """Each directory with its footer, the oldest first."""
+        footer, distance = self._last_footer()
+        out: list[tuple[Place, Directory, Place]] = []
+        place = self._part(footer.offset - distance, Kind.DIRECTORY)
+        while True:
+            if place.offset + place.envelope.whole != footer.offset:
+                raise DamagedError("the directory is damaged: it is not where the footer says")
+            body = self._body(place)
+            found = directory.unpack(body, self._seed, self._limits)
+            out.append((place, found, footer))
+            if not found.back:
+                break
+            before = self._part(place.offset - found.back, Kind.DIRECTORY)
+            footer = self._part(before.offset + before.envelope.whole, Kind.FOOTER)
+            self._body(footer)
+            if footer.offset + footer.envelope.whole > place.offset:
+                raise DamagedError("the directory is damaged: it is not behind the one before it")
+            place = before
+        out.reverse()
+        if [found.generation for _, found, _ in out] != list(range(len(out))):
+            raise DamagedError("the directory is damaged: its generation is another one")
+        return out
+
+    def _part(self, offset: int, kind: Kind) -> Place:
+        """The part at a place of the file."""
+        if offset < self._start + ends.HEADER_SIZE:
+            raise DamagedError("the directory is damaged: it is not where it should be")
+        self._file.seek(offset)
+        found = envelope.parse(self._file.read(envelope.MAX_SIZE), self._seed)
+        if found.kind != kind:
+            raise DamagedError("the directory is damaged: another part is where it should be")
+        refused = refusal(found)
+        if refused is not None:
+            raise refused
+        return Place(offset, found, self._seed)
+
+    def _body(self, place: Place) -> bytes:
+        self._file.seek(place.offset)
+        part = self._file.read(place.envelope.whole)
+        if len(part) < place.envelope.whole or not envelope.holds(self._seed, part):
+            raise DamagedError("the directory is damaged: its checksum does not hold")
+        return part[place.envelope.size : -envelope.CHECK_SIZE]
+
+    def _last_footer(self) -> tuple[Place, int]:
+        """The footer before nothing but zeros, and how far before it the directory begins."""
+        size = end = self._file.seek(0, io.SEEK_END)
+        while end > self._start:
+            self._file.seek(max(self._start, end - _STEP))
+            data = self._file.read(end - max(self._start, end - _STEP))
+            rest = data.rstrip(b"\0")
+            end -= len(data) - len(rest)
+            if rest:
+                break
+        first = max(self._start, end - _FOOTER)
+        self._file.seek(first)
+        data = self._file.read(min(size, end + envelope.CHECK_SIZE) - first)  # a checksum may end with zeros
+        at = data.rfind(envelope.SYNC + bytes([Kind.FOOTER]))
+        while at >= 0:
+            try:
+                place = self._part(first + at, Kind.FOOTER)
+                if end <= place.offset + place.envelope.whole <= size:
+                    return place, ends.read_footer(self._body(place))
+            except DamagedError:
+                pass
+            at = data.rfind(envelope.SYNC + bytes([Kind.FOOTER]), 0, at)
+        raise DamagedError("the footer is missing")
+
+    def _follow(self, layout: Layout, found: Directory, place: Place) -> None:
+        """The parts of a generation follow each other to its directory, and nothing is between them."""
+        others = {self._start + other.offset: other for other in found.others}
+        bounds = sorted([*(self._start + row.offset for row in found.rows), *others, place.offset])
+        for named in found.rows:
+            self._others(layout, others)
+            if self._start + named.offset != self._at or named.sequence != self._sequence:
+                raise DamagedError("the directory is damaged: a section is not where it says")
+            last = bounds[bisect_left(bounds, self._at) + 1]
+            row = self._row(named)
+            if row.header.stream_offset != self._stream or row.end != last:
+                raise DamagedError("the directory is damaged: a section is not where it says")
+            layout.rows.append(row)
+            self._at, self._stream = row.end, row.header.stream_end
+            self._limits.check_output(self._stream)
+            self._members += row.members
+            self._limits.check_members(self._members)
+        self._others(layout, others)
+        if self._at != place.offset or others or self._sequence != place.envelope.sequence:
+            raise DamagedError("the directory is damaged: there are parts that it does not name")
+
+    def _row(self, named: directory.Row) -> Row:
+        """The row of a section."""
+        if named.header is not None:
+            self._sequence += 1 + named.frames
+            return Row(
+                self._at, named.envelope, self._seed, named.members, named.header, names=named.names,
+                frame_count=named.frames, frames_size=named.frames_size,
+            )  # fmt: skip
+        place = self._part(self._at, Kind.SECTION)
+        body = self._body(place)
+        header, at = section.read(body)
+        found = sectionmap.decode(body[at:], header, self._sequence + 1, self._limits)
+        count, size = frames_of(found)
+        self._sequence += 1 + count
+        return Row(
+            self._at, place.envelope, self._seed, named.members, header, names=named.names, frame_count=count,
+            frames_size=size, map=found,
+        )  # fmt: skip
+
+    def _others(self, layout: Layout, others: dict[int, directory.OtherPart]) -> None:
+        """What is here beside sections."""
+        while self._at in others:
+            other = others.pop(self._at)
+            self._file.seek(self._at)
+            found = envelope.parse(self._file.read(envelope.MAX_SIZE), self._seed)
+            if found != other.envelope or found.sequence != self._sequence:
+                raise DamagedError("the directory is damaged: a part is not what it says")
+            place = Place(self._at, found, self._seed)
+            refused = refusal(found)
+            if refused is not None:
+                layout.note(refused)
+            model = (
+                read_model(self._file, place, self._limits) if refused is None and found.kind == Kind.MODEL else None
+            )
+            if model is not None:
+                layout.models.setdefault(model.sha256, []).append(place)
+            else:
+                layout.others.append(place)
+            self._at, self._sequence = self._at + found.whole, self._sequence + 1

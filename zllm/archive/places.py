@@ -1,0 +1,96 @@
+"""Where the parts of an archive are in a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, BinaryIO
+
+from zllm.errors import ZllmError, worse
+from zllm.format import modelpart, repair, section
+from zllm.format.envelope import Envelope
+from zllm.format.limits import DEFAULT, Limits
+from zllm.format.names import NameFilter
+from zllm.format.sectionmap import SectionMap
+
+
+@dataclass(frozen=True)
+class Place:
+    """A part that is no section's: ``offset`` is the place of its envelope in the file."""
+
+    offset: int
+    envelope: Envelope
+    seed: int
+
+
+@dataclass(frozen=True)
+class Row(Place):
+    """A section. ``header`` has its place in all archives' stream.
+
+    ``base`` is where the stream of its own archive begins. ``frames`` are the places of its frames by their sequence
+    numbers, if they had to be looked for; else ``frame_count`` of them follow the section, ``frames_size``
+    bytes in all. ``map``: the section's, if it had to be read, or a byte of it was wrong and is corrected. ``names``:
+    of members, if the archive has a filter.
+    """
+
+    members: int
+    header: section.SectionHeader
+    base: int = 0
+    frames: dict[int, int] | None = None
+    frame_count: int = 0
+    frames_size: int = 0
+    map: SectionMap | None = None
+    names: NameFilter | None = None
+
+    @property
+    def frames_at(self) -> int:
+        """Where its first frame begins, if it is right behind the section."""
+        return self.offset + self.envelope.whole
+
+    @property
+    def end(self) -> int:
+        """Where the next part begins in the file."""
+        return self.frames_at + self.frames_size
+
+    @property
+    def front(self) -> bytes:
+        """The bytes before the map as they should be."""
+        own = replace(self.header, stream_offset=self.header.stream_offset - self.base)
+        return self.envelope.pack(self.seed) + section.pack(own)
+
+
+@dataclass
+class Layout:
+    """``problem`` is what is wrong with the archive as a whole, to be raised once everything readable was read."""
+
+    rows: list[Row]
+    start: int = 0
+    """Where in the file the first archive begins."""
+    manifest: dict[str, Any] = field(default_factory=dict)
+    models: dict[bytes, list[Place]] = field(default_factory=dict)
+    """Embedded models, by their SHA-256."""
+    others: list[Place] = field(default_factory=list)
+    """Parts that this program does not use."""
+    directories: list[Place] = field(default_factory=list)
+    """One for each generation, the oldest first."""
+    warnings: list[str] = field(default_factory=list)
+    problem: ZllmError | None = None
+    budget: repair.Budget = field(default_factory=repair.Budget)
+    limits: Limits = DEFAULT
+    walked: bool = False
+    """Made by going from part to part."""
+
+    def note(self, problem: ZllmError) -> None:
+        """The archive as a whole is damaged."""
+        self.problem = worse(self.problem, problem)
+
+
+def read_model(file: BinaryIO, place: Place, limits: Limits = DEFAULT) -> modelpart.ModelFile:
+    """What a model part says before the model.
+
+    Raises:
+        DamagedError: it contradicts itself or a limit.
+        UnsupportedVersionError: it is coded in a way that this version does not have.
+    """
+    file.seek(place.offset + place.envelope.size)
+    front = file.read(min(modelpart.FRONT_SIZE, place.envelope.length))
+    return modelpart.read_front(front, place.envelope.length, limits)
