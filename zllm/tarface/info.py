@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _DUMPDIR = b"D"
 # Python's name for the archive that a member was read from or made for. Not needed, and not to be copied.
 _ARCHIVE = ("tarfile", "_tarfile")
+_UNSET: Any = object()
+_SLOTS: dict[type, tuple[str, ...]] = {}
 
 
 class ZllmInfo(Parsed):
@@ -83,7 +85,13 @@ class ZllmInfo(Parsed):
         }  # fmt: skip
 
     def __copy__(self) -> ZllmInfo:
-        return _restored(type(self), {**_fields(self), **vars(self)})
+        kind = type(self)
+        other = kind.__new__(kind)
+        for slot in _slots(kind):
+            if (value := getattr(self, slot, _UNSET)) is not _UNSET:
+                setattr(other, slot, value)
+        vars(other).update(vars(self))
+        return other
 
     if not hasattr(tarfile.TarInfo, "replace"):  # Pythons without filters, such as 3.11.2
 
@@ -158,9 +166,16 @@ class ZllmInfo(Parsed):
 
 
 def _fields(info: tarfile.TarInfo) -> dict[str, Any]:
-    """What a TarInfo keeps in slots, whatever this Python's TarInfo has."""
-    slots = (slot for kind in type(info).__mro__ for slot in vars(kind).get("__slots__", ()))
-    return {slot: getattr(info, slot) for slot in slots if slot not in _ARCHIVE and hasattr(info, slot)}
+    """What a TarInfo keeps in slots."""
+    return {slot: getattr(info, slot) for slot in _slots(type(info)) if hasattr(info, slot)}
+
+
+def _slots(kind: type[tarfile.TarInfo]) -> tuple[str, ...]:
+    """Where a TarInfo keeps what it knows, whatever this Python's TarInfo has."""
+    if kind not in _SLOTS:
+        slots = (slot for base in kind.__mro__ for slot in vars(base).get("__slots__", ()))
+        _SLOTS[kind] = tuple(slot for slot in slots if slot not in _ARCHIVE)
+    return _SLOTS[kind]
 
 
 def _restored(kind: type[ZllmInfo], fields: dict[str, Any]) -> ZllmInfo:
