@@ -193,3 +193,11 @@ def test_special_files(zllm: Run, tmp_path: Path) -> None:
     assert result.stderr.count(b"\n") == 1 and b"leave out --filter data" in result.stderr
     assert (tmp_path / "data/special/file").read_text() == "x"
     assert not (tmp_path / "data/special/pipe").exists()
+
+
+def test_extracting_what_is_not_there_makes_no_folder(zllm: Run, tree: Path, tmp_path: Path) -> None:
+    zllm("create", "-1", "a.zllm", "tree")
+    zllm("extract", "a.zllm", "nope", "-C", "new", code=2)
+    assert not (tmp_path / "new").exists()
+    zllm("extract", "a.zllm", "tree/every-byte", "-C", "new")
+    assert (tmp_path / "new" / "tree" / "every-byte").exists()

@@ -45,18 +45,20 @@ class Archive:
     Raises:
         NotZllmError: not an archive.
         DamagedError: it is damaged so that nothing can be read.
+        LimitError: it has more of something than the options allow.
         UnsupportedVersionError: a version or a feature that this program does not read.
         UsageError, MissingDependencyError: options that cannot be had.
     """
 
     def __init__(self, file: BinaryIO, options: ReadOptions | None = None, *, seekable: bool | None = None) -> None:
-        decoders = Decoders(options or ReadOptions())
+        options = options or ReadOptions()
+        decoders = Decoders(options)
         if file.seekable() if seekable is None else seekable:
-            self.view: TarView = FileView(file, layout.find(file), decoders)
+            self.view: TarView = FileView(file, layout.find(file, options.limits), decoders)
         else:
             from zllm.archive.pipe import PipeView
 
-            self.view = PipeView(file, decoders)
+            self.view = PipeView(file, decoders, options.limits)
         self.latest: Facts | None = None
         """The member that was found last: of a pipe, the one whose data can be read."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from zllm.errors import UsageError
+from zllm.format.limits import DEFAULT, Limits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +59,13 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions(Options):
-    """How an archive is read."""
+    """How an archive is read.
+
+    Args:
+        limits: how much of the machine an archive may take.
+    """
+
+    limits: Limits = DEFAULT
 
 
 @dataclass(frozen=True, kw_only=True)

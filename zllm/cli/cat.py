@@ -81,6 +81,6 @@ def _tar(args: argparse.Namespace, console: output.Console) -> None:
 
     with output.about(args.archive), output.source(args.archive) as file:
         out = output.stdout()
-        with streams.decoder(file, options.decoders(args), console.warn) as stream:
+        with streams.decoder(file, options.read_options(args), console.warn) as stream:
             shutil.copyfileobj(stream, out, _PIECE)
     statistics.show(args.stats, console)

@@ -38,6 +38,7 @@ def parser() -> options.Parser:
     place.add_argument("-o", "--output", default="-", metavar="FILE", help="write this instead of stdout")
     result.add_argument("-f", "--force", action="store_true", help="replace the file of -o if it exists")
     options.coding(result)
+    options.limit(result)
     options.helpers(result)
     options.statistics(result)
     options.verbosity(result)
@@ -142,10 +143,10 @@ class _Coder:
 
 
 def _decode(file: BinaryIO, out: BinaryIO, args: argparse.Namespace, console: output.Console) -> None:
-    decoders = options.decoders(args)
+    reading = options.read_options(args)
     with (
         progress.Progress(console, "decompressing") as bar,
-        streams.decoder(file, decoders, console.warn) as stream,
+        streams.decoder(file, reading, console.warn) as stream,
     ):
         while piece := stream.read(_PIECE):
             out.write(piece)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from zllm.cli import suggestions, words
 from zllm.errors import UsageError
+from zllm.format.limits import DEFAULT, Limits
 from zllm.stats import Stats
 
 if TYPE_CHECKING:
-    from zllm.archive.coding import Decoders
     from zllm.archive.options import Cluster, Options, ReadOptions, WriteOptions
 
 EPILOG = "exit codes: 0 done, 1 with warnings, 2 usage or failure, 3 damaged archive, 4 model or codec missing"
@@ -72,6 +73,31 @@ def threads(parser: argparse.ArgumentParser) -> None:
         "-j", "--threads", type=_thread_number, metavar="N",
         help="worker threads (default: $ZLLM_THREADS, else one per processor); never changes a byte of the result",
     )  # fmt: skip
+
+
+def limit(parser: argparse.ArgumentParser) -> None:
+    """``--limit``: ``args.limits`` is a :class:`zllm.Limits`."""
+    parser.add_argument(
+        "--limit", dest="limits", action=_Limit, type=str, default=DEFAULT, metavar="NAME=SIZE",
+        help="refuse an archive with more of NAME, e.g. output-bytes=10G, members=1000 (docs/cli.md lists them)",
+    )  # fmt: skip
+
+
+class _Limit(argparse.Action):
+    """Sets one of the limits."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None
+    ) -> None:
+        name, _, text = values.partition("=")
+        fields = {field.name.replace("_", "-"): field.name for field in dataclasses.fields(Limits)}
+        match = re.fullmatch("([0-9]{1,18})([kMGT]?)", text)
+        if name not in fields:
+            raise argparse.ArgumentError(self, f"'{name}' is not one of {', '.join(sorted(fields))}")
+        if match is None:
+            raise argparse.ArgumentError(self, f"'{text}' is not a number, with k, M, G or T behind it or without")
+        size = int(match[1]) << 10 * " kMGT".index(match[2] or " ")
+        setattr(namespace, self.dest, dataclasses.replace(getattr(namespace, self.dest), **{fields[name]: size}))
 
 
 def device(parser: argparse.ArgumentParser) -> None:
@@ -238,10 +264,3 @@ def _fields(args: argparse.Namespace, kind: type[Options]) -> dict[str, Any]:
 
     given = {name: value for name, value in vars(args).items() if name in names(kind)}
     return {**given, "threads": thread_count(args)}
-
-
-def decoders(args: argparse.Namespace) -> Decoders:
-    """What the options of commands that decode whole streams ask for."""
-    from zllm.archive.coding import Decoders
-
-    return Decoders(read_options(args))

@@ -34,6 +34,7 @@ def arguments(parser: argparse.ArgumentParser, *, members: str | None = None, de
     options.archive_name(parser)
     options.model(parser, "the model, if the archive needs one that is not installed")
     options.threads(parser)
+    options.limit(parser)
     if decodes:
         options.device(parser)
     else:

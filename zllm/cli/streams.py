@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 from zllm.archive.coding import Decoders
-from zllm.archive.options import WriteOptions
+from zllm.archive.options import ReadOptions, WriteOptions
 from zllm.archive.pipe import PipeView
 from zllm.archive.view import TarView
 from zllm.format.ends import FILE_MAGIC as MAGIC
@@ -33,14 +33,14 @@ def encoder(out: BinaryIO, options: WriteOptions) -> Iterator[Writer]:
 
 
 @contextlib.contextmanager
-def decoder(file: BinaryIO, decoders: Decoders, warn: Callable[[str], None]) -> Iterator[TarView]:
+def decoder(file: BinaryIO, options: ReadOptions, warn: Callable[[str], None]) -> Iterator[TarView]:
     """Gives the bytes that went into the archive in ``file``, which is read once from front to end.
 
     Raises:
         NotZllmError: it is no archive.
         DamagedError: something of it is damaged or missing; raised at the end at the latest.
     """
-    view = PipeView(file, decoders)
+    view = PipeView(file, Decoders(options), options.limits)
     view.everything = True
     yield view
     for text in view.warnings:

@@ -156,7 +156,8 @@ _NOTHING = _Said()
 class Decoder:
     """Columns are iterators, of which the end is a :class:`StopIteration`. Each is consumed in the order of headers."""
 
-    def __init__(self, columns: list[bytes]) -> None:
+    def __init__(self, columns: list[bytes], longest: int) -> None:
+        self._longest = longest
         self._readers = {column: Reader(columns[column], WHAT) for column in (Col.RAW, Col.LITERALS, Col.TAILS)}
         self._profiles = _profiles(columns[Col.PROFILES])
         if columns[Col.KEYS].count(0) > MAX_UNITS:
@@ -198,7 +199,7 @@ class Decoder:
         yield Col.RESTS, texts(columns[Col.RESTS], most, headerunits.REST_SIZE)
         most += sum(counts[number] for number in key_numbers)
         for column in (Col.NAMES, Col.LINKS, Col.VALUES):
-            yield column, texts(columns[column], most, limits.MAX_EXTENDED)
+            yield column, texts(columns[column], most, self._longest)
 
     def run(self, count: int) -> list[Headers]:
         """The headers of ``count`` members.

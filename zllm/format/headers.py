@@ -38,4 +38,4 @@ def decode(columns: list[bytes], count: int, longest: int = limits.MAX_EXTENDED)
     """
     if len(columns) != COLUMNS or count > MAX_UNITS:
         raise DamagedError(f"{WHAT} is damaged: its headers make no sense")
-    return Decoder(columns).run(count)
+    return Decoder(columns, longest).run(count)

@@ -124,14 +124,16 @@ class ZllmFile(Unpacking):
             fileobj: a binary file to use, or for reading an open :class:`Archive`; it stays open.
             options: the fields of :class:`WriteOptions` for writing (``level``, ``model``, ``llm``, ``threads``,
                 ``frame_size``, ``progress``, ``stats``, ``embed_model``, ``cluster``, ``device``, ``executor``) and of
-                :class:`ReadOptions` for reading; ``compresslevel``, tarfile's name for ``level``; and what
+                :class:`ReadOptions` for reading, of which ``limits``, a :class:`zllm.Limits`, says how much of the
+                machine an archive may take; ``compresslevel``, tarfile's name for ``level``; and what
                 :class:`tarfile.TarFile` takes (``format``, ``tarinfo``, ``dereference``, ``ignore_zeros``,
                 ``encoding``, ``errors``, ``pax_headers``, ``debug``, ``errorlevel``, and ``stream`` on every Python).
 
         Raises:
             NotZllmError: no archive.
             DamagedError: it is damaged so that nothing can be read.
-            NotTarError: it holds one stream that is no tar.
+            NotTarError: it contains a single raw stream, not a tar archive.
+            LimitError: it has more of something than ``limits`` allow.
             OtherFormatError: a mode such as ``r:gz``.
             UsageError: an unknown mode, level, frame size, device or executor. All three are also a ValueError.
             MissingDependencyError: the executor needs a package that is not installed.
