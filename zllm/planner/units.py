@@ -16,7 +16,7 @@ FRAME_COST = 24
 
 @dataclass(frozen=True)
 class Group:
-    """Data coded together. ``cuts``: where one member ends and the next begins, ascending, without 0 and the end."""
+    """Data coded together. ``cuts``: where members begin in it, ascending, without 0."""
 
     category: Category
     data: memoryview
