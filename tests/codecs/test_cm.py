@@ -1,4 +1,4 @@
-"""The codec cm: any bytes, any cuts, any threads; what it decodes of wrong payloads is for the checksum to refuse."""
+"""The codec cm: any bytes, cuts and threads; what it decodes of wrong payloads is for the checksum to refuse."""
 
 from __future__ import annotations
 

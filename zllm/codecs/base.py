@@ -82,8 +82,8 @@ class Codec(ABC):
     A codec says what it is for: the planner tries it for data of its ``categories``, at levels whose budget its
     ``cost`` is within, beside the others, and keeps the smallest. Without categories it only decodes.
 
-    ``cuts`` are the offsets inside a frame where one member ends and the next begins, ascending, without 0 and the
-    end. Both sides get the same ones, from the section map.
+    ``cuts`` are the offsets inside a frame where members begin, ascending, without 0. Both sides get the same,
+    from the section map.
     """
 
     name: ClassVar[str]
