@@ -12,7 +12,7 @@ typedef struct {
     part_t *part;
     uint32_t number, lane; /* the stream's in its frame; in the workspace */
     place_t place;
-    distribution_t distribution;
+    distribution_buffer_t distribution;
 } lane_job_t;
 
 /* A thread's part of a job. */
@@ -29,7 +29,7 @@ typedef struct {
     uint32_t *ids, *tokens;
     uint32_t count, capacity, rows, thread;
     workspace_t **members; /* of the team's threads: the first is w, the others have joined it */
-    uint32_t asked;        /* rows of the step */
+    uint32_t step_rows;    /* rows of the step */
     part_t *parts;
     size_t n, taken;
     const zllm_run *run;
@@ -46,7 +46,7 @@ static int take_turn(const decode_t *s, zllm_job *j) {
     return !zllm_job_stopped(j, s->run);
 }
 
-/* To the next thread that has streams left; a thread that has none does not ask for turns any more. */
+/* To the next thread that has streams left; one that has none gets no more turns. */
 static void pass_turn(const decode_t *s, const part_t *p) {
     zllm_job *j = p->j;
     if (j->threads == 1) return;
@@ -73,9 +73,9 @@ static uint32_t decode_part(decode_t *s, uint32_t from, uint32_t *kept) {
     for (; i < s->count && s->lanes[s->busy[i]].part == p; i++) {
         const uint32_t lane = s->busy[i];
         lane_job_t *l = &s->lanes[lane];
-        const answer_t answer = distribution_answer(&l->distribution);
+        const distribution_t next = distribution_view(&l->distribution);
         if (i + 1 < s->count) expect(&s->lanes[s->busy[i + 1]]);
-        const int more = going ? zllm_job_decode_turn(p->j, l->number, &l->place, &answer, s->run) : 0;
+        const int more = going ? zllm_job_decode_turn(p->j, l->number, &l->place, &next, s->run) : 0;
         if (more < 0) zllm_job_fail(p->j, ZLLM_E_DATA);
         if (more <= 0) {
             p->streams--;
@@ -89,8 +89,8 @@ static uint32_t decode_part(decode_t *s, uint32_t from, uint32_t *kept) {
     return i;
 }
 
-/* Give free lanes to the streams of further jobs, if those of a whole job fit; it makes no sense to start half a one. */
-static void refill(decode_t *s) {
+/* Admit the streams of further jobs to free lanes, if those of a whole job fit: half a job makes no sense. */
+static void admit(decode_t *s) {
     for (; s->taken < s->n; s->taken++) {
         part_t *p = &s->parts[s->taken];
         const uint32_t first = job_first(p->j, s->thread), end = job_first(p->j, s->thread + 1);
@@ -99,7 +99,7 @@ static void refill(decode_t *s) {
         for (uint32_t i = first; i < end; i++) {
             const uint32_t lane = s->busy[s->count++];
             lane_job_t *l = &s->lanes[lane];
-            const distribution_t distribution = l->distribution;
+            const distribution_buffer_t distribution = l->distribution;
             s->w->family->restart(s->w, lane);
             *l = (lane_job_t){.part = p, .number = i, .lane = lane, .place = job_place(p->j, i),
                               .distribution = distribution};
@@ -107,15 +107,15 @@ static void refill(decode_t *s) {
     }
 }
 
-/* A thread's part of a step of s->asked rows, and of what follows from it. */
-static void ask_part(void *context, uint32_t thread) {
+/* A thread's part of a step of s->step_rows rows, and of what follows from it. */
+static void compute_part(void *context, uint32_t thread) {
     decode_t *s = context;
     workspace_t *w = s->members[thread];
     lap(&w->laps, ZLLM_STAGE_WAIT); /* for the leader, who was mixing */
-    w->family->step(w, s->ids, s->tokens, s->asked);
+    w->family->step(w, s->ids, s->tokens, s->step_rows);
     const uint32_t most = w->head_rows;
-    for (uint32_t from = 0; from < s->asked; from += most) {
-        const uint32_t n = s->asked - from < most ? s->asked - from : most;
+    for (uint32_t from = 0; from < s->step_rows; from += most) {
+        const uint32_t n = s->step_rows - from < most ? s->step_rows - from : most;
         w->family->head(w, from, n);
         for (uint32_t i = thread; i < n; i += team_threads(s->run->team)) {
             lane_job_t *l = &s->lanes[s->ids[from + i]];
@@ -131,22 +131,22 @@ static void run_all(decode_t *s, team_work_t *work) {
     else work(s, 0);
 }
 
-/* Ask the model what may follow in every busy lane. */
-static void ask(decode_t *s) {
+/* Compute the distribution of what follows in every busy lane. */
+static void compute(decode_t *s) {
     for (uint32_t from = 0; from < s->count; from += s->rows) {
-        s->asked = s->count - from < s->rows ? s->count - from : s->rows;
-        for (uint32_t i = 0; i < s->asked; i++) {
+        s->step_rows = s->count - from < s->rows ? s->count - from : s->rows;
+        for (uint32_t i = 0; i < s->step_rows; i++) {
             s->ids[i] = s->busy[from + i];
             s->tokens[i] = s->lanes[s->ids[i]].place.next;
         }
-        run_all(s, ask_part);
+        run_all(s, compute_part);
     }
 }
 
 static void decode(decode_t *s) {
-    for (refill(s); s->count > 0; refill(s)) {
+    for (admit(s); s->count > 0; admit(s)) {
         uint32_t kept = 0;
-        ask(s);
+        compute(s);
         for (uint32_t i = 0; i < s->count;) i = decode_part(s, i, &kept);
         s->count = kept;
     }
@@ -183,7 +183,8 @@ static int decode_new(decode_t *s, zllm_job **jobs) {
 
 static void join(void *context, uint32_t thread) {
     decode_t *s = context;
-    if (thread > 0) s->members[thread] = s->w->family->workspace_join(s->w, thread, s->run->team->runs[thread]->nanoseconds);
+    if (thread == 0) return;
+    s->members[thread] = s->w->family->workspace_join(s->w, thread, s->run->team->runs[thread]->nanoseconds);
 }
 
 /* The team's workspaces, when all of it have come. */

@@ -2,7 +2,7 @@
 
 #include "fixed.h"
 
-void zllm_distribution_set(distribution_t *d, const zllm_kernel *k, const int32_t *logits) {
+void zllm_distribution_set(distribution_buffer_t *d, const zllm_kernel *k, const int32_t *logits) {
     const uint32_t blocks = d->vocab / ZLLM_SUM_BLOCK + 1;
     uint64_t total = 0;
     k->weights(logits, d->vocab, d->weight);
@@ -13,7 +13,7 @@ void zllm_distribution_set(distribution_t *d, const zllm_kernel *k, const int32_
     }
 }
 
-int zllm_distribution_new(distribution_t *d, heap_t *heap, uint32_t vocab) {
+int zllm_distribution_new(distribution_buffer_t *d, heap_t *heap, uint32_t vocab) {
     const uint32_t blocks = vocab / ZLLM_SUM_BLOCK + 1;
     d->vocab = vocab;
     d->heap = heap;
@@ -23,7 +23,7 @@ int zllm_distribution_new(distribution_t *d, heap_t *heap, uint32_t vocab) {
     return d->base && d->sums && d->weight;
 }
 
-void zllm_distribution_free(distribution_t *d) {
+void zllm_distribution_free(distribution_buffer_t *d) {
     zllm_heap_free(d->heap, d->base);
     zllm_heap_free(d->heap, d->sums);
     zllm_heap_free(d->heap, d->weight);
@@ -50,7 +50,7 @@ uint32_t zllm_token_decisions(const zllm_model *m, uint32_t token) {
     return count;
 }
 
-void zllm_token_probabilities(const zllm_model *m, const answer_t *d, uint32_t token, uint32_t *p) {
+void zllm_token_probabilities(const zllm_model *m, const distribution_t *d, uint32_t token, uint32_t *p) {
     uint64_t low = 0, high = sum_below(d, d->vocab);
     int32_t at = 0;
     while (at >= 0) {
@@ -63,7 +63,7 @@ void zllm_token_probabilities(const zllm_model *m, const answer_t *d, uint32_t t
     }
 }
 
-/* The predictor's way through the bits of a token: those before the decision are certain, and `t` has them. */
+/* The predictor's path through the bits of a token: those before the decision are certain, and `t` has them. */
 typedef struct {
     const zllm_model *m;
     predictor_t *p;
@@ -122,11 +122,11 @@ void zllm_token_expect(const zllm_model *m, const predictor_t *p, const cursor_t
     for (; done < length; done++) zllm_predictor_expect_byte(p, &trail, bytes[done]);
 }
 
-/* In 2^-24: what an answer leads to that the model gives less is not worth prefetching. */
+/* In 2^-24: what a less likely outcome leads to is not worth prefetching. */
 #define UNLIKELY (1u << 18)
 
-/* One answer to a decision about the byte at `depth` leads to the decision, or token, `at`: what that will read is
- * prefetched. All tokens that are left then have the bytes on the way to it. */
+/* One outcome of a decision about the byte at `depth` leads to the decision, or token, `at`: what that will read is
+ * prefetched. All tokens that are left then have the bytes on the path to it. */
 static void path_expect(const path_t *w, uint32_t depth, int32_t at) {
     const zllm_model *m = w->m;
     const decision_t *next = at < 0 ? NULL : &m->decisions[at];
@@ -159,7 +159,8 @@ void zllm_token_encode(const zllm_model *m, const uint32_t *lm, predictor_t *p, 
     path_end(&w, token);
 }
 
-uint32_t zllm_token_decode(const zllm_model *m, const answer_t *d, predictor_t *p, cursor_t *cursor, decoder_t *r) {
+uint32_t zllm_token_decode(const zllm_model *m, const distribution_t *d, predictor_t *p, cursor_t *cursor,
+                           decoder_t *r) {
     path_t w = {m, p, cursor, 0};
     uint64_t low = 0, high = sum_below(d, d->vocab);
     int32_t at = 0;
@@ -171,7 +172,7 @@ uint32_t zllm_token_decode(const zllm_model *m, const answer_t *d, predictor_t *
         const uint32_t lm = probability(low, split, high);
         if (lm >= UNLIKELY) path_expect(&w, c->depth, c->high);
         if (lm <= (1u << PROBABILITY_BITS) - UNLIKELY) path_expect(&w, c->depth, c->low);
-        /* Each answer is a constant on its way on: a processor that guesses the way need not wait for the answer. */
+        /* Each outcome is a constant from here on: a processor that predicts the branch need not wait for it. */
         if (decoder_get(r, path_predict(&w, c, lm))) {
             path_learn(&w, c, 1);
             low = split;

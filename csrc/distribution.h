@@ -1,4 +1,4 @@
-/* Integer weights over the vocabulary, their prefix sums, and a token's walk through the byte trie by them
+/* Integer weights over the vocabulary, their prefix sums, and a token's path through the byte trie by them
  * (docs/arithmetic.md, section 5). */
 #ifndef ZLLM_DISTRIBUTION_H
 #define ZLLM_DISTRIBUTION_H
@@ -11,30 +11,30 @@ typedef struct {
     const uint64_t *base;   /* [vocab / ZLLM_SUM_BLOCK + 1]: sum of the weights before a block */
     const uint32_t *weight; /* [vocab] */
     uint32_t vocab;
-} answer_t;
+} distribution_t;
 
-/* Makes an answer of logits. */
+/* Room for one, which is made of logits. */
 typedef struct {
     uint64_t *base;
     uint32_t *weight; /* [vocab], and zeros to a whole block */
     uint32_t *sums;   /* [vocab / ZLLM_SUM_BLOCK + 1]: of each block */
     uint32_t vocab;
     heap_t *heap;
-} distribution_t;
+} distribution_buffer_t;
 
 /* 0 when out of memory; free it all the same. */
-int zllm_distribution_new(distribution_t *d, heap_t *heap, uint32_t vocab);
-void zllm_distribution_free(distribution_t *d);
-void zllm_distribution_set(distribution_t *d, const zllm_kernel *k, const int32_t *logits);
+int zllm_distribution_new(distribution_buffer_t *d, heap_t *heap, uint32_t vocab);
+void zllm_distribution_free(distribution_buffer_t *d);
+void zllm_distribution_set(distribution_buffer_t *d, const zllm_kernel *k, const int32_t *logits);
 
-static inline answer_t distribution_answer(const distribution_t *d) {
-    return (answer_t){.base = d->base, .weight = d->weight, .vocab = d->vocab};
+static inline distribution_t distribution_view(const distribution_buffer_t *d) {
+    return (distribution_t){.base = d->base, .weight = d->weight, .vocab = d->vocab};
 }
 
 /* Sum of the weights of all tokens before `token`, which may be `vocab`. A walk asks for a dozen of them, most in one
  * block: adding them up on the way is cheaper than keeping every one. All of a whole block are looked at, for nobody can
  * predict how many count. */
-static inline uint64_t sum_below(const answer_t *d, uint32_t token) {
+static inline uint64_t sum_below(const distribution_t *d, uint32_t token) {
     const uint32_t block = token / ZLLM_SUM_BLOCK, from = block * ZLLM_SUM_BLOCK;
     const uint32_t *weight = d->weight + from;
     const int32_t count = (int32_t)(token - from);
@@ -46,15 +46,16 @@ static inline uint64_t sum_below(const answer_t *d, uint32_t token) {
     return d->base[block] + sum;
 }
 
-/* Decisions on the token's way. */
+/* Decisions on the token's path through the trie. */
 uint32_t zllm_token_decisions(const zllm_model *m, uint32_t token);
-/* The model's probability of a one for each decision on the token's way, at most m->deepest. */
-void zllm_token_probabilities(const zllm_model *m, const answer_t *d, uint32_t token, uint32_t *p);
+/* The model's probability of a one for each decision on the token's path, at most m->deepest. */
+void zllm_token_probabilities(const zllm_model *m, const distribution_t *d, uint32_t token, uint32_t *p);
 /* Such a token comes next at the cursor: what coding it will read is prefetched. */
 void zllm_token_expect(const zllm_model *m, const predictor_t *p, const cursor_t *cursor, uint32_t token);
 /* Code a token: the predictor makes its own probabilities of the model's. */
 void zllm_token_encode(const zllm_model *m, const uint32_t *lm, predictor_t *p, cursor_t *cursor, encoder_t *e,
                        uint32_t token);
-uint32_t zllm_token_decode(const zllm_model *m, const answer_t *d, predictor_t *p, cursor_t *cursor, decoder_t *r);
+uint32_t zllm_token_decode(const zllm_model *m, const distribution_t *d, predictor_t *p, cursor_t *cursor,
+                           decoder_t *r);
 
 #endif

@@ -1,6 +1,6 @@
 /* Encoding frames (docs/arithmetic.md, section 8).
  *
- * The text is known, so each thread asks the model about many tokens of one stream at a time. The mixing has an order
+ * The text is known, so each thread feeds the model many tokens of one stream at a time. The mixing has an order
  * (job.h) and is done block by block, by one thread at a time. */
 #include "job.h"
 
@@ -8,14 +8,14 @@
 typedef struct {
     zllm_job *j;
     workspace_t *w;
-    distribution_t distribution;
+    distribution_buffer_t distribution;
     uint32_t ids[ZLLM_BULK], tokens[ZLLM_BULK];
     uint32_t first, end, rows;
     const zllm_run *run;
 } encode_t;
 
 /* Probabilities of the decisions of tokens[at .. at + n), whose rows were fed. */
-static void ask(encode_t *s, const uint32_t *tokens, uint32_t n, uint32_t *lm) {
+static void compute(encode_t *s, const uint32_t *tokens, uint32_t n, uint32_t *lm) {
     const zllm_model *m = s->j->m;
     for (uint32_t from = 0; from < n; from += ZLLM_HEAD_ROWS) {
         const uint32_t part = n - from < ZLLM_HEAD_ROWS ? n - from : ZLLM_HEAD_ROWS;
@@ -24,14 +24,14 @@ static void ask(encode_t *s, const uint32_t *tokens, uint32_t n, uint32_t *lm) {
             if (tokens[i] & ZLLM_GIVEN) continue;
             zllm_distribution_set(&s->distribution, m->kernel, s->w->family->logits(s->w, i - from));
             lap(&s->w->laps, ZLLM_STAGE_WEIGHTS);
-            const answer_t answer = distribution_answer(&s->distribution);
-            zllm_token_probabilities(m, &answer, tokens[i], lm + (size_t)i * m->deepest);
+            const distribution_t next = distribution_view(&s->distribution);
+            zllm_token_probabilities(m, &next, tokens[i], lm + (size_t)i * m->deepest);
             lap(&s->w->laps, ZLLM_STAGE_WALK);
         }
     }
 }
 
-/* The model's answers for block b of stream i. */
+/* The model's probabilities for block b of stream i. */
 static void fill_stream(encode_t *s, uint32_t i, uint32_t b) {
     const zllm_job *j = s->j;
     const zllm_stream *t = &j->frame->streams[i];
@@ -45,11 +45,11 @@ static void fill_stream(encode_t *s, uint32_t i, uint32_t b) {
             s->tokens[k] = at + k == 0 ? j->start : t->tokens[at + k - 1] & ~ZLLM_GIVEN;
         }
         s->w->family->step(s->w, s->ids, s->tokens, n);
-        ask(s, t->tokens + at, n, lm + (at - from) * j->m->deepest);
+        compute(s, t->tokens + at, n, lm + (at - from) * j->m->deepest);
     }
 }
 
-/* A block's turn number i: what the model says of that token. NULL if there is none. */
+/* A block's turn number i: the model's probabilities for that token. NULL if there is none. */
 static const uint32_t *turn(const zllm_job *j, uint32_t b, uint32_t i, uint32_t *stream, size_t *at) {
     const uint32_t row = i / j->streams;
     *stream = i % j->streams;

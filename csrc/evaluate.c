@@ -1,11 +1,11 @@
-/* What the model and the parts of the coder say on their own: for tests, known answers and measurements. */
+/* The model and the parts of the coder on their own: for tests, known answers and measurements. */
 #include "distribution.h"
 #include "fixed.h"
 #include "zllm_testing.h"
 
 zllm_result zllm_evaluate(const zllm_model *m, const uint32_t *tokens, size_t n, int32_t *logits, uint64_t *sums) {
     const uint32_t vocab = m->vocab, lane = 0;
-    distribution_t d;
+    distribution_buffer_t d;
     for (size_t i = 0; i < n; i++)
         if (tokens[i] >= m->network->inputs) return ZLLM_E_ARGUMENT;
     workspace_t *w = model_workspace(m, m->heap, 1, 1, NULL, NULL);
@@ -18,8 +18,8 @@ zllm_result zllm_evaluate(const zllm_model *m, const uint32_t *tokens, size_t n,
         for (uint32_t v = 0; logits != NULL && v < vocab; v++) logits[i * vocab + v] = row[v];
         if (sums == NULL) continue;
         zllm_distribution_set(&d, m->kernel, row);
-        const answer_t answer = distribution_answer(&d);
-        for (uint32_t v = 0; v <= vocab; v++) sums[i * (vocab + 1) + v] = sum_below(&answer, v);
+        const distribution_t next = distribution_view(&d);
+        for (uint32_t v = 0; v <= vocab; v++) sums[i * (vocab + 1) + v] = sum_below(&next, v);
     }
     zllm_distribution_free(&d);
     workspace_free(w);

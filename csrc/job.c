@@ -13,7 +13,7 @@ void zllm_job_fail(zllm_job *j, zllm_result rc) {
     (void)atomic_compare_exchange_strong(&j->failure, &none, (int)rc);
 }
 
-int zllm_job_decode_turn(zllm_job *j, uint32_t stream, place_t *p, const answer_t *d, const zllm_run *run) {
+int zllm_job_decode_turn(zllm_job *j, uint32_t stream, place_t *p, const distribution_t *d, const zllm_run *run) {
     const zllm_model *m = j->m;
     const zllm_stream *t = &j->frame->streams[stream];
     cursor_t *cursor = zllm_predictor_cursor(j->predictor, stream);
@@ -197,6 +197,6 @@ zllm_result zllm_job_work(zllm_job **jobs, size_t n, uint32_t thread, const zllm
 }
 
 size_t zllm_job_memory(const zllm_model *m, size_t size, size_t n_streams, int decoding) {
-    const size_t answers = n_streams * ZLLM_BULK * m->deepest * sizeof(uint32_t) * ZLLM_AHEAD;
-    return zllm_predictor_memory(size, 1) + (decoding ? 0 : answers);
+    const size_t blocks = n_streams * ZLLM_BULK * m->deepest * sizeof(uint32_t) * ZLLM_AHEAD;
+    return zllm_predictor_memory(size, 1) + (decoding ? 0 : blocks);
 }

@@ -13,7 +13,7 @@
 
 #define ZLLM_AHEAD 6u /* blocks of tokens that an encoding thread may be ahead of the mixing */
 
-/* Encoding: what the model says about the next ZLLM_BULK tokens of each stream. */
+/* Encoding: the model's probabilities for the next ZLLM_BULK tokens of each stream. */
 typedef struct {
     uint32_t *lm;             /* [streams][ZLLM_BULK][m->deepest] */
     _Atomic uint32_t threads; /* that have put theirs in */
@@ -68,10 +68,10 @@ void zllm_job_fail(zllm_job *j, zllm_result rc);
 static inline place_t job_place(const zllm_job *j, uint32_t stream) {
     return (place_t){.at = j->starts[stream], .next = j->start, .coded = 1};
 }
-/* A turn of a stream that is decoded, when the model has said `d` of what follows. 1 if there is more, 0 at the stream's
+/* A turn of a stream that is decoded, by the distribution `d` of what follows. 1 if there is more, 0 at the stream's
  * end, -1 for data that no encoder makes. */
-int zllm_job_decode_turn(zllm_job *j, uint32_t stream, place_t *p, const answer_t *d, const zllm_run *run);
-/* A turn of a stream that is encoded, its token number `at`; lm: of the decisions on the token's way. */
+int zllm_job_decode_turn(zllm_job *j, uint32_t stream, place_t *p, const distribution_t *d, const zllm_run *run);
+/* A turn of a stream that is encoded, its token number `at`; lm: of the decisions on the token's path. */
 void zllm_job_encode_turn(zllm_job *j, uint32_t stream, size_t at, const uint32_t *lm, const zllm_run *run);
 /* Such a turn will come soon, and before it none of the stream: what it will read is prefetched. */
 void zllm_job_expect_decoding(const zllm_job *j, uint32_t stream, const place_t *p);

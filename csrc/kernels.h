@@ -1,5 +1,6 @@
 /* The primitives that a kernel supplies. Every one is a sum, product, shift or comparison of integers that cannot
- * overflow within the limits that models are checked for (network/), so the order of evaluation, and with it the SIMD width, changes nothing.
+ * overflow within the limits that models are checked for (network/), so the order of evaluation, and with it the SIMD
+ * width, changes nothing.
  *
  * A packed matrix has its own layout in every kernel, and so have the caches, which grow by a slot a token. 32 slots from
  * a multiple of 32 on are contiguous, so that a cache can be moved by as many.

@@ -73,7 +73,8 @@ static const network_family_t *family_named(const char *name, size_t size) {
 static zllm_result find_family(const description_t *d, const network_family_t **out) {
     const json_value_t *name = zllm_json_member(d->config, "family", 6);
     CHECK(name == NULL || name->kind == JSON_STRING, "the config's family is not a name");
-    *out = name == NULL ? family_named(DEFAULT_FAMILY, strlen(DEFAULT_FAMILY)) : family_named(name->as.string, name->size);
+    if (name == NULL) *out = family_named(DEFAULT_FAMILY, strlen(DEFAULT_FAMILY));
+    else *out = family_named(name->as.string, name->size);
     CHECK(*out != NULL, "its network is a %s, which this program does not know",
           name == NULL ? DEFAULT_FAMILY : zllm_quoted(name->as.string, name->size).text);
     return ZLLM_OK;

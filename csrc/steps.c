@@ -2,7 +2,7 @@
  * in the order that all executors share. */
 #include "job.h"
 
-void zllm_model_ways(const zllm_model *m, uint32_t *first, uint32_t *low, uint32_t *split, uint32_t *high) {
+void zllm_trie_paths(const zllm_model *m, uint32_t *first, uint32_t *low, uint32_t *split, uint32_t *high) {
     uint32_t count = 0;
     for (uint32_t token = 0; token < m->vocab; token++) {
         uint32_t from = 0, end = m->vocab;
@@ -61,21 +61,21 @@ zllm_result zllm_steps_encode(zllm_job *j, const uint32_t *lm, size_t n, const z
     return (zllm_result)atomic_load(&j->failure);
 }
 
-static answer_t answer_of(const zllm_answers *a, uint32_t lane, uint32_t vocab) {
-    return (answer_t){.base = a->base + (size_t)lane * (vocab / ZLLM_SUM_BLOCK + 1),
+static distribution_t distribution_of(const zllm_distributions *a, uint32_t lane, uint32_t vocab) {
+    return (distribution_t){.base = a->base + (size_t)lane * (vocab / ZLLM_SUM_BLOCK + 1),
                       .weight = a->weights + (size_t)lane * vocab, .vocab = vocab};
 }
 
 /* The turns of one job. `lane` is [streams]. */
-static zllm_result decode_turns(zllm_job *j, uint32_t *lane, size_t lanes, const zllm_answers *answers,
+static zllm_result decode_turns(zllm_job *j, uint32_t *lane, size_t lanes, const zllm_distributions *all,
                                 uint32_t *tokens, const zllm_run *run) {
     if (j->threads > 0 || !j->decoding) return ZLLM_E_ARGUMENT;
     for (uint32_t i = 0; i < j->streams && !zllm_job_stopped(j, run); i++) {
         if (lane[i] == ZLLM_ENDED) continue;
         if (lane[i] >= lanes || j->places[i].done == j->frame->streams[i].size) return ZLLM_E_ARGUMENT;
-        if (answers != NULL) {
-            const answer_t answer = answer_of(answers, lane[i], j->m->vocab);
-            const int more = zllm_job_decode_turn(j, i, &j->places[i], &answer, run);
+        if (all != NULL) {
+            const distribution_t next = distribution_of(all, lane[i], j->m->vocab);
+            const int more = zllm_job_decode_turn(j, i, &j->places[i], &next, run);
             if (more < 0) zllm_job_fail(j, ZLLM_E_DATA);
             if (more <= 0) {
                 lane[i] = ZLLM_ENDED;
@@ -87,10 +87,10 @@ static zllm_result decode_turns(zllm_job *j, uint32_t *lane, size_t lanes, const
     return (zllm_result)atomic_load(&j->failure);
 }
 
-zllm_result zllm_steps_decode(zllm_job **jobs, size_t n, uint32_t *lane, size_t lanes, const zllm_answers *answers,
+zllm_result zllm_steps_decode(zllm_job **jobs, size_t n, uint32_t *lane, size_t lanes, const zllm_distributions *all,
                               uint32_t *tokens, const zllm_run *run) {
     for (size_t k = 0; k < n; lane += jobs[k]->streams, k++) {
-        const zllm_result rc = decode_turns(jobs[k], lane, lanes, answers, tokens, run);
+        const zllm_result rc = decode_turns(jobs[k], lane, lanes, all, tokens, run);
         if (rc != ZLLM_OK) return rc;
     }
     return ZLLM_OK;

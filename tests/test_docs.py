@@ -7,6 +7,7 @@ import importlib
 import os
 import re
 import runpy
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -77,7 +78,7 @@ def test_the_readmes_main_job(checkout: Path, shell: Shell) -> None:
     text = (checkout / "README.md").read_text(encoding="utf-8")
     command = blocks(text.split("## Quick start")[1])[0].replace("\\\n", " ").strip()
     install, rest = command.split("&&", 1)
-    assert install.split() == ["pip", "install", "'.[pack]'"]
+    assert shlex.split(install) == ["pip", "install", ".[pack]"]
     path = os.pathsep.join(entry for entry in (os.environ.get("PYTHONPATH"),) if entry)
     folder = Path(sys.executable).parent
     script = f'cd "{checkout}" && export PATH="{folder}:$PATH" && {rest}'

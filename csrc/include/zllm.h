@@ -198,31 +198,31 @@ ZLLM_API void zllm_job_free(zllm_job *job);
  * they wait for each other; where one cannot come, set *cancel. Several jobs, all to be encoded or all to be decoded,
  * may be given by a thread, or a team, that is the only one of each: when decoding, their streams fill the steps together. */
 ZLLM_API zllm_result zllm_job_work(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run);
-/* Bytes that a job holds: the predictor's tables, its text, and the model's answers when encoding. */
+/* Bytes that a job holds: the predictor's tables, its text, and the model's probabilities when encoding. */
 ZLLM_API size_t zllm_job_memory(const zllm_model *model, size_t size, size_t n_streams, int decoding);
 
 /* Coding with a model that is computed elsewhere, to the same bytes: jobs of 0 threads, one thread at a time for each.
  *
- * Encoding. The decisions on token t's way through the byte trie have the numbers first[t] to first[t + 1] - 1; first is
+ * Encoding. The decisions on token t's path through the byte trie have the numbers first[t] to first[t + 1] - 1; first is
  * [vocab + 1]. Decision d is whether the token, one of those from low[d] to high[d] - 1, is at or above split[d]; its
  * probability is made of the tokens' weights (docs/arithmetic.md, section 5). These three may be NULL. */
-ZLLM_API void zllm_model_ways(const zllm_model *model, uint32_t *first, uint32_t *low, uint32_t *split, uint32_t *high);
+ZLLM_API void zllm_trie_paths(const zllm_model *model, uint32_t *first, uint32_t *low, uint32_t *split, uint32_t *high);
 /* Encode the next tokens of the frame, in its order: of each stream the first, of each the second, and so on. lm: the
- * model's probabilities of all decisions on these tokens' ways, n in all, which end with a token's. When the frame's last
+ * model's probabilities of all decisions on these tokens' paths, n in all, which end with a token's. When the frame's last
  * token is coded, coded_size is the code string's length. */
 ZLLM_API zllm_result zllm_steps_encode(zllm_job *job, const uint32_t *lm, size_t n, const zllm_run *run);
 
 #define ZLLM_ENDED 0xffffffffu /* the lane of a stream that is at its end */
-/* What the model says of its lanes: of each token its weight, and the sum of the weights of all tokens before each block
+/* Distributions, one a lane: of each token its weight, and the sum of the weights of all tokens before each block
  * of 64. They have to be those of docs/arithmetic.md, section 5: at least 1, at most 2^26, and their sums. */
 typedef struct {
     const uint32_t *weights; /* [lanes][vocab] */
     const uint64_t *base;    /* [lanes][vocab / 64 + 1] */
-} zllm_answers;
+} zllm_distributions;
 /* Decode a token of each stream. `lane` has the lanes of the streams of all jobs, one job after the other; that of a
  * stream that gets to its end becomes ZLLM_ENDED. tokens[lane], of as many as there are lanes, becomes what the model is to
- * be fed next. Without answers (NULL) nothing is decoded: a new job's tokens are those that its streams start with. */
-ZLLM_API zllm_result zllm_steps_decode(zllm_job **jobs, size_t n, uint32_t *lane, size_t lanes, const zllm_answers *answers,
+ * be fed next. Without distributions (NULL) nothing is decoded: a new job's tokens are those that its streams start with. */
+ZLLM_API zllm_result zllm_steps_decode(zllm_job **jobs, size_t n, uint32_t *lane, size_t lanes, const zllm_distributions *distributions,
                               uint32_t *tokens, const zllm_run *run);
 
 /* `length` bytes at offset `at` that also stand `distance` bytes earlier; they may overlap. */

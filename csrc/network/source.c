@@ -102,7 +102,9 @@ static zllm_result read_config(reader_t *r) {
         if (strcmp(field->name, "layers") == 0) layers = (uint32_t)value;
     }
     used += zllm_json_member(config, "family", 6) != NULL;
-    used += zllm_json_member(config, "rope_theta", 10) != NULL;
+    const json_value_t *theta = zllm_json_member(config, "rope_theta", 10);
+    CHECK(theta == NULL || theta->kind == JSON_NUMBER || theta->kind == JSON_INTEGER, "rope_theta is " ABSENT);
+    used += theta != NULL;
     CHECK(used == config->size, "the config asks for something that this program does not know");
     CHECK(layers == r->d->layers->size, "the number of layers is not the one that the config says");
     r->out->layers = layers;

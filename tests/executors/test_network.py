@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from models import tiny, variants
 
-from zllm._native.steps import SUM_BLOCK, ways
+from zllm._native.steps import SUM_BLOCK, trie_paths
 from zllm.models.store import Model, load, resolve
 
 torch = pytest.importorskip("torch")
@@ -111,9 +111,9 @@ def test_lanes_that_start_anew_or_go_on_without_others(tmp_path: Path, device: A
         feed({0: (3, 10), 1: (2, 50)}, 10)
 
 
-def test_ways_are_the_trie(tmp_path: Path) -> None:
+def test_paths_are_the_trie(tmp_path: Path) -> None:
     model = load(tiny.write(tmp_path / "m.zlm", layers=1, dim=32))
-    found = ways(model.native)
+    found = trie_paths(model.native)
     assert len(found.first) == model.config.vocab + 1
     for token in range(model.config.vocab):
         low, high = 0, model.config.vocab

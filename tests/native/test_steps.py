@@ -53,10 +53,10 @@ def said(model: Model, fed: list[int]) -> list[int]:
     return list(sums[-(model.config.vocab + 1) :])
 
 
-def probabilities(model: Model, ways: steps.Ways, sums: list[int], token: int) -> list[int]:
+def probabilities(model: Model, paths: steps.Paths, sums: list[int], token: int) -> list[int]:
     out = []
-    for d in range(ways.first[token], ways.first[token + 1]):
-        low, split, high = (sums[part[d]] for part in (ways.low, ways.split, ways.high))
+    for d in range(paths.first[token], paths.first[token + 1]):
+        low, split, high = (sums[part[d]] for part in (paths.low, paths.split, paths.high))
         k = max(0, (high - low).bit_length() - 40)
         out.append(max(1, min(2**24 - 1, ((high - split >> k) << 24) // (high - low >> k))))
     return out
@@ -64,12 +64,12 @@ def probabilities(model: Model, ways: steps.Ways, sums: list[int], token: int) -
 
 def turns(model: Model, frame: Any) -> list[list[int]]:
     """Of each token in the frame's order, the probabilities of its decisions; none of tokens that are given."""
-    ways, out = steps.ways(model.native), []
+    paths, out = steps.trie_paths(model.native), []
     for step in range(max(len(ids) for ids, _, _ in frame)):
         for ids, _, _ in frame:
             if step < len(ids) and ids[step] < native.GIVEN:
                 fed = [model.start, *(i & ~native.GIVEN for i in ids[:step])]
-                out.append(probabilities(model, ways, said(model, fed), ids[step]))
+                out.append(probabilities(model, paths, said(model, fed), ids[step]))
     return out
 
 
@@ -115,9 +115,9 @@ def decode(model: Model, coded: list[bytes], frames: list[Any], lanes: list[int]
     ]
     lane, tokens = array("I", lanes), array("I", bytes(4 * (max(lanes) + 1)))
     fed: list[list[int]] = [[] for _ in tokens]
-    answers = None
+    distributions = None
     while True:
-        steps.decode_turns(model.native, jobs, lane, tokens, answers)
+        steps.decode_turns(model.native, jobs, lane, tokens, distributions)
         if all(one == steps.ENDED for one in lane):
             return [job.result() for job in jobs]
         weights: list[int] = []
@@ -127,7 +127,7 @@ def decode(model: Model, coded: list[bytes], frames: list[Any], lanes: list[int]
             sums = said(model, own)
             weights += [b - a for a, b in itertools.pairwise(sums)]
             base += sums[::64]
-        answers = steps.Answers(memory("I", weights), memory("Q", base))
+        distributions = steps.Distributions(memory("I", weights), memory("Q", base))
 
 
 def test_decoding(model: Model, frame: Any) -> None:
@@ -151,9 +151,9 @@ def test_arguments_that_do_not_fit(model: Model, frame: Any) -> None:
     tokens = array("I", [0])
     with pytest.raises(UsageError, match="needs a lane"):
         steps.decode_turns(model.native, [job], array("I", []), tokens)
-    with pytest.raises(UsageError, match="needs an answer"):
+    with pytest.raises(UsageError, match="needs a distribution"):
         steps.decode_turns(
-            model.native, [job], array("I", [0]), tokens, steps.Answers(memory("I", [1]), memory("Q", [0]))
+            model.native, [job], array("I", [0]), tokens, steps.Distributions(memory("I", [1]), memory("Q", [0]))
         )
     with pytest.raises(UsageError):  # beyond the lanes
         steps.decode_turns(model.native, [job], array("I", [1]), tokens)

@@ -31,16 +31,16 @@ class Memory(NamedTuple):
     owner: object
 
 
-class Answers(NamedTuple):
-    """What the model says of each lane: its tokens' weights (uint32 [lanes][vocab]), and the sums of those before each
+class Distributions(NamedTuple):
+    """One a lane: its tokens' weights (uint32 [lanes][vocab]), and the sums of those before each
     64 tokens (uint64 [lanes][vocab // 64 + 1])."""
 
     weights: Memory
     base: Memory
 
 
-class Ways(NamedTuple):
-    """The decisions on the tokens' ways through the byte trie: token t's are numbers first[t] to first[t + 1] - 1, and
+class Paths(NamedTuple):
+    """The decisions on the tokens' paths through the byte trie: token t's are numbers first[t] to first[t + 1] - 1, and
     decision d is whether the token, of those from low[d] to high[d] - 1, is at or above split[d]."""
 
     first: array[int]
@@ -49,16 +49,16 @@ class Ways(NamedTuple):
     high: array[int]
 
 
-def ways(model: Model) -> Ways:
+def trie_paths(model: Model) -> Paths:
     """All of them: some twenty for each token of the vocabulary."""
     first = array("I", bytes(4 * (model.vocab + 1)))
     with ffi.from_buffer("uint32_t[]", first) as count:
-        lib.zllm_model_ways(model._model, count, ffi.NULL, ffi.NULL, ffi.NULL)
+        lib.zllm_trie_paths(model._model, count, ffi.NULL, ffi.NULL, ffi.NULL)
     parts = [first, *(array("I", bytes(4 * first[-1])) for _ in range(3))]
     with contextlib.ExitStack() as held:
         views = [held.enter_context(ffi.from_buffer("uint32_t[]", part)) for part in parts]
-        lib.zllm_model_ways(model._model, *views)
-    return Ways(*parts)
+        lib.zllm_trie_paths(model._model, *views)
+    return Paths(*parts)
 
 
 def job_memory(model: Model, size: int, streams: int) -> int:
@@ -67,7 +67,7 @@ def job_memory(model: Model, size: int, streams: int) -> int:
 
 
 def encode_turns(job: Job, probabilities: Memory, cancel: Cancel | None = None, counter: Counter | None = None) -> None:
-    """Code a job's next tokens. ``probabilities``: the model's (uint32) of the decisions on these tokens' ways.
+    """Code a job's next tokens. ``probabilities``: the model's (uint32) of the decisions on these tokens' paths.
 
     Raises:
         RoomError: there is too little room for the code string.
@@ -82,7 +82,7 @@ def decode_turns(
     jobs: Sequence[Job],
     lanes: array[int],
     tokens: array[int],
-    answers: Answers | None = None,
+    distributions: Distributions | None = None,
     *,
     cancel: Cancel | None = None,
     counter: Counter | None = None,
@@ -95,7 +95,7 @@ def decode_turns(
             :data:`ENDED`.
         lanes: see ``jobs``.
         tokens: by lane, what the model is to be fed next; it is written.
-        answers: None at first: then nothing is decoded, and ``tokens`` are those that streams start with.
+        distributions: None at first: then nothing is decoded, and ``tokens`` are those that streams start with.
         cancel: a flag that ends it.
         counter: counts bytes of text.
 
@@ -105,17 +105,17 @@ def decode_turns(
     """
     if sum(job.streams for job in jobs) != len(lanes):
         raise UsageError("each stream needs a lane")
-    said = ffi.NULL
-    if answers is not None:
+    given = ffi.NULL
+    if distributions is not None:
         blocks = model.vocab // SUM_BLOCK + 1
-        if answers.weights.length < len(tokens) * model.vocab or answers.base.length < len(tokens) * blocks:
-            raise UsageError("each lane needs an answer")
-        said = ffi.new("zllm_answers *")
-        said.weights = ffi.cast("uint32_t *", answers.weights.address)
-        said.base = ffi.cast("uint64_t *", answers.base.address)
+        if distributions.weights.length < len(tokens) * model.vocab or distributions.base.length < len(tokens) * blocks:
+            raise UsageError("each lane needs a distribution")
+        given = ffi.new("zllm_distributions *")
+        given.weights = ffi.cast("uint32_t *", distributions.weights.address)
+        given.base = ffi.cast("uint64_t *", distributions.base.address)
     listed = ffi.new("zllm_job *[]", [job._job for job in jobs])
     with ffi.from_buffer("uint32_t[]", lanes) as lane, ffi.from_buffer("uint32_t[]", tokens) as token:
-        rc = lib.zllm_steps_decode(listed, len(jobs), lane, len(tokens), said, token, _run(cancel, counter))
+        rc = lib.zllm_steps_decode(listed, len(jobs), lane, len(tokens), given, token, _run(cancel, counter))
     checked(rc)
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from zllm._native import Cancel, Counter, Job
-from zllm._native.steps import ENDED, Answers, Memory, decode_turns, encode_turns, job_memory
+from zllm._native.steps import ENDED, Distributions, Memory, decode_turns, encode_turns, job_memory
 from zllm.codecs.base import Run
 from zllm.codecs.llm_decoding import FrameDecoding
 from zllm.codecs.llm_encoding import STREAMS, FrameEncoding
@@ -185,24 +185,24 @@ class _Steps:
         self._seat_more()
         while any(table.seated for table in self.tables):
             with self.coding.run.stage("model"):
-                answers = self.lanes.step(self.tokens)
-            self._decode(answers)
+                distributions = self.lanes.step(self.tokens)
+            self._decode(distributions)
             self._clear()
             if self.waiting:
                 self._seat_more()
             else:
                 self._close_ranks()
 
-    def _decode(self, answers: Answers | None) -> None:
+    def _decode(self, distributions: Distributions | None) -> None:
         def turns(table: _Table) -> Callable[[], None]:
-            return lambda: self._turns(table, answers)
+            return lambda: self._turns(table, distributions)
 
         self.pool.wait(self.pool.start([turns(table) for table in self.tables if table.seated]))
 
-    def _turns(self, table: _Table, answers: Answers | None) -> None:
+    def _turns(self, table: _Table, distributions: Distributions | None) -> None:
         for one in table.seated:
             decode_turns(
-                self.coding.native, [one.job], one.lanes, self.tokens, answers,
+                self.coding.native, [one.job], one.lanes, self.tokens, distributions,
                 cancel=self.pool.cancel, counter=table.counter,
             )  # fmt: skip
 
@@ -219,7 +219,7 @@ class _Steps:
             job = self.coding.make(frame, 0)
             own = [self.free.pop() for _ in range(job.streams)]
             one = _Seated(frame, job, array("I", own), own, memory)
-            # They have no answers yet: only what their streams start with.
+            # They have no distributions yet: only what their streams start with.
             decode_turns(self.coding.native, [job], one.lanes, self.tokens)
             min(self.tables, key=lambda table: table.streams).seated.append(one)
             new += own

@@ -6,14 +6,14 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from zllm._native.steps import Answers, Memory
+from zllm._native.steps import Distributions, Memory
 
 
 class Decoding(Protocol):
     """Lanes, each of which is fed a stream's tokens one by one."""
 
-    def step(self, tokens: array[int]) -> Answers:
-        """Feed each lane its token: what may follow. The answers hold until the next step."""
+    def step(self, tokens: array[int]) -> Distributions:
+        """Feed each lane its token: the distributions of what follows. They hold until the next step."""
 
     def restart(self, lanes: Sequence[int]) -> None:
         """These lanes have new streams."""
@@ -35,5 +35,5 @@ class Executor(Protocol):
 
     def encoding(self, frames: Sequence[Sequence[array[int]]], start: int) -> Iterator[list[Memory]]:
         """Frames of streams of known tokens (with :data:`zllm._native.GIVEN` set on those that are not coded), side by
-        side: piece by piece, for each frame the probabilities (uint32) of the decisions on its next tokens' ways, in
+        side: piece by piece, for each frame the probabilities (uint32) of the decisions on its next tokens' paths, in
         the frame's order."""

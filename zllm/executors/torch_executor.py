@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from zllm._native import GIVEN, Model
-from zllm._native.steps import SUM_BLOCK, Answers, Memory, ways
+from zllm._native.steps import SUM_BLOCK, Distributions, Memory, trie_paths
 from zllm.executors.attention import Cache
 from zllm.executors.network import Network
 from zllm.executors.numerics import bits
@@ -69,9 +69,9 @@ class TorchExecutor:
             self.lanes = min(self.lanes, max(1, free // 2 // native.stream_memory))  # the other half: steps
 
     @functools.cached_property
-    def ways(self) -> _Ways:
-        """The decisions on the tokens' ways; decoding does without."""
-        return _Ways(self._native, self._device)
+    def paths(self) -> _Paths:
+        """The decisions on the tokens' paths; decoding does without."""
+        return _Paths(self._native, self._device)
 
     def cache(self, lanes: int, bulk: int) -> Cache:
         """Empty lanes for steps of up to ``bulk`` tokens."""
@@ -98,12 +98,12 @@ class TorchDecoding:
         self._make_room(lanes)
 
     def _make_room(self, lanes: int) -> None:
-        """Where answers are put: on a CUDA device, memory that it can write to while the program goes on."""
+        """Where distributions are put: on a CUDA device, memory that it can write to while the program goes on."""
         vocab, pinned = self._network.w.vocab, self._device.type == "cuda"
         self._weights = torch.empty(lanes, vocab, dtype=torch.int32, pin_memory=pinned)
         self._base = torch.empty(lanes, vocab // SUM_BLOCK + 1, dtype=torch.int64, pin_memory=pinned)
 
-    def step(self, tokens: array[int]) -> Answers:
+    def step(self, tokens: array[int]) -> Distributions:
         """See :class:`zllm.executors.base.Decoding`."""
         with exactly(self._device):
             fed = torch.frombuffer(tokens, dtype=torch.int32).to(self._device, torch.int64)
@@ -115,7 +115,7 @@ class TorchDecoding:
                 self._base[at : at + part].copy_(_bases(weights), non_blocking=True)
             if self._device.type == "cuda":
                 torch.cuda.synchronize(self._device)
-        return Answers(_memory(self._weights), _memory(self._base))
+        return Distributions(_memory(self._weights), _memory(self._base))
 
     def restart(self, lanes: Sequence[int]) -> None:
         """See :class:`zllm.executors.base.Decoding`."""
@@ -141,11 +141,11 @@ def _memory(tensor: Tensor) -> Memory:
     return Memory(tensor.data_ptr(), tensor.numel(), tensor)
 
 
-class _Ways:
+class _Paths:
     """The byte trie's decisions on the device, and how many each token has, here."""
 
     def __init__(self, native: Model, device: torch.device) -> None:
-        parts = [torch.frombuffer(part, dtype=torch.int32) for part in ways(native)]
+        parts = [torch.frombuffer(part, dtype=torch.int32) for part in trie_paths(native)]
         self.counts = parts[0].diff().to(torch.int64)
         self.first, self.low, self.split, self.high = (part.to(device) for part in parts)
 
@@ -155,7 +155,7 @@ class _Encoding:
 
     def __init__(self, executor: TorchExecutor, frames: Sequence[Sequence[array[int]]], start: int) -> None:
         self.executor = executor
-        self.network, self.ways = executor.network, executor.ways
+        self.network, self.paths = executor.network, executor.paths
         self.device = executor._device
         streams = [stream for frame in frames for stream in frame]
         self.frames = len(frames)
@@ -208,13 +208,13 @@ class _Encoding:
         owner = self.owners[lanes].repeat(count)
         some = (order >= 0).nonzero().flatten()
         some = some[torch.argsort(owner[some], stable=True)]
-        wanted = self.ways.counts[order[some]]
+        wanted = self.paths.counts[order[some]]
         found = self._probabilities(x, row[some], order[some], wanted)
         per_frame = torch.zeros(self.frames, dtype=torch.int64).index_add_(0, owner[some], wanted)
         return [_memory(part) for part in torch.split(found, per_frame.tolist())]
 
     def _probabilities(self, x: Tensor, rows: Tensor, tokens: Tensor, wanted: Tensor) -> Tensor:
-        """Of all decisions on the tokens' ways, int32, here; token i follows on row ``rows[i]``."""
+        """Of all decisions on the tokens' paths, int32, here; token i follows on row ``rows[i]``."""
         part = max(1, self.executor.sizes.logits // self.network.w.vocab)
         found = [torch.empty(0, dtype=torch.int32)]
         for at in range(0, len(rows), part):
@@ -230,9 +230,9 @@ class _Encoding:
         counts = counts.to(self.device)
         row = torch.arange(len(tokens), device=self.device).repeat_interleave(counts, output_size=total)
         begin = counts.cumsum(0) - counts
-        decision = self.ways.first[tokens][row] + (torch.arange(total, device=self.device) - begin[row])
+        decision = self.paths.first[tokens][row] + (torch.arange(total, device=self.device) - begin[row])
         sums = torch.nn.functional.pad(weights.cumsum(-1), (1, 0))
-        low, split, high = (sums[row, part[decision]] for part in (self.ways.low, self.ways.split, self.ways.high))
+        low, split, high = (sums[row, part[decision]] for part in (self.paths.low, self.paths.split, self.paths.high))
         return probability(high - split, high - low)
 
 

@@ -131,6 +131,7 @@ class Model:
                 f" this program computes version {_native.ARITHMETIC_VERSION}: use a model made for it"
             )
         try:
+            _ = self._file.shape  # with what is for people only, which C does not look at
             return _native.Model(d, self._file.tensors)
         except ModelError as exc:
             raise ModelError(f"{self.path}: {exc}") from exc
