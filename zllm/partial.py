@@ -46,7 +46,7 @@ def create(target: str, mode: int = 0o666) -> tuple[int, str]:
             return descriptor, name
         except FileExistsError:
             _live.discard(name)
-        except OSError as error:  # nobody knows the temporary name
+        except OSError as error:  # the temporary name would say nothing to the user
             _live.discard(name)
             raise OSError(error.errno, error.strerror, target) from None
         except BaseException:
@@ -65,7 +65,7 @@ def pattern(base: str) -> re.Pattern[str]:
 
 
 def lock(descriptor: int) -> None:
-    """Show that the file is being written, for as long as it is open: nothing is locked after a ``kill -9``."""
+    """Lock the file for as long as it is open, to show that it is being written; a ``kill -9`` leaves no lock."""
     with contextlib.suppress(ImportError, OSError):  # no such system, no locks on this file system
         import fcntl
 

@@ -1,4 +1,4 @@
-"""Where time and bytes go. Nothing is measured unless somebody asks: then a :class:`Stats` is handed to what works."""
+"""Where time and bytes go. Nothing is measured unless a :class:`Stats` is handed down to the code that works."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import time
 from types import TracebackType
 
 HEADERS = "headers, index"
-"""What the rows by codec call all that is no frame."""
+"""Name of the row for all bytes that are not in frames, in the table by codec."""
 
 
 EMBEDDED = "embedded model"
-"""What they call a model that is inside the archive."""
+"""Name of the row for a model that is inside the archive, in the table by codec."""
 
 
 class Row:
@@ -25,7 +25,7 @@ class Row:
 
 
 class Stage:
-    """A piece of work that is going on; ``bytes_out`` may be set before it ends. Without ``stats`` it does nothing."""
+    """A timer for a piece of work; ``bytes_out`` may be set before it ends. A no-op when ``stats`` is None."""
 
     __slots__ = ("_began", "_name", "_stats", "bytes_in", "bytes_out")
 
@@ -62,20 +62,20 @@ class Stats:
         self.codecs: dict[str, Row] = {}
 
     def stage(self, name: str, bytes_in: int = 0) -> Stage:
-        """Measure the block."""
+        """A timer for the block that it is used for with ``with``."""
         return Stage(self, name, bytes_in)
 
     def add(self, name: str, seconds: float, bytes_in: int = 0, bytes_out: int = 0) -> None:
-        """Work of a stage, measured otherwise."""
+        """Add work of a stage that was measured by other means: seconds by the clock, bytes in and out."""
         self._add(self.stages, name, seconds, bytes_in, bytes_out)
 
     def stored(self, codec: str, size: int, coded: int) -> None:
-        """``size`` bytes of data that are ``coded`` bytes in the archive."""
+        """Add ``size`` bytes of data that take ``coded`` bytes in the archive."""
         self._add(self.codecs, codec, 0.0, size, coded)
 
     @property
     def seconds(self) -> float:
-        """Of all stages together."""
+        """Seconds of all stages together."""
         return sum(row.seconds for name, row in self.stages.items() if "/" not in name)
 
     def _add(self, rows: dict[str, Row], name: str, seconds: float, bytes_in: int, bytes_out: int) -> None:
@@ -88,7 +88,7 @@ class Stats:
 
 
 def measure(stats: Stats | None, name: str, bytes_in: int = 0) -> Stage:
-    """A stage of ``stats``, or one that nobody measures."""
+    """A timer for the stage ``name``; a no-op when ``stats`` is None."""
     return _IDLE if stats is None else Stage(stats, name, bytes_in)
 
 

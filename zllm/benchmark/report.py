@@ -1,4 +1,4 @@
-"""What a run found, as a table and as JSON."""
+"""Results of a comparison, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MB = 1e6
 class Row:
     """One contender on one workload. Sizes in bytes, times in seconds; ``exact``: decoding gave back every byte.
 
-    ``model_bytes``: size of the models that decoding needs, which are no part of ``size``.
+    ``model_bytes``: size of the models that decoding needs, which ``size`` does not include.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Section:
     rows: tuple[Row, ...]
 
     def reference(self) -> Row | None:
-        """The row that speeds and sizes are related to."""
+        """The row of zstd -19, to which speeds and sizes are related; None if it was not run."""
         return next((row for row in self.rows if row.name == REFERENCE), None)
 
     def facts(self, row: Row) -> dict[str, object]:
@@ -62,7 +62,7 @@ class Section:
 
 @dataclass
 class Report:
-    """All sections, how they were made, and what has to be said about them."""
+    """All sections, the settings of the run, and notes about it."""
 
     settings: dict[str, str | int | None]
     sections: list[Section] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Report:
 
     @property
     def exact(self) -> bool:
-        """Whether everything that was coded came back."""
+        """Whether everything that was coded was decoded to the same bytes."""
         return all(row.exact for section in self.sections for row in section.rows)
 
     def as_dict(self) -> dict[str, object]:
@@ -95,7 +95,7 @@ class Report:
         return json.dumps(self.as_dict(), indent=2)
 
     def table(self) -> str:
-        """For people."""
+        """The report as aligned text."""
         lines = []
         for section in self.sections:
             lines += [f"{section.title}: {section.files} files, {section.raw:,} bytes", *_table(section), ""]

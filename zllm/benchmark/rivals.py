@@ -1,4 +1,4 @@
-"""Other compressors. Each codes one file (mostly a tar) into one and back; what is not installed is left out."""
+"""Other compressors. Each codes one file, usually a tar archive, and back; those not installed are left out."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import zstandard
 from zllm.benchmark.workload import Workload
 from zllm.errors import UsageError, ZllmError
 
-# What an empty zpaq archive with one block costs; it flatters whoever is compared with zpaq on small inputs.
+# The size of an empty zpaq archive with one block. Counted, it would flatter any compressor on small inputs.
 ZPAQ_FIXED = 1016
 _COPY = 1 << 20
 
 
 class RivalError(ZllmError):
-    """Another compressor failed: its row is left out."""
+    """Another compressor failed; its row is left out."""
 
 
 class Contender(Protocol):
@@ -37,7 +37,7 @@ class Contender(Protocol):
         """Code the workload into the file ``target``."""
 
     def decode(self, work: Workload, source: Path, folder: Path) -> bool:
-        """Decode ``source``, using ``folder`` for output: is it what went in?"""
+        """Decode ``source``, using ``folder`` for output; whether the result is what was encoded."""
 
     def model_bytes(self, coded: Path) -> int:
         """Size of the models that decoding ``coded`` needs."""
@@ -59,7 +59,7 @@ class Rival:
         return same(self.unpack(source, folder), work.source)
 
     def model_bytes(self, coded: Path) -> int:
-        """None of them has any."""
+        """0: other compressors have no models."""
         return 0
 
     def pack(self, source: Path, target: Path) -> None:
@@ -185,7 +185,7 @@ def installed(names: Sequence[str] | None = None) -> tuple[list[Rival], list[str
     known = {rival.name for rival in rivals}
     unknown = set(names or ()) - known
     if unknown:
-        raise UsageError(f"no comparison with {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
+        raise UsageError(f"unknown compressor: {', '.join(sorted(unknown))} (known: {', '.join(sorted(known))})")
     chosen = [rival for rival in rivals if names is None or rival.name in names]
     missing = [rival for rival in chosen if shutil.which(getattr(rival, "tool", "")) is None and hasattr(rival, "tool")]
     notes = [f"{rival.name}: {getattr(rival, 'tool', '')} is not installed, left out" for rival in missing]

@@ -1,4 +1,4 @@
-"""What is compressed: a folder's regular files, snapshot once as a tar, so that everybody gets the same bytes."""
+"""The data to compress: a folder's regular files, copied once into a tar archive, the same for all contenders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CATEGORIZED = 1 << 20
 
 @dataclass(frozen=True)
 class Workload:
-    """Files in one tar.
+    """Files in one tar archive.
 
     ``raw`` is the bytes of file data in it: what bits per byte and speeds are counted over. ``source`` is what
     compressors of single files get: the tar, or the file itself where there is only one.

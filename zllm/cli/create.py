@@ -85,7 +85,7 @@ def _archive(args: argparse.Namespace, given: list[operands.Operand], command: o
             command.error("name the archive (- for a pipe)")
         return given.pop(place).text
     if not args.file:
-        raise UsageError("an empty name is no archive: is a variable unset?")
+        raise UsageError("the name of the archive is empty: is a variable unset?")
     return str(args.file)
 
 

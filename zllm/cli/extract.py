@@ -43,7 +43,7 @@ def parser() -> options.Parser:
         "for root, owners too. Nothing is written outside of the folder, nor through a link.",
     )
     reading.arguments(result, members="what to extract: names, folders, shell patterns (default: everything)")
-    result.add_argument("-C", "--directory", default=".", metavar="DIR", help="where to; made if it does not exist")
+    result.add_argument("-C", "--directory", default=".", metavar="DIR", help="where to extract; made if it is missing")
     result.add_argument("--exclude", action="append", default=[], metavar="PATTERN", help="leave out what matches")
     result.add_argument("-k", "--keep-old-files", action="store_true", help="do not replace files that exist")
     _add_attributes(result)
@@ -57,13 +57,19 @@ def _add_attributes(parser: argparse.ArgumentParser) -> None:
         help="modes as they were, special bits too, whatever the umask (default for root)",
     )  # fmt: skip
     group.add_argument(
-        "--no-same-permissions", dest="permissions", action="store_false", help="modes subject to the umask (else)"
+        "--no-same-permissions",
+        dest="permissions",
+        action="store_false",
+        help="modes subject to the umask (for others)",
     )
     group.add_argument(
         "--same-owner", dest="owners", action="store_true", default=None, help="owners as they were (default for root)"
     )
     group.add_argument(
-        "--no-same-owner", dest="owners", action="store_false", help="all is owned by whoever extracts (else)"
+        "--no-same-owner",
+        dest="owners",
+        action="store_false",
+        help="everything belongs to the user (for others)",
     )
     group.add_argument("--numeric-owner", action="store_true", help="owners by number, not by name")
     group.add_argument("--devices", action="store_true", help="device nodes, too: only root can make them")

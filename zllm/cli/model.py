@@ -38,7 +38,7 @@ def parser() -> options.Parser:
     """The parser of ``list`` and ``show``."""
     result = options.Parser("model", _HELP)
     result.add_argument("action", metavar="|".join(("list", "show", *ACTIONS)))
-    result.add_argument("name", nargs="?", metavar="NAME|FILE", help="of show (default: the built-in model)")
+    result.add_argument("name", nargs="?", metavar="NAME|FILE", help="the model to show (default: the built-in one)")
     result.add_argument("--json", action="store_true", help="as JSON")
     options.verbosity(result)
     return result

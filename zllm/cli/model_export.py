@@ -21,7 +21,7 @@ def parser() -> options.Parser:
         "Writes a model to FILE.zlm, or to a folder in Hugging Face layout; zllm model import reads both.",
     )
     result.add_argument("name", metavar="NAME", help="the model: its name, the start of its hash, or a file")
-    result.add_argument("target", metavar="FILE.zlm|DIR|-", help="where to; - is stdout")
+    result.add_argument("target", metavar="FILE.zlm|DIR|-", help="the file or folder to write; - is stdout")
     result.add_argument("--force", action="store_true", help="replace the file if it exists")
     options.verbosity(result)
     return result

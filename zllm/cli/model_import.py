@@ -29,11 +29,13 @@ def parser() -> options.Parser:
         "Qwen2, Qwen3, GPT-2 or GPT-NeoX. A .zlm file is installed as it is.",
     )
     result.add_argument("source", metavar="FOLDER|ORG/NAME|FILE.zlm|ARCHIVE.zllm")
-    result.add_argument("--revision", metavar="R", help="of the hub's repository: a branch, tag or commit")
-    result.add_argument("--name", help="its name here (default: the source's)")
-    result.add_argument("--output", type=Path, metavar="FILE.zlm", help="write this file, and install nothing")
+    result.add_argument("--revision", metavar="R", help="branch, tag or commit of the hub's repository")
+    result.add_argument("--name", help="name to install the model under (default: the source's)")
+    result.add_argument("--output", type=Path, metavar="FILE.zlm", help="write this file instead of installing")
     result.add_argument("--calibration", type=Path, metavar="FILE", help="text to choose scales by (default: built in)")
-    result.add_argument("--window", type=options.positive, metavar="N", help="tokens to look back at (default: 512)")
+    result.add_argument(
+        "--window", type=options.positive, metavar="N", help="attention window in tokens (default: 512)"
+    )
     result.add_argument("--force", action="store_true", help="replace the file, or another model of that name")
     options.threads(result)
     options.verbosity(result)

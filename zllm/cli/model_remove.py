@@ -15,7 +15,7 @@ def parser() -> options.Parser:
         "Removes installed models. By NAME: the name, and the file if it has no other name.\n"
         "By the first 8 or more digits of a HASH: the file with all of its names.",
     )
-    result.add_argument("names", nargs="+", metavar="NAME|HASH", help="which")
+    result.add_argument("names", nargs="+", metavar="NAME|HASH", help="the models to remove")
     options.verbosity(result)
     return result
 

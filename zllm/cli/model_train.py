@@ -21,25 +21,25 @@ def parser() -> options.Parser:
     result.add_argument("--data", type=Path, required=True, metavar="DIR", help="the text: every text file below DIR")
     result.add_argument("--from", dest="start", metavar="MODEL", help="start from this model, or from a run's folder")
     result.add_argument("--name", help="install the model under this name (with --output: its name in archives)")
-    result.add_argument("--output", type=Path, metavar="FILE.zlm", help="write it here, its card beside it, instead")
+    result.add_argument("--output", type=Path, metavar="FILE.zlm", help="write model and card here instead")
     result.add_argument("--force", action="store_true", help="replace the file, or another model of that name")
-    result.add_argument("--work", type=Path, metavar="DIR", help="checkpoints (default: FILE.run, or by the name)")
+    result.add_argument("--work", type=Path, metavar="DIR", help="checkpoints (default: FILE.run, or one for NAME)")
     result.add_argument("--preset", metavar="NAME", help="shape and rates: default, fast, or tiny to try it out")
-    result.add_argument("--origin", help="where it comes from, for its description")
+    result.add_argument("--origin", help="where the model comes from, for its description")
     result.add_argument("--tokens", type=options.positive, metavar="N", help="stop after so many tokens")
     result.add_argument("--minutes", type=_minutes, metavar="M", help="stop after so many minutes of training")
     result.add_argument(
         "--held-out",
         type=_percent,
         metavar="PERCENT",
-        help="of the text, to measure on and not to train on (default 5)",
+        help="share of the text to measure on instead of training on it (default 5)",
     )
     result.add_argument(
         "--patience", type=int, metavar="N",
         help="stop after N of 20 measurements without a new best (default 4); 0: never, and keep the last weights",
     )  # fmt: skip
-    result.add_argument("--validation", type=Path, metavar="DIR", help="other text, to measure it on for its card")
-    result.add_argument("--about", type=Path, metavar="FILE", help="what the card says of the data and its licence")
+    result.add_argument("--validation", type=Path, metavar="DIR", help="other text to measure on, for the card")
+    result.add_argument("--about", type=Path, metavar="FILE", help="text for the card about the data and its licence")
     result.add_argument("--seed", type=int)
     options.threads(result)
     options.verbosity(result)

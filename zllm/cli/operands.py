@@ -99,7 +99,7 @@ def expand(
 ) -> Iterator[Name | Folder]:
     """``operands`` with the contents of the lists in the lists' places. Raises OSError for a list that cannot be read.
 
-    As in GNU tar a line ``-C FOLDER`` of a list is no name, unless ``verbatim`` or ``null`` is true.
+    As in GNU tar a line ``-C FOLDER`` of a list is not a name, unless ``verbatim`` or ``null`` is true.
     """
     for operand in operands:
         if not isinstance(operand, NameList):
@@ -127,5 +127,5 @@ def read(name: str) -> bytes:
 
 
 def lines_of_patterns(name: str) -> list[str]:
-    """The patterns in the file of ``-X``: one a line; blanks and CRs at their ends are no part of them, as in tar."""
+    """The patterns in the file of ``-X``: one a line; blanks and CRs at their ends are not part of them, as in tar."""
     return [fsdecode(pattern) for line in read(name).split(b"\n") if (pattern := line.rstrip())]

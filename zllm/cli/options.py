@@ -230,7 +230,7 @@ def thread_count(args: argparse.Namespace) -> int | None:
     """``-j``, else ``$ZLLM_THREADS``, else None: one per processor.
 
     Raises:
-        UsageError: the variable is no number of threads.
+        UsageError: the variable is not a number of threads.
     """
     if args.threads is not None:
         return int(args.threads)

@@ -84,7 +84,7 @@ def on_terminal(stream: TextIO | None) -> bool:
 
 
 def printable(name: str) -> str:
-    """``name`` with control characters, backslashes and bytes that are no text escaped, as tar does."""
+    """``name`` with control characters, backslashes and bytes that are not text escaped, as tar does."""
     if name.isprintable() and "\\" not in name:
         return name
     escapes = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\", "\a": "\\a", "\b": "\\b", "\f": "\\f", "\v": "\\v"}

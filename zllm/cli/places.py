@@ -1,4 +1,4 @@
-"""Places to read from and write to that are no files of their own: open descriptors by their names, and pipes.
+"""Places to read from and write to that are not files of their own: open descriptors by their names, and pipes.
 
 ``/dev/stdout``, ``/dev/fd/63`` (which is what a shell makes of ``>(command)``) and their like are descriptors that the
 process has already. Opening such a name again would begin at the file's start, or fail where only the descriptor may

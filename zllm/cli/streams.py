@@ -37,7 +37,7 @@ def decoder(file: BinaryIO, options: ReadOptions, warn: Callable[[str], None]) -
     """Gives the bytes that went into the archive in ``file``, which is read once from front to end.
 
     Raises:
-        NotZllmError: it is no archive.
+        NotZllmError: the input is not a zllm archive.
         DamagedError: something of it is damaged or missing; raised at the end at the latest.
     """
     view = PipeView(file, Decoders(options), options.limits)

@@ -107,7 +107,7 @@ def tar_letters(word: str) -> str | None:
 
 
 def unknown_command(word: str, commands: Iterable[str]) -> str:
-    """What to say of a first word that is no command."""
+    """The message about a first word that is not a command."""
     if os.path.lexists(word) and word.lower() not in _VERBS:
         return f"unknown command '{word}': it is {_existing(word)}. zllm --help lists the commands"
     return f"{unknown_word(word, commands, 'command')} zllm --help lists the commands"

@@ -47,7 +47,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
 
 
 def _check(archive: Archive, member: Member, args: argparse.Namespace, console: output.Console, *, decode: bool) -> int:
-    """Bytes of data that the member has in the archive: of a sparse one, what is no hole."""
+    """Bytes of data that the member has in the archive: of a sparse member, without its holes."""
     if console.verbose > 1:
         console.print(output.printable(member.name))
     start, size = member.stored

@@ -2,7 +2,7 @@
 
 argparse takes ``-19`` for ``-1 -9``, refuses values that begin with a dash, and what it makes of ``--`` differs from
 one Python to the next. So options come out one by one, each value after its option and marked, then all operands,
-marked too: whatever is marked is no option.
+marked too: a marked word is never an option.
 """
 
 from __future__ import annotations

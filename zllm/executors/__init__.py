@@ -50,7 +50,7 @@ class Choice:
         executor: ``native`` (the C core), ``torch``, or ``auto``: native on processors, torch on CUDA devices.
 
     Raises:
-        UsageError: there is no such device or executor, or they do not fit together.
+        UsageError: the device or the executor does not exist, or they do not fit together.
         MissingDependencyError: torch is needed and not installed.
     """
 

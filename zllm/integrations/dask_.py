@@ -73,7 +73,7 @@ def _connect(address: str, patience: float) -> distributed.Client:
         except Exception as exc:  # of the other side's making; raised below
             made.put(exc)
 
-    # For a server that is no scheduler some versions of dask wait for ever.
+    # With a server that is not a scheduler some versions of dask wait for ever.
     try:
         threading.Thread(target=make, name="zllm-dask", daemon=True).start()
     except RuntimeError as exc:

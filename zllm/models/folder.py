@@ -5,14 +5,14 @@
     models/SHA256.zlm     a model file, under the hash of its content; never changed once it has that name
     models/SHA256.md      its card, if it has one
     models/names/NAME     JSON: the hash that NAME stands for, and the known answer that the model gave when it came
-    models/NAME.zlm       a file that somebody copied here; used like the others
+    models/NAME.zlm       a file that a user copied here; used like the others
     models/.lock          held while names and files are added or removed
 
     models/.import-*/     where a model is being made; locked by the process that does it, as long as that lives
 
 What only reads does without the folder where there is none, or where it cannot be read: the built-in models are in the
 package. Readers take no lock. A file gets its name when it is whole and on the disk, and what is removed stays readable
-for those who have it open, so nobody ever sees half a file. Writers take turns, so that a name never stands for a file
+for those who have it open, so half a file is never seen. Writers take turns, so that a name never stands for a file
 that another process is just removing.
 """
 
@@ -126,7 +126,7 @@ def check_name(name: str) -> None:
 
 
 def read_name(name: str) -> Name | None:
-    """What ``name`` stands for; None if it is no name here, or its file is damaged."""
+    """What ``name`` stands for; None if there is no such name, or its file is damaged."""
     if not _NAME.fullmatch(name):
         return None
     try:
@@ -143,7 +143,7 @@ def names() -> dict[str, Name | None]:
     """All names and what they stand for; None for one whose file is damaged."""
     found = [path.name for path in _entries("names") if _NAME.fullmatch(path.name)]
     known = {name: read_name(name) for name in found}
-    # One that has just been removed is no damaged one.
+    # A file that has just been removed is not a damaged one.
     return {name: what for name, what in known.items() if what or os.path.lexists(models() / "names" / name)}
 
 
@@ -166,7 +166,7 @@ def put(data: bytes | memoryview, name: str, known_answer: str, *, replace: bool
     """Install a model file, already found to be proper, under ``name``. Gives back its hash. Many may do this at once.
 
     Raises:
-        UsageError: the name is no proper one, or stands for another model and ``replace`` is false.
+        UsageError: the name is not valid, or stands for another model and ``replace`` is false.
         OSError: it cannot be written.
     """
     check_name(name)
@@ -235,12 +235,15 @@ def _remove(path: Path) -> None:
 
 
 def _sweep() -> None:
-    """Remove what processes left that died while they wrote. Under the lock: nobody else is writing now."""
+    """Remove what processes left that died while they wrote. Under the lock: no other process is writing now."""
     for path in (*models().glob(".*.part"), *(models() / "names").glob(".*.part")):
         if path.parent.name == "names" or _UNFINISHED.fullmatch(path.name):
             path.unlink(missing_ok=True)
     for path in models().glob(f"{_WORK}*"):
-        with contextlib.suppress(OSError), _held(path, fcntl.LOCK_EX | fcntl.LOCK_NB):  # nobody has it any more
+        with (
+            contextlib.suppress(OSError),
+            _held(path, fcntl.LOCK_EX | fcntl.LOCK_NB),
+        ):  # it is not in use
             _remove_all(path)
 
 
@@ -281,7 +284,7 @@ def workplace() -> Iterator[Path]:
 
 
 def _is_whole(path: Path, sha256: str) -> bool:
-    """Whether the file is there and undamaged. Models come rarely, so reading one again costs nobody much."""
+    """Whether the file is there and undamaged. Models are added rarely, so reading one again costs little."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:

@@ -2,7 +2,7 @@
 
 Archives are lossless because tokens are compared with their text (``tokenizer.py``, ``texttokenizer.py``), whatever the
 library does. What is refused here would only make every text cost a byte a token, or end the process: the library is
-written in Rust, prints to stderr when it panics, and its panics are no ``Exception`` in Python.
+written in Rust, prints to stderr when it panics, and its panics are not an ``Exception`` in Python.
 """
 
 from __future__ import annotations

@@ -212,7 +212,7 @@ def load(path: Path) -> Model:
     """The model in a file; asked twice for the same file, the same object.
 
     Raises:
-        ModelError: it is no proper model file, or not the one that its name in the store says.
+        ModelError: it is not a valid model file, or not the one that its name in the store says.
         OSError: it cannot be read.
     """
     info = path.stat()
@@ -227,10 +227,10 @@ def load(path: Path) -> Model:
 
 
 def parse(data: bytes | memoryview, label: Path) -> Model:
-    """A model that is no file, or not yet; errors call it ``label``.
+    """A model that is not in a file, or not yet; errors call it ``label``.
 
     Raises:
-        ModelError: it is no proper model.
+        ModelError: it is not a valid model.
     """
     return Model(label, zlm.parse(data))
 
@@ -259,7 +259,7 @@ def resolve(name: str | Path | None = None) -> Model:
 
     Raises:
         MissingModelError: there is none.
-        ModelError: the file is no proper model.
+        ModelError: the file is not a valid model.
         UsageError: several hashes start so.
     """
     wanted = str(name) if name is not None else os.environ.get("ZLLM_MODEL") or DEFAULT_NAME
@@ -268,7 +268,7 @@ def resolve(name: str | Path | None = None) -> Model:
         return load(path)
     except FileNotFoundError:
         if _is_path(wanted):
-            raise ModelError(f"cannot read the model file {wanted}: there is none") from None
+            raise ModelError(f"cannot read the model file {wanted}: no such file") from None
         raise MissingModelError(wanted, "", 0) from None
     except OSError as exc:
         raise ModelError(f"cannot read the model file {path}: {exc.strerror}") from exc
@@ -313,7 +313,7 @@ def find(sha256: bytes, name: str = "?", size: int = 0, extra: str | Path | None
 
     Raises:
         MissingModelError: it is not here (or what the user gave is another one).
-        ModelError: the file that the user gave is no proper model.
+        ModelError: the file that the user gave is not a valid model.
     """
     why = _not_here()
     if extra is not None:
@@ -348,11 +348,11 @@ def _candidates(sha256: str, size: int) -> Iterator[Path]:
 def add(source: Path | bytes | memoryview, name: str | None = None, *, replace: bool = False) -> Entry:
     """Install a model, given as a file or as its bytes, under ``name`` (default: the name that its description has).
 
-    The same model again is no error, nor is a second name. Any number of processes may do this at once.
+    Adding the same model again is not an error, nor is a second name. Any number of processes may do this at once.
 
     Raises:
-        ModelError: it is no proper model, or not one that this program can compute with.
-        UsageError: the name is no proper one, or taken by another model and ``replace`` is false.
+        ModelError: it is not a valid model, or not one that this program can compute with.
+        UsageError: the name is not valid, or taken by another model and ``replace`` is false.
         OSError: it cannot be read or written.
     """
     model = Model(source, zlm.read(source)) if isinstance(source, Path) else parse(source, Path("model"))
@@ -365,7 +365,7 @@ def add(source: Path | bytes | memoryview, name: str | None = None, *, replace: 
 
 
 def check_free(name: str, *, replace: bool = False) -> None:
-    """Refuse early what :func:`add` would refuse: a name that is no proper one, or that stands for a model already.
+    """Refuse early what :func:`add` would refuse: a name that is not valid, or that stands for a model already.
 
     Raises:
         UsageError: that is so.

@@ -2,7 +2,7 @@
 
 Such a tokenizer may change text (Unicode forms, spaces, special tokens) and takes valid text only. So what it gives is
 checked: a piece of text whose tokens' bytes are not its own is halved and tried again, and what is left, as well as
-bytes that are no valid UTF-8, becomes tokens of single bytes, which every token table has: those that the tokenizer
+bytes that are not valid UTF-8, becomes tokens of single bytes, which every token table has: those that the tokenizer
 lacks are added to it. So ``decode(encode(b)) == b``
 for all ``b``, whatever the tokenizer does; a strange one only costs tokens.
 
@@ -37,7 +37,7 @@ def alphabet() -> dict[str, int]:
 
 
 def token_bytes(kind: str, text: str) -> bytes | None:
-    """The bytes of a vocabulary's entry; None if it is no piece of text."""
+    """The bytes of a vocabulary's entry; None if it is not a piece of text."""
     if kind == "sentencepiece":
         if match := _BYTE.fullmatch(text):
             return bytes([int(match[1], 16)])

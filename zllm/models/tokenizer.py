@@ -1,7 +1,7 @@
 """Byte-level BPE over arbitrary bytes.
 
 Text is handed to the ``tokenizers`` library as Latin-1, where every byte is one character and every byte string is
-valid. A file that somebody made may still have a tokenizer that changes text, so tokens are compared with it, always,
+valid. A file made elsewhere may still have a tokenizer that changes text, so tokens are compared with it, always,
 and what does not come back is halved and tried again, down to single bytes: ``decode(encode(b)) == b`` for all ``b``.
 
 Source: Sennrich et al. 2016 (BPE); the pre-tokenizer's shape follows the GPT-4 family's split pattern.
@@ -69,7 +69,7 @@ class BytesTokenizer:
     def __init__(self, tokenizer_json: str) -> None:
         self.json = tokenizer_json
         self._tok, _, vocab = opened(tokenizer_json, LATIN1)
-        # The fast one (since tokenizers 0.20) does not keep where in the text each token was, which nobody asks.
+        # The fast one (since tokenizers 0.20) does not keep where in the text each token was, which is not needed here.
         self._batch = getattr(self._tok, "encode_batch_fast", self._tok.encode_batch)
         try:
             pairs = sorted((text.encode("latin-1"), index) for text, index in vocab.items())

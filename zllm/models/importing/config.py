@@ -33,7 +33,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     except ValueError as exc:
         raise ModelError(f"{path}: not {what}: {line(exc)}") from exc
     if not isinstance(found, dict):
-        raise ModelError(f"{path}: not {what}: no JSON object")
+        raise ModelError(f"{path}: not {what}: not a JSON object")
     return found
 
 

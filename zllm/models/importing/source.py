@@ -106,7 +106,7 @@ def open_source(wanted: str, revision: str | None = None) -> Source:
 def download(wanted: str, revision: str | None) -> Path:
     """A snapshot of config, tokenizer and safetensors of a repository, in the hub's own cache."""
     if wanted.count("/") > 1 or wanted.startswith(("/", ".")):
-        raise ModelError(f"{wanted}: there is no such folder")
+        raise ModelError(f"{wanted}: no such folder")
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

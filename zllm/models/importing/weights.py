@@ -80,7 +80,7 @@ class Weights:
         files = shards(folder)
         for path in files:
             file = _open(path)
-            for name in file.keys():  # noqa: SIM118  (a file is no dict)
+            for name in file.keys():  # noqa: SIM118  (a file is not a dict)
                 if name in self._files:
                     both = f"{self._files[name][0].name} and in {path.name}"
                     raise ModelError(f"{folder}: the tensor {name[:100]} is in {both}")
@@ -120,7 +120,7 @@ class Weights:
             wanted = ", ".join("any" if n is None else str(n) for n in shape)
             raise ModelError(f"{path}: the tensor {full} has the shape {list(tensor.shape)}, not [{wanted}]")
         if not torch.isfinite(tensor).all():
-            raise ModelError(f"{path}: the tensor {full} has values that are no numbers (NaN or infinity)")
+            raise ModelError(f"{path}: the tensor {full} has values that are not finite (NaN or infinity)")
         return tensor.float()
 
 

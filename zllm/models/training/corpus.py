@@ -36,7 +36,7 @@ class Corpus:
                     self._maps.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
                 spans.append(path.stat().st_size // CHUNK_BYTES)
         if not spans:
-            raise UsageError(f"no training text under {folder}: more than 7 kB of text are needed, 100 kB to be of use")
+            raise UsageError(f"no training text under {folder}: at least 7 kB is needed, and 100 kB to be of use")
         self._starts = np.cumsum([0, *spans])
         self.chunks = int(self._starts[-1])
         self._epoch = -1

@@ -1,7 +1,7 @@
 """Processes that share a network's weights and the rows of a batch: each takes the next few rows when it is ready.
 
-So a core that other programs need takes fewer rows and nobody waits for it long, and every process computes with one
-thread, which wastes nothing. The weights are in shared memory; gradients are added up by who leads the crew.
+So a core that other programs need takes fewer rows and the others do not wait long for it, and every process computes
+with one thread, which wastes nothing. The weights are in shared memory; the leader of the crew adds up the gradients.
 """
 
 from __future__ import annotations

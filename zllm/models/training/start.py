@@ -36,7 +36,7 @@ def load(source: str) -> Start:
     Raises:
         UsageError: the folder is not that of a run, or the model is of another family.
         MissingModelError: there is no such model.
-        ModelError: the file is no proper model.
+        ModelError: the file is not a valid model.
     """
     folder = Path(source)
     if folder.is_dir():

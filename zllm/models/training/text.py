@@ -44,7 +44,7 @@ def prepare(data: Path, work: Path, share: float, log: Callable[[str], None]) ->
     nothing but what they say, and copies of one document are all on the same side.
 
     Raises:
-        UsageError: there is no text, or ``share`` is no share.
+        UsageError: there is no text, or ``share`` is not between 0 and 0.49.
     """
     if not 0 <= share < 0.5:
         raise UsageError(f"{share:.0%} of the text cannot be held out: choose 0 to 49%")
