@@ -65,11 +65,15 @@ class Walk:
         self._members = 0  # of all archives
         self._tries = repair.Budget()  # for searches: what corrections cost leaves them as they are
         self._headers = repair.Budget()  # for damaged headers
-        self._rows: dict[int, tuple[int, SectionPart]] = {}  # of this generation, by place: which one it is
+        # Sections of this generation by their places: which one it is, and the section, if it can be read.
+        self._rows: dict[int, tuple[int, SectionPart | None]] = {}
         self._start = self._base = self._next = self._seed = 0
         self._directory_at: int | None = None  # of this generation, if it came
         self._frames: tuple[int, int] | None = None  # how many are due here, and their bytes
         self._last_frame = -1  # its number, of the last section
+        self._orphans = False  # the last section cannot be read: whose frames these are is not known
+        self._generation = 0
+        self._back: int | None = 0  # where the directory of the generation before is; 0: none, None: it is lost
         self._whole = False  # the generation that came last has its footer
         self._begin()
 
@@ -105,7 +109,7 @@ class Walk:
         self._source.skip(ends.HEADER_SIZE)
         self._base, self._rows, self._next, self._whole = self.end, {}, 0, False
         self._directory_at = self._frames = None
-        self._last_frame = -1
+        self._last_frame, self._orphans, self._generation, self._back = -1, False, 0, 0
 
     # Where a part is due
 
@@ -157,6 +161,9 @@ class Walk:
         self._next = found.sequence + 1
         if found.kind == Kind.DIRECTORY:
             self._directory_at = offset
+        if found.kind == Kind.SECTION:
+            self._orphans = True
+            self._rows[offset - self._start] = len(self._rows), None
         if refused is not None or found.kind not in USED:
             return OtherPart(offset, found, self._seed)
         if found.kind == Kind.FRAME:
@@ -170,7 +177,7 @@ class Walk:
         belongs = found.kind == Kind.FRAME and found.sequence <= self._last_frame
         if found.sequence > self._next or belongs != (found.sequence <= self._last_frame):
             self.note(DamagedError("the archive is damaged: parts of it are missing"))
-        elif found.kind == Kind.FRAME and not belongs and not found.flags & envelope.SEALED:
+        elif found.kind == Kind.FRAME and not belongs and not self._orphans and not found.flags & envelope.SEALED:
             self.note(DamagedError("the archive is damaged: a frame belongs to no section"))
 
     def _model(self, offset: int, found: Envelope) -> Part:
@@ -229,8 +236,8 @@ class Walk:
         part = SectionPart(offset, found, self._seed, self._base, header, chart, corrected)
         due = frames_of(chart)
         self._frames = due if due[0] else None
-        self._last_frame = found.sequence + due[0]
-        self._rows[offset - self._start] = len(self._rows), part
+        self._last_frame, self._orphans = found.sequence + due[0], False
+        self._rows[offset - self._start] = self._rows[offset - self._start][0], part
         self.end = start + header.stream_size
         return part
 
@@ -240,26 +247,33 @@ class Walk:
             self.note(UnsupportedVersionError(DELETED))
         self.manifest = {**found.manifest, **self.manifest}
         exact = self._compare(found)
+        if self._back is not None:
+            back = offset - self._back if self._back else 0
+            if (found.generation, found.back) != (self._generation, back):
+                self.note(DamagedError("the archive is damaged: its directory is of another generation"))
+        self._back = offset
         return DirectoryPart(offset, own, self._seed, self._start, self._base, found, exact)
 
     def _compare(self, found: directory.Directory) -> bool:
-        """Whether the directory names the sections that are there, and no other, as it must."""
+        """Whether the directory names the sections that are there, and no other, as it must, and all can be read."""
         wrong = len(self._rows) != len(found.rows)
+        whole = True
         last = next(reversed(self._rows), -1)
         for number, named in enumerate(found.rows):
             place, row = self._rows.get(named.offset, (-1, None))
             wrong = wrong or place != number
+            whole = whole and row is not None
             if named.header is None:
                 continue
-            wrong = wrong or row is None or row.facts() != (
-                named.header, named.envelope, named.frames, named.frames_size
-            )  # fmt: skip
             end = self._base + named.header.stream_end
-            if row is None and 0 < end - self.end <= limits.WINDOW and last <= named.offset:
+            if row is not None:
+                facts = named.header, named.envelope, named.frames, named.frames_size
+                wrong = wrong or row.facts() != facts
+            elif 0 < end - self.end <= limits.WINDOW and last <= named.offset:
                 self.end = end
         if wrong:
             self.note(DamagedError("the archive is damaged: its directory names other sections than there are"))
-        return not wrong
+        return whole and not wrong
 
     def _footer(self, offset: int, body: bytes) -> None:
         if self._directory_at is None or ends.read_footer(body) != offset - self._directory_at:
@@ -267,7 +281,10 @@ class Walk:
         self._ended()
 
     def _ended(self) -> None:
+        if self._directory_at is None or self._back != self._directory_at:
+            self._back = None
         self._whole, self._rows, self._directory_at = True, {}, None
+        self._generation += 1
 
     # Behind a footer
 
