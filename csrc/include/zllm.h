@@ -73,7 +73,7 @@ typedef enum {
 
 /* Types of a tensor's elements. */
 typedef enum { ZLLM_I8 = 0, ZLLM_U8, ZLLM_I16, ZLLM_I32, ZLLM_U32 } zllm_type;
-/* "I8", ...; bytes of an element. NULL and 0 past the last. */
+/* Its name, "I8", ..., a static string, and the bytes of an element; NULL and 0 past the last type. */
 ZLLM_API const char *zllm_type_name(zllm_type type);
 ZLLM_API size_t zllm_type_size(zllm_type type);
 
@@ -129,19 +129,24 @@ ZLLM_API zllm_result zllm_model_parse(const uint8_t *data, size_t size, const ch
 /* The same of a description (JSON text) and tensors that are not in one file; they need no offset. */
 ZLLM_API zllm_result zllm_model_new(const char *description, size_t description_size, const zllm_tensor *tensors, size_t n,
                                     const char *kernel, const zllm_options *options, zllm_model **out);
+/* Free a model, or NULL, when all jobs of it have been freed. */
 ZLLM_API void zllm_model_free(zllm_model *model);
 /* Why the last call of this thread that returned ZLLM_E_MODEL did: a line of UTF-8, which the next such call changes. */
 ZLLM_API const char *zllm_model_error(void);
+/* The name of the kernel that computes it: a static string. */
 ZLLM_API const char *zllm_model_kernel(const zllm_model *model);
+/* How many tokens there are. */
 ZLLM_API uint32_t zllm_model_vocab(const zllm_model *model);
-/* Bytes of memory that the model holds, and that one stream needs while it is coded. */
+/* Bytes of memory that the model holds, and that one stream needs while it is coded. Estimates: small parts are left out. */
 ZLLM_API size_t zllm_model_memory(const zllm_model *model);
 ZLLM_API size_t zllm_stream_memory(const zllm_model *model);
 
-/* Name of the i-th kernel, or NULL past the last; zllm_kernel_state says whether it can run here. */
+/* Kernels, which compute the same integers by different instructions. The name of the i-th of all that exist, the fastest
+ * first, or NULL past the last; a static string. */
 ZLLM_API const char *zllm_kernel_name(size_t i);
+/* ZLLM_OK if that kernel can run here, else which ZLLM_E_KERNEL_... says why not; ZLLM_E_ARGUMENT for NULL. */
 ZLLM_API zllm_result zllm_kernel_state(const char *name);
-/* Give the system back what malloc keeps for each thread, where malloc can. */
+/* Give the system back what the C library's malloc keeps for each thread, where it can; nothing that is in use. */
 ZLLM_API void zllm_memory_trim(void);
 
 /* On a token to encode: the decoder knows it, it is context only. It is the start token, and before and after it stand
@@ -174,7 +179,9 @@ typedef struct {
 /* Threads that decode the same jobs together, sharing every product by its rows: the weights of a model that is larger than
  * the caches are then read once for all lanes. Each calls zllm_job_work with the same jobs, made for one thread, once. */
 typedef struct zllm_team zllm_team;
+/* For 1 to 256 threads, else ZLLM_E_ARGUMENT. It is for one set of jobs. *out is NULL on failure. */
 ZLLM_API zllm_result zllm_team_new(uint32_t threads, const zllm_options *options, zllm_team **out);
+/* Free a team, or NULL, when all of its threads have returned. */
 ZLLM_API void zllm_team_free(zllm_team *team);
 
 /* How a thread codes; nothing in it changes a byte of the result. Pointers may be NULL. */
@@ -189,14 +196,18 @@ typedef struct {
 /* A frame to be coded by `threads` threads together; by 0 if the model is computed elsewhere (below). Every stream is
  * started with token `start`, which is not coded: it is below vocab, or vocab itself if the embedding has vocab + 1 rows.
  * The frame is the caller's and must stay. Its result is there when every thread has returned ZLLM_OK; when one fails, so
- * do the others that have not done their part yet. *out is NULL on failure. threads: up to 256. */
+ * do the others that have not done their part yet. threads: up to 256. What the threads work with counts as the job's memory.
+ * ZLLM_E_ARGUMENT: the streams' sizes, tokens or cuts do not fit each other, or the model. *out is NULL on failure. */
 typedef struct zllm_job zllm_job;
 ZLLM_API zllm_result zllm_job_new(const zllm_model *model, zllm_frame *frame, uint32_t start, uint32_t threads,
                                   int decoding, const zllm_options *options, zllm_job **out);
+/* Free a job, or NULL, when all of its threads have returned. */
 ZLLM_API void zllm_job_free(zllm_job *job);
 /* The part of thread number `thread`, from 0. Every thread of a job has to call this once, at about the same time, for
  * they wait for each other; where one cannot come, set *cancel. Several jobs, all to be encoded or all to be decoded,
- * may be given by a thread, or a team, that is the only one of each: when decoding, their streams fill the steps together. */
+ * may be given by a thread, or a team, that is the only one of each: when decoding, their streams fill the steps together;
+ * what it works with counts as the first one's memory. Failures: ZLLM_E_MEMORY, ZLLM_E_SPACE (encoding), ZLLM_E_DATA
+ * (decoding), ZLLM_E_CANCELLED, and ZLLM_E_ARGUMENT for jobs, numbers or lanes that do not fit. A job works once. */
 ZLLM_API zllm_result zllm_job_work(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run *run);
 /* Bytes that a job holds: the predictor's tables, its text, and the model's probabilities when encoding. */
 ZLLM_API size_t zllm_job_memory(const zllm_model *model, size_t size, size_t n_streams, int decoding);
@@ -222,10 +233,10 @@ typedef struct {
 /* Decode a token of each stream. `lane` has the lanes of the streams of all jobs, one job after the other; that of a
  * stream that gets to its end becomes ZLLM_ENDED. tokens[lane], of as many as there are lanes, becomes what the model is to
  * be fed next. Without distributions (NULL) nothing is decoded: a new job's tokens are those that its streams start with. */
-ZLLM_API zllm_result zllm_steps_decode(zllm_job **jobs, size_t n, uint32_t *lane, size_t lanes, const zllm_distributions *distributions,
-                              uint32_t *tokens, const zllm_run *run);
+ZLLM_API zllm_result zllm_steps_decode(zllm_job **jobs, size_t n, uint32_t *lane, size_t lanes,
+                                       const zllm_distributions *distributions, uint32_t *tokens, const zllm_run *run);
 
-/* `length` bytes at offset `at` that also stand `distance` bytes earlier; they may overlap. */
+/* `length` bytes at offset `at` are a copy of those `distance` bytes earlier; both may overlap. */
 typedef struct {
     uint64_t at, length, distance;
 } zllm_repeat;
@@ -236,7 +247,8 @@ ZLLM_API zllm_result zllm_repeats(const uint8_t *text, size_t n, size_t least, z
 
 /* Text without a model, by the adaptive predictor alone. At each of the ascending offsets `cuts` (0 < cut < n) a new
  * document starts; the decoder must be given the same. n must be below 2^32 - 1. *out_size: room in, length out.
- * Any bytes decode to something. `cancel` and `progress` may be NULL; progress counts bytes of text done. */
+ * Any bytes decode to something: a wrong text is not noticed. `cancel` (polled) and `progress` (counts bytes of text done)
+ * may be NULL. Failures: ZLLM_E_MEMORY, ZLLM_E_CANCELLED, ZLLM_E_SPACE (encoding), and ZLLM_E_ARGUMENT for n or cuts. */
 ZLLM_API zllm_result zllm_cm_encode(const uint8_t *text, size_t n, const uint64_t *cuts, size_t n_cuts, uint8_t *out,
                                     size_t *out_size, const volatile int32_t *cancel, volatile uint64_t *progress,
                                     const zllm_options *options);
