@@ -109,6 +109,64 @@ def test_the_predictor_gets_everything_that_can_be_made_smaller():
     assert (noise.codec_id, noise.choice) == (0, Reason(Why.INCOMPRESSIBLE))
 
 
+RUSSIAN_WORDS = ("архив", "читается", "по", "частям", "и", "каждая", "часть", "проверяется", "отдельно")
+RUSSIAN = " ".join(random.Random(2).choices(RUSSIAN_WORDS, k=6000))
+
+
+@pytest.mark.parametrize("encoding", ["koi8-r", "cp1251", "utf-16"])
+def test_models_are_not_asked_about_encodings_that_they_have_never_read(encoding):
+    llm = share(0.01)
+    data = RUSSIAN.encode(encoding)[:30_000]
+    ((frame,),) = Planner(get_level(6), [llm]).encode([group(data)])
+    assert llm.batches == []
+    assert (frame.codec_id, frame.choice.other) == (CmCodec.id, ZstdCodec.id)
+
+
+def test_the_others_of_a_unit_are_asked_about_all_the_same():
+    """The model is, of the frames whose text it can read; progress counts all of them."""
+    llm, done = share(0.01), []
+    data = prose(30_000) + RUSSIAN.encode("koi8-r")[:30_000]
+    (frames,) = Planner(small_frames(30_000), [llm], 1, done.append).encode([group(data)])
+    assert llm.batches == [[(30_000, ())]]
+    assert [frame.codec_id for frame in frames] == [llm.id, CmCodec.id]
+    assert decode(frames, llm) == data and sum(done) == len(data)
+
+
+def test_a_model_that_has_not_helped_leaves_the_predictor_its_larger_frames():
+    """Access logs and tables: what is learnt in a megabyte helps with the next."""
+    level = dataclasses.replace(get_level(6), text_frame=30_000, shared_frame=60_000, alone_frame=60_000)
+    llm = share(0.9)
+    ((frame,),) = Planner(level, [llm]).encode([group(prose(60_000))])
+    assert llm.batches == [[(30_000, ()), (30_000, ())]]
+    assert (frame.codec_id, frame.raw_size) == (CmCodec.id, 60_000)
+    assert frame.choice == Reason(Why.SMALLEST, llm.id, 7200)
+
+
+def test_of_several_models_each_unit_has_its_own():
+    letters = FakeLlm(lambda data: len(data) * (0.1 if data[:1].isalpha() else 0.3))
+    digits = FakeLlm(lambda data: len(data) * (0.3 if data[:1].isalpha() else 0.1))
+    digits.id = 99
+    groups = [group(prose(30_000)), group(b"1" + prose(30_000), Category.STRUCTURED), group(NOISE, Category.BINARY)]
+    (one,), (other,), (noise,) = Planner(get_level(6), [letters, digits]).encode(groups)
+    assert (one.codec_id, one.model) == (letters.id, 1)
+    assert (other.codec_id, other.model) == (digits.id, 2)
+    assert noise.model == 0
+
+
+def test_each_of_several_models_has_to_earn_its_name():
+    """One does; what the other saves of a small text is less than naming it costs."""
+    of_letters, of_digits = (
+        FakeLlm(
+            lambda data, mine=mine, part=part: len(CmCodec().encode(data)) * (part if data[:1].isalpha() == mine else 2)
+        )
+        for mine, part in ((True, 0.5), (False, 0.95))
+    )
+    groups = [group(prose(60_000)), group(b"1" + prose(1500), Category.STRUCTURED)]
+    ((first,), (second,)) = Planner(get_level(6), [of_letters, of_digits]).encode(groups)
+    assert (first.model, second.model) == (1, 0)
+    assert second.codec_id == CmCodec.id
+
+
 def test_all_text_goes_through_one_batch_after_one_of_samples():
     llm = share(0.1)
     big = prose(600_000)
