@@ -364,9 +364,9 @@ def _frames(path: Path, model: Path | None, codec: int) -> Iterator[tuple[memory
         view = FileView(file, layout.find(file), Decoders(ReadOptions(model=model)))
         for number in range(len(view.layout.rows)):
             section = view.section(number)
-            for frame, row in enumerate(section.chart.frames):
+            for frame, row in enumerate(section.layout.frames):
                 if row.codec == codec:
-                    yield section._payload(frame), row.raw_size, section.chart.cuts(frame)
+                    yield section._payload(frame), row.raw_size, section.layout.boundaries(frame)
 
 
 def _parse(model: store.Model, payload: memoryview, size: int, cuts: tuple[int, ...]) -> Frame:

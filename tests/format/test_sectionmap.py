@@ -28,8 +28,8 @@ def build(members: list[tuple[tarfile.TarInfo, int]], *, continues: bool = False
         size = data_size(unit)
         record = Record(unit, size, padded(size) - size)
         if size and size in sizes and number % 3 == 0:
-            record.same = sizes[size]
-            record.sha256 = records[record.same].sha256
+            record.duplicate_of = sizes[size]
+            record.sha256 = records[record.duplicate_of].sha256
         elif size:
             record.bucket = number % 2
             if record.data_size > sectionmap.SMALL_UP_TO:

@@ -150,12 +150,12 @@ class Archive:
                 section = view.section(number)
             except DamagedError:  # it is among the problems now
                 continue
-            records, start = section.chart.records, section.header.stream_offset
+            records, start = section.layout.records, section.header.stream_offset
             for at in range(len(records) - 1, -1, -1):
                 record = records[at]
                 if not record.headers or names.plain(record.name) != names.plain(name):
                     continue
-                header = Header(start + section.chart.starts[at], record.headers, record.said_size)
+                header = Header(start + section.layout.starts[at], record.headers, record.said_size)
                 one = parsed(view, oddheaders.State(), header)
                 if one is not None and one.name == name:
                     return header

@@ -114,7 +114,7 @@ class SectionBuilder:
             return
         first = self._seen.setdefault((record.sha256, record.data_size), number)
         if first != number:
-            record.same = first
+            record.duplicate_of = first
             del self.data[self.starts[number] :]
 
     def following(self) -> SectionBuilder:
@@ -142,7 +142,7 @@ class SectionBuilder:
         small: dict[tuple[int, str], list[int]] = {}
         large: list[tuple[int, categories.Category]] = []
         for number, record in enumerate(self.records):
-            if not record.data_size or record.same >= 0:
+            if not record.data_size or record.duplicate_of >= 0:
                 continue
             piece = view[self.starts[number] : self.starts[number] + record.data_size]
             category = categories.categorize(self.names[number], piece)
@@ -175,8 +175,8 @@ class SectionBuilder:
         pieces = [view[self.starts[n] : self.starts[n] + self.records[n].data_size] for n in order]
         if len(pieces[0]) == len(view):
             return PlannedGroup(category, view)
-        cuts, end = [], 0
+        boundaries, end = [], 0
         for piece in pieces[:-1]:
             end += len(piece)
-            cuts.append(end)
-        return PlannedGroup(category, memoryview(b"".join(pieces)), tuple(cuts))
+            boundaries.append(end)
+        return PlannedGroup(category, memoryview(b"".join(pieces)), tuple(boundaries))

@@ -56,13 +56,13 @@ class Checker:
             return
         section.load_all()
         wrong: dict[int, ZllmError] = {}
-        for number, record in enumerate(section.chart.records):
+        for number, record in enumerate(section.layout.records):
             if not record.data_size:
                 continue
             try:
-                if record.same in wrong:
-                    raise wrong[record.same]
-                if record.same < 0:
+                if record.duplicate_of in wrong:
+                    raise wrong[record.duplicate_of]
+                if record.duplicate_of < 0:
                     self._record(section, number)
             except ZllmError as exc:
                 wrong[number] = exc
@@ -75,10 +75,10 @@ class Checker:
             self._name = record.name if record.headers else self._name
 
     def _record(self, section: Section, number: int) -> None:
-        chart = section.chart
-        record = chart.records[number]
-        start = section.header.stream_offset + chart.data_start(number)
-        more = section.header.continues and number == len(chart.records) - 1
+        layout = section.layout
+        record = layout.records[number]
+        start = section.header.stream_offset + layout.data_start(number)
+        more = section.header.continues and number == len(layout.records) - 1
         if number == 0 and section.header.continued:
             known = self._next == start
         else:

@@ -150,7 +150,7 @@ class FileView(TarView):
         )
         origin = Origin(row.seed, row.base, self.note)
         section = Section(start, row.header, found_map, origin, fetch, self.decoders, self.cache, self.layout.limits)
-        found = len(section.chart.frames), section.chart.frame_offsets[-1]
+        found = len(section.layout.frames), section.layout.frame_offsets[-1]
         if row.frames is None and found != (row.frame_count, row.frames_size):
             raise DamagedError("a section map is damaged: it has other frames than the section")
         return section
@@ -196,7 +196,7 @@ class FileView(TarView):
             stats.stored(EMBEDDED, 0, size)
             rest -= size
         for section in self.sections():
-            for frame in section.chart.frames if isinstance(section, Section) else ():
+            for frame in section.layout.frames if isinstance(section, Section) else ():
                 stats.stored(registry.name_of(frame.codec), frame.raw_size, frame.coded_size)
                 rest -= frame.coded_size
         stats.stored(HEADERS, 0, rest)

@@ -107,7 +107,7 @@ class Finder:
         if self._place is None:
             return
         section, last = self._place
-        base, starts, records = section.header.stream_offset, section.chart.starts, section.chart.records
+        base, starts, records = section.header.stream_offset, section.layout.starts, section.layout.records
         for number in range(last + 1, len(records)):
             blocks = records[number].headers
             if base + starts[number] != position or isinstance(blocks, bytes):
@@ -122,8 +122,8 @@ class Finder:
         if self._place is None:
             return None
         section, number = self._place
-        records, number = section.chart.records, number + 1
-        if number < len(records) and section.header.stream_offset + section.chart.starts[number] == position:
+        records, number = section.layout.records, number + 1
+        if number < len(records) and section.header.stream_offset + section.layout.starts[number] == position:
             record = records[number]
             if record.headers:
                 self._place = section, number
@@ -139,9 +139,9 @@ class Finder:
         if section is None:
             return None
         start = section.header.stream_offset
-        place = section.chart.place(position - start)
-        record = section.chart.records[place.record]
-        end = start + section.chart.starts[place.record] + record.size
+        place = section.layout.place(position - start)
+        record = section.layout.records[place.record]
+        end = start + section.layout.starts[place.record] + record.size
         if place.offset == 0 and record.headers:
             self._place = section, place.record
             return Header(position, record.headers, record.said_size)
@@ -163,8 +163,8 @@ class Finder:
             if section is None:
                 self._pieces(list(scanner.finish()), at)
                 return reading
-            place = section.chart.place(reading - section.header.stream_offset)
-            record = section.chart.records[place.record]
+            place = section.layout.place(reading - section.header.stream_offset)
+            record = section.layout.records[place.record]
             if place.offset == 0 and record.headers and scanner.idle and reading > position:
                 return reading
             view.seek(reading)

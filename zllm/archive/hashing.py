@@ -24,8 +24,8 @@ class Hasher:
         Raises:
             DamagedError: the member is whole now and its SHA-256 is another one.
         """
-        chart = section.chart
-        position = section.header.stream_offset + chart.data_start(number) + offset
+        layout = section.layout
+        position = section.header.stream_offset + layout.data_start(number) + offset
         continued = number == 0 and section.header.continued
         if offset == 0 and not continued:
             self._sha, self._first = hashlib.sha256(), position
@@ -33,8 +33,8 @@ class Hasher:
             self._next = -1
             return
         self._next = position + len(data)
-        record = chart.records[number]
-        more = section.header.continues and number == len(chart.records) - 1
+        record = layout.records[number]
+        more = section.header.continues and number == len(layout.records) - 1
         if record.sha256 or more:  # what small members have in common is proved with their frames
             self._sha.update(data)
         if offset + len(data) == record.data_size and not more:

@@ -33,7 +33,7 @@ def of(view: TarView) -> Requirements:
     for section in view.sections():
         if isinstance(section, DamagedError):  # it is the view's problem, too
             continue
-        for number, frame in enumerate(section.chart.frames):
+        for number, frame in enumerate(section.layout.frames):
             found.frames[frame.codec] = found.frames.get(frame.codec, 0) + 1
             if frame.codec == CmCodec.id and frame.payload_size and not found.adaptive:
                 found.adaptive.update(section.first_byte(number))

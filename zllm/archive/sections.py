@@ -6,8 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from zllm.archive.chart import Chart
 from zllm.archive.coding import Decoders
+from zllm.archive.sectionlayout import SectionLayout
 from zllm.codecs.base import Codec
 from zllm.errors import DamagedError, LimitError, ZllmError, renewed
 from zllm.format import frames
@@ -79,7 +79,7 @@ class Section:
         self.key = key
         self.header = header
         self.base = origin.base
-        self.chart = Chart(section_map)
+        self.layout = SectionLayout(section_map)
         cache.make_room(header.stream_size)
         self._origin = origin
         self._limits = limits
@@ -91,7 +91,7 @@ class Section:
 
     def model_of(self, frame: int) -> ModelRef | None:
         """The model that a frame needs."""
-        slot = self.chart.frames[frame].slot
+        slot = self.layout.frames[frame].slot
         if slot > len(self.header.models):
             raise DamagedError("a section is damaged: a frame needs a model that the section does not name")
         return self.header.models[slot - 1] if slot else None
@@ -105,7 +105,7 @@ class Section:
             MissingModelError: a model is not here.
         """
         parts = []
-        for extent in self.chart.extents(number, offset, size):
+        for extent in self.layout.extents(number, offset, size):
             data = self._frame(extent.frame)
             parts.append(data[extent.start : extent.start + extent.size] if extent.size < len(data) else data)
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -115,7 +115,7 @@ class Section:
         if found is None:
             # Whoever asks for a second frame is likely to want them all: then frames are decoded together.
             self._streak += 1
-            self.load([frame] if self._streak == 1 else range(len(self.chart.frames)), first=frame)
+            self.load([frame] if self._streak == 1 else range(len(self.layout.frames)), first=frame)
             found = self._cache.get((self.key, frame))
         if isinstance(found, bytes):
             return found
@@ -127,8 +127,8 @@ class Section:
 
         Damage is kept for whoever reads it.
         """
-        size = self.chart.records[number].data_size
-        wanted = [extent.frame for extent in self.chart.extents(number, 0, size)]
+        size = self.layout.records[number].data_size
+        wanted = [extent.frame for extent in self.layout.extents(number, 0, size)]
         missing = [frame for frame in wanted if self._cache.get((self.key, frame)) is None]
         together = missing[: self._decoders.run.threads]
         if len(together) > 1:
@@ -139,7 +139,7 @@ class Section:
         """Decode every frame, once."""
         if not self._loaded:
             self._loaded = True
-            self.load(range(len(self.chart.frames)))
+            self.load(range(len(self.layout.frames)))
 
     def load(self, wanted: Iterable[int], first: int = -1) -> None:
         """Decode frames that are not in the cache, those of one codec and model together.
@@ -149,10 +149,10 @@ class Section:
         jobs: dict[tuple[int, int], list[int]] = {}
         for frame in wanted:
             if self._cache.get((self.key, frame)) is None:
-                row = self.chart.frames[frame]
+                row = self.layout.frames[frame]
                 jobs.setdefault((row.codec, row.slot), []).append(frame)
         for (codec, slot), mine in jobs.items():
-            if first < 0 or (self.chart.frames[first].codec, self.chart.frames[first].slot) == (codec, slot):
+            if first < 0 or (self.layout.frames[first].codec, self.layout.frames[first].slot) == (codec, slot):
                 self._decode(codec, mine)
 
     def _decode(self, codec_id: int, wanted: list[int]) -> None:
@@ -160,7 +160,7 @@ class Section:
         for frame in wanted:
             try:
                 decoder = self._decoders.get(codec_id, self.model_of(frame))
-                with self._decoders.run.stage("reading", self.chart.frames[frame].coded_size):
+                with self._decoders.run.stage("reading", self.layout.frames[frame].coded_size):
                     payloads[frame] = self._payload(frame)
             except ZllmError as exc:
                 self._cache.put((self.key, frame), exc)
@@ -168,9 +168,9 @@ class Section:
             self._decode_together(decoder, payloads)
 
     def _decode_together(self, decoder: Codec, payloads: dict[int, memoryview]) -> None:
-        rows = self.chart.frames
+        rows = self.layout.frames
         run = self._decoders.run
-        items = [(payload, rows[frame].raw_size, self.chart.cuts(frame)) for frame, payload in payloads.items()]
+        items = [(payload, rows[frame].raw_size, self.layout.boundaries(frame)) for frame, payload in payloads.items()]
         try:
             results: list[bytes | ZllmError] = list(decoder.decode_batch(items, run))
         except ZllmError:  # one of them: the others must not suffer
@@ -192,14 +192,14 @@ class Section:
 
     def first_byte(self, frame: int) -> bytes:
         """The first byte of a frame's payload, unchecked; nothing if the archive ends before it."""
-        row = self.chart.frames[frame]
-        return bytes(self._fetch(row, self.chart.frame_offsets[frame])[row.header_size :][:1])
+        row = self.layout.frames[frame]
+        return bytes(self._fetch(row, self.layout.frame_offsets[frame])[row.header_size :][:1])
 
     def _payload(self, frame: int) -> memoryview:
-        row = self.chart.frames[frame]
+        row = self.layout.frames[frame]
         if row.raw_size > self._limits.frame_bytes:
             raise LimitError(f"a frame has {row.raw_size} bytes, {self._limits.frame_bytes} is the limit that was set")
-        part = self._fetch(row, self.chart.frame_offsets[frame])
+        part = self._fetch(row, self.layout.frame_offsets[frame])
         if len(part) < row.coded_size:
             raise DamagedError("the archive ends before a frame that this member needs, or the frame is lost")
         payload, right = frames.payload_of(part, row, self._origin.seed)

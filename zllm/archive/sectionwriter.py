@@ -55,9 +55,9 @@ class SectionWriter:
             if hashed:
                 _hash_frames(group, data)
         with run.stage("headers") as stage:
-            chart = sectionmap.SectionMap(builder.records, groups)
+            section_map = sectionmap.SectionMap(builder.records, groups)
             blob, raw_size = sectionmap.encode(
-                chart, continued=builder.continued, continues=builder.continues, mixed=self.coder.level.adaptive,
+                section_map, continued=builder.continued, continues=builder.continues, mixed=self.coder.level.adaptive,
                 bounded=True,
             )  # fmt: skip
             stage.bytes_in, stage.bytes_out = raw_size, len(blob)

@@ -51,16 +51,16 @@ def _of(view: TarView, position: int) -> Storage:
     sha256: str | None = None
     try:
         for section, number in _parts(view, position):
-            chart = section.chart
-            record = chart.records[number]
+            layout = section.layout
+            record = layout.records[number]
             sha256 = record.sha256.hex() or None
-            for frame, _, size in chart.extents(number, 0, record.data_size):
-                row, ends = chart.frames[frame], chart.frame_offsets
-                codec, kind, why = _words(row.codec, chart.categories[frame], row.reason, row.rival)
+            for frame, _, size in layout.extents(number, 0, record.data_size):
+                row, ends = layout.frames[frame], layout.frame_offsets
+                codec, kind, why = _words(row.codec, layout.categories[frame], row.reason, row.rival)
                 codecs[codec] = None
-                coded += (ends[frame + 1] - ends[frame]) * size / row.raw_size if record.same < 0 else 0
+                coded += (ends[frame + 1] - ends[frame]) * size / row.raw_size if record.duplicate_of < 0 else 0
                 category, reason = category or kind, reason or why
-            if record.same >= 0:
+            if record.duplicate_of >= 0:
                 reason = "same content as an earlier member"
     except DamagedError:
         sha256 = None
@@ -85,13 +85,13 @@ def _parts(view: TarView, position: int) -> Iterator[tuple[Section, int]]:
     """The records that have the data of the member with data at ``position``."""
     section = view.section_at(position)
     while section is not None:
-        chart, offset = section.chart, position - section.header.stream_offset
-        number = chart.place(offset).record
-        start = chart.data_start(number)
-        if not start <= offset < start + chart.records[number].data_size:
+        layout, offset = section.layout, position - section.header.stream_offset
+        number = layout.place(offset).record
+        start = layout.data_start(number)
+        if not start <= offset < start + layout.records[number].data_size:
             return
         yield section, number
-        if not section.header.continues or number < len(chart.records) - 1 or not view.seekable():
+        if not section.header.continues or number < len(layout.records) - 1 or not view.seekable():
             return
         position = section.header.stream_offset + section.header.stream_size
         section = view.section_at(position)

@@ -171,8 +171,8 @@ class TarView(ReadInto, io.RawIOBase):
             return b""
         if self.everything:
             section.load_all()
-        place = section.chart.place(self._position - section.header.stream_offset)
-        record = section.chart.records[place.record]
+        place = section.layout.place(self._position - section.header.stream_offset)
+        record = section.layout.records[place.record]
         offset = place.offset
         if offset < (front := record.header_size):
             piece = record.header[offset : offset + size]
@@ -192,7 +192,7 @@ class TarView(ReadInto, io.RawIOBase):
             with self.decoders.run.stage("hashing", len(data)):
                 self._hasher.take(section, number, offset, data)
         except ZllmError as exc:
-            raise _named(exc, section.chart.records[number].name) from exc
+            raise _named(exc, section.layout.records[number].name) from exc
         return data
 
 

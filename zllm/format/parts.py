@@ -230,11 +230,11 @@ class Walk:
         if start > self.end:
             self.note(DamagedError("the archive is damaged: a section is missing"))
         self._allowed.check_output(start + header.stream_size)
-        chart = sectionmap.decode(body[at:], header, found.sequence + 1, self._allowed)
-        self._members += sum(bool(record.header) for record in chart.records)
+        section_map = sectionmap.decode(body[at:], header, found.sequence + 1, self._allowed)
+        self._members += sum(bool(record.header) for record in section_map.records)
         self._allowed.check_members(self._members)
-        part = SectionPart(offset, found, self._seed, self._base, header, chart, corrected)
-        due = frames_of(chart)
+        part = SectionPart(offset, found, self._seed, self._base, header, section_map, corrected)
+        due = frames_of(section_map)
         self._frames = due if due[0] else None
         self._last_frame, self._orphans = found.sequence + due[0], False
         self._rows[offset - self._start] = self._rows[offset - self._start][0], part

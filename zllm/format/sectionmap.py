@@ -34,7 +34,7 @@ _FIXED_COLUMNS = 16
 class Record:
     """Headers of a member, if any, then ``data_size`` bytes of data, then ``zeros``.
 
-    ``bucket`` says where the data is (-1: no data, or the same data as record number ``same``, which comes before).
+    ``bucket`` says where the data is (-1: no data, or that of record number ``duplicate_of``, which comes before).
     ``sha256`` is of the whole member's data, in the record that holds its last part; else empty. Archives have none of
     small members, whose frames have hashes.
     """
@@ -43,7 +43,7 @@ class Record:
     data_size: int = 0
     zeros: int = 0
     bucket: int = -1
-    same: int = -1
+    duplicate_of: int = -1
     sha256: bytes = b""
 
     @property
@@ -130,7 +130,7 @@ def encode(
         varints([r.data_size for r, e in zip(records, expected, strict=True) if r.data_size != e[0]]),
         varints([r.zeros for r, e in zip(records, expected, strict=True) if r.zeros != e[1]]),
         varints([r.bucket + 1 for _, r in with_data]),
-        varints([number - r.same - 1 for number, r in with_data if r.bucket < 0]),
+        varints([number - r.duplicate_of - 1 for number, r in with_data if r.bucket < 0]),
         b"".join(r.sha256 for n, r in with_data if _hashed(records, n, continued, continues)),
         varints([g.category for g in section.groups]),
         varints([g.buckets for g in section.groups]),
@@ -168,7 +168,7 @@ def _hashed(records: list[Record], number: int, continued: bool, continues: bool
     """Whether the SHA-256 of this record's member is stored with it. A large member may end with a small record."""
     whole = not (continues and number == len(records) - 1)
     large = (continued and number == 0) or not is_small(records[number])
-    return records[number].same < 0 and whole and large
+    return records[number].duplicate_of < 0 and whole and large
 
 
 def decode(blob: bytes, header: SectionHeader, sequence: int = 0, allowed: Limits = DEFAULT) -> SectionMap:
@@ -252,8 +252,9 @@ def _place(records: list[Record], buckets: bytes, sames: bytes) -> None:
         record.bucket = _next(places) - 1
         if record.bucket >= 0:
             continue
-        record.same = number - _next(distances) - 1
-        if record.same < 0 or records[record.same].bucket < 0 or records[record.same].data_size != record.data_size:
+        record.duplicate_of = number - _next(distances) - 1
+        first = records[record.duplicate_of] if record.duplicate_of >= 0 else None
+        if first is None or first.bucket < 0 or first.data_size != record.data_size:
             raise DamagedError(f"{_WHAT} is damaged: a repeated member repeats nothing")
     if next(places, None) is not None or next(distances, None) is not None:
         raise DamagedError(f"{_WHAT} is damaged: more pieces than records with data")
@@ -265,8 +266,8 @@ def _hashes(records: list[Record], blob: bytes, header: SectionHeader) -> None:
     for number, record in enumerate(records):
         if not record.data_size:
             continue
-        if record.same >= 0:
-            record.sha256 = records[record.same].sha256
+        if record.duplicate_of >= 0:
+            record.sha256 = records[record.duplicate_of].sha256
         elif _hashed(records, number, header.continued, header.continues):
             record.sha256 = hashes.take(HASH_SIZE)
     hashes.end()

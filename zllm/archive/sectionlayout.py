@@ -27,15 +27,15 @@ class Place(NamedTuple):
     offset: int
 
 
-class Chart:
+class SectionLayout:
     """Offsets are bytes: records' from the section's start in the tar stream, frames' from the first frame's start."""
 
-    def __init__(self, chart: SectionMap) -> None:
-        self.records = chart.records
-        self.groups = chart.groups
-        self.starts = [0, *accumulate(_sizes(chart.records))]
-        self.frames: list[FrameRow] = [frame for group in chart.groups for frame in group.frames]
-        self.categories = [group.category for group in chart.groups for _ in group.frames]
+    def __init__(self, section_map: SectionMap) -> None:
+        self.records = section_map.records
+        self.groups = section_map.groups
+        self.starts = [0, *accumulate(_sizes(section_map.records))]
+        self.frames: list[FrameRow] = [frame for group in section_map.groups for frame in group.frames]
+        self.categories = [group.category for group in section_map.groups for _ in group.frames]
         self.frame_offsets = [0, *accumulate(frame.coded_size for frame in self.frames)]
         self._raw_starts = [0, *accumulate(frame.raw_size for frame in self.frames)]
 
@@ -72,12 +72,12 @@ class Chart:
     def home(self, number: int) -> Record:
         """The record that has this one's data: itself, or the one it repeats."""
         record = self.records[number]
-        return self.records[record.same] if record.same >= 0 else record
+        return self.records[record.duplicate_of] if record.duplicate_of >= 0 else record
 
     def extents(self, number: int, offset: int, size: int) -> list[Extent]:
         """Which frames have bytes ``offset`` to ``offset + size`` of a record's data."""
         record = self.records[number]
-        position = self._piece_starts[record.same if record.same >= 0 else number] + offset
+        position = self._piece_starts[record.duplicate_of if record.duplicate_of >= 0 else number] + offset
         end = position + size
         result = []
         frame = bisect_right(self._raw_starts, position) - 1
@@ -88,7 +88,7 @@ class Chart:
             frame += 1
         return result
 
-    def cuts(self, frame: int) -> tuple[int, ...]:
+    def boundaries(self, frame: int) -> tuple[int, ...]:
         """Where members begin inside a frame."""
         start, end = self._raw_starts[frame : frame + 2]
         first = bisect_right(self._boundaries, start)
