@@ -43,7 +43,7 @@ class _Stream:
     """Its text, where its second document starts (if it has one), and its tokens."""
 
     text: bytes
-    cuts: tuple[int, ...]
+    boundaries: tuple[int, ...]
     tokens: array[int]
 
 
@@ -94,7 +94,7 @@ class _Run:
         """The texts of the code strings, computed token by token."""
 
         def make(place: int, threads: int) -> Job:
-            streams = [(len(stream.text), stream.cuts) for stream in self.frames[place].streams]
+            streams = [(len(stream.text), stream.boundaries) for stream in self.frames[place].streams]
             return native.decoder(self.coded[place], streams, start, threads)
 
         return self._code(make, decoding=True)
@@ -174,12 +174,12 @@ def _streams(text: bytes, model: store.Model) -> Iterator[_Stream]:
         # Unequal, so that lanes end and are refilled at different times.
         part = text[at : at + step * (2 + number % 5) // 4]
         at += len(part)
-        cuts = (len(part) // 3,) if number % 3 == 0 and len(part) > 2 else ()
+        boundaries = (len(part) // 3,) if number % 3 == 0 and len(part) > 2 else ()
         tokens: array[int] = array("I")
-        for start, end in zip((0, *cuts), (*cuts, len(part)), strict=True):
+        for start, end in zip((0, *boundaries), (*boundaries, len(part)), strict=True):
             tokens.extend([model.start | GIVEN] if start else [])
             tokens.extend(model.tokenizer.encode(part[start:end]))
-        yield _Stream(part, cuts, tokens)
+        yield _Stream(part, boundaries, tokens)
         number += 1
 
 

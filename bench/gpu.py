@@ -89,4 +89,4 @@ def _measure(given: Namespace, choice: Choice, model: store.Model) -> tuple[list
 
 
 def _back(payloads: list[bytes], items: list[Item]) -> list[tuple[bytes, int, tuple[int, ...]]]:
-    return [(payload, len(data), cuts) for payload, (data, cuts) in zip(payloads, items, strict=False)]
+    return [(payload, len(data), boundaries) for payload, (data, boundaries) in zip(payloads, items, strict=False)]

@@ -523,18 +523,18 @@ def decode(  # noqa: PLR0917
     start: int,
     predictor: Predictor = model_alone,
 ) -> list[bytes]:
-    """The text of each stream of a frame, of which (size, cuts) are known."""
+    """The text of each stream of a frame, of which (size, boundaries) are known."""
     coder, model = RangeDecoder(coded), Reference(file)
     cursors = predictor([size for size, _ in streams])
     states = [Stream(model.fresh(), start, cursor) for cursor in cursors]
     texts = [b""] * len(streams)
     between = [False] * len(streams)  # a document has ended, and another follows
     while any(len(text) < size for text, (size, _) in zip(texts, streams, strict=True)):
-        for i, (size, cuts) in enumerate(streams):
+        for i, (size, boundaries) in enumerate(streams):
             if between[i]:
                 states[i].cut()
                 between[i] = False
             elif len(texts[i]) < size:
                 texts[i] += tokens[states[i].code(tokens, lambda p, _: coder.get(p))]
-                between[i] = len(texts[i]) in cuts
+                between[i] = len(texts[i]) in boundaries
     return texts

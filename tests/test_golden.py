@@ -72,11 +72,11 @@ def test_archives_hold_what_they_are_to_prove(golden: vectors.Vectors) -> None:
     for item in by_model.values():
         streams = [stream for frame in item.frames for stream in frame.streams]
         assert {1, 4} <= {len(frame.streams) for frame in item.frames}
-        assert sum(bool(stream.cuts) for stream in streams) >= 2
+        assert sum(bool(stream.boundaries) for stream in streams) >= 2
         assert max(len(stream.tokens) for stream in streams) > 1500
         assert sum(stream.size for stream in streams) > 35_000
     alone = [item for item in golden.others if isinstance(item, vectors.Text) and item.name.startswith("cm.zllm/")]
-    assert len(alone) >= 3 and any(item.cuts for item in alone)
+    assert len(alone) >= 3 and any(item.boundaries for item in alone)
     assert sum(len(item.data) for item in alone) > 35_000
     for archive in RECORDED["archives"].values():
         assert {"empty", "noise.bin", "chinese.txt", "small/0.txt"} <= set(archive["members"])

@@ -62,7 +62,7 @@ def test_groups_take_the_data_out_of_a_builder() -> None:
     data = bytes(builder.data)
     _, work = builder.groups()
     assert not builder.data
-    assert [bytes(group.data) for group in work] == [data] and work[0].cuts == (1000, 2001)
+    assert [bytes(group.data) for group in work] == [data] and work[0].boundaries == (1000, 2001)
 
 
 def test_one_large_piece_is_not_copied() -> None:

@@ -50,9 +50,9 @@ class Always(Planner):
         reason = Reason(Why.SMALLEST)
         out = []
         for group in groups:
-            pieces = cut_pieces(Piece(group.data, group.cuts), FRAME)
+            pieces = cut_pieces(Piece(group.data, group.boundaries), FRAME)
             with mock.patch.object(llm_encoding, "stream_count", lambda size, most: max(1, min(size // STREAM, most))):
-                payloads = codec.encode_batch([(p.data, p.cuts) for p in pieces], self.run)
+                payloads = codec.encode_batch([(p.data, p.boundaries) for p in pieces], self.run)
             frames = [
                 CodedFrame(codec.id, int(codec.needs_model), len(p.data), payload, reason)
                 for p, payload in zip(pieces, payloads, strict=True)

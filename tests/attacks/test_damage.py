@@ -181,8 +181,8 @@ def test_a_header_that_is_overwritten(good: bytes, size: int, mode: str, tmp_pat
 @pytest.mark.parametrize("mode", ["r", "r|"])
 def test_truncated_anywhere(good: bytes, tmp_path: Path, mode: str) -> None:
     rng = random.Random(3)
-    cuts = [0, 1, 8, 11, 15, 16, 17, 60, *(rng.randrange(len(good)) for _ in range(25)), len(good) - 1]
-    for turn, cut in enumerate(cuts):
+    boundaries = [0, 1, 8, 11, 15, 16, 17, 60, *(rng.randrange(len(good)) for _ in range(25)), len(good) - 1]
+    for turn, cut in enumerate(boundaries):
         _, error, _ = check(good[:cut], tmp_path / str(turn), mode)
         assert isinstance(error, zllm.ZllmError), cut
         assert error.exit_code in (2, 3)

@@ -84,7 +84,7 @@ def test_exact_codes_frames_of_all_sizes_alone_and_together():
     frames = list(exact._frames("".join(SENTENCES * 200).encode(), store.resolve()))
     assert [len(frame.streams) for frame in frames[:5]] == [1, 16, 2, 7, 4]
     assert {frame.shared for frame in frames} == {False, True}
-    assert any(stream.cuts for frame in frames for stream in frame.streams)
+    assert any(stream.boundaries for frame in frames for stream in frame.streams)
     assert b"".join(frame.text for frame in frames) == "".join(SENTENCES * 200).encode()
 
 

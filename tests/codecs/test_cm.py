@@ -1,4 +1,4 @@
-"""The codec cm: any bytes, cuts and threads; what it decodes of wrong payloads is for the checksum to refuse."""
+"""The codec cm: any bytes, boundaries and threads; what it decodes of wrong payloads is for the checksum to refuse."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def codec() -> CmCodec:
 
 
 def back(payloads: Sequence[bytes], items: Sequence[Item]) -> list[tuple[bytes, int, Sequence[int]]]:
-    return [(payload, len(data), cuts) for payload, (data, cuts) in zip(payloads, items, strict=True)]
+    return [(payload, len(data), boundaries) for payload, (data, boundaries) in zip(payloads, items, strict=True)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -63,16 +63,16 @@ def test_round_trip(codec: CmCodec, kind: str) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(data=st.binary(max_size=600), cuts=st.sets(st.integers(1, 599), max_size=8))
-def test_any_bytes_and_cuts(data: bytes, cuts: set[int]) -> None:
-    codec, inside = CmCodec(), sorted(cut for cut in cuts if cut < len(data))
+@given(data=st.binary(max_size=600), boundaries=st.sets(st.integers(1, 599), max_size=8))
+def test_any_bytes_and_cuts(data: bytes, boundaries: set[int]) -> None:
+    codec, inside = CmCodec(), sorted(boundary for boundary in boundaries if boundary < len(data))
     assert codec.decode(codec.encode(data, inside), len(data), inside) == data
 
 
 def test_every_byte_a_document(codec: CmCodec) -> None:
     data = TEXT * 5
-    cuts = range(1, len(data))
-    assert codec.decode(codec.encode(data, cuts), len(data), cuts) == data
+    boundaries = range(1, len(data))
+    assert codec.decode(codec.encode(data, boundaries), len(data), boundaries) == data
 
 
 def test_it_learns(codec: CmCodec) -> None:
@@ -113,10 +113,10 @@ def test_refused_sizes(codec: CmCodec) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(junk=st.binary(max_size=300), size=st.integers(1, 2000), cuts=st.sets(st.integers(1, 1999), max_size=4))
-def test_junk_decodes_to_as_many_bytes_as_were_asked_for(junk: bytes, size: int, cuts: set[int]) -> None:
+@given(junk=st.binary(max_size=300), size=st.integers(1, 2000), boundaries=st.sets(st.integers(1, 1999), max_size=4))
+def test_junk_decodes_to_as_many_bytes_as_were_asked_for(junk: bytes, size: int, boundaries: set[int]) -> None:
     payload = bytes([ARITHMETIC_VERSION]) + junk
-    assert len(CmCodec().decode(payload, size, sorted(cut for cut in cuts if cut < size))) == size
+    assert len(CmCodec().decode(payload, size, sorted(boundary for boundary in boundaries if boundary < size))) == size
 
 
 def test_damage_is_in_bounds(codec: CmCodec) -> None:
@@ -132,11 +132,11 @@ def test_damage_is_in_bounds(codec: CmCodec) -> None:
 def test_cuts_matter_and_are_checked(codec: CmCodec) -> None:
     data = TEXT * 20
     assert codec.encode(data) != codec.encode(data, [1001])
-    for cuts in ([0], [len(data)], [5, 5], [7, 3]):
+    for boundaries in ([0], [len(data)], [5, 5], [7, 3]):
         with pytest.raises(UsageError):
-            codec.encode(data, cuts)
+            codec.encode(data, boundaries)
         with pytest.raises(UsageError):
-            codec.decode(codec.encode(data), len(data), cuts)
+            codec.decode(codec.encode(data), len(data), boundaries)
 
 
 ITEMS: list[Item] = [(TEXT * n, range(7, len(TEXT) * n, 97)) for n in (1, 40, 3, 200, 0, 9)] + [(b"x", ()), (NOISE, ())]

@@ -88,8 +88,8 @@ def test_buffers_of_all_types(codec):
 @given(data=st.binary(max_size=300) | st.text(max_size=200).map(lambda s: s.encode("utf-8", "surrogatepass")))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes(codec, data):
-    cuts = tuple(sorted({len(data) // 3, len(data) // 2} - {0, len(data)}))
-    assert codec.decode(codec.encode(data, cuts), len(data), cuts) == data
+    boundaries = tuple(sorted({len(data) // 3, len(data) // 2} - {0, len(data)}))
+    assert codec.decode(codec.encode(data, boundaries), len(data), boundaries) == data
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -14,9 +14,9 @@ from zllm.codecs.store import StoreCodec
 class Reversed(StoreCodec):
     name = "reversed"
     id = 200
-    def encode(self, data, cuts=()):
+    def encode(self, data, boundaries=()):
         return bytes(data)[::-1]
-    def decode(self, payload, size, cuts=()):
+    def decode(self, payload, size, boundaries=()):
         return super().decode(bytes(payload)[::-1], size)
 
 class Twin(Reversed):

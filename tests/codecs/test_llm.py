@@ -1,4 +1,4 @@
-"""The codec llm: any bytes, any cuts, any threads; wrong payloads end in an error."""
+"""The codec llm: any bytes, any boundaries, any threads; wrong payloads end in an error."""
 
 from __future__ import annotations
 
@@ -78,27 +78,27 @@ def some_cuts(size: int, count: int) -> list[int]:
 
 
 def back(payloads: Sequence[bytes], items: Sequence[Item]) -> list[tuple[bytes, int, Sequence[int]]]:
-    return [(payload, len(data), cuts) for payload, (data, cuts) in zip(payloads, items, strict=True)]
+    return [(payload, len(data), boundaries) for payload, (data, boundaries) in zip(payloads, items, strict=True)]
 
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.binary(max_size=400), count=st.integers(0, 6))
 def test_arbitrary_bytes(codec: LlmCodec, data: bytes, count: int) -> None:
-    cuts = some_cuts(len(data), count)
-    assert codec.decode(codec.encode(data, cuts), len(data), cuts) == data
+    boundaries = some_cuts(len(data), count)
+    assert codec.decode(codec.encode(data, boundaries), len(data), boundaries) == data
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 16383, 32768, 40_000])
 @pytest.mark.parametrize("count", [0, 1, 50])
 def test_sizes_and_cuts(codec: LlmCodec, size: int, count: int) -> None:
-    data, cuts = text(size), some_cuts(size, count)
-    assert codec.decode(codec.encode(data, cuts), size, cuts) == data
+    data, boundaries = text(size), some_cuts(size, count)
+    assert codec.decode(codec.encode(data, boundaries), size, boundaries) == data
 
 
 def test_every_byte_a_document(codec: LlmCodec) -> None:
     data = text(200)
-    cuts = range(1, len(data))
-    assert codec.decode(codec.encode(data, cuts), len(data), cuts) == data
+    boundaries = range(1, len(data))
+    assert codec.decode(codec.encode(data, boundaries), len(data), boundaries) == data
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 16])
@@ -107,7 +107,10 @@ def test_cuts_where_streams_end(codec: LlmCodec, most: int, monkeypatch: pytest.
     monkeypatch.setattr(llm_encoding, "stream_count", min)
     few = LlmCodec(codec.model, most)
     data = bytes(range(128, 160))  # no two of them are a token
-    items = [(data, (cut,)) for cut in range(1, len(data))] + [(data, range(1, len(data), 2)), (data, range(2, 32, 2))]
+    items = [(data, (boundary,)) for boundary in range(1, len(data))] + [
+        (data, range(1, len(data), 2)),
+        (data, range(2, 32, 2)),
+    ]
     payloads = few.encode_batch(items, Run())
     assert {payload[1] for payload in payloads} == {min(most, len(data)) - 1}
     assert few.decode_batch(back(payloads, items), Run()) == [data for data, _ in items]
@@ -396,14 +399,14 @@ def test_statistics(codec: LlmCodec) -> None:
 
 def test_long_repeats_cost_the_model_no_time(codec: LlmCodec) -> None:
     data = text(3000) + text(2500, 9) + text(3000) + bytes(4000) + text(2500, 9)
-    cuts = [3000, 5500, 7000, 8500, 12500, 13000]
+    boundaries = [3000, 5500, 7000, 8500, 12500, 13000]
     stats = Stats()
     done: list[int] = []
-    payload = codec.encode_batch([(data, cuts)], Run(2, done.append, stats=stats))[0]
+    payload = codec.encode_batch([(data, boundaries)], Run(2, done.append, stats=stats))[0]
     assert stats.stages["model"].bytes_in < 3000 + 2500 + 200
     assert sum(done) == len(data)
     done.clear()
-    assert codec.decode_batch([(payload, len(data), cuts)], Run(2, done.append)) == [data]
+    assert codec.decode_batch([(payload, len(data), boundaries)], Run(2, done.append)) == [data]
     assert sum(done) == len(data)
 
 
@@ -486,10 +489,10 @@ def test_frames_larger_than_the_container_has(codec: LlmCodec) -> None:
         codec.decode(b"\0", (64 << 20) + 1)
 
 
-def _decoded(codec: LlmCodec, payload: bytes, size: int, threads: int = 1, cuts: Sequence[int] = ()) -> None:
+def _decoded(codec: LlmCodec, payload: bytes, size: int, threads: int = 1, boundaries: Sequence[int] = ()) -> None:
     """As many bytes as were asked for, or the error that says why not; in time."""
     try:
-        (got,) = within(60, lambda: codec.decode_batch([(payload, size, cuts)], Run(threads)))
+        (got,) = within(60, lambda: codec.decode_batch([(payload, size, boundaries)], Run(threads)))
     except DamagedError:
         return
     assert len(got) == size
@@ -501,7 +504,7 @@ def test_damaged_payloads(codec: LlmCodec, data: st.DataObject, threads: int) ->
     size = 5000
     payload = bytearray(_payload(codec, size))
     kind = data.draw(st.sampled_from(["flip", "cut", "junk", "size", "cuts"]))
-    cuts: list[int] = []
+    boundaries: list[int] = []
     if kind == "flip":
         payload[data.draw(st.integers(0, min(60, len(payload) - 1)))] ^= 1 << data.draw(st.integers(0, 7))
     elif kind == "cut":
@@ -512,8 +515,8 @@ def test_damaged_payloads(codec: LlmCodec, data: st.DataObject, threads: int) ->
     elif kind == "size":
         size = data.draw(st.integers(1, 40))
     else:
-        cuts = sorted(data.draw(st.sets(st.integers(1, size - 1), max_size=5)))
-    _decoded(codec, bytes(payload), size, threads, cuts)
+        boundaries = sorted(data.draw(st.sets(st.integers(1, size - 1), max_size=5)))
+    _decoded(codec, bytes(payload), size, threads, boundaries)
 
 
 _CACHE: dict[int, bytes] = {}

@@ -55,7 +55,7 @@ def frame(item: vectors.Frame) -> bytes:
     """Streams, code string."""
     body = struct.pack("<I", len(item.streams))
     for s in item.streams:
-        body += struct.pack("<Q", s.size) + numbers("Q", s.cuts) + numbers("I", s.tokens)
+        body += struct.pack("<Q", s.size) + numbers("Q", s.boundaries) + numbers("I", s.tokens)
     return body + blob(item.coded)
 
 
@@ -76,7 +76,7 @@ def other(item: vectors.Decisions | vectors.Sweep | vectors.Rows | vectors.Text)
     if isinstance(item, vectors.Sweep):
         return record("F", item.name, struct.pack("<I", FUNCTION_CODES[item.function]) + numbers("Q", item.arguments))
     if isinstance(item, vectors.Text):
-        return record("T", item.name, blob(item.data) + numbers("Q", item.cuts) + blob(item.coded))
+        return record("T", item.name, blob(item.data) + numbers("Q", item.boundaries) + blob(item.coded))
     rows = b"".join(numbers("i", row) for row in item.rows)
     return record("Q", item.name, struct.pack("<II", item.normalise, len(item.rows)) + rows)
 

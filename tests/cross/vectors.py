@@ -128,7 +128,7 @@ class Stream:
 
     tokens: list[int]
     size: int
-    cuts: list[int] = field(default_factory=list)
+    boundaries: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -158,7 +158,8 @@ class Frames:
             jobs = [encoder(model, frame.streams, self.start, threads) for frame in self.frames]
             yield f"{self.name}/code", b"".join(finish(jobs, lanes, threads))
             jobs = [
-                model.decoder(f.coded, [(s.size, s.cuts) for s in f.streams], self.start, threads) for f in self.frames
+                model.decoder(f.coded, [(s.size, s.boundaries) for s in f.streams], self.start, threads)
+                for f in self.frames
             ]
             yield f"{self.name}/text", b"".join(finish(jobs, lanes, threads))
 
@@ -186,16 +187,16 @@ class Text:
 
     name: str
     data: bytes
-    cuts: list[int]
+    boundaries: list[int]
     coded: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        self.coded = native.cm_encode(self.data, self.cuts)
+        self.coded = native.cm_encode(self.data, self.boundaries)
 
     def items(self) -> Iterator[tuple[str, bytes]]:
         """The code string, and the text that comes out of it."""
-        yield f"{self.name}/code", native.cm_encode(self.data, self.cuts)
-        yield f"{self.name}/text", native.cm_decode(self.coded, len(self.data), self.cuts)
+        yield f"{self.name}/code", native.cm_encode(self.data, self.boundaries)
+        yield f"{self.name}/text", native.cm_decode(self.coded, len(self.data), self.boundaries)
 
 
 @dataclass
@@ -271,16 +272,16 @@ def sequences(models: Models) -> list[Tokens]:
 def _stream(model: store.Model, label: str, lengths: Sequence[int]) -> Stream:
     """Documents of so many pseudo-random tokens, which no tokenizer made."""
     tokens: list[int] = []
-    cuts: list[int] = []
+    boundaries: list[int] = []
     size = 0
     for number, length in enumerate(lengths):
         if number:
             tokens.append(model.start | native.GIVEN)
-            cuts.append(size)
+            boundaries.append(size)
         ids = [n % len(model.tokens) for n in pseudo_random(f"{label} {number}", length)]
         tokens += ids
         size += sum(len(model.tokens[i]) for i in ids)
-    return Stream(tokens, size, cuts)
+    return Stream(tokens, size, boundaries)
 
 
 def _frame(model: store.Model, streams: list[Stream]) -> Frame:
@@ -352,8 +353,8 @@ def archive_texts(models: Models, archive: str, path: Path) -> list[Text]:
     """
     name = ARCHIVES[archive]
     out = []
-    for payload, size, cuts in _frames(path, models.paths[name] if name else None, cm.CmCodec.id):
-        out.append(Text(f"{archive}/cm{len(out)}", cm.CmCodec().decode(payload, size, cuts), list(cuts)))
+    for payload, size, boundaries in _frames(path, models.paths[name] if name else None, cm.CmCodec.id):
+        out.append(Text(f"{archive}/cm{len(out)}", cm.CmCodec().decode(payload, size, boundaries), list(boundaries)))
         if out[-1].coded != payload[1:]:
             raise ValueError(f"{archive} was not made by this program: tools/make_golden.py")
     return out
@@ -369,21 +370,21 @@ def _frames(path: Path, model: Path | None, codec: int) -> Iterator[tuple[memory
                     yield section._payload(frame), row.raw_size, section.layout.boundaries(frame)
 
 
-def _parse(model: store.Model, payload: memoryview, size: int, cuts: tuple[int, ...]) -> Frame:
+def _parse(model: store.Model, payload: memoryview, size: int, boundaries: tuple[int, ...]) -> Frame:
     """A frame's streams, as the encoder cut them.
 
     Raises:
         ValueError: the encoder would cut them elsewhere.
     """
     codec = llm.LlmCodec(model)
-    parsed = llm_frames.parse(0, payload, size, cuts)
-    frame = llm_frames.take_apart(0, codec.decode(payload, size, cuts), cuts)
+    parsed = llm_frames.parse(0, payload, size, boundaries)
+    frame = llm_frames.take_apart(0, codec.decode(payload, size, boundaries), boundaries)
     encoding = llm.FrameEncoding(model, codec.scheduling, Run())
     tokens = encoding._tokens(frame)
     made = list(encoding._streams(tokens, len(parsed.ends)))
     streams = []
     for (ids, length), start, end in zip(made, [0, *parsed.ends], parsed.ends, strict=False):
-        inner = [cut - start for cut in frame.cuts if start < cut < end]
+        inner = [boundary - start for boundary in frame.boundaries if start < boundary < end]
         streams.append(Stream(list(ids), length, inner))
     if [s.size for s in streams] != [b - a for a, b in itertools.pairwise([0, *parsed.ends])]:
         raise ValueError("the archive was not made by this program: tools/make_golden.py")
@@ -398,7 +399,7 @@ def _beginning(model: store.Model, stream: Stream, least: int) -> Stream:
             break
         size += 0 if token & native.GIVEN else len(model.tokens[token])
         count += 1
-    return Stream(stream.tokens[:count], size, [cut for cut in stream.cuts if cut < size])
+    return Stream(stream.tokens[:count], size, [boundary for boundary in stream.boundaries if boundary < size])
 
 
 def decisions() -> list[Decisions]:

@@ -65,7 +65,7 @@ ITEMS: list[Item] = [
 
 
 def back(payloads: list[bytes], items: list[Item]) -> list[tuple[bytes, int, tuple[int, ...]]]:
-    return [(payload, len(data), cuts) for payload, (data, cuts) in zip(payloads, items, strict=True)]
+    return [(payload, len(data), boundaries) for payload, (data, boundaries) in zip(payloads, items, strict=True)]
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -73,9 +73,9 @@ def test_integers_cost_less_than_half_a_percent(family: str, kind: str, made: An
 def test_text_comes_back(family: str, kind: str, made: Any) -> None:
     model = store.load(made(family, kind)[1])
     codec = LlmCodec(model)
-    cuts = [1000, 5000]
-    coded = codec.encode(DATA, cuts)
-    assert codec.decode(coded, len(DATA), cuts) == DATA
+    boundaries = [1000, 5000]
+    coded = codec.encode(DATA, boundaries)
+    assert codec.decode(coded, len(DATA), boundaries) == DATA
     assert model.start == model.config.vocab
 
 

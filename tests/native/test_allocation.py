@@ -21,7 +21,6 @@ from zllm.models.store import Model, load
 TEXT = b"the quick brown fox jumps over the lazy dog; " * 5
 
 
-
 @dataclass
 class Memory:
     """A caller's allocator. ``fail_at``: the number of the allocation that fails, from 1, after :meth:`arm`."""

@@ -79,9 +79,9 @@ def frame(cursors: c_predictor.Cursors, sizes: list[int], model: bool) -> list[B
     return [Both(*pair) for pair in pairs]
 
 
-def say_alone(cursor: Both, text: bytes, cuts: set[int]) -> None:
+def say_alone(cursor: Both, text: bytes, boundaries: set[int]) -> None:
     for at, byte in enumerate(text):
-        if at in cuts:
+        if at in boundaries:
             cursor.cut()
         for k in range(7, -1, -1):
             cursor.bit(0)

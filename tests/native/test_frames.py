@@ -26,23 +26,23 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 def frame_of(
     model: Model, documents: list[list[int]], seed: int
 ) -> tuple[list[list[int]], list[tuple[int, list[int]]]]:
-    """Tokens of each stream; its size and cuts. Tokens of several bytes are as likely as those of one."""
+    """Tokens of each stream; its size and boundaries. Tokens of several bytes are as likely as those of one."""
     rng = random.Random(seed)
     longer = [i for i, token in enumerate(model.tokens) if len(token) > 1]
     streams, known = [], []
     for lengths in documents:
         ids: list[int] = []
-        cuts: list[int] = []
+        boundaries: list[int] = []
         size = 0
         for length in lengths:
             if size:
                 ids.append(model.start | native.GIVEN)
-                cuts.append(size)
+                boundaries.append(size)
             part = [rng.choice([rng.choice(longer), rng.randrange(len(model.tokens))]) for _ in range(length)]
             ids += part
             size += sum(len(model.tokens[i]) for i in part)
         streams.append(ids)
-        known.append((size, cuts))
+        known.append((size, boundaries))
     return streams, known
 
 
@@ -165,16 +165,16 @@ def test_streams_that_say_the_same(model: Model) -> None:
     check_core(model, streams, [(2 * size, [size]), (size, []), (first + size, [first]), (2 * size, [])])
 
 
-@pytest.mark.parametrize("cuts", [[], [1], [4, 9, 10], [40, 80]], ids=str)
+@pytest.mark.parametrize("boundaries", [[], [1], [4, 9, 10], [40, 80]], ids=str)
 @pytest.mark.parametrize("text", [b"every bit of every byte\n\xff\x00\x80" * 4, b"\0" * 90, bytes(range(256))], ids=len)
-def test_text_alone_equals_the_reference(text: bytes, cuts: list[int]) -> None:
+def test_text_alone_equals_the_reference(text: bytes, boundaries: list[int]) -> None:
     coder = reference.RangeCoder()
     (cursor,) = reference_predictor.alone([len(text)])
     for at, byte in enumerate(text):
-        if at in cuts:
+        if at in boundaries:
             cursor.cut()
         for k in range(7, -1, -1):
             coder.put(cursor.bit(0), byte >> k & 1)
             cursor.update(byte >> k & 1)
-    assert native.cm_encode(text, cuts) == coder.finish()
-    assert native.cm_decode(coder.finish(), len(text), cuts) == text
+    assert native.cm_encode(text, boundaries) == coder.finish()
+    assert native.cm_decode(coder.finish(), len(text), boundaries) == text

@@ -23,19 +23,19 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 def stream(model: Model, lengths: Sequence[int], seed: int = 1) -> tuple[list[int], int, list[int]]:
-    """Documents of so many tokens: ids, size of their text, cuts."""
+    """Documents of so many tokens: ids, size of their text, boundaries."""
     rng = random.Random(seed)
     ids: list[int] = []
-    cuts: list[int] = []
+    boundaries: list[int] = []
     size = 0
     for length in lengths:
         if size:
             ids.append(model.start | native.GIVEN)
-            cuts.append(size)
+            boundaries.append(size)
         part = [rng.randrange(model.config.vocab) for _ in range(length)]
         ids += part
         size += sum(len(model.tokens[i]) for i in part)
-    return ids, size, cuts
+    return ids, size, boundaries
 
 
 def text_of(model: Model, streams: Sequence[tuple[list[int], int, list[int]]]) -> bytes:
@@ -49,7 +49,7 @@ def encoder(model: Model, streams: Sequence[tuple[list[int], int, list[int]]], t
 def decoder(
     model: Model, coded: bytes, streams: Sequence[tuple[list[int], int, list[int]]], threads: int
 ) -> native.Job:
-    return model.native.decoder(coded, [(size, cuts) for _, size, cuts in streams], model.start, threads)
+    return model.native.decoder(coded, [(size, boundaries) for _, size, boundaries in streams], model.start, threads)
 
 
 def encoded(model: Model, streams: Sequence[tuple[list[int], int, list[int]]]) -> bytes:

@@ -35,9 +35,7 @@ def program(checkout: Path, tmp_path: Path) -> Program:
 
 
 def test_kernels_equal_plain_loops(program: Program) -> None:
-    run = subprocess.run(
-        [program("tests/cross/kernels.c")], capture_output=True, text=True, check=False
-    )
+    run = subprocess.run([program("tests/cross/kernels.c")], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     said = dict(line.split(" ", 1) for line in run.stdout.splitlines())
     assert said["generic"] == "equal"

@@ -44,9 +44,9 @@ def test_round_trip(name: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=600), st.data())
 def test_round_trip_with_cuts(text: bytes, data: st.DataObject) -> None:
-    cuts = sorted(data.draw(st.sets(st.integers(1, max(1, len(text) - 1)), max_size=5))) if len(text) > 1 else []
-    coded = native.cm_encode(text, cuts)
-    assert native.cm_decode(coded, len(text), cuts) == text
+    boundaries = sorted(data.draw(st.sets(st.integers(1, max(1, len(text) - 1)), max_size=5))) if len(text) > 1 else []
+    coded = native.cm_encode(text, boundaries)
+    assert native.cm_decode(coded, len(text), boundaries) == text
 
 
 def test_what_is_learnt_survives_a_cut() -> None:
@@ -61,12 +61,12 @@ def test_sizes() -> None:
     assert len(native.cm_encode(TEXTS["noise"])) < 50_000 * 1.03
 
 
-@pytest.mark.parametrize("cuts", [[0], [5, 5], [7, 3], [len(PROSE)]])
-def test_bad_cuts(cuts: list[int]) -> None:
+@pytest.mark.parametrize("boundaries", [[0], [5, 5], [7, 3], [len(PROSE)]])
+def test_bad_cuts(boundaries: list[int]) -> None:
     with pytest.raises(UsageError):
-        native.cm_encode(PROSE, cuts)
+        native.cm_encode(PROSE, boundaries)
     with pytest.raises(UsageError):
-        native.cm_decode(b"", len(PROSE), cuts)
+        native.cm_decode(b"", len(PROSE), boundaries)
 
 
 def test_any_code_string_decodes_to_something() -> None:

@@ -25,16 +25,16 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 @pytest.fixture(scope="module")
 def frame(model: Model) -> list[tuple[list[int], int, list[int]]]:
-    """Streams: ids, size, cuts. The third has a cut after its fourth token."""
+    """Streams: ids, size, boundaries. The third has a cut after its fourth token."""
     rng = random.Random(4)
     out = []
     for k, count in enumerate(STREAMS):
         ids = [rng.randrange(model.config.vocab) for _ in range(count)]
-        cuts = []
+        boundaries = []
         if k == 2:
-            cuts = [size_of(model, ids[:4])]
+            boundaries = [size_of(model, ids[:4])]
             ids.insert(4, model.start | native.GIVEN)
-        out.append((ids, size_of(model, ids), cuts))
+        out.append((ids, size_of(model, ids), boundaries))
     return out
 
 
@@ -110,7 +110,7 @@ def test_too_little_room(model: Model, frame: Any) -> None:
 
 def decode(model: Model, coded: list[bytes], frames: list[Any], lanes: list[int]) -> list[bytes]:
     jobs = [
-        model.native.decoder(code, [(size, cuts) for _, size, cuts in frame], model.start, 0)
+        model.native.decoder(code, [(size, boundaries) for _, size, boundaries in frame], model.start, 0)
         for code, frame in zip(coded, frames, strict=True)
     ]
     lane, tokens = array("I", lanes), array("I", bytes(4 * (max(lanes) + 1)))

@@ -114,15 +114,15 @@ def test_stages_are_timed(model: Model) -> None:
 
 def frame_of(model: Model, lengths: Sequence[int]) -> tuple[list[tuple[list[int], int]], bytes, list[int]]:
     """Streams of so many tokens with the bytes of their text, the text, and where each stream has it cut."""
-    streams, text, cuts = [], b"", []
+    streams, text, boundaries = [], b"", []
     for seed, length in enumerate(lengths):
         ids = text_ids(model, length, seed)
         part = b"".join(model.tokens[i] for i in ids)
         cut = length // 3 if seed % 2 else 0  # every other stream has two documents
-        cuts.append(len(b"".join(model.tokens[i] for i in ids[:cut])))
+        boundaries.append(len(b"".join(model.tokens[i] for i in ids[:cut])))
         streams.append((ids[:cut] + [model.start | native.GIVEN] * (cut > 0) + ids[cut:], len(part)))
         text += part
-    return streams, text, cuts
+    return streams, text, boundaries
 
 
 @pytest.mark.parametrize(
@@ -132,9 +132,9 @@ def frame_of(model: Model, lengths: Sequence[int]) -> tuple[list[tuple[list[int]
 )
 def test_threads_that_share_a_frame_change_nothing(model: Model, lengths: list[int]) -> None:
     """Streams of unequal length: threads run out of them at different times."""
-    streams, text, cuts = frame_of(model, lengths)
+    streams, text, boundaries = frame_of(model, lengths)
     expected = together(model.native.encoder(streams, model.start), 64)
-    sizes = [(size, [cut] if cut else []) for (_, size), cut in zip(streams, cuts, strict=True)]
+    sizes = [(size, [cut] if cut else []) for (_, size), cut in zip(streams, boundaries, strict=True)]
     for kernel in KERNELS:
         core = packed(zlm.read(model.path), kernel)
         for threads, lanes in ((1, 1), (2, 5), (3, 64), (len(lengths), 3), (7, 2)):
@@ -161,8 +161,8 @@ def test_too_little_room(model: Model) -> None:
 
 def test_cancelled_threads_end_together(model: Model) -> None:
     """Also if some of them never come."""
-    streams, text, cuts = frame_of(model, [300, 300, 300])
-    sizes = [(size, [cut] if cut else []) for (_, size), cut in zip(streams, cuts, strict=True)]
+    streams, text, boundaries = frame_of(model, [300, 300, 300])
+    sizes = [(size, [cut] if cut else []) for (_, size), cut in zip(streams, boundaries, strict=True)]
     for job in (model.native.encoder(streams, model.start, 3), model.native.decoder(text, sizes, model.start, 3)):
         flag, seen = native.Cancel(), []
 
@@ -238,9 +238,9 @@ def test_bad_arguments(model: Model) -> None:
         core.encode([[1]], model.config.vocab)
     with pytest.raises(UsageError):
         core.encode([[1]], model.start, lanes=0)
-    for cuts in ([0], [5, 5], [10], [7, 3]):
+    for boundaries in ([0], [5, 5], [10], [7, 3]):
         with pytest.raises(UsageError):
-            core.decode([(b"", 10, cuts)], model.start)
+            core.decode([(b"", 10, boundaries)], model.start)
 
 
 def test_cancel(model: Model) -> None:

@@ -21,20 +21,20 @@ class FakeLlm(Codec):
         self.seen: dict[bytes, bytes] = {}
         self.batches: list[list[tuple[int, tuple[int, ...]]]] = []
 
-    def encode(self, data, cuts=()):
+    def encode(self, data, boundaries=()):
         data = bytes(data)
         key = hashlib.sha256(data).digest()[:8]
         self.seen[key] = data
         return key.ljust(max(8, int(self.cost(data))), b"\0")
 
-    def decode(self, payload, size, cuts=()):
+    def decode(self, payload, size, boundaries=()):
         data = self.seen.get(bytes(payload[:8]))
         if data is None or len(data) != size:
             raise DamagedError("not one of mine")
         return data
 
     def encode_batch(self, items, run: Run):
-        self.batches.append([(len(data), tuple(cuts)) for data, cuts in items])
+        self.batches.append([(len(data), tuple(boundaries)) for data, boundaries in items])
         return super().encode_batch(items, run)
 
 

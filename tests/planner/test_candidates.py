@@ -27,11 +27,11 @@ class Generated(Codec):
     categories: ClassVar[frozenset[Category]] = NOT_TEXT
     cost: ClassVar[Cost] = Cost(encode=40, decode=40)
 
-    def encode(self, data: Buffer, cuts: Sequence[int] = ()) -> bytes:
+    def encode(self, data: Buffer, boundaries: Sequence[int] = ()) -> bytes:
         seed = struct.unpack_from("<I", bytes(data[:4]).ljust(4, b"\0"))[0]
         return struct.pack("<Q", seed) if bytes(data) == made(seed, len(data)) else b"\xff" + bytes(data)
 
-    def decode(self, payload: Buffer, size: int, cuts: Sequence[int] = ()) -> bytes:
+    def decode(self, payload: Buffer, size: int, boundaries: Sequence[int] = ()) -> bytes:
         return bytes(payload[1:]) if payload[0] == 0xFF else made(struct.unpack("<Q", payload)[0], size)
 
 
@@ -75,7 +75,9 @@ def test_not_where_another_is_smaller() -> None:
 def test_samples_of_large_data_keep_it_from_what_it_cannot_shrink(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
     before = Generated.encode
-    monkeypatch.setattr(Generated, "encode", lambda self, data, cuts=(): sizes.append(len(data)) or before(self, data))
+    monkeypatch.setattr(
+        Generated, "encode", lambda self, data, boundaries=(): sizes.append(len(data)) or before(self, data)
+    )
     large = made(7, 600_000)[1:]
     codec_of(3, large)
     assert sizes and max(sizes) < len(large) // 10

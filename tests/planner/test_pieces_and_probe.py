@@ -16,32 +16,32 @@ from zllm.stats import Stats
 NUMBERS = struct.pack(">262144I", *range(1 << 18))
 
 
-def piece(data: bytes, *cuts: int) -> Piece:
-    return Piece(memoryview(data), cuts)
+def piece(data: bytes, *boundaries: int) -> Piece:
+    return Piece(memoryview(data), boundaries)
 
 
 @given(
     size=st.integers(0, 300),
-    cuts=st.sets(st.integers(1, 299), max_size=20),
+    boundaries=st.sets(st.integers(1, 299), max_size=20),
     limit=st.integers(1, 120),
 )
-def test_pieces_are_the_whole(size, cuts, limit):
+def test_pieces_are_the_whole(size, boundaries, limit):
     data = bytes(index % 251 for index in range(size))
-    inner = tuple(sorted(cut for cut in cuts if cut < size))
+    inner = tuple(sorted(boundary for boundary in boundaries if boundary < size))
     pieces = cut_pieces(piece(data, *inner), limit)
     assert b"".join(part.data for part in pieces) == data
     assert all(0 < len(part.data) <= limit for part in pieces)
     # Every boundary is either between two pieces or inside one.
     at, seen = 0, set()
     for part in pieces:
-        seen |= {at + cut for cut in part.cuts} | {at}
-        assert all(0 < cut < len(part.data) for cut in part.cuts)
+        seen |= {at + boundary for boundary in part.boundaries} | {at}
+        assert all(0 < boundary < len(part.data) for boundary in part.boundaries)
         at += len(part.data)
     assert set(inner) <= seen
 
 
 @pytest.mark.parametrize(
-    ("cuts", "sizes"),
+    ("boundaries", "sizes"),
     [
         ((), [84, 83, 83]),
         ((90, 180), [90, 90, 70]),  # whole members
@@ -52,8 +52,8 @@ def test_pieces_are_the_whole(size, cuts, limit):
         ((80, 90), [80, 85, 85]),
     ],
 )
-def test_where_pieces_end(cuts, sizes):
-    assert [len(part.data) for part in cut_pieces(piece(bytes(250), *cuts), 100)] == sizes
+def test_where_pieces_end(boundaries, sizes):
+    assert [len(part.data) for part in cut_pieces(piece(bytes(250), *boundaries), 100)] == sizes
 
 
 def test_a_probe_is_small_and_one_batch():
@@ -110,9 +110,9 @@ def test_quick_sizes_see_as_far_as_zstd_19():
 def test_parts_of_parts():
     whole = piece(bytes(range(100)), 10, 20, 50, 90)
     part = whole.part(20, 90)
-    assert (part.start, part.end, part.cuts, bytes(part.data)) == (20, 90, (30,), bytes(range(20, 90)))
+    assert (part.start, part.end, part.boundaries, bytes(part.data)) == (20, 90, (30,), bytes(range(20, 90)))
     inner = part.part(30, 40)
-    assert (inner.start, inner.end, inner.cuts, bytes(inner.data)) == (30, 40, (), bytes(range(50, 60)))
+    assert (inner.start, inner.end, inner.boundaries, bytes(inner.data)) == (30, 40, (), bytes(range(50, 60)))
 
 
 @given(size=st.integers(0, 1 << 18), sample=st.integers(1, 1 << 15), spots=st.integers(1, 9))

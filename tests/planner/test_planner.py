@@ -30,8 +30,8 @@ def prose(size: int, seed: int = 1) -> bytes:
     return b" ".join(rng.choices(WORDS, k=size // 5))[:size]
 
 
-def group(data: bytes, category: Category = Category.TEXT, *cuts: int) -> Group:
-    return Group(category, memoryview(data), tuple(cuts))
+def group(data: bytes, category: Category = Category.TEXT, *boundaries: int) -> Group:
+    return Group(category, memoryview(data), tuple(boundaries))
 
 
 def small_frames(size: int) -> Level:
@@ -39,13 +39,13 @@ def small_frames(size: int) -> Level:
     return dataclasses.replace(get_level(6), text_frame=size, shared_frame=size, alone_frame=size)
 
 
-def decode(frames: list[CodedFrame], llm: FakeLlm | None = None, cuts: Sequence[int] = ()) -> bytes:
+def decode(frames: list[CodedFrame], llm: FakeLlm | None = None, boundaries: Sequence[int] = ()) -> bytes:
     codecs = {3: llm} if llm else {}
     data = b""
     for frame in frames:
         codec = codecs.get(frame.codec_id) or registry.get(frame.codec_id)
         end = len(data) + frame.raw_size
-        inside = [cut - len(data) for cut in cuts if len(data) < cut < end]
+        inside = [boundary - len(data) for boundary in boundaries if len(data) < boundary < end]
         data += codec.decode(frame.payload, frame.raw_size, inside)
     return data
 
@@ -338,7 +338,9 @@ def test_tiny_texts_never_grow(number):
 def test_cuts_reach_the_codecs_relative_to_each_frame(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        CmCodec, "encode_batch", lambda _, items, run: [seen.append(tuple(cuts)) or bytes(99) for _, cuts in items]
+        CmCodec,
+        "encode_batch",
+        lambda _, items, run: [seen.append(tuple(boundaries)) or bytes(99) for _, boundaries in items],
     )
     llm = share(0.001)
     data = prose(5000)
@@ -420,11 +422,11 @@ def test_promise(*, parts, ratio, number, frame, category, times):
     parts = parts * times
     data = b"".join(parts)
     ends = [sum(map(len, parts[: n + 1])) for n in range(len(parts))]
-    cuts = sorted(set(ends) - {0, len(data)})
+    boundaries = sorted(set(ends) - {0, len(data)})
     llm = None if ratio is None else share(ratio)
     level = dataclasses.replace(get_level(number), text_frame=frame, shared_frame=frame, alone_frame=frame)
-    (frames,) = Planner(level, [llm] if llm else []).encode([group(data, category, *cuts)])
-    assert decode(frames, llm, cuts) == data
+    (frames,) = Planner(level, [llm] if llm else []).encode([group(data, category, *boundaries)])
+    assert decode(frames, llm, boundaries) == data
     assert coded(frames) + FRAME_COST * (len(frames) - bool(data)) <= len(ZstdCodec(level.zstd_level).encode(data))
     assert sum(len(frame.payload) for frame in frames) <= len(data)
 

@@ -28,7 +28,7 @@ class Deltas(Codec):
         """See :meth:`Codec.settings`."""
         return {"effort": self.effort}
 
-    def encode(self, data: Buffer, cuts: Sequence[int] = ()) -> bytes:
+    def encode(self, data: Buffer, boundaries: Sequence[int] = ()) -> bytes:
         """See :meth:`Codec.encode`."""
         whole = len(data) & ~3
         numbers = array("I", bytes(data[:whole]))
@@ -39,7 +39,7 @@ class Deltas(Codec):
         planes = b"".join(raw[plane::4] for plane in range(4))
         return zlib.compress(planes + bytes(data[whole:]), self.effort)
 
-    def decode(self, payload: Buffer, size: int, cuts: Sequence[int] = ()) -> bytes:
+    def decode(self, payload: Buffer, size: int, boundaries: Sequence[int] = ()) -> bytes:
         """See :meth:`Codec.decode`."""
         unpacker = zlib.decompressobj()
         try:

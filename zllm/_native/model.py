@@ -77,16 +77,16 @@ class Model:
     def decoder(
         self, coded: bytes | memoryview, streams: Sequence[tuple[int, Sequence[int]]], start: int, threads: int = 1
     ) -> Job:
-        """Decodes a frame of streams, each of them (bytes of text, cuts).
+        """Decodes a frame of streams, each of them (bytes of text, boundaries).
 
         Raises:
-            UsageError: no stream, too many or an empty one, or cuts that do not ascend inside one.
+            UsageError: no stream, too many or an empty one, or boundaries that do not ascend inside one.
         """
         frame, keep = new_frame(len(streams), sum(size for size, _ in streams))
-        for item, (size, cuts) in zip(keep[0], streams, strict=True):
-            offsets = ffi.new("uint64_t[]", list(cuts))
+        for item, (size, boundaries) in zip(keep[0], streams, strict=True):
+            offsets = ffi.new("uint64_t[]", list(boundaries))
             keep.append(offsets)
-            item.size, item.cuts, item.n_cuts = size, offsets, len(cuts)
+            item.size, item.cuts, item.n_cuts = size, offsets, len(boundaries)
         # A copy: a memoryview with a live cffi buffer crashes the cycle collector (it cannot be cleared), and an
         # exception's traceback is enough of a cycle.
         source = ffi.from_buffer("uint8_t[]", bytes(coded))
@@ -107,13 +107,15 @@ class Model:
     def decode(
         self, streams: Sequence[tuple[bytes | memoryview, int, Sequence[int]]], start: int, lanes: int = 32, **how: Any
     ) -> list[bytes]:
-        """The bytes of each (code string, size in bytes, cuts), in this thread.
+        """The bytes of each (code string, size in bytes, boundaries), in this thread.
 
         Raises:
             DamagedError: a code string is not one that :meth:`encode` makes.
             KeyboardInterrupt: ``cancel`` was set.
         """
-        jobs = [self.decoder(coded, [(size, cuts)], start) if size else None for coded, size, cuts in streams]
+        jobs = [
+            self.decoder(coded, [(size, boundaries)], start) if size else None for coded, size, boundaries in streams
+        ]
         work([job for job in jobs if job], 0, lanes, **how)
         return [job.result() if job else b"" for job in jobs]
 

@@ -22,33 +22,39 @@ def repeats(data: bytes | bytearray | memoryview, least: int) -> list[tuple[int,
 
 def cm_encode(
     data: bytes | bytearray | memoryview,
-    cuts: Sequence[int] = (),
+    boundaries: Sequence[int] = (),
     *,
     cancel: Cancel | None = None,
     counter: Counter | None = None,
 ) -> bytes:
-    """Text by the adaptive predictor alone; a new document starts at each of the ascending offsets ``cuts``.
+    """Text by the adaptive predictor alone; a new document starts at each of the ascending offsets ``boundaries``.
 
     Raises:
         KeyboardInterrupt: ``cancel`` was set.
     """
     done = counter.value if counter else 0
     try:
-        return _cm_encode(data, cuts, usual_room(len(data)), cancel, counter)
+        return _cm_encode(data, boundaries, usual_room(len(data)), cancel, counter)
     except RoomError:  # what is counted stays counted, and is not counted again
-        coded = _cm_encode(data, cuts, CM_WORST * len(data) + 16, cancel, None)
+        coded = _cm_encode(data, boundaries, CM_WORST * len(data) + 16, cancel, None)
     if counter:
         counter._count[0] = done + len(data)
     return coded
 
 
 def _cm_encode(
-    data: bytes | bytearray | memoryview, cuts: Sequence[int], room: int, cancel: Cancel | None, counter: Counter | None
+    data: bytes | bytearray | memoryview,
+    boundaries: Sequence[int],
+    room: int,
+    cancel: Cancel | None,
+    counter: Counter | None,
 ) -> bytes:
     out, size = ffi.new("uint8_t[]", room), ffi.new("size_t *", room)
     # Given back at once, even on an error, whose traceback would keep it: see Model.decoder for what comes of that.
     with ffi.from_buffer("uint8_t[]", data) as text:
-        rc = lib.zllm_cm_encode(text, len(data), list(cuts), len(cuts), out, size, *watched(cancel, counter), ffi.NULL)
+        rc = lib.zllm_cm_encode(
+            text, len(data), list(boundaries), len(boundaries), out, size, *watched(cancel, counter), ffi.NULL
+        )
     checked(rc)
     return bytes(ffi.buffer(out, size[0]))
 
@@ -56,7 +62,7 @@ def _cm_encode(
 def cm_decode(
     coded: bytes | bytearray | memoryview,
     size: int,
-    cuts: Sequence[int] = (),
+    boundaries: Sequence[int] = (),
     *,
     cancel: Cancel | None = None,
     counter: Counter | None = None,
@@ -65,7 +71,7 @@ def cm_decode(
     data = ffi.new("uint8_t[]", max(1, size))
     source = bytes(coded)
     rc = lib.zllm_cm_decode(
-        source, len(source), data, size, list(cuts), len(cuts), *watched(cancel, counter), ffi.NULL
+        source, len(source), data, size, list(boundaries), len(boundaries), *watched(cancel, counter), ffi.NULL
     )
     checked(rc)
     return bytes(ffi.buffer(data, size))

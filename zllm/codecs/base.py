@@ -82,7 +82,7 @@ class Codec(ABC):
     A codec says what it is for: the planner tries it for data of its ``categories``, at levels whose budget its
     ``cost`` is within, beside the others, and keeps the smallest. Without categories it only decodes.
 
-    ``cuts`` are the offsets inside a frame where members begin, ascending, without 0. Both sides get the same,
+    ``boundaries`` are the offsets inside a frame where members begin, ascending, without 0. Both sides get the same,
     from the section map.
     """
 
@@ -97,11 +97,11 @@ class Codec(ABC):
         return {}
 
     @abstractmethod
-    def encode(self, data: Buffer, cuts: Sequence[int] = ()) -> bytes:
+    def encode(self, data: Buffer, boundaries: Sequence[int] = ()) -> bytes:
         """The payload for ``data``."""
 
     @abstractmethod
-    def decode(self, payload: Buffer, size: int, cuts: Sequence[int] = ()) -> bytes:
+    def decode(self, payload: Buffer, size: int, boundaries: Sequence[int] = ()) -> bytes:
         """Exactly ``size`` bytes.
 
         Raises:

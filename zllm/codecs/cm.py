@@ -43,22 +43,22 @@ class CmCodec(Codec):
         """See :meth:`Codec.decoder_memory`."""
         return _STATE + min(64 * size, _MOST_TABLE) + 2 * size  # contexts, the text, and the text once more
 
-    def encode(self, data: Buffer, cuts: Sequence[int] = ()) -> bytes:
+    def encode(self, data: Buffer, boundaries: Sequence[int] = ()) -> bytes:
         """See :meth:`Codec.encode`."""
-        return self.encode_batch([(data, cuts)], Run())[0]
+        return self.encode_batch([(data, boundaries)], Run())[0]
 
-    def decode(self, payload: Buffer, size: int, cuts: Sequence[int] = ()) -> bytes:
+    def decode(self, payload: Buffer, size: int, boundaries: Sequence[int] = ()) -> bytes:
         """See :meth:`Codec.decode`."""
-        return self.decode_batch([(payload, size, cuts)], Run())[0]
+        return self.decode_batch([(payload, size, boundaries)], Run())[0]
 
     def encode_batch(self, items: Sequence[tuple[Buffer, Sequence[int]]], run: Run) -> list[bytes]:
         """Encode many frames, each by one thread."""
 
         def one(at: int, cancel: Cancel, counter: Counter) -> bytes:
-            data, cuts = items[at]
+            data, boundaries = items[at]
             if not len(data):
                 return b""
-            return _VERSION + _long_enough(cm_encode(data, cuts, cancel=cancel, counter=counter), len(data))
+            return _VERSION + _long_enough(cm_encode(data, boundaries, cancel=cancel, counter=counter), len(data))
 
         return _code([len(data) for data, _ in items], one, self.encoder_memory, run)
 
@@ -71,8 +71,8 @@ class CmCodec(Codec):
         """
 
         def one(at: int, cancel: Cancel, counter: Counter) -> bytes:
-            payload, size, cuts = items[at]
-            return cm_decode(payload[1:], size, cuts, cancel=cancel, counter=counter) if size else b""
+            payload, size, boundaries = items[at]
+            return cm_decode(payload[1:], size, boundaries, cancel=cancel, counter=counter) if size else b""
 
         for payload, size, _ in items:
             _check(payload, size)

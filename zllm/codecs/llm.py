@@ -50,13 +50,13 @@ class LlmCodec(Codec):
         """See :meth:`Codec.settings`."""
         return {"streams": self.streams}
 
-    def encode(self, data: Buffer, cuts: Sequence[int] = ()) -> bytes:
+    def encode(self, data: Buffer, boundaries: Sequence[int] = ()) -> bytes:
         """See :meth:`Codec.encode`."""
-        return self.encode_batch([(data, cuts)], Run())[0]
+        return self.encode_batch([(data, boundaries)], Run())[0]
 
-    def decode(self, payload: Buffer, size: int, cuts: Sequence[int] = ()) -> bytes:
+    def decode(self, payload: Buffer, size: int, boundaries: Sequence[int] = ()) -> bytes:
         """See :meth:`Codec.decode`."""
-        return self.decode_batch([(payload, size, cuts)], Run())[0]
+        return self.decode_batch([(payload, size, boundaries)], Run())[0]
 
     def encode_batch(self, items: Sequence[tuple[Buffer, Sequence[int]]], run: Run) -> list[bytes]:
         """All frames, by all threads."""
@@ -71,7 +71,7 @@ class LlmCodec(Codec):
         return out
 
     def _encode(self, part: Sequence[tuple[Buffer, Sequence[int]]], run: Run, room: int | None) -> list[bytes]:
-        frames = [take_apart(i, data, cuts) for i, (data, cuts) in enumerate(part)]
+        frames = [take_apart(i, data, boundaries) for i, (data, boundaries) in enumerate(part)]
         self._code(lambda how: self._encoding(how, room), frames, run)
         run.done(sum(frame.repeats.size for frame in frames))
         return [frame.header + long_enough(frame) for frame in frames]
@@ -84,7 +84,7 @@ class LlmCodec(Codec):
         """
         out: list[bytes] = []
         for part in _batches(items, lambda item: item[1], self._most):
-            frames = [parse(i, payload, size, cuts) for i, (payload, size, cuts) in enumerate(part)]
+            frames = [parse(i, payload, size, boundaries) for i, (payload, size, boundaries) in enumerate(part)]
             self._code(self._decoding, frames, run)
             run.done(sum(frame.repeats.size for frame in frames))
             out += [frame.repeats.put_back(frame.result) for frame in frames]

@@ -50,8 +50,8 @@ class FrameDecoding(Coding):
         """See :meth:`Coding.make`."""
         streams = []
         for start, end in zip([0, *frame.ends], frame.ends, strict=False):
-            inner = frame.cuts[bisect_right(frame.cuts, start) : bisect_left(frame.cuts, end)]
-            streams.append((end - start, [cut - start for cut in inner]))
+            inner = frame.boundaries[bisect_right(frame.boundaries, start) : bisect_left(frame.boundaries, end)]
+            streams.append((end - start, [boundary - start for boundary in inner]))
         return self.native.decoder(frame.data, streams, self.model.start, threads)
 
 

@@ -85,7 +85,7 @@ class FrameEncoding(Coding):
         run = replace(self.run, threads=min(threads, self.scheduling.tokenising_threads))
         most = self.scheduling.tokenised_bytes
         ids: array[int] = array("I")
-        for start, end in zip((0, *frame.cuts), (*frame.cuts, frame.size), strict=True):
+        for start, end in zip((0, *frame.boundaries), (*frame.boundaries, frame.size), strict=True):
             if start:
                 ids.append(self.model.start | GIVEN)
             parts = [frame.data[at : min(end, at + most)] for at in range(start, end, most)]

@@ -32,7 +32,7 @@ class Frame:
     """Text, or code string."""
     size: int
     """Of the text without its repeats."""
-    cuts: Sequence[int]
+    boundaries: Sequence[int]
     repeats: Repeats
     ends: list[int] = field(default_factory=list)
     """Decoding: where its streams end in the text."""
@@ -53,12 +53,12 @@ def header(repeats: Repeats, sizes: Sequence[int]) -> bytes:
     return repeats.to_bytes() + varint(len(sizes) - 1) + b"".join(map(varint, sizes[:-1]))
 
 
-def take_apart(number: int, data: Buffer, cuts: Sequence[int]) -> Frame:
+def take_apart(number: int, data: Buffer, boundaries: Sequence[int]) -> Frame:
     """A text as its repeats and what is left."""
     whole = memoryview(data)
     found = find(whole)
     left = found.take_out(whole)
-    return Frame(number, left, len(left), found.move(cuts, len(left)), found)
+    return Frame(number, left, len(left), found.move(boundaries, len(left)), found)
 
 
 def _code_for(size: int, streams: int) -> int:
@@ -74,11 +74,11 @@ def long_enough(frame: Frame) -> bytes:
     return frame.result.ljust(_code_for(frame.size, frame.streams), b"\0") if frame.size else frame.result
 
 
-def parse(number: int, payload: Buffer, size: int, cuts: Sequence[int]) -> Frame:
+def parse(number: int, payload: Buffer, size: int, boundaries: Sequence[int]) -> Frame:
     """A payload's streams and code string."""
     view = memoryview(payload)
     if size == 0:
-        return Frame(number, view, 0, cuts, Repeats())
+        return Frame(number, view, 0, boundaries, Repeats())
     if size > MAX_SIZE:
         raise DamagedError(f"damaged text frame: {size} bytes are more than one may have")
     found, at = read(view, 0, size)
@@ -95,4 +95,4 @@ def parse(number: int, payload: Buffer, size: int, cuts: Sequence[int]) -> Frame
             raise DamagedError("damaged text frame: its streams do not fit it")
     if len(view) - at < _code_for(left, count + 1):
         raise DamagedError(f"damaged text frame: {len(view) - at} bytes claim to be {left} in {count + 1} streams")
-    return Frame(number, view[at:], left, found.move(cuts, left), found, [*ends, left])
+    return Frame(number, view[at:], left, found.move(boundaries, left), found, [*ends, left])

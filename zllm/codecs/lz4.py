@@ -24,13 +24,13 @@ class Lz4Codec(Codec):
     categories: ClassVar[frozenset[Category]] = frozenset(Category)
     cost: ClassVar[Cost] = Cost(encode=3, decode=1)
 
-    def encode(self, data: Buffer, cuts: Sequence[int] = ()) -> bytes:
+    def encode(self, data: Buffer, boundaries: Sequence[int] = ()) -> bytes:
         """One block; ``b""`` for no data."""
         if not len(data):
             return b""
         return bytes(lz4.block.compress(data, mode="default", store_size=False))
 
-    def decode(self, payload: Buffer, size: int, cuts: Sequence[int] = ()) -> bytes:
+    def decode(self, payload: Buffer, size: int, boundaries: Sequence[int] = ()) -> bytes:
         """Exactly ``size`` bytes, having allocated no more than 255 times the payload.
 
         Raises:

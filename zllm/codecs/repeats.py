@@ -58,17 +58,17 @@ class Repeats:
                 out += out[start - distance : start - distance + length]
         return bytes(out + view)
 
-    def move(self, cuts: Sequence[int], left: int) -> list[int]:
+    def move(self, boundaries: Sequence[int], left: int) -> list[int]:
         """Where offsets of the whole text are in what is left, ``left`` bytes: ascending, without 0 and the end."""
         starts = [start for start, _, _ in self.found]
         gone = [0]
         for _, length, _ in self.found:
             gone.append(gone[-1] + length)
         moved = set()
-        for cut in cuts:
-            before = bisect_right(starts, cut)
-            inside = max(0, starts[before - 1] + self.found[before - 1][1] - cut) if before else 0
-            moved.add(cut - gone[before] + inside)
+        for boundary in boundaries:
+            before = bisect_right(starts, boundary)
+            inside = max(0, starts[before - 1] + self.found[before - 1][1] - boundary) if before else 0
+            moved.add(boundary - gone[before] + inside)
         return sorted(moved - {0, left})
 
     def to_bytes(self) -> bytes:

@@ -17,11 +17,11 @@ class StoreCodec(Codec):
     id: ClassVar[int] = 0
     categories: ClassVar[frozenset[Category]] = frozenset(Category)
 
-    def encode(self, data: Buffer, cuts: Sequence[int] = ()) -> bytes:
+    def encode(self, data: Buffer, boundaries: Sequence[int] = ()) -> bytes:
         """``data`` as it is."""
         return bytes(data)
 
-    def decode(self, payload: Buffer, size: int, cuts: Sequence[int] = ()) -> bytes:
+    def decode(self, payload: Buffer, size: int, boundaries: Sequence[int] = ()) -> bytes:
         """``payload`` as it is.
 
         Raises:

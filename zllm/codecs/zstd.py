@@ -48,7 +48,7 @@ class ZstdCodec(Codec):
             raise UsageError(f"zstd has levels 1 to {MAX_LEVEL}, not {level}")
         self.level = level
 
-    def encode(self, data: Buffer, cuts: Sequence[int] = ()) -> bytes:
+    def encode(self, data: Buffer, boundaries: Sequence[int] = ()) -> bytes:
         """One frame; ``b""`` for no data."""
         return self._encode(data, None)
 
@@ -118,7 +118,7 @@ class ZstdCodec(Codec):
             stage.bytes_out += len(coded)
             put(coded)
 
-    def decode(self, payload: Buffer, size: int, cuts: Sequence[int] = ()) -> bytes:
+    def decode(self, payload: Buffer, size: int, boundaries: Sequence[int] = ()) -> bytes:
         """Exactly ``size`` bytes; never allocates more than ``size`` and a window that is no larger than needed.
 
         Raises:

@@ -212,7 +212,7 @@ class Cluster:
             share = sum(self._threads.values()) // max(1, self._waiting)
         threads = max(1, min(share, max(self._threads.values(), default=1)))
         # Pickled here: on its way, the scheduler opens what it is sent, but not this.
-        parcel = pickle.dumps(Parcel(order, [(bytes(data), tuple(cuts)) for data, cuts in items], threads))
+        parcel = pickle.dumps(Parcel(order, [(bytes(data), tuple(boundaries)) for data, boundaries in items], threads))
         files = [self._model_files[order.model]] if order.model in self._model_files else []
         return self._submit(dask_worker.code, parcel, *files, name=order.codec)
 
@@ -354,13 +354,13 @@ class _Remote(Codec):
         # Of the instance, since it stands for any codec.
         self.name, self.id, self.cost = local.name, local.id, local.cost  # type: ignore[misc]
 
-    def encode(self, data: Buffer, cuts: Sequence[int] = ()) -> bytes:
+    def encode(self, data: Buffer, boundaries: Sequence[int] = ()) -> bytes:
         """See :meth:`Codec.encode`."""
-        return self.encode_batch([(data, cuts)], Run())[0]
+        return self.encode_batch([(data, boundaries)], Run())[0]
 
-    def decode(self, payload: Buffer, size: int, cuts: Sequence[int] = ()) -> bytes:
+    def decode(self, payload: Buffer, size: int, boundaries: Sequence[int] = ()) -> bytes:
         """See :meth:`Codec.decode`."""
-        return self.local.decode(payload, size, cuts)
+        return self.local.decode(payload, size, boundaries)
 
     def encode_batch(self, items: Sequence[Item], run: Run) -> list[bytes]:
         """Encode many frames, with all workers."""

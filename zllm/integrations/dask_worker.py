@@ -41,7 +41,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Parcel:
-    """One task: frames, each with its cuts, to code with so many threads."""
+    """One task: frames, each with its boundaries, to code with so many threads."""
 
     order: Order
     items: list[tuple[bytes, tuple[int, ...]]]

@@ -43,7 +43,7 @@ _HOPELESS = 16  # bytes that become single bytes when they do not come back
 def train_bpe(texts: Iterable[bytes], vocab_size: int, pattern: str = SPLIT_PATTERN) -> str:
     """Train a byte-level BPE and return it as ``tokenizer.json`` text. All 256 single bytes are in the vocabulary.
 
-    No token crosses a boundary of the pieces that ``pattern`` cuts text into.
+    No token crosses a boundary of the pieces that ``pattern`` boundaries text into.
     """
     lib = library()
     from tokenizers import models, pre_tokenizers, trainers

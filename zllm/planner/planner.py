@@ -103,8 +103,8 @@ class Planner:
 
     def _units(self, group: Group) -> list[Piece]:
         """A single large member is one frame of the fast codec, whole; small ones share frames of the level's size."""
-        limit = self.level.solid_frame if group.cuts else MAX_FRAME
-        return cut_pieces(Piece(group.data, group.cuts), limit)
+        limit = self.level.solid_frame if group.boundaries else MAX_FRAME
+        return cut_pieces(Piece(group.data, group.boundaries), limit)
 
     def _text_frames(self, groups: Sequence[Group], owned: Sequence[tuple[int, Piece]]) -> Choice | None:
         if self._text is None or not owned:

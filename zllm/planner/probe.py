@@ -68,7 +68,7 @@ def sampled_sizes(pieces: Sequence[Piece], codec: Codec, run: Run) -> list[int]:
     for piece in pieces:
         last = len(piece.data) - TUNING.compared
         windows = [piece.part(start, start + TUNING.compared) for start in (last // 4, 3 * last // 4)]
-        items += [(window.data, window.cuts) for window in windows]
+        items += [(window.data, window.boundaries) for window in windows]
     sizes = coded_sizes(items, codec, run)
     return [first + second for first, second in zip(sizes[::2], sizes[1::2], strict=True)]
 

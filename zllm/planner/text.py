@@ -273,7 +273,7 @@ class TextPlanner:
 
 
 def _encode(codec: Codec, candidates: Sequence[_Candidate], run: Run) -> list[bytes]:
-    return codec.encode_batch([(c.piece.data, c.piece.cuts) for c in candidates], run) if candidates else []
+    return codec.encode_batch([(c.piece.data, c.piece.boundaries) for c in candidates], run) if candidates else []
 
 
 def _candidates(units: Iterable[_Unit]) -> list[_Candidate]:

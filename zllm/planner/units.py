@@ -16,11 +16,11 @@ FRAME_COST = 24
 
 @dataclass(frozen=True)
 class Group:
-    """Data coded together. ``cuts``: where members begin in it, ascending, without 0."""
+    """Data coded together. ``boundaries``: where members begin in it, ascending, without 0."""
 
     category: Category
     data: memoryview
-    cuts: tuple[int, ...] = ()
+    boundaries: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class CodedFrame:
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a group, or of another piece, which it begins at ``start`` of. ``cuts``: boundaries inside it."""
+    """A part of a group, or of another piece, which it begins at ``start`` of. ``boundaries``: boundaries inside it."""
 
     data: memoryview
-    cuts: tuple[int, ...] = ()
+    boundaries: tuple[int, ...] = ()
     start: int = 0
 
     @property
@@ -63,8 +63,8 @@ class Piece:
 
     def part(self, start: int, end: int) -> Piece:
         """What lies between two offsets, and the boundaries strictly inside."""
-        inner = self.cuts[bisect_right(self.cuts, start) : bisect_left(self.cuts, end)]
-        return Piece(self.data[start:end], tuple(cut - start for cut in inner), start)
+        inner = self.boundaries[bisect_right(self.boundaries, start) : bisect_left(self.boundaries, end)]
+        return Piece(self.data[start:end], tuple(boundary - start for boundary in inner), start)
 
 
 def cut_pieces(piece: Piece, limit: int) -> list[Piece]:
@@ -88,15 +88,19 @@ def _stop(piece: Piece, start: int, limit: int) -> int:
     if left <= limit:
         return start + left
     share = start + -(-left // -(-left // limit))
-    after = bisect_right(piece.cuts, share)
-    near = [cut for cut in piece.cuts[max(0, after - 1) : after + 1] if limit <= 2 * (cut - start) <= 2 * limit]
-    return min(near, key=lambda cut: abs(cut - share), default=share)
+    after = bisect_right(piece.boundaries, share)
+    near = [
+        boundary
+        for boundary in piece.boundaries[max(0, after - 1) : after + 1]
+        if limit <= 2 * (boundary - start) <= 2 * limit
+    ]
+    return min(near, key=lambda boundary: abs(boundary - share), default=share)
 
 
 def frame_size(piece: Piece, level: Level) -> int:
     """Bytes of the adaptive codecs' frames, at most: they learn from what a frame has, and a reader of one member
     decodes all of its frame. A member that has its frames alone loses nothing by large ones."""
-    return level.shared_frame if piece.cuts else level.alone_frame
+    return level.shared_frame if piece.boundaries else level.alone_frame
 
 
 def cost_of(frames: Sequence[CodedFrame]) -> int:

@@ -26,7 +26,7 @@ class Yardstick:
 
     def quick_sizes(self, pieces: Sequence[Piece]) -> list[int]:
         """Bytes of each piece by zstd -9 or stored: an upper bound of what it takes by zstd at levels above."""
-        sizes = coded_sizes([(piece.data, piece.cuts) for piece in pieces], QUICK, self._run)
+        sizes = coded_sizes([(piece.data, piece.boundaries) for piece in pieces], QUICK, self._run)
         return [min(size, len(piece.data)) for size, piece in zip(sizes, pieces, strict=True)]
 
     def could_win(self, best: int | None, quick: int) -> bool:
@@ -38,6 +38,6 @@ class Yardstick:
         if not pieces:
             return []
         order = sorted(range(len(pieces)), key=lambda index: -len(pieces[index].data))
-        coded = self.codec.encode_batch([(pieces[index].data, pieces[index].cuts) for index in order], run)
+        coded = self.codec.encode_batch([(pieces[index].data, pieces[index].boundaries) for index in order], run)
         by_index = dict(zip(order, coded, strict=True))
         return [by_index[index] for index in range(len(pieces))]

@@ -54,15 +54,15 @@ def read_validation(folder: Path) -> list[Category]:
 def coded_size(model: Model, category: Category, threads: int = 2) -> int:
     """Bytes of the category's documents as solid text frames of 1 MiB, as ``zllm create`` codes many small members."""
     frames: list[tuple[bytes, Sequence[int]]] = []
-    data, cuts = bytearray(), list[int]()
+    data, boundaries = bytearray(), list[int]()
     for document in category.documents:
         if len(data) + len(document) > 1 << 20:
-            frames.append((bytes(data), cuts))
-            data, cuts = bytearray(), []
+            frames.append((bytes(data), boundaries))
+            data, boundaries = bytearray(), []
         if data:
-            cuts.append(len(data))
+            boundaries.append(len(data))
         data += document
-    frames.append((bytes(data), cuts))
+    frames.append((bytes(data), boundaries))
     return sum(map(len, LlmCodec(model).encode_batch(frames, Run(threads))))
 
 
