@@ -52,7 +52,6 @@ static uint32_t *recent_of(const predictor_t *p, const trail_t *t) {
     return p->recent + (hash32(t->last << (64 - 8 * MATCH_LEAST)) >> (32 - p->recent_bits));
 }
 
-#ifndef ZLLM_WITHOUT_MATCH
 /* The stream that has the position; ranges ascend. */
 static uint32_t owner(const predictor_t *p, uint32_t position) {
     uint32_t low = 0, high = p->streams;
@@ -79,7 +78,6 @@ static void find_match(predictor_t *p, cursor_t *c) {
     *m = (match_t){.position = position, .stream = stream, .length = length};
     m->expected = p->text[position];
 }
-#endif
 
 static void follow_match(predictor_t *p, cursor_t *c, uint32_t byte) {
     match_t *m = &c->match;
@@ -95,9 +93,7 @@ static void follow_match(predictor_t *p, cursor_t *c, uint32_t byte) {
         if (m->position < p->cursors[m->stream].at && m->misses != 255) m->expected = p->text[m->position];
         else m->length = 0;
     }
-#ifndef ZLLM_WITHOUT_MATCH
     if (c->at - c->start >= MATCH_LEAST) find_match(p, c);
-#endif
 }
 
 /* The byte at an offset from a line's or field's start, 0 from `limit` on. */
@@ -127,9 +123,6 @@ static void hash_contexts(predictor_t *p, cursor_t *c) {
         (uint64_t)(uint32_t)(c->match.expected + 1) << 8 | (c->match.length < 15 ? c->match.length : 15),
         (uint64_t)c->trail.classes << 8 | c1,
     };
-#ifdef ZLLM_WITHOUT_CONTEXT /* for tools/ablate_predictor.py */
-    v[ZLLM_WITHOUT_CONTEXT - DIRECT] = 0;
-#endif
     if (!p->lm) {
         c->slot[0] = p->direct;
         c->slot[1] = p->direct + 256 + 256 * c1;

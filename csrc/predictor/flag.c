@@ -86,9 +86,6 @@ uint32_t zllm_predictor_flag(predictor_t *p, cursor_t *c, uint32_t lm) {
         total += f->outputs[s];
     }
     f->predicted = squash(t, total * 21845 >> 16); /* a third */
-#ifdef ZLLM_MODEL_ALONE /* for bench/ingredients.py; what is learnt is not used */
-    return codable(lm);
-#endif
     return f->predicted;
 }
 

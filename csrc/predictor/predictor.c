@@ -182,9 +182,6 @@ static void select_vectors(predictor_t *p, const cursor_t *c, uint32_t match, ui
     p->vector[4] = SET_PARTIAL + c->partial;
     if (p->lm) p->vector[4] = SET_PARTIAL + (uint32_t)(model < 0 ? -model : model) / 256 * 17 + match;
     p->vector[5] = SET_COMMON;
-#ifdef ZLLM_WITHOUT_SET
-    p->vector[ZLLM_WITHOUT_SET] = SET_COMMON - SETS + ZLLM_WITHOUT_SET; /* always the same one */
-#endif
 }
 
 static void mix(predictor_t *p) {
@@ -222,9 +219,6 @@ static inline uint32_t context_inputs(predictor_t *p, const cursor_t *c, uint32_
 }
 
 uint32_t zllm_predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
-#ifdef ZLLM_MODEL_ALONE /* for bench/ingredients.py */
-    if (p->lm) return codable(lm);
-#endif
     const tables_t *t = &p->tables;
     const int32_t model = p->lm ? stretch(t, lm >> 12) : 0;
     const uint32_t node = node_of(c->partial, c->bits);
@@ -238,11 +232,7 @@ uint32_t zllm_predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
     const uint32_t direct = squash(t, p->mixed);
     const uint32_t a = refine(p, c, 0, node, p->mixed) >> 5;
     const uint32_t b = refine(p, c, 1, node, p->mixed) >> 5;
-#ifdef ZLLM_WITHOUT_MAPS
-    const uint32_t all = direct + 0 * (a + b);
-#else
     const uint32_t all = (2 * direct + a + b) >> 2;
-#endif
     c->learning = 1;
     p->predicted = codable(all);
     return p->predicted;
