@@ -32,7 +32,7 @@ def test_all_fields_can_be_given_to_writers() -> None:
     given = create.parser().parse_args(words)
     made = options.write_options(given, print)
     assert made == WriteOptions(
-        level=3, llm=False, embed_model=True, threads=2, device="cpu", model="m", progress=print
+        level=3, llm=False, embed_model=True, threads=2, device="cpu", model=["m"], progress=print
     )  # fmt: skip
 
 

@@ -88,7 +88,7 @@ def test_codecs_and_versions(zllm: Run, tree: Path, plain: Path) -> None:
 
     facts = asked(zllm, tree.parent / "five.zllm", pipe=False, code=0)
     assert facts["models"] == [] and facts["arithmetic"] == [_native.ARITHMETIC_VERSION]
-    assert {"cm", "zstd"} <= {codec["name"] for codec in facts["codecs"]}
+    assert "cm" in {codec["name"] for codec in facts["codecs"]}
     zllm("create", "two.zllm", "tree", "-2")
     assert asked(zllm, tree.parent / "two.zllm", pipe=False, code=0)["arithmetic"] == []
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zllm.archive.finding import Header
     from zllm.archive.view import TarView
 
-_DUMPDIR = b"D"
+_FOLDERS = (tarfile.DIRTYPE, b"D")  # D: of ``tar --listed-incremental``, whose data is a list of names
 _MAGIC, _OLD_GNU = slice(25, 33), b"ustar  \0"  # of a profile
 _ONLY_TIME = (b"mtime",)
 _REGULAR = (b"0", b"\0", b"7")
@@ -58,8 +58,8 @@ class Member:
         return self.type in _REGULAR or self.type == tarfile.GNUTYPE_SPARSE
 
     def isdir(self) -> bool:
-        """Whether it is a folder; those of ``tar --listed-incremental``, whose data is a list of names, as well."""
-        return self.type in (tarfile.DIRTYPE, _DUMPDIR)
+        """Whether it is a folder."""
+        return self.type in _FOLDERS
 
     def issym(self) -> bool:
         """Whether it is a symbolic link."""
@@ -136,8 +136,9 @@ def of_parsed(view: TarView, info: tarfile.TarInfo, found: Header) -> Member:
     owner = _Profile(
         info.mode, info.type, info.uid, info.gid, info.uname, info.gname, info.devmajor, info.devminor
     )  # fmt: skip
+    name = info.name.rstrip("/") if info.type in _FOLDERS else info.name
     return Member(
-        info.name, info.size, info.mtime, info.linkname, info.offset, info.offset_data, (found.data_start, found.size),
+        name, info.size, info.mtime, info.linkname, info.offset, info.offset_data, (found.data_start, found.size),
         view, dict(info.pax_headers), *owner, getattr(info, "sparse", None),
     )  # fmt: skip
 
@@ -156,7 +157,7 @@ def of_plain(view: TarView, position: int, blocks: Plain) -> Member | None:
         kind = owner.type
     if rest and profile[_MAGIC] != _OLD_GNU and (prefix := _text(rest[:_PREFIX_SIZE])):
         name = f"{prefix}/{name}"
-    if kind == tarfile.DIRTYPE:
+    if kind in _FOLDERS:
         name = name.rstrip("/")
     start = position + header_size
     linkname = link.decode("utf-8", "surrogateescape") if link else ""

@@ -75,7 +75,7 @@ def unknown_option(name: str, known: Iterable[str]) -> str:
         return f"unknown option {name}: name the members: xargs -d '\\n' zllm extract ARCHIVE < FILE"
     if re.match("-[0-9]", name) and "-1" in has:
         return f"{name} is not a level: {_LEVELS}"
-    hint = _close(name, has) or _OPTIONS.get(name) or _OPTIONS.get(name[:2], "")
+    hint = _OPTIONS.get(name) or _close(name, has) or _OPTIONS.get(name[:2], "")
     return f"unknown option {name}" + (f": {hint}" if hint else "")
 
 
