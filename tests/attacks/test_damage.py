@@ -270,3 +270,73 @@ def test_command_line_on_damage(good: bytes, places: dict[str, tuple[int, int]],
     assert "checksum" in done.stderr
     assert "noise.bin" in os.listdir(tmp_path / "out")
     assert not [name for name in os.listdir(tmp_path / "out") if name.endswith(".part")]
+
+
+KINDS = {"cm": {"level": 5, "llm": False}, "llm": {"level": 8}, "embedded": {"level": 8, "embed_model": True}}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def coded(request: pytest.FixtureRequest, checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Coded:
+    """An archive of texts, and of bytes that are not one, by one codec."""
+    prose = (checkout / "docs" / "zllm-format.md").read_bytes()
+    files = {"a.txt": prose[:3000], "b.txt": prose[3000:9000], "noise.bin": random.Random(2).randbytes(5000)}
+    folder = tmp_path_factory.mktemp(request.param)
+    options = {"model": "fast", **KINDS[request.param]} if request.param != "cm" else KINDS["cm"]
+    data = build(folder / "a.zllm", files, threads=1, **options)
+    with zllm.open(fileobj=io.BytesIO(data)) as archive:
+        codecs = set(archive.getmember("b.txt").codecs)
+    assert codecs == {"cm" if request.param == "cm" else "llm"}
+    assert bool(takeapart.of_kind(data, Kind.MODEL)) == (request.param == "embedded")
+    return data, files
+
+
+Coded = tuple[bytes, dict[str, bytes]]
+
+
+@pytest.mark.parametrize("mode", ["r", "r|"])
+def test_damage_to_coded_texts(coded: Coded, mode: str, tmp_path: Path) -> None:
+    """Flips in every part: what comes out is right, what does not is told, and a part costs no more than its own."""
+    data, files = coded
+    rng = random.Random(mode)
+    for number, part in enumerate(takeapart.parts(data)):
+        for turn, (start, end) in enumerate([(part.offset, part.body_at), (part.body_at, part.end)]):
+            bad = bytearray(data)
+            at = rng.randrange(start, end)
+            bad[at] ^= 1 << rng.randrange(8)
+            found, error, warnings = extract(bytes(bad), tmp_path / f"{number}-{turn}", mode)
+            assert all(files[name] == content for name, content in found.items()), (at, part.envelope)
+            assert isinstance(error, zllm.DamagedError) or warnings, (at, part.envelope)
+            assert "noise.bin" in found or part.envelope.kind == Kind.FRAME
+            if turn == 0 or part.envelope.kind not in (Kind.FRAME, Kind.MODEL):
+                assert found == files, (at, part.envelope)
+
+
+@pytest.mark.parametrize("mode", ["r", "r|"])
+def test_cuts_of_coded_texts(coded: Coded, mode: str, tmp_path: Path) -> None:
+    data, files = coded
+    rng = random.Random(mode)
+    ends_of_parts = [part.end for part in takeapart.parts(data)[:-1]]
+    for number, cut in enumerate([*ends_of_parts, *(rng.randrange(ends.HEADER_SIZE, len(data)) for _ in range(4))]):
+        found, error, _ = extract(data[:cut], tmp_path / str(number), mode)
+        assert all(files[name] == content for name, content in found.items())
+        assert isinstance(error, zllm.DamagedError), cut
+
+
+def test_a_payload_that_is_another_one(coded: Coded, tmp_path: Path) -> None:
+    """Every checksum holds: the hash of the data tells, or the codec does."""
+    data, files = coded
+    for which, part in enumerate(takeapart.of_kind(data, Kind.FRAME)):
+        if part.body[0] not in (3, 4):
+            continue
+        for turn in range(6):
+            rng = random.Random(turn)
+
+            def other(body: bytes, rng: random.Random = rng) -> bytes:
+                at = rng.randrange(len(body) // 2, len(body) - 8)
+                return body[:at] + bytes([body[at] ^ 1 << rng.randrange(8)]) + body[at + 1 :]
+
+            bad = takeapart.changed(data, Kind.FRAME, other, which)
+            for mode in ("r", "r|"):
+                found, error, _ = extract(bad, tmp_path / f"{which}-{turn}-{mode.strip('|')}{len(mode)}", mode)
+                assert all(files[name] == content for name, content in found.items())
+                assert isinstance(error, zllm.DamagedError) and set(found) != set(files)
