@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from zllm.errors import DamagedError
 from zllm.format import headerunits, limits
 from zllm.format.headercolumns import (
     ASCII,
-    BASE,
-    COLUMN_OF,
-    ENDS,
     FOLLOWS,
     LITERAL,
     LONG,
@@ -26,7 +23,6 @@ from zllm.format.headercolumns import (
     RAW,
     SPACE,
     TIME,
-    TIME_KEYS,
     WHAT,
     Col,
     Times,
@@ -34,7 +30,20 @@ from zllm.format.headercolumns import (
     shortened,
     shown,
 )
-from zllm.format.headerunits import BLOCK, PLAIN_KINDS, Block, Extended, Headers, Pax, Plain, Unit, beside, record_size
+from zllm.format.headerforms import (
+    FORMS,
+    NO_LITERALS,
+    NOTHING,
+    TIME_COLUMN,
+    ExtendedHeader,
+    Form,
+    Heard,
+    Odd,
+    Pattern,
+    built,
+    full_block,
+)
+from zllm.format.headerunits import BLOCK, PLAIN_KINDS, Headers, Pax, Plain, beside, record_size
 from zllm.format.tarscan import padded
 from zllm.format.wire import Reader, read_varints
 
@@ -42,9 +51,7 @@ _BYTES = (Col.PARTS, Col.EXTENDED_FORM, Col.MAIN_FORM, Col.SHORT_FORM, Col.DIGIT
 _NUMBERS = (
     Col.RAW_SIZES, Col.EXTENDED_PROFILE, Col.MAIN_PROFILE, Col.KEY_NUMBERS, Col.SIZE_TOPS, Col.TAIL_SIZES,
 )  # fmt: skip
-_NUL, _SPACE = ENDS
 _new = tuple.__new__  # of named tuples, in half the time of their own
-_TIME = -1  # in place of the column of a record
 _MARKS = (b"/", b"=")
 _MAX_DIGITS = 9
 _POWERS = [10**digits for digits in range(_MAX_DIGITS + 1)]
@@ -79,80 +86,6 @@ def _together(columns: list[bytes], form: str) -> Iterator[tuple[int]]:
     return struct.iter_unpack(form, data)
 
 
-class _Pattern(NamedTuple):
-    """Keywords of an extended header, where the values of each are, and which of them the main block repeats."""
-
-    keys: tuple[bytes, ...]
-    records: tuple[tuple[bytes, int], ...]  # keywords, and _TIME or the column of texts
-    path: int  # -1: there is none
-    link: int
-    size: int
-    only_time: bool  # it has nothing but mtime
-    distinct: bool
-
-    @classmethod
-    def of(cls, text: bytes) -> _Pattern:
-        """From the column KEYS."""
-        keys = tuple(text.split(b"=")[:-1])
-        columns = tuple(_TIME if key in TIME_KEYS else int(COLUMN_OF.get(key, Col.VALUES)) for key in keys)
-        last = {key: number for number, key in enumerate(keys)}
-        records = tuple(zip(keys, columns, strict=True))
-        path, link, size = (last.get(key, -1) for key in (b"path", b"linkpath", b"size"))
-        return cls(keys, records, path, link, size, keys == (b"mtime",), len(last) == len(keys))
-
-
-class _Odd(NamedTuple):
-    """Size, time and checksum of a block as they stand, where they are not what writers write."""
-
-    size: bytes | None = None
-    mtime: bytes | None = None
-    check: bytes | None = None
-
-
-_NO_LITERALS = _Odd()
-
-
-class _Extended(NamedTuple):
-    """An extended header, and what is unusual about it. ``long``: it is no pax header, and has one text."""
-
-    pax: Pax
-    odd: _Odd | None
-    long: bool = False
-
-
-class _Form(NamedTuple):
-    """A form byte: how size, time and checksum are stored."""
-
-    size: int
-    mtime: int
-    check: int
-    ends: tuple[bytes, bytes]
-    usual: bool
-
-    @classmethod
-    def of(cls, form: int) -> _Form:
-        """From the byte."""
-        size, mtime, check = form % BASE, form // BASE % BASE, form // (BASE * BASE)
-        ends = _SPACE if size == SPACE else _NUL, _SPACE if mtime == SPACE else _NUL
-        return cls(size, mtime, check, ends, LITERAL not in (size, mtime) and not check)
-
-
-_FORMS = [_Form.of(form) for form in range(2 * BASE * BASE)]
-
-
-class _Said(NamedTuple):
-    """What extended headers say that the main block repeats: names, the time, in seconds, cut and rounded, the size."""
-
-    name: bytes | None = None
-    link: bytes | None = None
-    floor: int | None = None
-    rounded: int | None = None
-    size: bytes | None = None
-
-
-_NOTHING = _Said()
-
-
 class Decoder:
     """Columns are iterators, of which the end is a :class:`StopIteration`. Each is consumed in the order of headers."""
 
@@ -163,7 +96,7 @@ class Decoder:
         if columns[Col.KEYS].count(0) > MAX_UNITS:
             raise DamagedError(f"{WHAT} is damaged: impossible number of kinds of headers")
         keys = texts(columns[Col.KEYS], MAX_UNITS, limits.MAX_EXTENDED)
-        self._patterns = [_Pattern.of(text) for text in keys]
+        self._patterns = [Pattern.of(text) for text in keys]
         numbers = {column: read_varints(columns[column], WHAT, MAX_UNITS) for column in _NUMBERS}
         its: dict[int, Iterator[Any]] = {column: iter(columns[column]) for column in _BYTES}
         its.update((column, iter(values)) for column, values in numbers.items())
@@ -221,16 +154,16 @@ class Decoder:
     def _unit(self) -> Headers:
         part = self._part()
         if part == MAIN:
-            return self._member(_NOTHING, None)
+            return self._member(NOTHING, None)
         if part == PAX:
             pax, odd, said = self._pax()
             part = self._part()
             if part == MAIN and odd is None:
                 return self._member(said, pax)
-            return self._unusual(part, said, _Extended(pax, odd))
-        return self._blob(Col.RAW_SIZES, Col.RAW) if part == RAW else self._unusual(part, _NOTHING)
+            return self._unusual(part, said, ExtendedHeader(pax, odd))
+        return self._blob(Col.RAW_SIZES, Col.RAW) if part == RAW else self._unusual(part, NOTHING)
 
-    def _member(self, said: _Said, pax: Pax | None) -> Headers:
+    def _member(self, said: Heard, pax: Pax | None) -> Headers:
         """A block, and before it at most one extended header, with nothing unusual about that."""
         profile, name, link, rest = self._texts_of_block(said)
         size, mtime, ends, odd = self._numbers(said)
@@ -242,19 +175,19 @@ class Decoder:
         if self._left < 0:
             raise DamagedError(f"{WHAT} is damaged: more headers than a section can hold")
         if odd is not None or profile[24:25] not in PLAIN_KINDS:
-            block = _full(profile, name, link, rest, size, mtime, ends, odd)
-            return _built([] if pax is None else [_Extended(pax, None)], block, said.name)
+            block = full_block(profile, name, link, rest, size, mtime, ends, odd)
+            return built([] if pax is None else [ExtendedHeader(pax, None)], block, said.name)
         data_size = headerunits.stored_size(profile, name, size, said.size)
         return _new(Plain, (header_size, data_size, profile, name, link, rest, size, mtime, ends, pax))
 
-    def _unusual(self, part: int, said: _Said, *extended: _Extended) -> bytes:
+    def _unusual(self, part: int, said: Heard, *extended: ExtendedHeader) -> bytes:
         """Any headers but one blob. ``part`` is the next one behind ``extended``."""
         parts = list(extended)
         used = sum(BLOCK + padded(one.pax.length) for one in parts)
         while part in (PAX, LONG):
             pax, odd, more = self._pax() if part == PAX else self._long()
-            said = _Said._make(old if new is None else new for old, new in zip(said, more, strict=True))
-            parts.append(_Extended(pax, odd, long=part == LONG))
+            said = Heard._make(old if new is None else new for old, new in zip(said, more, strict=True))
+            parts.append(ExtendedHeader(pax, odd, long=part == LONG))
             used += BLOCK + padded(pax.length)
             if used > limits.MAX_UNIT:
                 raise DamagedError(f"{WHAT} is damaged: headers beyond the limit")
@@ -264,12 +197,12 @@ class Decoder:
         self._spend(used + BLOCK)
         tail = self._blob(Col.TAIL_SIZES, Col.TAILS) if part == MAIN_WITH_TAIL else b""
         profile, name, link, rest = self._texts_of_block(said)
-        block = _full(profile, name, link, rest, *self._numbers(said))
+        block = full_block(profile, name, link, rest, *self._numbers(said))
         for one in parts:
             _check_name(one.pax.name, name if said.name is None else said.name)
-        return _built(parts, block, said.name, tail)
+        return built(parts, block, said.name, tail)
 
-    def _texts_of_block(self, said: _Said) -> tuple[bytes, bytes, bytes, bytes]:
+    def _texts_of_block(self, said: Heard) -> tuple[bytes, bytes, bytes, bytes]:
         """Profile, name, link and rest of a main block."""
         profile, rest, form = self._profiles[self._main_profile()], self._rest(), self._short_form()
         if form:
@@ -281,7 +214,7 @@ class Decoder:
             raise DamagedError(f"{WHAT} is damaged: a text is too long")
         return profile, name, link, rest
 
-    def _numbers(self, said: _Said) -> tuple[int, int, tuple[bytes, bytes], _Odd | None]:
+    def _numbers(self, said: Heard) -> tuple[int, int, tuple[bytes, bytes], Odd | None]:
         """Size and time of a main block, what comes after their digits, and what is unusual."""
         form = _form(self._main_form())
         size, own = 0, None
@@ -298,16 +231,16 @@ class Decoder:
         mtime, odd = self._odd(form, own, b"main", said.floor, said.rounded)
         return size, mtime, form.ends, odd
 
-    def _odd(self, form: _Form, size: bytes | None, key: bytes, *known: int | None) -> tuple[int, _Odd]:
+    def _odd(self, form: Form, size: bytes | None, key: bytes, *known: int | None) -> tuple[int, Odd]:
         """The time of a block of which something is literal, and what that is."""
         literal, mtime = None, 0
         if form.mtime == LITERAL:
             literal = self._literal(headerunits.NUMBER_SIZE)
         else:
             mtime = self._mtime(form.mtime, key, *known)
-        return mtime, _Odd(size, literal, self._literal(headerunits.CHECK_SIZE) if form.check else None)
+        return mtime, Odd(size, literal, self._literal(headerunits.CHECK_SIZE) if form.check else None)
 
-    def _pax(self) -> tuple[Pax, _Odd | None, _Said]:
+    def _pax(self) -> tuple[Pax, Odd | None, Heard]:
         """An extended header with records."""
         profile, rest, link = self._profiles[self._extended_profile()], self._rest(), self._link()
         pattern = self._patterns[self._key_number()]
@@ -315,23 +248,23 @@ class Decoder:
             value, floor, rounded = self._time(b"mtime")
             values: tuple[bytes, ...] = (value,)
             length = record_size(5, len(value))
-            said = _new(_Said, (None, None, floor, rounded, None))
+            said = _new(Heard, (None, None, floor, rounded, None))
         else:
             values, said = self._records(pattern)
             length = sum(map(record_size, map(len, pattern.keys), map(len, values)))
         mtime, end, odd = self._extended_numbers(length, said.floor)
         if odd is None and (profile[24:25] != b"x" or not pattern.distinct):
-            odd = _NO_LITERALS
+            odd = NO_LITERALS
         beside = self._name_beside()
         pax = _new(Pax, (profile, beside, link, rest, pattern.keys, values, length, mtime, end))
         return pax, odd, said
 
-    def _records(self, pattern: _Pattern) -> tuple[tuple[bytes, ...], _Said]:
+    def _records(self, pattern: Pattern) -> tuple[tuple[bytes, ...], Heard]:
         """The values of an extended header, and what the main block may repeat of them."""
         values: list[bytes] = []
         floor = rounded = None
         for key, column in pattern.records:
-            if column == _TIME:
+            if column == TIME_COLUMN:
                 value, seconds, up = self._time(key)
                 if key == b"mtime" and seconds is not None:
                     floor, rounded = seconds, up
@@ -339,19 +272,19 @@ class Decoder:
                 value = self._get[column]()
             values.append(value)
         name, link, size = (values[at] if at >= 0 else None for at in (pattern.path, pattern.link, pattern.size))
-        return tuple(values), _Said(name, link, floor, rounded, size)
+        return tuple(values), Heard(name, link, floor, rounded, size)
 
-    def _long(self) -> tuple[Pax, _Odd, _Said]:
+    def _long(self) -> tuple[Pax, Odd, Heard]:
         """An extended header of GNU tar: a long name, or what a link leads to."""
         profile, rest, link = self._profiles[self._extended_profile()], self._rest(), self._link()
         name = profile[24:25] == b"L"
         text = (self._name if name else self._link)()
         mtime, end, odd = self._extended_numbers(len(text) + 1, None)
-        said = _Said(name=text) if name else _Said(link=text)
+        said = Heard(name=text) if name else Heard(link=text)
         pax = Pax(profile, self._name_beside(), link, rest, (), (text,), len(text) + 1, mtime, end)
-        return pax, odd or _NO_LITERALS, said
+        return pax, odd or NO_LITERALS, said
 
-    def _extended_numbers(self, length: int, floor: int | None) -> tuple[int, bytes, _Odd | None]:
+    def _extended_numbers(self, length: int, floor: int | None) -> tuple[int, bytes, Odd | None]:
         """Time of an extended header's block, what comes after its digits, and what is unusual."""
         if length > limits.MAX_EXTENDED:
             raise DamagedError(f"{WHAT} is damaged: headers beyond the limit")
@@ -415,10 +348,10 @@ def _profiles(column: bytes) -> list[bytes]:
     return [column[start : start + step] for start in range(0, len(column), step)]
 
 
-def _form(form: int) -> _Form:
-    if form >= len(_FORMS):
+def _form(form: int) -> Form:
+    if form >= len(FORMS):
         raise DamagedError(f"{WHAT} is damaged: unknown form of a number")
-    return _FORMS[form]
+    return FORMS[form]
 
 
 def _short(long: bytes | None, form: int, column: Callable[[], bytes]) -> bytes:
@@ -438,33 +371,3 @@ def _check_name(text: bytes, long: bytes) -> None:
         fits = len(text) <= most + 1
     if not fits:
         raise DamagedError(f"{WHAT} is damaged: a name is too long")
-
-
-def _full(  # noqa: PLR0917
-    profile: bytes, name: bytes, link: bytes, rest: bytes, size: int, mtime: int, ends: tuple[bytes, bytes],
-    odd: _Odd | None,
-) -> Block:  # fmt: skip
-    """A block with all its fields."""
-    odd = odd or _NO_LITERALS
-    fields = (
-        b"%011o" % size + ends[0] if odd.size is None else odd.size,
-        b"%011o" % mtime + ends[1] if odd.mtime is None else odd.mtime,
-    )
-    block = Block(profile, name, link, rest, *fields, b"")
-    block.check = block.checksum() if odd.check is None else odd.check
-    return block
-
-
-def _built(extended: list[_Extended], main: Block, long: bytes | None, tail: bytes = b"") -> bytes:
-    """The blocks of a member that has anything unusual."""
-    parts = []
-    for pax, odd, is_long in extended:
-        name = pax.name[1:]
-        if pax.name[:1] == b"/":
-            name = beside(main.name if long is None else long, name)
-        block = _full(pax.profile, name, pax.link, pax.rest, pax.length, pax.mtime, (_NUL, pax.end), odd)
-        if is_long:
-            parts.append(Extended(block, None, pax.values[0]))
-        else:
-            parts.append(Extended(block, list(zip(pax.keys, pax.values, strict=True))))
-    return Unit(parts, main, tail).build()
