@@ -95,7 +95,7 @@ def test_odd_headers_are_what_tarfile_finds(data: st.DataObject, info: tarfile.T
         {"SCHILY.xattr.user.a": "\0\1\2"}, {"atime": "1.5", "ctime": "2", "LIBARCHIVE.creationtime": "3.000000001"},
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.LNKTYPE, tarfile.AREGTYPE])
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.LNKTYPE, tarfile.AREGTYPE, b"D"])
 def test_pax_records(records: dict[str, str], kind: bytes) -> None:
     info = tarfile.TarInfo("the/name/")
     info.type, info.pax_headers = kind, records

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _MAGIC, _PREFIX = slice(257, 265), 345  # of a header
 OLD_GNU = b"ustar  \0"
+_DUMPDIR = b"D"
 
 
 class Reading(Protocol):
@@ -43,6 +44,10 @@ class State:
 
 class Parsed(tarfile.TarInfo):
     """A member as tarfile has it. But in GNU's old format, where incremental archives have times, is no prefix."""
+
+    def isdir(self) -> bool:
+        """As in tarfile; the folders of ``tar --listed-incremental``, whose data is a list of names, as well."""
+        return super().isdir() or self.type == _DUMPDIR
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from zllm.format.headerunits import Plain
 
 
-_DUMPDIR = b"D"
 # Python's name for the archive that a member was read from or made for. Not needed, and not to be copied.
 _ARCHIVE = ("tarfile", "_tarfile")
 _UNSET: Any = object()
@@ -38,10 +37,6 @@ class ZllmInfo(Parsed):
     """Where the data begins in the tar stream, and how many bytes it has there: of a sparse member, what is no hole."""
     _exact: tuple[float, int] | None = None
     _holes_stored = False
-
-    def isdir(self) -> bool:
-        """As in tarfile; the folders of ``tar --listed-incremental``, whose data is a list of names, as well."""
-        return super().isdir() or self.type == _DUMPDIR
 
     def set_mtime_ns(self, nanoseconds: int) -> None:
         """Set the time exactly; ``mtime`` becomes the float, or the integer, that is next to it."""
