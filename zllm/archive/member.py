@@ -136,9 +136,8 @@ def of_parsed(view: TarView, info: tarfile.TarInfo, found: Header) -> Member:
     owner = _Profile(
         info.mode, info.type, info.uid, info.gid, info.uname, info.gname, info.devmajor, info.devminor
     )  # fmt: skip
-    name = info.name.rstrip("/") if info.type in _FOLDERS else info.name
     return Member(
-        name, info.size, info.mtime, info.linkname, info.offset, info.offset_data, (found.data_start, found.size),
+        info.name, info.size, info.mtime, info.linkname, info.offset, info.offset_data, (found.data_start, found.size),
         view, dict(info.pax_headers), *owner, getattr(info, "sparse", None),
     )  # fmt: skip
 

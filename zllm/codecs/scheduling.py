@@ -18,13 +18,13 @@ def measured(value: _N, unit: str, command: str) -> _N:
 class Scheduling:
     """Numbers that speed and memory were measured for. Each field's metadata has its ``unit`` and the ``command``."""
 
-    lanes: int = measured(32, "streams", "python -m bench efficiency")
+    lanes: int = measured(32, "streams", "python -m bench speed")
     """That one thread decodes at once, at most."""
-    rows: int = measured(64, "tokens", "python -m bench efficiency")
+    rows: int = measured(64, "tokens", "python -m bench speed")
     """Of one stream that one thread encodes at once."""
-    near_bytes: int = measured(6 << 20, "bytes", "python -m bench efficiency")
+    near_bytes: int = measured(6 << 20, "bytes", "python -m bench speed")
     """Keys and values of all lanes of a model that fits into the last cache."""
-    last_cache_bytes: int = measured(24 << 20, "bytes", "python -m bench efficiency")
+    last_cache_bytes: int = measured(24 << 20, "bytes", "python -m bench speed")
     """A larger model does not fit into it."""
     batch_bytes: int = measured(8 << 20, "bytes", "python -m bench memory")
     """Text in work at once, which bounds memory."""
@@ -38,11 +38,11 @@ class Scheduling:
     """Each more takes 8 MB, and saves less."""
     unit_bytes: int = measured(256 << 10, "bytes", "python -m bench memory")
     """Text of small frames in work at once in a thread: a predictor takes 100 times a small text."""
-    same_size: float = measured(0.8, "of the largest frame's size", "python -m bench scaling")
+    same_size: float = measured(0.8, "of the largest frame's size", "python -m bench speed")
     """Frames from this size on take threads about the same time."""
-    fewest_shared_streams: int = measured(6, "streams a thread", "python -m bench scaling")
+    fewest_shared_streams: int = measured(6, "streams a thread", "python -m bench speed")
     """Threads do not share a frame of fewer: their steps would be too empty."""
-    most_in_team: int = measured(8, "threads", "python -m bench scaling")
+    most_in_team: int = measured(8, "threads", "python -m bench speed")
     """With more, each has too few rows of a matrix."""
 
 
