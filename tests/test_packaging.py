@@ -45,6 +45,13 @@ def test_a_default_model_and_its_card_are_there() -> None:
     assert list((PACKAGE / "models" / "data").glob("*.md"))
 
 
+def test_every_folder_of_sources_is_a_package(checkout: Path) -> None:
+    """The build finds packages by their ``__init__.py``; a folder without one would be missing from the wheel."""
+    folders = {path.parent for path in (checkout / "zllm").rglob("*.py")}
+    assert len(folders) > 10
+    assert [folder for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
+
+
 @pytest.fixture
 def distribution() -> metadata.Distribution:
     """The installed distribution; there is none when PYTHONPATH brings in the checkout."""
@@ -63,7 +70,7 @@ def test_licence_and_scripts(distribution: metadata.Distribution) -> None:
 def test_the_wheel_holds_every_package_and_nothing_else(distribution: metadata.Distribution, checkout: Path) -> None:
     files = {str(file) for file in distribution.files or []}
     sources = {str(path.relative_to(checkout)) for path in (checkout / "zllm").rglob("*.py")}
-    # Without hand-listed packages missing one would be noticed only by users.
+    # From a checkout all modules can be imported, so that only users would notice a missing one.
     assert sources <= files
     tops = {name.split("/")[0] for name in files if not name.startswith("..")}
     assert {top for top in tops if not top.endswith(".dist-info") and top != "__pycache__"} == {"zllm"}
