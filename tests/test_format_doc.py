@@ -18,7 +18,18 @@ from zllm import _native as native
 from zllm.archive.options import WriteOptions
 from zllm.archive.writer import Writer
 from zllm.codecs import registry
-from zllm.format import directory, ends, envelope, headers, headerunits, limits, modelpart, section, sectionmap
+from zllm.format import (
+    directory,
+    ends,
+    envelope,
+    headers,
+    headerunits,
+    limits,
+    modelpart,
+    payloads,
+    section,
+    sectionmap,
+)
 from zllm.format.dictionary import DICTIONARY
 from zllm.format.envelope import Kind
 from zllm.format.names import NameFilter
@@ -256,11 +267,11 @@ def test_limits() -> None:
 
 
 def test_limits_that_are_not_of_the_container() -> None:
-    from zllm.codecs import lz4, zstd
+    from zllm.codecs import lz4
 
     text = part("Limits")
     assert f"| {lz4._SLACK} | {lz4._MAX_EXPANSION} | byte of a frame of codec lz4" in text
-    assert f"| {zstd._BLOCK_RAW} | {zstd._BLOCK_RAW} | {zstd._BLOCK_MIN} bytes of zstd data" in text
+    assert f"| {payloads.ZSTD_BLOCK} | {payloads.ZSTD_BLOCK} | {payloads.ZSTD_LEAST} bytes of zstd data" in text
 
 
 def test_dictionary() -> None:

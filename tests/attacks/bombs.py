@@ -8,15 +8,20 @@ import tarfile
 from collections.abc import Sequence
 
 from zllm import _native
-from zllm.codecs.varint import varint
 from zllm.format import columns, directory, ends, envelope, frames, section, sectionmap
 from zllm.format.directory import Directory
 from zllm.format.envelope import Kind
 from zllm.format.frames import FrameRow
 from zllm.format.section import ModelRef, SectionHeader
 from zllm.format.sectionmap import Group, Record, SectionMap
+from zllm.format.wire import varints
 
 MIB = 1 << 20
+
+
+def varint(value: int) -> bytes:
+    """A number as bytes."""
+    return varints([value])
 
 
 def header(name: str = "bomb", size: int = 0) -> bytes:

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 from attacks import test_bombs
-from attacks.bombs import SEED, Archive, empty_member, header
+from attacks.bombs import SEED, Archive, empty_member, header, varint
 
 import zllm
 from zllm.archive.finding import Finder
-from zllm.codecs.varint import varint
 from zllm.format import columns, directory, ends, envelope, frames, modelpart
 from zllm.format.directory import Directory
 from zllm.format.envelope import SYNC, Envelope, Kind

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from zllm._native import repeats
 from zllm.codecs import repeats as codec
-from zllm.codecs.repeats import Repeats, find, read
+from zllm.codecs.repeats import Repeats, find
 from zllm.errors import DamagedError
+from zllm.format import payloads
 
 NOISE = random.Random(5).randbytes(6000)
 
@@ -56,8 +57,9 @@ def test_taken_out_and_put_back(data: st.DataObject) -> None:
     left = found.take_out(memoryview(text))
     assert len(left) == len(text) - found.size
     assert found.put_back(left) == text
-    coded = found.to_bytes() + b"rest"
-    assert read(memoryview(coded), 0, len(text)) == (found, len(coded) - 4)
+    code = bytes(range(200)) * 2
+    read = payloads.read_text(payloads.pack_text_front(found.found, [len(left)]) + code, len(text))
+    assert (read.repeats, read.ends, read.code) == (found.found, [len(left)], code)
 
 
 def test_cuts_move() -> None:
@@ -72,9 +74,9 @@ def test_cuts_move() -> None:
 )
 def test_damaged_repeats(payload: bytes) -> None:
     with pytest.raises(DamagedError):
-        read(memoryview(payload), 0, 50)
+        payloads.read_text(payload + b"\0code" if payload else b"", 50)
 
 
 def test_the_least_length_is_worth_it() -> None:
     """A repeat never costs more than the bytes it takes out."""
-    assert len(Repeats(((2**26, codec.LEAST, 2**26),)).to_bytes()) < codec.LEAST // 8
+    assert len(payloads.pack_text_front([(2**26, codec.LEAST, 2**26)], [1])) < codec.LEAST // 8

@@ -16,11 +16,9 @@ from zllm._native import ARITHMETIC_VERSION, Cancel, Counter, Stages, cm_decode,
 from zllm.codecs import workspace
 from zllm.codecs.base import Buffer, Codec, Cost, Run
 from zllm.codecs.threads import NoThreadsError, in_threads
-from zllm.errors import DamagedError, UnsupportedVersionError
-from zllm.format import limits
+from zllm.format import payloads
 from zllm.format.category import Category
 
-MAX_SIZE = 64 << 20  # the container's limit for one frame
 _VERSION = bytes([ARITHMETIC_VERSION])
 # Of a predictor: all that does not grow with the frame, and the most that its table of contexts grows to.
 _STATE = 3 << 20
@@ -58,7 +56,7 @@ class CmCodec(Codec):
             data, boundaries = items[at]
             if not len(data):
                 return b""
-            return _VERSION + _long_enough(cm_encode(data, boundaries, cancel=cancel, counter=counter), len(data))
+            return payloads.pack_cm(_VERSION[0], cm_encode(data, boundaries, cancel=cancel, counter=counter), len(data))
 
         return _code([len(data) for data, _ in items], one, self.encoder_memory, run)
 
@@ -71,30 +69,11 @@ class CmCodec(Codec):
         """
 
         def one(at: int, cancel: Cancel, counter: Counter) -> bytes:
-            payload, size, boundaries = items[at]
-            return cm_decode(payload[1:], size, boundaries, cancel=cancel, counter=counter) if size else b""
+            _, size, boundaries = items[at]
+            return cm_decode(codes[at], size, boundaries, cancel=cancel, counter=counter) if size else b""
 
-        for payload, size, _ in items:
-            _check(payload, size)
+        codes = [payloads.read_cm(payload, size, ARITHMETIC_VERSION) for payload, size, _ in items]
         return _code([size for _, size, _ in items], one, self.decoder_memory, run)
-
-
-def _long_enough(code: bytes, size: int) -> bytes:
-    """A code string that readers do not take for a bomb: zeros after it change nothing."""
-    return code.ljust(-(-(size - limits.FREE_MIXED_TEXT) // limits.MAX_MIXED_TEXT_RATIO), b"\0")
-
-
-def _check(payload: Buffer, size: int) -> None:
-    if size > MAX_SIZE:
-        raise DamagedError(f"damaged text frame: {size} bytes are more than one may have")
-    if size > limits.FREE_MIXED_TEXT + limits.MAX_MIXED_TEXT_RATIO * max(0, len(payload) - 1):
-        raise DamagedError(f"damaged text frame: {len(payload)} bytes claim to be {size}")
-    if size and not len(payload):
-        raise DamagedError("damaged text frame: it is empty")
-    if size and payload[0] != ARITHMETIC_VERSION:
-        raise UnsupportedVersionError(
-            f"the text was coded with arithmetic version {payload[0]}, this program has {ARITHMETIC_VERSION}"
-        )
 
 
 def _code(

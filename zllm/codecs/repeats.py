@@ -1,10 +1,4 @@
-"""Long repeats taken out of a text before a slow codec sees it (``docs/zllm-format.md``, codec 3)::
-
-    varint repeats
-    per repeat: varint bytes since the last one's end, varint length - 1, varint distance - 1
-
-A repeat is ``length`` bytes that also stand ``distance`` bytes earlier; distances may be shorter than lengths.
-"""
+"""Long repeats taken out of a text before a slow codec sees it; :mod:`zllm.format.payloads` has their bytes."""
 
 from __future__ import annotations
 
@@ -14,9 +8,6 @@ from dataclasses import dataclass
 
 from zllm._native import repeats
 from zllm.codecs.base import Buffer
-from zllm.codecs.varint import read_varint, varint
-from zllm.errors import DamagedError
-from zllm.format import limits
 
 # A repeat costs about 7 bytes here, and the predictor's match model would code this much for as little.
 LEAST = 1 << 10
@@ -71,38 +62,7 @@ class Repeats:
             moved.add(boundary - gone[before] + inside)
         return sorted(moved - {0, left})
 
-    def to_bytes(self) -> bytes:
-        """As a payload has them."""
-        out, at = [varint(len(self.found))], 0
-        for start, length, distance in self.found:
-            out += (varint(start - at), varint(length - 1), varint(distance - 1))
-            at = start + length
-        return b"".join(out)
-
 
 def find(data: memoryview) -> Repeats:
     """The repeats of a text that are worth it."""
     return Repeats(tuple(repeats(data, LEAST)))
-
-
-def read(payload: memoryview, at: int, size: int) -> tuple[Repeats, int]:
-    """The repeats of a text of ``size`` bytes, and where they end in the payload.
-
-    Raises:
-        DamagedError: they do not fit such a text.
-    """
-    found: list[tuple[int, int, int]] = []
-    end = 0
-    count, at = read_varint(payload, at)
-    if count > 1 + size // limits.REPEAT_DATA:
-        raise DamagedError("damaged text frame: too many repeats")
-    for _ in range(count):
-        (fresh, at), start = read_varint(payload, at), end
-        start += fresh
-        length, at = read_varint(payload, at)
-        distance, at = read_varint(payload, at)
-        end = start + length + 1
-        if distance >= start or end > size:
-            raise DamagedError("damaged text frame: a repeat does not fit it")
-        found.append((start, length + 1, distance + 1))
-    return Repeats(tuple(found)), at

@@ -15,7 +15,8 @@ import zstandard
 
 from zllm.codecs import workspace
 from zllm.codecs.base import Buffer, Codec, Cost, Run, map_items
-from zllm.errors import DamagedError, UsageError
+from zllm.errors import UsageError
+from zllm.format import payloads
 from zllm.format.category import Category
 from zllm.stats import measure
 
@@ -23,12 +24,6 @@ DEFAULT_LEVEL = 19
 MAX_LEVEL = 22
 # Data is handed over in pieces so that progress moves and Ctrl-C works: zstd -19 takes most of a second for one.
 _PIECE = 1 << 20
-# A block header of 3 bytes and one repeated byte make up to 128 KiB.
-_BLOCK_RAW = 128 << 10
-_BLOCK_MIN = 4
-# The smallest window that the format can say; larger ones are bounded by the frame's size (next power of two).
-_MIN_WINDOW = 1 << 10
-_MAX_WINDOW = 1 << 27
 
 
 class ZstdCodec(Codec):
@@ -83,21 +78,13 @@ class ZstdCodec(Codec):
     def parameters(self, size: int, window_log: int | None = None) -> zstandard.ZstdCompressionParameters:
         """zstd's parameters for a frame of ``size`` bytes; ``window_log``: other than the level's."""
         own = {} if window_log is None else {"window_log": window_log}
-        return zstandard.ZstdCompressionParameters.from_level(
-            self.level,
-            source_size=size,
-            format=zstandard.FORMAT_ZSTD1_MAGICLESS,
-            write_content_size=0,
-            write_checksum=0,
-            write_dict_id=0,
-            **own,
-        )
+        return payloads.zstd_parameters(self.level, size, **own)
 
     def encoder_memory(self, size: int) -> int:
         """See :meth:`Codec.encoder_memory`."""
         parameters = self.parameters(size)
         tables: int = parameters.estimated_compression_context_size()
-        return tables + (1 << parameters.window_log) + 2 * _BLOCK_RAW
+        return tables + (1 << parameters.window_log) + 2 * payloads.ZSTD_BLOCK
 
     def _compress(self, view: memoryview, put: Callable[[bytes], object], run: Run | None) -> None:
         """Give ``put`` the payload, piece by piece."""
@@ -124,19 +111,4 @@ class ZstdCodec(Codec):
         Raises:
             DamagedError: the payload is not a frame of ``size`` bytes.
         """
-        length = len(payload)
-        if size > _BLOCK_RAW * (length // _BLOCK_MIN + 1) or (not size and length):
-            raise DamagedError(f"zstd frame of {length} bytes cannot hold {size} bytes")
-        if not size:
-            return b""
-        if not length or memoryview(payload)[0] != 0:
-            raise DamagedError("zstd frame has a header that zllm does not write")
-        window = min(max(1 << (size - 1).bit_length(), _MIN_WINDOW), _MAX_WINDOW)
-        decompressor = zstandard.ZstdDecompressor(format=zstandard.FORMAT_ZSTD1_MAGICLESS, max_window_size=window)
-        try:
-            data = decompressor.decompress(payload, max_output_size=size, allow_extra_data=False)
-        except zstandard.ZstdError as error:
-            raise DamagedError(f"zstd frame does not decode: {error}") from error
-        if len(data) != size:
-            raise DamagedError(f"zstd frame gives {len(data)} bytes instead of {size}")
-        return data
+        return payloads.decompress(memoryview(payload), size, "a zstd frame")

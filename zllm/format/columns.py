@@ -17,56 +17,15 @@ from __future__ import annotations
 
 import zlib
 
-import zstandard
-
 from zllm.errors import DamagedError, UnsupportedVersionError
 from zllm.format import limits
 from zllm.format.dictionary import DICTIONARY
+from zllm.format.payloads import compress, decompress
 from zllm.format.wire import Reader, put_varint
 
 JOINT, RAW, ZSTD, MIXED = range(4)
 
-_LEVEL = 19
 _SMALL = 64  # a column below this is always cheaper in the joint part: a zstd frame of its own costs about 10 bytes
-# No zstd block unpacks to more than 128 KiB, and the shortest one that unpacks to anything takes 4 bytes.
-_ZSTD_BLOCK, _ZSTD_LEAST = 128 << 10, 4
-_MIN_WINDOW = 1 << 10
-
-
-def compress(data: bytes) -> bytes:
-    """``data`` as bare zstd at its highest ordinary level."""
-    params = zstandard.ZstdCompressionParameters.from_level(
-        _LEVEL,
-        source_size=len(data),
-        format=zstandard.FORMAT_ZSTD1_MAGICLESS,
-        write_content_size=False,
-        write_checksum=False,
-        write_dict_id=False,
-    )
-    return zstandard.ZstdCompressor(compression_params=params).compress(data)
-
-
-def decompress(payload: bytes, size: int, what: str) -> bytes:
-    """The inverse of :func:`compress`: exactly ``size`` bytes, which the caller has checked against a limit.
-
-    Raises:
-        DamagedError: the payload is not such data, or not of that size.
-    """
-    if size == 0:
-        if payload:
-            raise DamagedError(f"{what} is damaged: {len(payload)} bytes where none belong")
-        return b""
-    if size > _ZSTD_BLOCK * (len(payload) // _ZSTD_LEAST + 1):
-        raise DamagedError(f"{what} is damaged: {len(payload)} bytes cannot unpack to {size}")
-    window = min(max(1 << (size - 1).bit_length(), _MIN_WINDOW), limits.MAX_MAP)
-    coder = zstandard.ZstdDecompressor(format=zstandard.FORMAT_ZSTD1_MAGICLESS, max_window_size=window)
-    try:
-        data = coder.decompress(payload, max_output_size=size, allow_extra_data=False)
-    except (zstandard.ZstdError, MemoryError) as exc:
-        raise DamagedError(f"{what} is damaged: {exc}") from None
-    if len(data) != size:
-        raise DamagedError(f"{what} is damaged: it unpacks to {len(data)} bytes instead of {size}")
-    return data
 
 
 def deflate(data: bytes) -> bytes:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-import zstandard
-
 from zllm.errors import DamagedError, UnsupportedVersionError
 from zllm.format import envelope, limits
-from zllm.format.columns import decompress
 from zllm.format.limits import DEFAULT, Limits
+from zllm.format.payloads import compress, decompress
 from zllm.format.wire import MAX_VARINT_BYTES, Reader, varints
 
 STORE, ZSTD = 0, 2
@@ -37,11 +35,7 @@ class ModelFile:
 
 def pack(data: bytes | memoryview) -> tuple[ModelFile, bytes | memoryview]:
     """What is said of a model file, and the file coded as it comes out smaller."""
-    params = zstandard.ZstdCompressionParameters.from_level(
-        _LEVEL, source_size=len(data), format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=False,
-        write_checksum=False, write_dict_id=False,
-    )  # fmt: skip
-    packed = zstandard.ZstdCompressor(compression_params=params).compress(data)
+    packed = compress(data, _LEVEL)
     small = len(packed) < len(data) and len(data) <= limits.MAX_MODEL_RATIO * len(packed)
     coding, coded = (ZSTD, packed) if small else (STORE, data)
     return ModelFile(hashlib.sha256(data).digest(), len(data), len(coded), coding), coded
