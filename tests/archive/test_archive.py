@@ -71,6 +71,16 @@ def test_members_are_what_tarfile_finds(members: list[tuple[tarfile.TarInfo, int
     assert mine == theirs and len(mine) == len(members)
 
 
+def test_an_extended_header_whose_mode_is_not_a_number() -> None:
+    info = tarfile.TarInfo("\u00cf")
+    blocks = bytearray(unit_of(info, tarfile.PAX_FORMAT))
+    blocks[100] = 1
+    blocks[:512] = checked(bytes(blocks[:512]))
+    last = unit_of(tarfile.TarInfo("last"), tarfile.PAX_FORMAT)
+    mine, theirs = both(bytes(blocks) + last + bytes(1024))
+    assert mine == theirs
+
+
 @given(st.data(), infos(), FORMATS)
 def test_odd_headers_are_what_tarfile_finds(data: st.DataObject, info: tarfile.TarInfo, tar_format: int) -> None:
     """Headers with changed bytes, whose checksums hold."""

@@ -85,7 +85,7 @@ def test_a_directory_has_limits(archive: bytes) -> None:
 
 @MODES
 def test_models_have_limits(mode: str, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (checkout / "docs" / "decisions.md").read_bytes()[:5000]
+    text = (checkout / "CHANGELOG.md").read_bytes()[:5000]
     data = build(tmp_path / "a.zllm", {"a": text}, level=8, model="fast", embed_model=True, threads=1)
     assert contents(data, mode) == {"a": text}
     assert opened(data, mode, model_bytes=2 << 20, model_ratio=2) == ["a"]

@@ -123,7 +123,7 @@ def test_one_that_is_missing_is_named(files: dict[str, bytes], models: list[Path
 
 
 def test_every_one_that_is_named_is_a_demand(files: dict[str, bytes], models: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="there is none"):
+    with pytest.raises(ModelError, match="no such file"):
         pack(files, [*models, tmp_path / "nonesuch.zlm"])
 
 

@@ -150,6 +150,8 @@ def of_plain(view: TarView, position: int, blocks: Plain) -> Member | None:
     owner = _profile(profile)
     if owner is None or b"\0" in field_name or b"\0" in link:
         return None
+    if pax is not None and _profile(pax.profile) is None:  # to tarfile, there is no header then
+        return None
     kind, name = owner.type, field_name.decode("utf-8", "surrogateescape")
     if kind == tarfile.AREGTYPE and name.endswith("/"):
         owner = owner._replace(type=tarfile.DIRTYPE)
