@@ -198,7 +198,7 @@ def repeated() -> Plan:
         Record(header(name, len(d)), len(d), -len(d) % 512, b)
         for b, (name, d) in enumerate(zip("ab", data, strict=True))
     ]
-    records.append(Record(header("c", len(TEXT)), len(TEXT), -len(TEXT) % 512, same=0))
+    records.append(Record(header("c", len(TEXT)), len(TEXT), -len(TEXT) % 512, duplicate_of=0))
     whole = b"".join(data)
     row = FrameRow(len(whole), len(coded(whole, LZ4)), LZ4, sha256=frames.hash_of(whole))
     return Plan().section(SectionMap(records, [Group(0, 2, [row])]), [coded(whole, LZ4)])

@@ -92,7 +92,8 @@ def _map(chart: SectionMap) -> dict[str, Any]:
         "records": [
             {
                 "header": hashlib.sha256(record.header).hexdigest(), "header_size": len(record.header),
-                "data_size": record.data_size, "zeros": record.zeros, "bucket": record.bucket, "same": record.same,
+                "data_size": record.data_size, "zeros": record.zeros, "bucket": record.bucket,
+                "duplicate_of": record.duplicate_of,
                 "sha256": record.sha256.hex(), "extents": extents[number],
             }
             for number, record in enumerate(chart.records)
@@ -128,7 +129,7 @@ def _extents(chart: SectionMap) -> list[list[list[int]]]:
             left, start = left - size, start + size
             if start == sizes[frame]:
                 frame, start = frame + 1, 0
-    return [out[record.same] if record.same >= 0 else out[n] for n, record in enumerate(chart.records)]
+    return [out[record.duplicate_of] if record.duplicate_of >= 0 else out[n] for n, record in enumerate(chart.records)]
 
 
 def _directory(found: directory.Directory) -> dict[str, Any]:
