@@ -29,10 +29,13 @@ def bounded() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEGABYTES << 20, MEGABYTES << 20))
 
 
-def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+def run(words: list[str], folder: Path, pipe: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command, with the file ``pipe`` coming from a pipe."""
+    command = [sys.executable, "-m", "zllm", *words]
+    if pipe is not None:
+        command = ["sh", "-c", 'file=$1; shift; cat "$file" | "$@"', "sh", str(pipe), *command]
     done = subprocess.run(
-        [sys.executable, "-m", "zllm", *words], cwd=folder, preexec_fn=bounded, capture_output=True, text=True,
-        timeout=300, check=False,
+        command, cwd=folder, preexec_fn=bounded, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode >= 0, f"ended by signal {-done.returncode}: too much time or memory"
     assert "Traceback" not in done.stderr and "internal error" not in done.stderr

@@ -57,7 +57,7 @@ class Directories:
             if place.offset + place.envelope.whole != footer.offset:
                 raise DamagedError("the directory is damaged: it is not where the footer says")
             body = self._body(place)
-            found = directory.unpack(body, self._seed, self._limits)
+            found = directory.unpack(body, self._seed, self._limits, place.offset - self._start)
             out.append((place, found, footer))
             if not found.back:
                 break
@@ -120,6 +120,8 @@ class Directories:
         """The parts of a generation follow each other to its directory, and nothing is between them."""
         others = {self._start + other.offset: other for other in found.others}
         bounds = sorted([*(self._start + row.offset for row in found.rows), *others, place.offset])
+        if bounds[-1] > place.offset:
+            raise DamagedError("the directory is damaged: it names parts behind itself")
         for named in found.rows:
             self._others(layout, others)
             if self._start + named.offset != self._at or named.sequence != self._sequence:
@@ -138,7 +140,7 @@ class Directories:
             raise DamagedError("the directory is damaged: there are parts that it does not name")
 
     def _row(self, named: directory.Row) -> Row:
-        """The row of a section."""
+        """The row of a section. Of maps that are read here the first is kept: they take more memory than the file."""
         if named.header is not None:
             self._sequence += 1 + named.frames
             return Row(
@@ -153,7 +155,7 @@ class Directories:
         self._sequence += 1 + count
         return Row(
             self._at, place.envelope, self._seed, named.members, header, names=named.names, frame_count=count,
-            frames_size=size, map=found,
+            frames_size=size, map=None if self._stream else found,
         )  # fmt: skip
 
     def _others(self, layout: Layout, others: dict[int, directory.OtherPart]) -> None:

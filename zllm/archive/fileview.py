@@ -18,7 +18,7 @@ from zllm.archive.view import TarView
 from zllm.errors import DamagedError, ZllmError, renewed
 from zllm.format import envelope, repair, sectionmap
 from zllm.format.frames import FrameRow
-from zllm.format.parts import CORRECTED, UNUSED
+from zllm.format.parts import CORRECTED, OTHER_SECTIONS, UNUSED
 from zllm.format.section import OPAQUE
 from zllm.stats import EMBEDDED, HEADERS, Stats
 
@@ -153,12 +153,14 @@ class FileView(TarView):
         found = len(section.layout.frames), section.layout.frame_offsets[-1]
         if row.frames is None and found != (row.frame_count, row.frames_size):
             raise DamagedError("a section map is damaged: it has other frames than the section")
+        if found_map.members() != row.members:
+            self.note(DamagedError(OTHER_SECTIONS))
         return section
 
     def _map(self, row: Row) -> bytes:
         """The bytes of a section's map: what stands before it is known."""
-        blob = self._corrected.get(row.offset)
-        if blob is not None:
+        blob = row.corrected or self._corrected.get(row.offset)
+        if blob:
             return blob
         self._file.seek(row.offset)
         part = self._file.read(row.envelope.whole)
@@ -211,10 +213,8 @@ class FileView(TarView):
     def unused(self) -> Iterator[DamagedError]:
         """What is wrong with parts that this program does not use."""
         for place in self.layout.others:
-            front = place.envelope.pack(place.seed)
-            self._file.seek(place.offset)
-            part = self._file.read(place.envelope.whole)
-            if len(part) < place.envelope.whole or not envelope.holds(place.seed, front + part[len(front) :]):
+            self._file.seek(place.offset + place.envelope.size)
+            if not envelope.holds_in_pieces(place.seed, place.envelope, self._file.read):
                 yield DamagedError(UNUSED)
 
     def drain(self) -> None:

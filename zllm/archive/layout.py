@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import replace
@@ -31,6 +32,7 @@ class FileSource:
     def __init__(self, file: BinaryIO, start: int) -> None:
         self._file = file
         self._start = start
+        self._size = file.seek(0, io.SEEK_END) - start
         self.position = 0
 
     def peek(self, size: int) -> bytes:
@@ -40,6 +42,8 @@ class FileSource:
 
     def look(self, distance: int, size: int) -> bytes:
         """See :class:`beginning.Source`."""
+        if distance > self._size - self.position:
+            return b""  # lengths in damaged archives are farther than files reach
         self._file.seek(self._start + self.position + distance)
         return self._file.read(size)
 
@@ -50,9 +54,10 @@ class FileSource:
         return data
 
     def skip(self, size: int) -> int:
-        """See :class:`beginning.Source`. What is beyond the end is found out by the next read."""
-        self.position += size
-        return size
+        """See :class:`beginning.Source`."""
+        skipped = min(size, max(0, self._size - self.position))
+        self.position += skipped
+        return skipped
 
 
 def find(file: BinaryIO, limits: Limits = DEFAULT) -> Layout:
@@ -91,18 +96,20 @@ def walked(file: BinaryIO, start: int, limits: Limits = DEFAULT) -> Layout:
     source = FileSource(file, start)
     layout = Layout([], start, limits=limits, walked=True)
     walk = Walk(source, layout.budget, limits)
+    models: set[int] = set()  # where they are
     for part in walk.parts():
         if isinstance(part, SectionPart):
-            found = part.map if part.corrected else None
-            place = start + part.offset
-            layout.rows.append(Row(place, part.envelope, part.seed, 0, part.placed, part.base, {}, map=found))
+            row = Row(start + part.offset, part.envelope, part.seed, part.map.members(), part.placed, part.base, {})
+            layout.rows.append(replace(row, corrected=part.corrected))
         elif isinstance(part, FramesPart):
             layout.rows[-1] = replace(layout.rows[-1], frames=None, frame_count=part.count, frames_size=part.size)
             source.skip(part.size)
         elif isinstance(part, DirectoryPart):
-            _complete(file, layout, part, start)
+            _complete(file, layout, part, start, models)
         else:
             _add(layout, part, start)
+            if isinstance(part, ModelPart):
+                models.add(start + part.offset)
             source.skip(part.envelope.whole)
     layout.manifest, layout.warnings, layout.problem = walk.manifest, walk.warnings, walk.problem
     return layout
@@ -120,14 +127,15 @@ def _add(layout: Layout, part: OtherPart, start: int) -> None:
         layout.others.append(place)
 
 
-def _complete(file: BinaryIO, layout: Layout, part: DirectoryPart, start: int) -> None:
-    """Add what is damaged in its place, and the directory tells of: sections, models."""
+def _complete(file: BinaryIO, layout: Layout, part: DirectoryPart, start: int, models: set[int]) -> None:
+    """Add what is damaged in its place, and the directory tells of: sections, models. ``models``: where those are."""
     layout.directories.append(Place(start + part.offset, part.envelope, part.seed))
     here = start + part.start
-    known = {place.offset for places in layout.models.values() for place in places}
     for other in part.directory.others:
-        if other.envelope.kind == Kind.MODEL and here + other.offset not in known:
-            place = Place(here + other.offset, other.envelope, part.seed)
+        place = Place(here + other.offset, other.envelope, part.seed)
+        inside = place.offset + place.envelope.whole <= start + part.offset
+        if other.envelope.kind == Kind.MODEL and inside and place.offset not in models:
+            models.add(place.offset)
             try:
                 layout.models.setdefault(read_model(file, place, layout.limits).sha256, []).append(place)
             except ZllmError:

@@ -27,26 +27,27 @@ class Feed:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._buffer = b""
+        self._buffer = bytearray()
         self.position = 0
 
     def peek(self, size: int) -> bytes:
         """See :class:`beginning.Source`."""
-        if size > len(self._buffer):
-            self._buffer = self._buffer + self._read(size - len(self._buffer))
-        return self._buffer[:size]
+        return self.look(0, size)
 
     def look(self, distance: int, size: int) -> bytes:
         """See :class:`beginning.Source`."""
-        return self.peek(distance + size)[distance:]
+        missing = distance + size - len(self._buffer)
+        if missing > 0:
+            self._buffer += self._read(missing)
+        return bytes(memoryview(self._buffer)[distance : distance + size])
 
     def take(self, size: int) -> bytes:
         """See :class:`beginning.Source`."""
-        if size <= len(self._buffer):
-            data, self._buffer = self._buffer[:size], self._buffer[size:]
-        else:
-            data, self._buffer = self._buffer, b""
-            data = data + self._read(size - len(data)) if data else self._read(size)
+        data = bytes(memoryview(self._buffer)[:size])
+        del self._buffer[:size]  # costs nothing, however long the rest is
+        if size > len(data):
+            rest = self._read(size - len(data))
+            data = data + rest if data else rest
         self.position += len(data)
         return data
 
@@ -217,10 +218,15 @@ class PipeView(TarView):
             body = memoryview(self._feed.take(found.size))
             return lambda row, offset: body[offset : offset + row.coded_size]
         last = part.envelope.sequence + count
+        sizes = {row.sequence: row.coded_size for group in part.map.groups for row in group.frames}
         bodies: dict[int, memoryview] = {}
         while isinstance(found, FramePart) and found.envelope.sequence <= last and found.seed == part.seed:
-            bodies[found.envelope.sequence] = memoryview(self._feed.take(found.envelope.whole))
-            found = self._next_part() if found.envelope.sequence < last else None
+            own = found.envelope
+            if own.whole == sizes.get(own.sequence):
+                bodies[own.sequence] = memoryview(self._feed.take(own.whole))
+            else:  # not the one that the map says: it is not kept
+                self._feed.skip(own.whole)
+            found = self._next_part() if own.sequence < last else None
         self._held = found
         return lambda row, _: bodies.get(row.sequence, memoryview(b""))
 
@@ -229,12 +235,9 @@ class PipeView(TarView):
         if self.checked is None or isinstance(part, FramePart):
             self._feed.skip(part.envelope.whole)
         else:
-            self._proved(part, self._feed.take(part.envelope.whole))
-
-    def _proved(self, part: OtherPart, data: bytes) -> None:
-        front = part.envelope.pack(part.seed)
-        if not envelope.holds(part.seed, front + data[len(front) :]):
-            self.note(DamagedError(UNUSED))
+            self._feed.skip(part.envelope.size)
+            if not envelope.holds_in_pieces(part.seed, part.envelope, self._feed.take):
+                self.note(DamagedError(UNUSED))
 
     def _model(self, part: ModelPart) -> None:
         """Keep a model, coded, for the sections that follow."""

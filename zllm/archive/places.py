@@ -28,8 +28,8 @@ class Row(Place):
 
     ``base`` is where the stream of its own archive begins. ``frames`` are the places of its frames by their sequence
     numbers, if they had to be looked for; else ``frame_count`` of them follow the section, ``frames_size``
-    bytes in all. ``map``: the section's, if it had to be read, or a byte of it was wrong and is corrected. ``names``:
-    of members, if the archive has a filter.
+    bytes in all. ``map``: the section's, if it had to be read and is the only one. ``corrected``: the bytes of its map,
+    if one was wrong. ``names``: of members, if the archive has a filter.
     """
 
     members: int
@@ -39,6 +39,7 @@ class Row(Place):
     frame_count: int = 0
     frames_size: int = 0
     map: SectionMap | None = None
+    corrected: bytes = b""
     names: NameFilter | None = None
 
     @property

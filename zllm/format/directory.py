@@ -16,7 +16,7 @@ from zllm.errors import DamagedError
 from zllm.format import limits, section
 from zllm.format.columns import deflate, inflate
 from zllm.format.ends import FORMAT_VERSION
-from zllm.format.envelope import Envelope, Kind
+from zllm.format.envelope import LEAST_PART, Envelope, Kind
 from zllm.format.limits import DEFAULT, Limits
 from zllm.format.names import NameFilter
 from zllm.format.section import ModelRef, SectionHeader
@@ -138,8 +138,9 @@ def _put_row(text: bytearray, row: Row, models: dict[ModelRef, int], *, whole: b
         put_varint(text, models.setdefault(model, len(models)))
 
 
-def unpack(body: bytes, seed: int = 0, allowed: Limits = DEFAULT) -> Directory:
-    """A directory, whose checksum holds. ``seed`` is that of the archive.
+def unpack(body: bytes, seed: int = 0, allowed: Limits = DEFAULT, before: int = 1 << 62) -> Directory:
+    """A directory, whose checksum holds. ``seed`` is that of the archive, of which ``before`` bytes come before the
+    directory: so many parts as fit into them can be named.
 
     Raises:
         DamagedError: it contradicts itself or a limit.
@@ -150,12 +151,13 @@ def unpack(body: bytes, seed: int = 0, allowed: Limits = DEFAULT) -> Directory:
     reader = Reader(inflate(packed, size, _WHAT), _WHAT)
     generation, time, back = reader.varint(1 << 32), reader.varint(1 << 62), reader.varint(1 << 62)
     rows: list[Row] = []
-    for _ in range(reader.varint(reader.left // _LEAST_ROW)):
+    most = before // LEAST_PART
+    for _ in range(reader.varint(min(reader.left // _LEAST_ROW, most))):
         rows.append(_row(reader, models))
         if len(rows) > 1 and rows[-1].offset <= rows[-2].offset:
             raise DamagedError(f"{_WHAT} is damaged: its sections are not in order")
     others = []
-    for _ in range(reader.varint(reader.left // _LEAST_OTHER)):
+    for _ in range(reader.varint(min(reader.left // _LEAST_OTHER, most))):
         kind, flags, offset = reader.byte(), reader.byte(), reader.varint(1 << 62)
         others.append(OtherPart(offset, Envelope(kind, reader.varint(1 << 62), reader.varint(1 << 62), flags)))
     deleted = [reader.take(reader.varint(limits.MAX_EXTENDED)) for _ in range(reader.varint(reader.left))]

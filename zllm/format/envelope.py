@@ -7,8 +7,11 @@ stored inside a member are never taken for parts of the archive around it.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+
+import xxhash
 
 from zllm.errors import DamagedError
 from zllm.format import limits
@@ -43,6 +46,7 @@ class Kind(IntEnum):
     NOTE = 8
 
 
+_PIECE = 1 << 20
 _LONGEST: dict[int, int] = {
     Kind.SECTION: limits.MAX_SECTION_HEADER + limits.MAX_MAP,
     Kind.FRAME: limits.MAX_PAYLOAD + 2 + MAX_VARINT_BYTES,
@@ -116,6 +120,21 @@ def holds(seed: int, part: bytes | memoryview) -> bool:
     """Whether the checksum at the end of a whole part is that of all before it."""
     view = memoryview(part)
     return checksum(CHECK_SIZE, view[:-CHECK_SIZE], seed=seed) == view[-CHECK_SIZE:]
+
+
+def holds_in_pieces(seed: int, envelope: Envelope, read: Callable[[int], bytes]) -> bool:
+    """Whether the checksum of a part holds, however long it is: ``read`` gives up to so many bytes of what follows the
+    envelope, none at the end.
+    """
+    state = xxhash.xxh3_64(envelope.pack(seed), seed=seed)
+    left = envelope.length
+    while left:
+        piece = read(min(left, _PIECE))
+        if not piece:
+            return False
+        state.update(piece)
+        left -= len(piece)
+    return state.intdigest().to_bytes(8, "little")[:CHECK_SIZE] == read(CHECK_SIZE)
 
 
 def parse(data: bytes | bytearray | memoryview, seed: int | None) -> Envelope:

@@ -14,12 +14,17 @@ USED = frozenset({Kind.SECTION, Kind.FRAME, Kind.MODEL, Kind.DIRECTORY, Kind.FOO
 """Kinds of parts that this program uses."""
 
 
+Facts = tuple[int, section.SectionHeader, Envelope, int, int]
+"""Of a section: members, header, envelope, frames and their bytes."""
+
+
 @dataclass(frozen=True)
 class SectionPart:
     """A section, which was taken whole: its header, and its map, whose checksum holds. Frames follow.
 
     ``header`` is as it stands in the archive; its stream begins at ``base`` of all archives' stream. ``offset`` is
-    where the envelope begins in the source, ``seed`` that of its archive. ``corrected``: one byte was wrong.
+    where the envelope begins in the source, ``seed`` that of its archive. ``corrected``: the map's bytes, if one was
+    wrong.
     """
 
     offset: int
@@ -28,16 +33,16 @@ class SectionPart:
     base: int
     header: section.SectionHeader
     map: SectionMap
-    corrected: bool = False
+    corrected: bytes = b""
 
     @property
     def placed(self) -> section.SectionHeader:
         """The header with its place in all archives' stream."""
         return replace(self.header, stream_offset=self.base + self.header.stream_offset) if self.base else self.header
 
-    def facts(self) -> tuple[section.SectionHeader, Envelope, int, int]:
+    def facts(self) -> Facts:
         """What a directory has of a section."""
-        return self.header, self.envelope, *frames_of(self.map)
+        return self.map.members(), self.header, self.envelope, *frames_of(self.map)
 
 
 @dataclass(frozen=True)

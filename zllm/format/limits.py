@@ -19,7 +19,8 @@ WINDOW = 64 << 20
 """Most bytes of the tar stream that one section covers. It bounds the memory of writers and readers."""
 
 MAX_PAYLOAD = WINDOW + (1 << 20)
-"""Most bytes of one frame's payload. ``store`` never expands, so a writer never comes near."""
+"""Most bytes of all payloads of a section, which readers of pipes hold in memory. ``store`` never expands, so a writer
+never comes near."""
 
 MAX_MAP = 2 * WINDOW
 """Most bytes of a section map, coded as well as decoded."""

@@ -17,6 +17,7 @@ from zllm.format.envelope import SYNC, Envelope, Kind
 from zllm.format.found import (
     USED,
     DirectoryPart,
+    Facts,
     FramePart,
     FramesPart,
     ModelPart,
@@ -31,6 +32,7 @@ STEP = 1 << 16
 TRUNCATED = "the archive is truncated: it ends before its footer. Whole members can be extracted, the rest is lost"
 DELETED = "members were deleted from the archive, and this version of zllm cannot leave them out"
 CORRECTED = "one byte was wrong and is corrected, nothing is lost"
+OTHER_SECTIONS = "the archive is damaged: its directory names other sections than there are"
 UNUSED = "a part that this program does not use is damaged: its checksum does not hold"
 _BETWEEN = "the archive is damaged: there are unknown bytes between its parts"
 _ORDER = "the archive is damaged: its parts are out of order"
@@ -65,8 +67,9 @@ class Walk:
         self._members = 0  # of all archives
         self._tries = repair.Budget()  # for searches: what corrections cost leaves them as they are
         self._headers = repair.Budget()  # for damaged headers
-        # Sections of this generation by their places: which one it is, and the section, if it can be read.
-        self._rows: dict[int, tuple[int, SectionPart | None]] = {}
+        # Sections of this generation by their places: which one it is, and its facts, if it can be read. Not the maps:
+        # those of all sections together take as much memory as the archive has members.
+        self._rows: dict[int, tuple[int, Facts | None]] = {}
         self._start = self._base = self._next = self._seed = 0
         self._directory_at: int | None = None  # of this generation, if it came
         self._frames: tuple[int, int] | None = None  # how many are due here, and their bytes
@@ -231,18 +234,19 @@ class Walk:
             self.note(DamagedError("the archive is damaged: a section is missing"))
         self._allowed.check_output(start + header.stream_size)
         section_map = sectionmap.decode(body[at:], header, found.sequence + 1, self._allowed)
-        self._members += sum(bool(record.header) for record in section_map.records)
+        self._members += section_map.members()
         self._allowed.check_members(self._members)
-        part = SectionPart(offset, found, self._seed, self._base, header, section_map, corrected)
+        blob = body[at:] if corrected else b""
+        part = SectionPart(offset, found, self._seed, self._base, header, section_map, blob)
         due = frames_of(section_map)
         self._frames = due if due[0] else None
         self._last_frame, self._orphans = found.sequence + due[0], False
-        self._rows[offset - self._start] = self._rows[offset - self._start][0], part
+        self._rows[offset - self._start] = self._rows[offset - self._start][0], part.facts()
         self.end = start + header.stream_size
         return part
 
     def _directory(self, offset: int, own: Envelope, body: bytes) -> DirectoryPart:
-        found = directory.unpack(body, self._seed, self._allowed)
+        found = directory.unpack(body, self._seed, self._allowed, offset - self._start)
         if found.deleted:
             self.note(UnsupportedVersionError(DELETED))
         self.manifest = {**found.manifest, **self.manifest}
@@ -263,16 +267,16 @@ class Walk:
             place, row = self._rows.get(named.offset, (-1, None))
             wrong = wrong or place != number
             whole = whole and row is not None
+            wrong = wrong or (row is not None and row[0] != named.members)
             if named.header is None:
                 continue
             end = self._base + named.header.stream_end
             if row is not None:
-                facts = named.header, named.envelope, named.frames, named.frames_size
-                wrong = wrong or row.facts() != facts
+                wrong = wrong or row[1:] != (named.header, named.envelope, named.frames, named.frames_size)
             elif 0 < end - self.end <= limits.WINDOW and last <= named.offset:
                 self.end = end
         if wrong:
-            self.note(DamagedError("the archive is damaged: its directory names other sections than there are"))
+            self.note(DamagedError(OTHER_SECTIONS))
         return whole and not wrong
 
     def _footer(self, offset: int, body: bytes) -> None:

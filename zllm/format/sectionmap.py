@@ -92,6 +92,10 @@ class SectionMap:
         """Bytes of the tar stream."""
         return sum(record.size for record in self.records)
 
+    def members(self) -> int:
+        """How many members begin in it."""
+        return sum(bool(record.headers) for record in self.records)
+
 
 def is_small(record: Record) -> bool:
     """Whether a whole member with this record's data has no SHA-256 in an archive."""
@@ -287,7 +291,7 @@ def _rows(frame_columns: list[bytes], sequence: int) -> list[FrameRow]:
     codecs, slots, reasons = frame_columns[2:5]
     if len({len(column) for column in (raw, payload, codecs, slots, reasons, rival)}) != 1:
         raise DamagedError(f"{_WHAT} is damaged: its columns differ in length")
-    if max(payload, default=0) > limits.MAX_PAYLOAD or not all(raw):
+    if sum(payload) > limits.MAX_PAYLOAD or not all(raw):
         raise DamagedError(f"{_WHAT} is damaged: impossible size of a frame")
     rows = zip(raw, payload, codecs, slots, reasons, rival, strict=True)
     return [
