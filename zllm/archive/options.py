@@ -28,6 +28,11 @@ class Cluster(Protocol):
         """``codec`` with its batches coded over there, to the same bytes; or itself, where that is faster."""
 
 
+def _demand(name: str, value: object, kind: str, right: bool) -> None:
+    if not right:
+        raise TypeError(f"{name} must be {kind}, not {value!r}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What readers and writers share.
@@ -49,6 +54,21 @@ class Options:
     device: str = "auto"
     executor: str = "auto"
 
+    def __post_init__(self) -> None:
+        """Say at once what else would fail somewhere in the middle.
+
+        Raises:
+            TypeError: an option of another type than it must have.
+        """
+        from zllm.stats import Stats
+
+        _demand("threads", self.threads, "a whole number", self.threads is None or isinstance(self.threads, int))
+        _demand("progress", self.progress, "a function", self.progress is None or callable(self.progress))
+        _demand("stats", self.stats, "a zllm.Stats", self.stats is None or isinstance(self.stats, Stats))
+        _demand("device", self.device, "a string", isinstance(self.device, str))
+        for model in self.models:
+            _demand("model", model, "a name or a path", model is None or isinstance(model, (str, os.PathLike)))
+
     @property
     def models(self) -> list[str | Path | None]:
         """All of ``model``; one that is None if there are none."""
@@ -66,6 +86,11 @@ class ReadOptions(Options):
     """
 
     limits: Limits = DEFAULT
+
+    def __post_init__(self) -> None:
+        """See :meth:`Options.__post_init__`."""
+        super().__post_init__()
+        _demand("limits", self.limits, "a zllm.Limits", isinstance(self.limits, Limits))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +110,13 @@ class WriteOptions(Options):
     frame_size: int | None = None
     embed_model: bool = False
     cluster: Cluster | None = None
+
+    def __post_init__(self) -> None:
+        """See :meth:`Options.__post_init__`."""
+        super().__post_init__()
+        right = self.frame_size is None or isinstance(self.frame_size, int)
+        _demand("frame_size", self.frame_size, "a whole number", right)
+        _demand("cluster", self.cluster, "a cluster", self.cluster is None or hasattr(self.cluster, "wrap"))
 
 
 _Options = TypeVar("_Options", ReadOptions, WriteOptions)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zllm.errors import LimitError
+from zllm.errors import LimitError, UsageError
 
 BLOCK = 512
 """A tar block, in bytes."""
@@ -103,8 +103,8 @@ class Limits:
     """How much of a machine an archive may take. What needs more is refused before it is unpacked.
 
     The defaults are the limits of the format and those that keep work in proportion to the bytes that ask for it: what
-    zllm writes stays below them. Raise one for archives of another writer, lower it for archives of strangers. None: no
-    limit.
+    zllm writes stays below them. Raise one for archives of another writer, lower it for archives of strangers. None, of
+    output_bytes and members alone: no limit.
 
     Args:
         output_bytes: bytes of the tar stream, of all archives in the file together.
@@ -137,6 +137,21 @@ class Limits:
     model_bytes: int = MAX_MODEL
     model_ratio: int = MAX_MODEL_RATIO
     frame_bytes: int = WINDOW
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be compared with sizes.
+
+        Raises:
+            TypeError: a limit that is no whole number. Only output_bytes and members may be None.
+            UsageError: a limit below 0.
+        """
+        for name, value in vars(self).items():
+            if value is None and name in ("output_bytes", "members"):
+                continue
+            if not isinstance(value, int):
+                raise TypeError(f"the limit {name} must be a whole number, not {value!r}")
+            if value < 0:
+                raise UsageError(f"the limit {name} must be 0 or more, not {value}")
 
     def unpacked_map(self, packed: int) -> int:
         """Bytes that the columns of a map of ``packed`` bytes may take."""
