@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from attacks import test_bombs
 from attacks.bombs import MIB, SEED, Archive, directory_body, empty_member, header
+from zllm.codecs.varint import varint
 
 import zllm
 from zllm.archive import layout
 from zllm.archive.layout import FileSource
 from zllm.archive.pipe import Feed
-from zllm.codecs.varint import varint
 from zllm.format import columns, directory, envelope, modelpart, repair, section, sectionmap
 from zllm.format.directory import Directory
 from zllm.format.envelope import Envelope, Kind
