@@ -30,7 +30,7 @@ def counters(count: int) -> bytes:
 
 
 @pytest.fixture
-def run(tmp_path: Path, checkout: Path) -> Run:
+def run(tmp_path: Path) -> Run:
     """Runs zllm in a folder, with the package or without."""
     site = tmp_path / "site"
     site.mkdir()
@@ -41,7 +41,7 @@ def run(tmp_path: Path, checkout: Path) -> Run:
     (work / "noise").write_bytes(random.Random(2).randbytes(9000))
 
     def zllm(*words: str, installed: bool = True) -> subprocess.CompletedProcess[str]:
-        path = [str(checkout), *([str(site)] if installed else [])]
+        path = [*([str(site)] if installed else []), *filter(None, [os.environ.get("PYTHONPATH")])]
         command = [sys.executable, "-m", "zllm", *words]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
         return subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, check=False)

@@ -43,12 +43,15 @@ def header(name: str, size: int) -> bytes:
 
 @dataclass
 class Part:
-    """A part before it is numbered and sealed. ``sequence``: another number than its place gives it."""
+    """A part before it is numbered and sealed. ``sequence``: another number than its place gives it. ``members``: of a
+    section.
+    """
 
     kind: int
     body: bytes
     flags: int = 0
     sequence: int | None = None
+    members: int = 1
 
 
 @dataclass
@@ -71,7 +74,7 @@ class Plan:
         continued, continues = bool(flags & CONTINUED), bool(flags & CONTINUES)
         blob, size = sectionmap.encode(chart, continued=continued, continues=continues)
         head = replace(SectionHeader(self.stream, chart.size(), size, flags), **other)
-        self.parts.append(Part(Kind.SECTION, section.pack(head) + blob))
+        self.parts.append(Part(Kind.SECTION, section.pack(head) + blob, members=chart.members()))
         rows = [row for group in chart.groups for row in group.frames]
         self.parts += [Part(Kind.FRAME, row.front() + payload) for row, payload in zip(rows, payloads, strict=True)]
         self.stream += chart.size()
@@ -93,7 +96,7 @@ class Plan:
             out += sealed(seed, own, part.body)
             if part.kind == Kind.SECTION:
                 head = read_header(part.body)
-                rows.append(directory.Row(offset, number, 1, head, len(part.body)))
+                rows.append(directory.Row(offset, number, part.members, head, len(part.body)))
             elif part.kind == Kind.FRAME and rows:
                 size = len(out) - rows[-1].frames_at
                 rows[-1] = replace(rows[-1], frames=rows[-1].frames + 1, frames_size=size)
@@ -417,6 +420,7 @@ INVALID: dict[str, Case] = {
     "directory-length": (lambda: rows_with(second(length=40)), DAMAGED, "the length of the second section", BOTH),
     "directory-frames": (lambda: rows_with(second(frames=2)), DAMAGED, "the number of its frames", BOTH),
     "directory-frames-size": (lambda: rows_with(second(frames_size=9)), DAMAGED, "the bytes of its frames", BOTH),
+    "directory-members": (lambda: rows_with(second(members=2)), DAMAGED, "the number of its members", BOTH),
     "directory-stream-offset": (lambda: rows_with(second(stream_offset=1536)), DAMAGED, "where it begins", BOTH),
     "directory-row-missing": (lambda: rows_with(lambda rows: rows[:1]), DAMAGED, "it names one section only", BOTH),
     "directory-generation": (lambda: directory_with(Directory([], generation=1)), DAMAGED, "generation 1", BOTH),

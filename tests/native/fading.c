@@ -104,8 +104,8 @@ static void workspace_end(workspace_t *base) {
     zllm_heap_free(heap, w);
 }
 
-static workspace_t *workspace_new(const network_t *network, heap_t *heap, uint32_t lanes, uint32_t rows, zllm_team *team,
-                                  uint64_t *nanoseconds) {
+static workspace_t *workspace_new(const network_t *network, heap_t *heap, uint32_t lanes, uint32_t rows,
+                                  zllm_team *team, uint64_t *nanoseconds) {
     const fading_t *f = (const fading_t *)network;
     fading_workspace_t *w = zllm_heap_zeroed(heap, 1, sizeof *w);
     if (w == NULL) return NULL;
