@@ -24,6 +24,7 @@ from zllm.format.directory import Directory
 from zllm.format.envelope import Envelope, Kind
 from zllm.format.found import SectionPart
 from zllm.format.frames import FrameRow
+from zllm.format.names import NameFilter
 from zllm.format.parts import Walk
 from zllm.format.section import ModelRef, SectionHeader
 from zllm.format.sectionmap import Group, Record, SectionMap
@@ -193,3 +194,17 @@ def test_payloads_that_are_longer_than_any_section() -> None:
     blob, size = sectionmap.encode(chart, continued=False, continues=False)
     with pytest.raises(zllm.DamagedError, match="impossible size of a frame"):
         sectionmap.decode(blob, SectionHeader(0, chart.size(), size))
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_filter_that_denies_a_name(wrong: bool, tmp_path: Path) -> None:
+    """Members are found all the same, for all maps are read where no filter has the name; testing tells of it."""
+    archive = sections(3)
+    names = [NameFilter.of([f"member {number}"], SEED) for number in range(3)]
+    names[1] = NameFilter(b"\0", SEED) if wrong else names[1]
+    archive.rows = [replace(row, names=bits) for row, bits in zip(archive.rows, names, strict=True)]
+    (tmp_path / "lie.zllm").write_bytes(archive.end())
+    with zllm.open(tmp_path / "lie.zllm") as opened:
+        assert opened.getmember("member 1").name == "member 1"
+    done = test_bombs.run(["test", "lie.zllm"], tmp_path)
+    assert (done.returncode, "denies names" in done.stderr) == ((3, True) if wrong else (0, False)), done.stderr

@@ -31,6 +31,8 @@ class Checker:
         if isinstance(view, FileView):
             for section in view.sections():
                 self.take(section)
+                if isinstance(section, Section):
+                    view.check_names(section)
             for embedded in view.decoders.embedded.values():
                 self._models(embedded)
             for problem in view.unused():

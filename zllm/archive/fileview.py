@@ -210,6 +210,15 @@ class FileView(TarView):
                 read_model(self._file, place, self.layout.limits)
                 yield place.envelope.whole
 
+    def check_names(self, section: Section) -> None:
+        """Compare the names of a section with the directory's filter, for whoever finds a member by it believes it."""
+        row = self._row(section.header.stream_offset)
+        known = row.names if row is not None else None
+        if known is not None and not all(
+            known.may_have(record.name) for record in section.layout.records if record.headers
+        ):
+            self.note(DamagedError("the archive is damaged: the directory denies names of members that are there"))
+
     def unused(self) -> Iterator[DamagedError]:
         """What is wrong with parts that this program does not use."""
         for place in self.layout.others:
