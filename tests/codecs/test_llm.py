@@ -142,10 +142,10 @@ def test_threads_and_steps_change_nothing(
     monkeypatch.setattr(llm_decoding, "lane_count", lambda *_: rows)
     for threads in THREADS:
         done: list[int] = []
-        assert within(60, partial(codec.encode_batch, items, Run(threads, done.append))) == expected
+        assert within(300, partial(codec.encode_batch, items, Run(threads, done.append))) == expected
         assert sum(done) == size
         done.clear()
-        decoded = within(60, partial(codec.decode_batch, back(expected, items), Run(threads, done.append)))
+        decoded = within(300, partial(codec.decode_batch, back(expected, items), Run(threads, done.append)))
         assert decoded == [data for data, _ in items]
         assert sum(done) == size
 
@@ -178,7 +178,7 @@ def test_teams_change_nothing(
     for threads in THREADS:
         teams.clear()
         done: list[int] = []
-        decoded = within(60, partial(codec.decode_batch, back(expected, items), Run(threads, done.append)))
+        decoded = within(300, partial(codec.decode_batch, back(expected, items), Run(threads, done.append)))
         assert decoded == [data for data, _ in items]
         assert sum(done) == sum(len(data) for data, _ in items)
         texts = sum(1 for data, _ in items if data)
@@ -285,7 +285,7 @@ def test_fewer_streams_than_the_size_promised(codec: LlmCodec, monkeypatch: pyte
     data = text(6000)
     expected = LlmCodec(codec.model, 2).encode(data)
     monkeypatch.setattr(llm_encoding, "cut_tokens", lambda tokens, count: cut_tokens(tokens, 2))
-    assert within(60, lambda: codec.encode_batch([(data, ())], Run(7))) == [expected]
+    assert within(300, lambda: codec.encode_batch([(data, ())], Run(7))) == [expected]
 
 
 def test_streams_are_the_encoders_choice(codec: LlmCodec) -> None:
@@ -303,7 +303,7 @@ def test_text_that_needs_more_room(codec: LlmCodec, threads: int, monkeypatch: p
     expected = codec.encode_batch(items, Run())
     monkeypatch.setattr(native_model, "usual_room", lambda _: 16)
     done: list[int] = []
-    assert within(60, lambda: codec.encode_batch(items, Run(threads, done.append))) == expected
+    assert within(300, lambda: codec.encode_batch(items, Run(threads, done.append))) == expected
     assert sum(done) == sum(len(data) for data, _ in items)
 
 
@@ -322,7 +322,7 @@ def test_threads_that_share_a_frame_tokenise_its_parts_side_by_side(
         return encode(data)
 
     monkeypatch.setattr(codec.model.tokenizer, "encode", tokenise)
-    assert within(60, partial(codec.encode_batch, items, Run(3))) == expected
+    assert within(300, partial(codec.encode_batch, items, Run(3))) == expected
     assert codec.decode_batch(back(expected, items), Run()) == [data for data, _ in items]
 
 
@@ -492,7 +492,7 @@ def test_frames_larger_than_the_container_has(codec: LlmCodec) -> None:
 def _decoded(codec: LlmCodec, payload: bytes, size: int, threads: int = 1, boundaries: Sequence[int] = ()) -> None:
     """As many bytes as were asked for, or the error that says why not; in time."""
     try:
-        (got,) = within(60, lambda: codec.decode_batch([(payload, size, boundaries)], Run(threads)))
+        (got,) = within(300, lambda: codec.decode_batch([(payload, size, boundaries)], Run(threads)))
     except DamagedError:
         return
     assert len(got) == size
@@ -546,7 +546,7 @@ def test_one_damaged_frame_of_many(codec: LlmCodec) -> None:
     items = back([codec.encode(text(n)) for n in range(1, 40)], [(text(n), ()) for n in range(1, 40)])
     items[20] = (b"\x00\x05\x00", 21, ())
     with pytest.raises(DamagedError):
-        within(60, lambda: codec.decode_batch(items, Run(3)))
+        within(300, lambda: codec.decode_batch(items, Run(3)))
 
 
 def test_default_model_beats_zstd_on_english(checkout: Path) -> None:
