@@ -2,6 +2,7 @@
 #include "zllm.h"
 
 #include "cancel.h"
+#include "kernels.h"
 #include "predictor/predictor.h"
 #include "rangecoder.h"
 
@@ -18,14 +19,17 @@ typedef struct {
     volatile uint64_t *progress;
 } text_t;
 
-static zllm_result text_start(text_t *t, const zllm_options *options) {
+static zllm_result text_start(text_t *t, const char *kernel, const zllm_options *options) {
+    const zllm_kernel *k;
     if (t->n >= UINT32_MAX) return ZLLM_E_ARGUMENT;
     for (size_t i = 0; i < t->n_cuts; i++)
         if (t->cuts[i] <= (i ? t->cuts[i - 1] : 0) || t->cuts[i] >= t->n) return ZLLM_E_ARGUMENT;
     if (cancelled(t->cancel)) return ZLLM_E_CANCELLED;
-    const zllm_result rc = zllm_heap_open(options, &t->heap);
+    zllm_result rc = zllm_kernel_find(kernel, &k);
+    if (rc == ZLLM_OK) rc = zllm_operations_trusted(k->predictor);
+    if (rc == ZLLM_OK) rc = zllm_heap_open(options, &t->heap);
     if (rc != ZLLM_OK) return rc;
-    t->p = zllm_predictor_new(t->heap, t->n, 1, 0);
+    t->p = zllm_predictor_new(t->heap, k->predictor, t->n, 1, 0);
     if (!t->p) {
         zllm_heap_close(t->heap);
         return ZLLM_E_MEMORY;
@@ -54,10 +58,10 @@ static void text_end(text_t *t, zllm_result rc) {
 
 zllm_result zllm_cm_encode(const uint8_t *text, size_t n, const uint64_t *cuts, size_t n_cuts, uint8_t *out,
                            size_t *out_size, const volatile int32_t *cancel, volatile uint64_t *progress,
-                           const zllm_options *options) {
+                           const char *kernel, const zllm_options *options) {
     text_t t = {.cuts = cuts, .n = n, .n_cuts = n_cuts, .cancel = cancel, .progress = progress};
     encoder_t e;
-    zllm_result rc = text_start(&t, options);
+    zllm_result rc = text_start(&t, kernel, options);
     if (rc != ZLLM_OK) return rc;
     encoder_start(&e, out, *out_size);
     for (size_t i = 0; i < n && rc == ZLLM_OK; i++) {
@@ -78,10 +82,10 @@ zllm_result zllm_cm_encode(const uint8_t *text, size_t n, const uint64_t *cuts, 
 
 zllm_result zllm_cm_decode(const uint8_t *coded, size_t coded_size, uint8_t *text, size_t n, const uint64_t *cuts,
                            size_t n_cuts, const volatile int32_t *cancel, volatile uint64_t *progress,
-                           const zllm_options *options) {
+                           const char *kernel, const zllm_options *options) {
     text_t t = {.cuts = cuts, .n = n, .n_cuts = n_cuts, .cancel = cancel, .progress = progress};
     decoder_t d;
-    zllm_result rc = text_start(&t, options);
+    zllm_result rc = text_start(&t, kernel, options);
     if (rc != ZLLM_OK) return rc;
     decoder_start(&d, coded, coded_size);
     for (size_t i = 0; i < n && rc == ZLLM_OK; i++) {

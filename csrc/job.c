@@ -114,7 +114,7 @@ static int start_decoder(zllm_job *j) {
 }
 
 static int start_coder(zllm_job *j) {
-    j->predictor = zllm_predictor_new(j->heap, j->frame->size, j->streams, 1);
+    j->predictor = zllm_predictor_new(j->heap, j->m->kernel->predictor, j->frame->size, j->streams, 1);
     if (j->predictor == NULL) return 0;
     for (uint32_t i = 0; i < j->streams; i++) zllm_cursor_start(j->predictor, i, j->starts[i], j->starts[i + 1]);
     if (j->decoding) return start_decoder(j);

@@ -48,4 +48,4 @@ static void generic_weigh_values(const int8_t *cache, uint32_t slots, uint32_t d
             for (uint32_t d = 0; d < dim; d++) acc[h * dim + d] += w[h * stride + t] * cache[(size_t)t * dim + d];
 }
 
-const zllm_kernel zllm_kernel_generic = KERNEL_TABLE("generic");
+const zllm_kernel zllm_kernel_generic = KERNEL_TABLE("generic", &zllm_operations_generic);

@@ -1,4 +1,4 @@
-/* The primitives that a kernel supplies. Every one is a sum, product, shift or comparison of integers that cannot
+/* The primitives that a kernel supplies, and which of the predictor's operations go with it. Every one is a sum, product, shift or comparison of integers that cannot
  * overflow within the limits that models are checked for (network/), so the order of evaluation, and with it the SIMD
  * width, changes nothing.
  *
@@ -21,9 +21,12 @@ static inline uint32_t padded_rows(uint32_t rows) { return round_up(rows, ZLLM_R
 /* Ask for what lies `ahead` bytes behind p, which nobody may read through this pointer, and which need not exist. */
 static inline void prefetch(const int8_t *p, size_t ahead) { __builtin_prefetch((const void *)((uintptr_t)p + ahead)); }
 
+struct operations; /* predictor/operations.h */
+
 typedef struct {
     const char *name;
     int (*supported)(void);
+    const struct operations *predictor; /* supported wherever the kernel is */
 
     /* Bytes of a packed matrix; rows is padded to ZLLM_ROW_ALIGN, cols is a multiple of 32. Its rows from j on, a multiple
      * of ZLLM_ROW_ALIGN, start after packed_size(j, cols) bytes and are a packed matrix themselves. */
@@ -78,9 +81,11 @@ typedef struct {
     void (*block_sums)(const uint32_t *w, uint32_t blocks, uint32_t *sums);
 } zllm_kernel;
 
+extern const struct operations zllm_operations_generic;
 extern const zllm_kernel zllm_kernel_generic;
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define ZLLM_X86 1
+extern const struct operations zllm_operations_avx2;
 extern const zllm_kernel zllm_kernel_avx2;
 extern const zllm_kernel zllm_kernel_avx512vnni;
 #if defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11
@@ -96,9 +101,12 @@ extern const zllm_kernel zllm_kernel_neon_dotprod;
 /* The kernel of that name, or the best one here for NULL. */
 zllm_result zllm_kernel_find(const char *name, const zllm_kernel **out);
 
-/* Whether every primitive gives the integers that the generic kernel gives, on vectors made from `seed`. */
+/* Whether every primitive, and every operation of the predictor's, gives the integers that the generic kernel gives, on
+ * vectors made from `seed`; and whether the operations alone do. */
 int zllm_kernel_matches(const zllm_kernel *k, uint64_t seed);
-/* ZLLM_OK if the kernel matched for seed 0, now or earlier in this process; else ZLLM_E_KERNEL_WRONG. */
+int zllm_operations_match(const struct operations *o, uint64_t seed);
+/* ZLLM_OK if they matched for seed 0, now or earlier in this process; else ZLLM_E_KERNEL_WRONG. */
 zllm_result zllm_kernel_trusted(const zllm_kernel *k);
+zllm_result zllm_operations_trusted(const struct operations *o);
 
 #endif

@@ -245,9 +245,10 @@ static void NAME(match_keys)(const int8_t *cache, uint32_t slots, uint32_t dim, 
 }
 #endif
 
-#define KERNEL_TABLE(kernel_name)                                                                                     \
+/* predictor: of zllm_operations_..., which goes with it. */
+#define KERNEL_TABLE(kernel_name, predictor)                                                                          \
     {                                                                                                                 \
-        kernel_name, NAME(supported), PACKED_SIZE, NAME(pack), NAME(matmul), NAME(key_row), MATCH_KEYS,         \
+        kernel_name, NAME(supported), predictor, PACKED_SIZE, NAME(pack), NAME(matmul), NAME(key_row), MATCH_KEYS,    \
             NAME(value_row), NAME(weigh_values), NAME(absmax), NAME(quantise), NAME(dequantise), NAME(add),           \
             NAME(gate), NAME(gelu), NAME(quantise_wide), NAME(dequantise_wide), NAME(softmax), NAME(divide),          \
             NAME(weights), NAME(rotate), NAME(block_sums)                                                             \

@@ -4,49 +4,11 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "kernels.h"
+#include "selfcheck.h"
 #include "zllm_testing.h"
 
 #define SCALAR (&zllm_kernel_generic)
-#define COUNT(a) (sizeof(a) / sizeof *(a))
 #define GUARD 32u /* elements between rows and behind outputs: they must stay as they are */
-
-/* What vectors are made of: numbers of all sizes; the largest ones with random signs; the largest with one sign. */
-enum { ANY, SIGNS, LARGEST, MODES };
-
-typedef struct {
-    uint64_t state;
-    int mode;
-} source_t;
-
-static uint32_t draw(source_t *s) { /* splitmix64 */
-    uint64_t z = s->state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return (uint32_t)(z >> 32);
-}
-
-/* From low to high, or one of the two. */
-static uint32_t between(source_t *s, uint32_t low, uint32_t high) {
-    const uint32_t r = draw(s);
-    return s->mode != ANY ? (r & 1 ? high : low) : low + r % (high - low + 1);
-}
-
-static int32_t number(source_t *s, uint32_t limit) {
-    return (int32_t)((int64_t)between(s, 0, 2 * limit) - (int64_t)limit);
-}
-
-static void fill8(source_t *s, int8_t *x, size_t n) {
-    const int8_t all = (int8_t)number(s, 127);
-    for (size_t i = 0; i < n; i++) x[i] = s->mode == LARGEST ? all : (int8_t)number(s, 127);
-}
-
-/* A vector's own limit is anything up to `limit`, so that small numbers are seen as well. */
-static void fill32(source_t *s, int32_t *x, size_t n, uint32_t limit) {
-    const uint32_t size = s->mode == ANY ? limit >> draw(s) % 31 : limit;
-    const int32_t all = number(s, size);
-    for (size_t i = 0; i < n; i++) x[i] = s->mode == LARGEST ? all : number(s, size);
-}
 
 static void fill_scales(source_t *s, int16_t *x, size_t n, uint32_t low) {
     for (size_t i = 0; i < n; i++) x[i] = (int16_t)between(s, s->mode == LARGEST ? 32767 : low, 32767);
@@ -354,7 +316,7 @@ static int variants_match(const zllm_kernel *k, source_t *s) {
     return 1;
 }
 
-int zllm_kernel_matches(const zllm_kernel *k, uint64_t seed) {
+static int primitives_match(const zllm_kernel *k, uint64_t seed) {
     static const uint32_t matrices[][2] = {{32, 32}, {33, 64}, {64, 96}, {40, 256}};
     static const uint32_t caches[][2] = {{2, 32}, {30, 96}, {34, 64}, {64, 256}, {512, 32}, {512, 32}, {512, 32}};
     for (source_t s = {seed, ANY}; s.mode < MODES; s.mode++) {
@@ -369,18 +331,42 @@ int zllm_kernel_matches(const zllm_kernel *k, uint64_t seed) {
     return 1;
 }
 
-zllm_result zllm_kernel_trusted(const zllm_kernel *k) {
-    /* Kernels that matched. Two threads may both check one: they only write the same. */
-    static _Atomic(const zllm_kernel *) right[8];
-    if (k == SCALAR) return ZLLM_OK;
-    for (size_t i = 0; i < COUNT(right); i++)
-        if (atomic_load(&right[i]) == k) return ZLLM_OK;
-    if (!zllm_kernel_matches(k, 0)) return ZLLM_E_KERNEL_WRONG;
-    for (size_t i = 0; i < COUNT(right); i++) {
-        const zllm_kernel *none = NULL;
-        if (atomic_compare_exchange_strong(&right[i], &none, k) || none == k) break;
+int zllm_kernel_matches(const zllm_kernel *k, uint64_t seed) {
+    return primitives_match(k, seed) && zllm_operations_match(k->predictor, seed);
+}
+
+/* What matched. Two threads may both check the same: they only write the same. */
+#define MOST_RIGHT 8u
+typedef _Atomic(const void *) right_t[MOST_RIGHT];
+
+static int is_right(right_t right, const void *what) {
+    for (size_t i = 0; i < MOST_RIGHT; i++)
+        if (atomic_load(&right[i]) == what) return 1;
+    return 0;
+}
+
+static void note_right(right_t right, const void *what) {
+    for (size_t i = 0; i < MOST_RIGHT; i++) {
+        const void *none = NULL;
+        if (atomic_compare_exchange_strong(&right[i], &none, what) || none == what) break;
     }
+}
+
+zllm_result zllm_operations_trusted(const struct operations *o) {
+    static right_t right;
+    if (o == SCALAR->predictor || is_right(right, o)) return ZLLM_OK;
+    if (!zllm_operations_match(o, 0)) return ZLLM_E_KERNEL_WRONG;
+    note_right(right, o);
     return ZLLM_OK;
+}
+
+zllm_result zllm_kernel_trusted(const zllm_kernel *k) {
+    static right_t right;
+    if (k != SCALAR && !is_right(right, k)) {
+        if (!primitives_match(k, 0)) return ZLLM_E_KERNEL_WRONG;
+        note_right(right, k);
+    }
+    return zllm_operations_trusted(k->predictor);
 }
 
 zllm_result zllm_kernel_check(const char *name) {

@@ -15,7 +15,7 @@ import reference
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "zllm_heap_open": (ctypes.c_int, [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]),
     "zllm_heap_close": (None, [ctypes.c_void_p]),
-    "zllm_predictor_new": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_int]),
+    "zllm_predictor_new": (ctypes.c_void_p, [*[ctypes.c_void_p] * 2, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_int]),
     "zllm_predictor_free": (None, [ctypes.c_void_p]),
     "zllm_predictor_cursor": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_uint32]),
     "zllm_cursor_start": (None, [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_uint64]),
@@ -36,7 +36,8 @@ class _Frame:
         self.lib = lib
         self.heap = ctypes.c_void_p()
         assert lib.zllm_heap_open(None, ctypes.byref(self.heap)) == 0
-        self.address = lib.zllm_predictor_new(self.heap, sum(sizes), len(sizes), lm)
+        operations = ctypes.addressof(ctypes.c_char.in_dll(lib, "zllm_operations_generic"))
+        self.address = lib.zllm_predictor_new(self.heap, operations, sum(sizes), len(sizes), lm)
         for i, (start, end) in enumerate(pairwise([0, *accumulate(sizes)])):
             lib.zllm_cursor_start(self.address, i, start, end)
 

@@ -59,5 +59,5 @@ NEON_TILE(1)
 #define TILES {4, 8, neon_tile4}, {2, 8, neon_tile2}, {1, 8, neon_tile1}
 #include "shared.h"
 
-const zllm_kernel zllm_kernel_neon = KERNEL_TABLE("neon");
+const zllm_kernel zllm_kernel_neon = KERNEL_TABLE("neon", &zllm_operations_generic);
 #endif

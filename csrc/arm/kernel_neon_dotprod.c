@@ -73,5 +73,5 @@ DOT_TILE(1, 4)
 #define TILES {8, 8, dot_tile8}, {4, 16, dot_tile4}, {2, 32, dot_tile2}, {1, 32, dot_tile1}
 #include "shared.h"
 
-const zllm_kernel zllm_kernel_neon_dotprod = KERNEL_TABLE("neon_dotprod");
+const zllm_kernel zllm_kernel_neon_dotprod = KERNEL_TABLE("neon_dotprod", &zllm_operations_generic);
 #endif

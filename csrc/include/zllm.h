@@ -141,11 +141,14 @@ ZLLM_API uint32_t zllm_model_vocab(const zllm_model *model);
 ZLLM_API size_t zllm_model_memory(const zllm_model *model);
 ZLLM_API size_t zllm_stream_memory(const zllm_model *model);
 
-/* Kernels, which compute the same integers by different instructions. The name of the i-th of all that exist, the fastest
+/* Kernels, which compute the same integers by different instructions: a model's, and the adaptive predictor's. The name of the i-th of all that exist, the fastest
  * first, or NULL past the last; a static string. */
 ZLLM_API const char *zllm_kernel_name(size_t i);
 /* ZLLM_OK if that kernel can run here, else which ZLLM_E_KERNEL_... says why not; ZLLM_E_ARGUMENT for NULL. */
 ZLLM_API zllm_result zllm_kernel_state(const char *name);
+/* Several kernels may have the same instructions for the predictor: the name of those that this one has, that of a kernel, a
+ * static string. NULL if the kernel cannot run here. */
+ZLLM_API const char *zllm_kernel_predictor(const char *name);
 /* Give the system back what the C library's malloc keeps for each thread, where it can; nothing that is in use. */
 ZLLM_API void zllm_memory_trim(void);
 
@@ -245,16 +248,18 @@ typedef struct {
 ZLLM_API zllm_result zllm_repeats(const uint8_t *text, size_t n, size_t least, zllm_repeat *out, size_t *count,
                                   const zllm_options *options);
 
-/* Text without a model, by the adaptive predictor alone. At each of the ascending offsets `cuts` (0 < cut < n) a new
+/* Text without a model, by the adaptive predictor alone, with the kernel of that name, or the fastest one for NULL; a kernel
+ * is refused as zllm_model_new refuses it. At each of the ascending offsets `cuts` (0 < cut < n) a new
  * document starts; the decoder must be given the same. n must be below 2^32 - 1. *out_size: room in, length out.
  * Any bytes decode to something: a wrong text is not noticed. `cancel` (polled) and `progress` (counts bytes of text done)
- * may be NULL. Failures: ZLLM_E_MEMORY, ZLLM_E_CANCELLED, ZLLM_E_SPACE (encoding), and ZLLM_E_ARGUMENT for n or cuts. */
+ * may be NULL. Failures: ZLLM_E_MEMORY, ZLLM_E_CANCELLED, ZLLM_E_SPACE (encoding), ZLLM_E_KERNEL_...,
+ * and ZLLM_E_ARGUMENT for n or cuts. */
 ZLLM_API zllm_result zllm_cm_encode(const uint8_t *text, size_t n, const uint64_t *cuts, size_t n_cuts, uint8_t *out,
                                     size_t *out_size, const volatile int32_t *cancel, volatile uint64_t *progress,
-                                    const zllm_options *options);
+                                    const char *kernel, const zllm_options *options);
 ZLLM_API zllm_result zllm_cm_decode(const uint8_t *coded, size_t coded_size, uint8_t *text, size_t n, const uint64_t *cuts,
                                     size_t n_cuts, const volatile int32_t *cancel, volatile uint64_t *progress,
-                                    const zllm_options *options);
+                                    const char *kernel, const zllm_options *options);
 
 #ifdef __cplusplus
 }

@@ -9,8 +9,9 @@
 extern "C" {
 #endif
 
-/* Compare every primitive of a kernel with the scalar one on fixed vectors: ZLLM_OK or ZLLM_E_KERNEL_WRONG.
- * zllm_model_new does it once a process for the kernel it takes. */
+/* Compare every primitive of a kernel, and the predictor's operations that go with it, with the scalar ones on fixed vectors:
+ * ZLLM_OK or ZLLM_E_KERNEL_WRONG. zllm_model_new does it once a process for the kernel it takes; text without a model needs
+ * the predictor's operations alone. */
 zllm_result zllm_kernel_check(const char *name);
 
 /* Shortest of `repeats` runs of the kernel's product of an int8 matrix [rows][cols] with `batch` rows, in nanoseconds;

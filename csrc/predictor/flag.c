@@ -1,7 +1,6 @@
 /* Whether a token ends: the language model's probability and ten counters, mixed by three selected weight vectors,
  * whose outputs are averaged. */
-#include "lanes.h"
-#include "mixer.h"
+#include "operations.h"
 
 #define LIMIT 1023u
 #define MODEL_START 12500
@@ -18,6 +17,7 @@ size_t zllm_flag_memory(uint64_t size) { return sizeof(flag_t) + map_memory(map_
 flag_t *zllm_flag_new(heap_t *heap, uint64_t size) {
     flag_t *f = zllm_heap_zeroed(heap, 1, sizeof *f);
     if (f == NULL) return NULL;
+    f->mixer.weights = f->weights;
     f->bits = map_bits(size);
     const size_t entries = (size_t)FLAG_CONTEXTS << f->bits;
     f->map = zllm_heap_pages(heap, map_memory(f->bits));
@@ -69,41 +69,42 @@ void zllm_flag_expect(const flag_t *f, const cursor_t *c, const trail_t *t) {
 
 uint32_t zllm_predictor_flag(predictor_t *p, cursor_t *c, uint32_t lm) {
     flag_t *f = p->flag;
+    flag_mixer_t *m = &f->mixer;
     const tables_t *t = &p->tables;
     const uint32_t hint = c->match.expected < 0 ? 0 : 1 + p->ends[c->match.position];
     adaptive_t *counters[FLAG_CONTEXTS];
     int32_t total = 0;
     find_counters(f, &c->trail, &c->match, c->at - c->line, hint, counters);
     for (uint32_t k = 0; k < FLAG_CONTEXTS; k++)
-        f->inputs[k] = (int16_t)stretch(t, lane_see(&f->lanes, k, counters[k]) >> 20);
-    f->inputs[FLAG_MODEL] = (int16_t)stretch(t, lm >> 12);
-    f->inputs[FLAG_CONSTANT] = 256;
-    f->vector[0] = FLAG_MATCH + hint * 5 + (c->trail.token_length < 4 ? c->trail.token_length : 4);
-    f->vector[1] = FLAG_CLASS + (c->trail.classes & 511);
-    f->vector[2] = FLAG_BYTE + (uint32_t)(c->trail.last & 255);
-    for (uint32_t s = 0; s < FLAG_SETS; s++) {
-        f->outputs[s] = clamp_stretch(dot(f->inputs, f->weights[f->vector[s]], FLAG_INPUTS) >> 14);
-        total += f->outputs[s];
-    }
+        m->inputs[k] = (int16_t)stretch(t, lane_see(&f->lanes, k, counters[k]) >> 20);
+    m->inputs[FLAG_MODEL] = (int16_t)stretch(t, lm >> 12);
+    m->inputs[FLAG_CONSTANT] = 256;
+    m->vector[0] = FLAG_MATCH + hint * 5 + (c->trail.token_length < 4 ? c->trail.token_length : 4);
+    m->vector[1] = FLAG_CLASS + (c->trail.classes & 511);
+    m->vector[2] = FLAG_BYTE + (uint32_t)(c->trail.last & 255);
+    p->operations->mix_flag(m);
+    for (uint32_t s = 0; s < FLAG_SETS; s++) total += m->outputs[s];
     f->predicted = squash(t, total * 21845 >> 16); /* a third */
     return f->predicted;
 }
 
-static void learn_weights(flag_t *f, const tables_t *t, int end) {
+static void learn_weights(const operations_t *operations, flag_t *f, const tables_t *t, int end) {
+    int32_t steps[FLAG_SETS];
     for (uint32_t s = 0; s < FLAG_SETS; s++) {
-        uint16_t *uses = &f->uses[f->vector[s]];
-        const int32_t step = error_of(squash(t, f->outputs[s]), end) * t->rate[*uses >> RATE_SHIFT] >> RATE_DROP;
+        uint16_t *uses = &f->uses[f->mixer.vector[s]];
+        steps[s] = error_of(squash(t, f->mixer.outputs[s]), end) * t->rate[*uses >> RATE_SHIFT] >> RATE_DROP;
         *uses = (uint16_t)(*uses + (*uses < 1023));
-        train(f->inputs, f->weights[f->vector[s]], step, FLAG_INPUTS);
     }
+    operations->train_flag(&f->mixer, steps);
 }
 
 void zllm_predictor_update_flag(predictor_t *p, cursor_t *c, int end) {
     flag_t *f = p->flag;
     const uint32_t missed = surprise(f->predicted, end);
     (void)c;
-    if (missed >= KNOWN) learn_weights(f, &p->tables, end);
-    if (missed >= CERTAIN) lanes_learn(&p->tables, &f->lanes, FLAG_CONTEXTS, end ? UINT32_MAX : 0, p->wide);
+    if (missed >= KNOWN) learn_weights(p->operations, f, &p->tables, end);
+    if (missed >= CERTAIN)
+        p->operations->learn(p->tables.reciprocal, &f->lanes, FLAG_CONTEXTS, end ? UINT32_MAX : 0);
 }
 
 void zllm_cursor_token(predictor_t *p, cursor_t *c, uint32_t token) {

@@ -4,9 +4,7 @@
  * Data Compression). */
 #include <string.h>
 
-#include "lanes.h"
-#include "mixer.h"
-#include "slots.h"
+#include "operations.h"
 
 #define STATE_LIMIT 1023u /* counts after which probabilities move at a constant rate */
 #define MATCH_LIMIT 1023u
@@ -73,12 +71,13 @@ static void start_maps(predictor_t *p) {
         for (uint32_t i = 0; i < SETS; i++) p->final[v][i] = 65536 / SETS;
 }
 
-predictor_t *zllm_predictor_new(heap_t *heap, uint64_t size, uint32_t streams, int lm) {
+predictor_t *zllm_predictor_new(heap_t *heap, const operations_t *operations, uint64_t size, uint32_t streams, int lm) {
     if (size >= UINT32_MAX || streams == 0) return NULL;
     predictor_t *p = zllm_heap_zeroed(heap, 1, sizeof *p);
     if (p == NULL) return NULL;
     const size_t bytes = (size_t)1 << table_bits(size);
     p->heap = heap;
+    p->operations = operations;
     p->size = (uint32_t)size;
     p->streams = streams;
     p->lm = lm != 0;
@@ -103,11 +102,12 @@ predictor_t *zllm_predictor_new(heap_t *heap, uint64_t size, uint32_t streams, i
         return NULL;
     }
     memset(p->table, 0, bytes);
-    p->wide = wide_here();
+    p->mixer.weights = p->weights;
+    p->mixer.final = p->final;
     zllm_tables_fill(&p->tables);
     start_lanes(p);
     start_maps(p);
-    if (p->lm) p->inputs[MODEL_CONSTANT] = 256;
+    if (p->lm) p->mixer.inputs[MODEL_CONSTANT] = 256;
     return p;
 }
 
@@ -141,7 +141,7 @@ void zllm_predictor_find(predictor_t *p, cursor_t *c) {
     const uint32_t upper = upper_of(c->partial, c->bits), first = first_hashed(p->lm);
     for (uint32_t i = first; i < HASHED; i++) h[i] = upper ? lower_hash(c->hash[i], upper) : c->hash[i];
     find_groups(p, &c->trail, upper, c->group);
-    slots_find(p, h + first, c->slot + DIRECT + first, HASHED - first);
+    p->operations->find(p->table, p->line_mask, h + first, c->slot + DIRECT + first, HASHED - first);
     c->found = 1;
 }
 
@@ -157,7 +157,7 @@ static inline void add_inputs(const tables_t *t, int16_t *x, adaptive_t a) { mem
 static uint32_t match_inputs(predictor_t *p, const cursor_t *c) {
     const match_t *m = &c->match;
     const uint32_t expected = (uint32_t)m->expected | 256;
-    int16_t *x = &p->inputs[2 * MATCH];
+    int16_t *x = &p->mixer.inputs[2 * MATCH];
     p->lanes.at[MATCH] = &p->lanes.nothing;
     x[0] = x[1] = 0;
     if (m->expected < 0 || expected >> (8 - c->bits) != c->partial) return 0;
@@ -171,23 +171,24 @@ static uint32_t match_inputs(predictor_t *p, const cursor_t *c) {
 }
 
 static void select_vectors(predictor_t *p, const cursor_t *c, uint32_t match, uint32_t order, int32_t model) {
+    mixer_t *m = &p->mixer;
     const uint32_t first = c->trail.token_length == 0;
-    p->final_vector[0] = FINAL_PARTIAL + c->partial;
-    p->final_vector[1] = FINAL_MATCH + match * 2 + first;
-    p->final_vector[2] = FINAL_CLASS + (c->trail.classes & 63);
-    p->vector[0] = SET_MATCH + match * 2 + first;
-    p->vector[1] = SET_CLASS + (c->trail.classes & 511);
-    p->vector[2] = SET_BYTE + (uint32_t)(c->trail.last & 255);
-    p->vector[3] = SET_ORDER + (order * 8 + c->bits) * 2 + first;
-    p->vector[4] = SET_PARTIAL + c->partial;
-    if (p->lm) p->vector[4] = SET_PARTIAL + (uint32_t)(model < 0 ? -model : model) / 256 * 17 + match;
-    p->vector[5] = SET_COMMON;
+    m->final_vector[0] = FINAL_PARTIAL + c->partial;
+    m->final_vector[1] = FINAL_MATCH + match * 2 + first;
+    m->final_vector[2] = FINAL_CLASS + (c->trail.classes & 63);
+    m->vector[0] = SET_MATCH + match * 2 + first;
+    m->vector[1] = SET_CLASS + (c->trail.classes & 511);
+    m->vector[2] = SET_BYTE + (uint32_t)(c->trail.last & 255);
+    m->vector[3] = SET_ORDER + (order * 8 + c->bits) * 2 + first;
+    m->vector[4] = SET_PARTIAL + c->partial;
+    if (p->lm) m->vector[4] = SET_PARTIAL + (uint32_t)(model < 0 ? -model : model) / 256 * 17 + match;
+    m->vector[5] = SET_COMMON;
 }
 
 static void mix(predictor_t *p) {
-    mixer_mix(p);
+    p->operations->mix(&p->mixer);
     int32_t total = 0;
-    for (uint32_t f = 0; f < FINALS; f++) total += p->finals[f];
+    for (uint32_t f = 0; f < FINALS; f++) total += p->mixer.finals[f];
     p->mixed = total * 21845 >> 16; /* a third */
 }
 
@@ -201,10 +202,10 @@ static inline uint32_t refine(predictor_t *p, const cursor_t *c, uint32_t k, uin
 
 /* The model's probability, what maps make of it and a constant take the places of contexts that are left out. */
 static void model_inputs(predictor_t *p, const cursor_t *c, uint32_t node, uint32_t lm, int32_t model) {
-    p->inputs[0] = (int16_t)model;
-    p->inputs[1] = (int16_t)(((int32_t)lm - (1 << 23)) >> 14);
+    p->mixer.inputs[0] = (int16_t)model;
+    p->mixer.inputs[1] = (int16_t)(((int32_t)lm - (1 << 23)) >> 14);
     for (uint32_t k = 0; k < MAPS - PLAIN_MAPS; k++)
-        add_inputs(&p->tables, &p->inputs[2 + 2 * k], refine(p, c, PLAIN_MAPS + k, node, model) >> 7 << 10);
+        add_inputs(&p->tables, &p->mixer.inputs[2 + 2 * k], refine(p, c, PLAIN_MAPS + k, node, model) >> 7 << 10);
 }
 
 /* Inputs of the contexts from `first` on. Returns how many of four have a history. */
@@ -212,7 +213,7 @@ static inline uint32_t context_inputs(predictor_t *p, const cursor_t *c, uint32_
     uint32_t order = 0;
     for (uint32_t i = first; i < CONTEXTS; i++) {
         const uint32_t state = *(p->state[i] = c->slot[i] + (i < DIRECT ? c->partial : node));
-        add_inputs(&p->tables, &p->inputs[2 * i], lane_see(&p->lanes, i, &p->maps[i][state]));
+        add_inputs(&p->tables, &p->mixer.inputs[2 * i], lane_see(&p->lanes, i, &p->maps[i][state]));
         if (i >= ORDERED && i < ORDERED + 4) order += state != 0;
     }
     return order;
@@ -242,12 +243,12 @@ static void learn_weights(predictor_t *p, int bit) {
     const tables_t *t = &p->tables;
     int32_t steps[SETS], wrong[FINALS];
     for (uint32_t s = 0; s < SETS; s++) {
-        uint16_t *uses = &p->uses[p->vector[s]];
-        steps[s] = error_of(squash(t, p->outputs[s]), bit) * t->rate[*uses >> RATE_SHIFT] >> 14;
+        uint16_t *uses = &p->uses[p->mixer.vector[s]];
+        steps[s] = error_of(squash(t, p->mixer.outputs[s]), bit) * t->rate[*uses >> RATE_SHIFT] >> 14;
         *uses = (uint16_t)(*uses + (*uses < 1023));
     }
-    for (uint32_t f = 0; f < FINALS; f++) wrong[f] = error_of(squash(t, p->finals[f]), bit);
-    mixer_train(p, steps, wrong);
+    for (uint32_t f = 0; f < FINALS; f++) wrong[f] = error_of(squash(t, p->mixer.finals[f]), bit);
+    p->operations->train(&p->mixer, steps, wrong);
 }
 
 /* In this order: two contexts may share a history. */
@@ -258,7 +259,8 @@ static inline void learn_histories(predictor_t *p, int bit, uint32_t first) {
 static void learn(predictor_t *p, int bit) {
     const uint32_t missed = surprise(p->predicted, bit), answers = (bit ? UINT32_MAX : 0) ^ p->inverted;
     if (missed >= KNOWN) learn_weights(p, bit);
-    if (missed >= CERTAIN) lanes_learn(&p->tables, &p->lanes, p->lm ? MATCH + 1 : LANES, answers, p->wide);
+    if (missed >= CERTAIN)
+        p->operations->learn(p->tables.reciprocal, &p->lanes, p->lm ? MATCH + 1 : LANES, answers);
     if (p->lm) learn_histories(p, bit, MODEL_FIRST);
     else learn_histories(p, bit, 0);
 }

@@ -11,6 +11,7 @@
 
 typedef struct predictor predictor_t; /* adaptive state of one frame */
 typedef struct cursor cursor_t;       /* where one stream stands */
+typedef struct operations operations_t; /* how it is computed: that of a kernel */
 
 /* What a stream's contexts are made of that its newest bytes and tokens alone decide. */
 typedef struct {
@@ -25,7 +26,7 @@ typedef struct {
  * a bound, plus the text itself. `lm`: whether a language model's probabilities come in. */
 size_t zllm_predictor_memory(uint64_t size, int lm);
 /* For a frame of `size` bytes, below 2^32 - 1. NULL when out of memory, or if an argument is out of range. */
-predictor_t *zllm_predictor_new(heap_t *heap, uint64_t size, uint32_t streams, int lm);
+predictor_t *zllm_predictor_new(heap_t *heap, const operations_t *operations, uint64_t size, uint32_t streams, int lm);
 void zllm_predictor_free(predictor_t *p);
 cursor_t *zllm_predictor_cursor(predictor_t *p, uint32_t stream);
 /* The stream will write the frame's bytes [start, end). Ranges must ascend with the stream's number, and not overlap.

@@ -48,11 +48,13 @@ enum { FINAL_PARTIAL = 0, FINAL_MATCH = 256, FINAL_CLASS = FINAL_MATCH + 34, FIN
 typedef uint32_t adaptive_t;
 
 #define LANES (MATCH + 1 + PLAIN_MAPS) /* adaptive probabilities of a decision, at most */
+#define LANE_ROOM 24u                  /* the next multiple of 8: SIMD reads as many */
 
-/* What is at hand of them (lanes.h). A lane without one learns into nothing. */
+/* What is at hand of them, side by side: what they were when it was asked for learns the answer. No probability has two
+ * lanes; a lane without one learns into nothing. */
 typedef struct {
-    adaptive_t *at[LANES], seen[LANES], nothing;
-    uint32_t limit[LANES]; /* counts after which they move at a constant rate */
+    adaptive_t *at[LANES], seen[LANE_ROOM], nothing;
+    uint32_t limit[LANE_ROOM]; /* counts after which they move at a constant rate */
 } lanes_t;
 
 typedef struct {
@@ -95,6 +97,25 @@ struct cursor {
 /* Where the sets of a flag's weight vectors start. */
 enum { FLAG_MATCH = 0, FLAG_CLASS = FLAG_MATCH + 15, FLAG_BYTE = FLAG_CLASS + 512, FLAG_VECTORS = FLAG_BYTE + 256 };
 
+/* The vectors of the mixer, and what it mixes for the decision that waits for its bit (operations.h). */
+typedef struct {
+    int16_t inputs[INPUTS]; /* beside a model: its own, its maps', a constant, a zero; then the contexts' as always */
+    int32_t outputs[FINAL_ROW];
+    int16_t (*weights)[INPUTS];  /* [VECTORS] */
+    int32_t (*final)[FINAL_ROW]; /* [FINAL_VECTORS] */
+    uint32_t vector[SETS];
+    uint32_t final_vector[FINALS];
+    int32_t finals[FINALS];
+} mixer_t;
+
+/* The same of a flag. */
+typedef struct {
+    int16_t (*weights)[FLAG_INPUTS]; /* [FLAG_VECTORS] */
+    int16_t inputs[FLAG_INPUTS];
+    int32_t outputs[FLAG_SETS];
+    uint32_t vector[FLAG_SETS];
+} flag_mixer_t;
+
 /* The end-of-token decision has a small predictor of its own. */
 typedef struct {
     adaptive_t *map; /* [FLAG_CONTEXTS][2^bits] */
@@ -102,15 +123,14 @@ typedef struct {
     int16_t weights[FLAG_VECTORS][FLAG_INPUTS];
     uint16_t uses[FLAG_VECTORS];
     /* of the decision that waits for its answer */
-    int16_t inputs[FLAG_INPUTS];
-    int32_t outputs[FLAG_SETS];
+    flag_mixer_t mixer;
     lanes_t lanes;
-    uint32_t vector[FLAG_SETS];
     uint32_t predicted; /* in 2^-24 */
 } flag_t;
 
 struct predictor {
     heap_t *heap; /* that all of it comes from */
+    const operations_t *operations;
     tables_t tables;
     uint8_t *direct; /* [257][256] without a model: histories by bits so far, after any byte, then after each byte */
     uint8_t *table;  /* slots of 16 bytes in lines of 64 */
@@ -128,21 +148,16 @@ struct predictor {
     adaptive_t *rows; /* of the adaptive probability maps: [maps][2^group_bits][GROUP][KNOTS] */
     uint32_t group_bits;
     uint16_t *follow; /* [65536] without a model: the bytes that came after two bytes, the last two times */
-    int16_t weights[VECTORS][INPUTS];
+    _Alignas(64) int16_t weights[VECTORS][INPUTS];
     uint16_t uses[VECTORS];
-    int32_t final[FINAL_VECTORS][FINAL_ROW];
+    _Alignas(64) int32_t final[FINAL_VECTORS][FINAL_ROW];
     /* of the decision that waits for its bit */
-    int16_t inputs[INPUTS]; /* beside a model: its own, its maps', a constant, a zero; then the contexts' as always */
-    int32_t outputs[FINAL_ROW];
-    uint32_t vector[SETS];
-    uint32_t final_vector[FINALS];
-    int32_t finals[FINALS];
+    _Alignas(64) mixer_t mixer;
     int32_t mixed;
     uint32_t predicted; /* in 2^-24 */
     uint8_t *state[CONTEXTS];
     lanes_t lanes;
     uint32_t inverted; /* lanes that learn the opposite of the bit */
-    int wide;          /* whether the processor has AVX2 */
 };
 
 /* tables.c */
@@ -165,6 +180,12 @@ static inline uint32_t log2_within(uint64_t x, uint32_t least, uint32_t most) {
     uint32_t n = least;
     while (n < most && (uint64_t)1 << n < x) n++;
     return n;
+}
+
+/* It is in lane i; returns what it is. */
+static inline adaptive_t lane_see(lanes_t *l, uint32_t i, adaptive_t *a) {
+    l->at[i] = a;
+    return l->seen[i] = *a;
 }
 
 static inline uint32_t hash32(uint64_t v) { return (uint32_t)((v * UINT64_C(0x9e3779b97f4a7c15)) >> 32); }

@@ -296,5 +296,5 @@ static void avx2_match_keys(const int8_t *cache, uint32_t slots, uint32_t dim, c
     multiply(&m, act, act_stride, batch, acc, acc_stride);
 }
 
-const zllm_kernel zllm_kernel_avx2 = KERNEL_TABLE("avx2");
+const zllm_kernel zllm_kernel_avx2 = KERNEL_TABLE("avx2", &zllm_operations_avx2);
 #endif

@@ -169,7 +169,7 @@ TARGET static inline uint32_t avx512vnni_all_weights(const int32_t *logits, uint
 static int avx512vnni_supported(void) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("bmi2");
+           __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
 }
 
 #define LOAD_ROWS 16u
@@ -443,5 +443,5 @@ TARGET static void avx512vnni_weigh_values(const int8_t *cache, uint32_t slots, 
     }
 }
 
-const zllm_kernel zllm_kernel_avx512vnni = KERNEL_TABLE("avx512vnni");
+const zllm_kernel zllm_kernel_avx512vnni = KERNEL_TABLE("avx512vnni", &zllm_operations_avx2);
 #endif

@@ -126,5 +126,5 @@ static void avxvnni_match_keys(const int8_t *cache, uint32_t slots, uint32_t dim
                      (uintptr_t)next - (uintptr_t)cache, next == NULL ? 0 : slots);
 }
 
-const zllm_kernel zllm_kernel_avxvnni = KERNEL_TABLE("avxvnni");
+const zllm_kernel zllm_kernel_avxvnni = KERNEL_TABLE("avxvnni", &zllm_operations_avx2);
 #endif

@@ -54,13 +54,19 @@ def test_a_kernel_that_cannot_be_had_is_no_reason_to_pack_without_the_model(
     zllm("create", "old.zllm", "tree/docs")
     before = (tmp_path / "old.zllm").read_bytes()
     demanded = {**os.environ, "ZLLM_KERNEL": kernel}
-    for arguments in (("create", "a.zllm", "tree"), ("create", "old.zllm", "tree", "--force"), ()):
+    packing = (
+        ("create", "a.zllm", "tree"),
+        ("create", "old.zllm", "tree", "--force"),
+        ("create", "a.zllm", "tree", "--no-llm"),
+    )
+    for arguments in (*packing, ()):
         result = zllm(*arguments, data=b"text" * 1000, env=demanded, code=2)
         assert result.stderr.startswith(f"zllm: kernel '{kernel}' was demanded, but ".encode())
         assert result.stderr.count(b"\n") == 1 and not result.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["old.zllm", "tree"]
     assert (tmp_path / "old.zllm").read_bytes() == before
-    zllm("create", "a.zllm", "tree", "--no-llm", env=demanded)  # none is needed
+    reading = zllm("test", "old.zllm", env=demanded, code=2)
+    assert reading.stderr.startswith(f"zllm: old.zllm: kernel '{kernel}' was demanded, but ".encode())
 
 
 @pytest.fixture

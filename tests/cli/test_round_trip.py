@@ -151,7 +151,9 @@ def test_info(zllm: Run, tree: Path) -> None:
     assert b"members:" in zllm("info", "a.zllm").stdout
     machine = json.loads(zllm("info", "--machine", "--json").stdout)
     assert machine["kernel"] in machine["kernels"] and "generic" in machine["kernels"]
+    assert machine["kernels"]["generic"]["predictor"] == "generic"
     for kernel in machine["kernels"].values():
+        assert kernel["predictor"] in machine["kernels"]
         assert kernel["self_check"] == "same integers as the scalar code"
         assert kernel["billion_multiply_adds_a_second"] > 0.01
     result = zllm("info", "--machine", code=2, env={**os.environ, "ZLLM_KERNEL": "abacus"})

@@ -1,8 +1,7 @@
 /* Every kernel that can run here, against plain loops and against the generic kernel. For each kernel it prints
  * "NAME equal", "NAME not built", "NAME unsupported" or "NAME DIFFERS"; exit status 1 if one differs.
  *
- * cc -std=c11 -O2 -Icsrc/include -Icsrc tests/cross/kernels.c csrc/dispatch.c csrc/fixed.c csrc/kernel_generic.c \
- *    csrc/selfcheck.c csrc/x86/[a-z]*.c csrc/arm/[a-z]*.c */
+ * cc -std=c11 -O2 -Icsrc/include -Icsrc tests/cross/kernels.c $(sed 's,^,csrc/,' csrc/sources.txt) -pthread */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

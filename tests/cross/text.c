@@ -16,12 +16,12 @@ int do_text(run_t *r, const char *name) {
     volatile uint64_t progress = 0;
     sha256_t s;
     if (b->bad) return fail("the bundle is damaged: %s", name);
-    zllm_result rc = zllm_cm_encode(text, size, cuts, n_cuts, coded, &coded_size, NULL, &progress, NULL);
+    zllm_result rc = zllm_cm_encode(text, size, cuts, n_cuts, coded, &coded_size, NULL, &progress, r->kernel, NULL);
     if (rc != ZLLM_OK) return fail("%s: encoding: error %d", name, (int)rc);
     sha256_start(&s);
     sha256_add(&s, coded, coded_size);
     print_item(&s, name, "/code");
-    rc = zllm_cm_decode(golden, golden_size, out, size, cuts, n_cuts, NULL, &progress, NULL);
+    rc = zllm_cm_decode(golden, golden_size, out, size, cuts, n_cuts, NULL, &progress, r->kernel, NULL);
     if (rc != ZLLM_OK) return fail("%s: decoding: error %d", name, (int)rc);
     if (progress != 2 * (uint64_t)size) return fail("%s: progress was counted wrong", name);
     sha256_start(&s);

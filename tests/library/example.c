@@ -93,9 +93,9 @@ static int without_model(void) {
     const zllm_options options = {.size = sizeof options, .memory_limit = (size_t)64 << 20};
     uint8_t coded[8 * SIZE], text[SIZE];
     size_t size = sizeof coded;
-    zllm_result rc = zllm_cm_encode((const uint8_t *)TEXT, SIZE, NULL, 0, coded, &size, NULL, NULL, &options);
+    zllm_result rc = zllm_cm_encode((const uint8_t *)TEXT, SIZE, NULL, 0, coded, &size, NULL, NULL, NULL, &options);
     if (rc != ZLLM_OK) return failed("encoding", rc);
-    rc = zllm_cm_decode(coded, size, text, SIZE, NULL, 0, NULL, NULL, &options);
+    rc = zllm_cm_decode(coded, size, text, SIZE, NULL, 0, NULL, NULL, NULL, &options);
     if (rc != ZLLM_OK) return failed("decoding", rc);
     printf("without a model: %u bytes are %u\n", (unsigned)SIZE, (unsigned)size);
     return memcmp(text, TEXT, SIZE) != 0;

@@ -1,9 +1,10 @@
 /* The predictor where a language model and several streams come in: made-up tokens and probabilities, skipped bits,
- * cuts. Prints a hash of every probability that it gives; compiled with each way of mixing, all must print the same.
- * Also: probabilities are in range, two predictors agree step by step, text past a stream's end is dropped, and an
- * output that is too small is not overrun. */
+ * cuts. Usage: predictor KERNEL. That kernel's predictor and the generic one agree step by step, and probabilities are in
+ * range; a hash of them all is printed, which is the same for every kernel. Also: text past a stream's end is dropped, and
+ * an output that is too small is not overrun. */
 #include <stdio.h>
 
+#include "kernels.h"
 #include "predictor/predictor.h"
 #include "zllm.h"
 
@@ -11,6 +12,7 @@
 #define SIZE 60000u
 
 static heap_t *heap;
+static const zllm_kernel *kernel;
 static uint64_t seed = 1, hash = 14695981039346656037u;
 
 static uint32_t draw(uint32_t below) {
@@ -65,7 +67,8 @@ static int run_token(predictor_t *p, predictor_t *q, uint32_t s, uint32_t at, in
 }
 
 static int run(uint32_t streams, int lm) {
-    predictor_t *p = zllm_predictor_new(heap, SIZE, streams, lm), *q = zllm_predictor_new(heap, SIZE, streams, lm);
+    predictor_t *p = zllm_predictor_new(heap, kernel->predictor, SIZE, streams, lm);
+    predictor_t *q = zllm_predictor_new(heap, &zllm_operations_generic, SIZE, streams, lm);
     int right = p && q && zllm_predictor_memory(SIZE, lm) > SIZE;
     for (uint32_t s = 0; right && s < streams; s++) {
         zllm_cursor_start(p, s, (uint64_t)SIZE * s / streams, (uint64_t)SIZE * (s + 1) / streams);
@@ -84,16 +87,17 @@ static int too_small(void) {
     for (size_t n = 0; n < sizeof room; n += 33) {
         size_t size = n;
         room[n] = 77;
-        if (zllm_cm_encode(text, sizeof text, NULL, 0, room, &size, NULL, NULL, NULL) != ZLLM_E_SPACE) return 0;
+        if (zllm_cm_encode(text, sizeof text, NULL, 0, room, &size, NULL, NULL, kernel->name, NULL) != ZLLM_E_SPACE) return 0;
         if (size > n || room[n] != 77) return 0;
     }
     return 1;
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    if (argc != 2 || zllm_kernel_find(argv[1], &kernel) != ZLLM_OK) return 5;
     if (zllm_heap_open(NULL, &heap) != ZLLM_OK) return 4;
     const int right = run(1, 0) & run(1, 1) & run(STREAMS, 1) & run(STREAMS, 0);
-    if (zllm_predictor_new(heap, UINT32_MAX, 1, 0) || zllm_predictor_new(heap, 1, 0, 0)) return 2;
+    if (zllm_predictor_new(heap, kernel->predictor, UINT32_MAX, 1, 0) || zllm_predictor_new(heap, kernel->predictor, 1, 0, 0)) return 2;
     if (!too_small()) return 3;
     printf("%016llx\n", (unsigned long long)hash);
     zllm_heap_close(heap);

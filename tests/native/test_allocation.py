@@ -210,7 +210,7 @@ def repeats(_: World, memory: Memory) -> Result:
 def cm_encode(_: World, memory: Memory) -> Result:
     out, size = ffi.new("uint8_t[]", 1000), ffi.new("size_t *", 1000)
     memory.arm()
-    rc = lib.zllm_cm_encode(TEXT, len(TEXT), [7], 1, out, size, ffi.NULL, ffi.NULL, memory.options)
+    rc = lib.zllm_cm_encode(TEXT, len(TEXT), [7], 1, out, size, ffi.NULL, ffi.NULL, ffi.NULL, memory.options)
     return rc, bytes(ffi.buffer(out, size[0])) if rc == lib.ZLLM_OK else b""
 
 
@@ -218,7 +218,7 @@ def cm_decode(world: World, memory: Memory) -> Result:
     _, coded = cm_encode(world, Memory())
     out = ffi.new("uint8_t[]", len(TEXT))
     memory.arm()
-    rc = lib.zllm_cm_decode(coded, len(coded), out, len(TEXT), [7], 1, ffi.NULL, ffi.NULL, memory.options)
+    rc = lib.zllm_cm_decode(coded, len(coded), out, len(TEXT), [7], 1, ffi.NULL, ffi.NULL, ffi.NULL, memory.options)
     assert rc != lib.ZLLM_OK or bytes(ffi.buffer(out)) == TEXT
     return rc, bytes(ffi.buffer(out)) if rc == lib.ZLLM_OK else b""
 
@@ -290,7 +290,7 @@ def test_the_limit_holds_for_the_system_s_own_memory_too() -> None:
     options.size = ffi.sizeof("zllm_options")
     for limit, wanted in ((1 << 20, lib.ZLLM_E_MEMORY), (1 << 25, lib.ZLLM_OK), (0, lib.ZLLM_OK)):
         options.memory_limit, size[0] = limit, len(out)
-        rc = lib.zllm_cm_encode(text, len(text), ffi.NULL, 0, out, size, ffi.NULL, ffi.NULL, options)
+        rc = lib.zllm_cm_encode(text, len(text), ffi.NULL, 0, out, size, ffi.NULL, ffi.NULL, ffi.NULL, options)
         assert rc == wanted, limit
 
 

@@ -54,6 +54,17 @@ def test_broken_kernels_are_refused(program: Program) -> None:
     assert last == "right kernel checked once"
 
 
+def test_broken_operations_of_the_predictor_are_refused(program: Program) -> None:
+    run = subprocess.run(
+        [program("tests/native/broken_predictor.c", "dispatch.c")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    *faults, last = run.stdout.splitlines()
+    assert len(faults) == 30 and all(line.endswith(" refused") for line in faults)
+    assert last == "right operations checked once, and used"
+
+
 @pytest.mark.parametrize("kernel", native.usable_kernels())
 def test_kernels_of_this_machine_pass(kernel: str) -> None:
     native.check_kernel(kernel)

@@ -1,4 +1,4 @@
-"""The adaptive predictor: text coded by it alone, and all of its ways of mixing against each other."""
+"""The adaptive predictor: text coded by it alone, and each kernel's operations against the generic ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zllm import _native as native
-from zllm.errors import UsageError
+from zllm._native.core import ffi, lib
+from zllm.errors import KernelError, UsageError
 
 CC = shutil.which(os.environ.get("CC", "cc"))
 PROSE = b"It was the best of times, it was the worst of times, it was the age of wisdom.\n"
@@ -87,19 +88,70 @@ def test_cancel() -> None:
         native.cm_decode(coded, len(LOG), cancel=cancel)
 
 
-def test_all_ways_of_mixing_agree(checkout: Path, tmp_path: Path) -> None:
-    """With a model and several streams, and with too little room; AVX2, SSE2 (where there are any) and plain C."""
+@pytest.fixture(scope="module")
+def program(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """tests/native/predictor.c with the C core."""
     if CC is None:
         pytest.skip("no C compiler")
-    csrc = checkout / "csrc"
-    sources = [str(checkout / "tests/native/predictor.c"), str(csrc / "cm.c"), str(csrc / "heap.c")]
-    sources += map(str, sorted(csrc.glob("predictor/*.c")))
+    csrc, out = checkout / "csrc", tmp_path_factory.mktemp("predictor") / "predictor"
+    sources = [str(csrc / name) for name in (csrc / "sources.txt").read_text().split()]
     flags = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", *shlex.split(os.environ.get("ZLLM_CI_CFLAGS", ""))]
+    flags += [f"-I{csrc}", f"-I{csrc}/include", str(checkout / "tests/native/predictor.c")]
+    subprocess.run([CC, *flags, *sources, "-pthread", "-o", str(out)], check=True)
+    return out
+
+
+def test_all_kernels_agree(program: Path) -> None:
+    """With a model and several streams, and with too little room: each kernel's predictor and the generic one."""
     said = set()
-    for define in ("-DZLLM_ANY", "-DZLLM_NARROW", "-DZLLM_SCALAR"):
-        out = tmp_path / define
-        subprocess.run([CC, *flags, define, f"-I{csrc}", f"-I{csrc}/include", *sources, "-o", str(out)], check=True)
-        run = subprocess.run([out], capture_output=True, text=True, check=False)
-        assert run.returncode == 0, run.stdout + run.stderr
+    for kernel in native.usable_kernels():
+        run = subprocess.run([program, kernel], capture_output=True, text=True, check=False)
+        assert run.returncode == 0, f"{kernel}: {run.returncode}\n{run.stdout}{run.stderr}"
         said.add(run.stdout)
     assert len(said) == 1
+
+
+@pytest.mark.parametrize("kernel", native.usable_kernels())
+def test_text_by_each_kernel(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Demanded by argument and by the environment, as a model's kernel is; one reads what another wrote."""
+    coded = native.cm_encode(LOG, [99], kernel="generic")
+    assert native.cm_encode(LOG, [99], kernel=kernel) == coded
+    monkeypatch.setenv("ZLLM_KERNEL", kernel)
+    assert native.cm_encode(LOG, [99]) == coded and native.cm_decode(coded, len(LOG), [99]) == LOG
+
+
+def test_a_kernel_that_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = {native.kernel_state(name): name for name in [*native.kernel_names(), "abacus"]}
+    reasons = {"unknown": "there is none of that name", "not built": "was not built", "unsupported": "cannot run it"}
+    assert {"unknown", "not built"} <= missing.keys()
+    for state, reason in reasons.items():
+        if state not in missing:
+            continue
+        with pytest.raises(KernelError, match=reason):
+            native.cm_encode(PROSE, kernel=missing[state])
+        monkeypatch.setenv("ZLLM_KERNEL", missing[state])
+        with pytest.raises(KernelError, match=reason):
+            native.cm_decode(b"", 10)
+
+
+def test_the_core_tells_kernels_that_cannot_be_had_apart() -> None:
+    codes = {
+        "unknown": lib.ZLLM_E_KERNEL_UNKNOWN,
+        "not built": lib.ZLLM_E_KERNEL_NOT_BUILT,
+        "unsupported": lib.ZLLM_E_KERNEL_UNSUPPORTED,
+        "usable": lib.ZLLM_OK,
+    }
+    for name in [*native.kernel_names(), "abacus"]:
+        out, size = ffi.new("uint8_t[]", 99), ffi.new("size_t *", 99)
+        watched = ffi.NULL, ffi.NULL, name.encode(), ffi.NULL
+        assert lib.zllm_cm_encode(b"text", 4, ffi.NULL, 0, out, size, *watched) == codes[native.kernel_state(name)]
+        assert lib.zllm_cm_decode(b"", 0, out, 4, ffi.NULL, 0, *watched) == codes[native.kernel_state(name)]
+
+
+def test_which_operations_a_kernel_has() -> None:
+    """Those of AVX2 with every kernel of x86 but the generic one."""
+    for kernel in native.usable_kernels():
+        assert native.predictor_variant(kernel) == ("avx2" if kernel.startswith("avx") else "generic")
+    with pytest.raises(KernelError):
+        native.predictor_variant("abacus")
+    assert lib.zllm_kernel_predictor(b"abacus") == ffi.NULL

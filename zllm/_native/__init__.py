@@ -6,7 +6,14 @@ from zllm._native.coder import coder_decode, coder_encode, coder_rate
 from zllm._native.core import RoomError, lib, trim_memory
 from zllm._native.fixed import exp2, gelu, quantise, rsqrt, sigmoid, sincos
 from zllm._native.jobs import Job, Team, work
-from zllm._native.kernels import check_kernel, kernel_names, kernel_rate, kernel_state, usable_kernels
+from zllm._native.kernels import (
+    check_kernel,
+    kernel_names,
+    kernel_rate,
+    kernel_state,
+    predictor_variant,
+    usable_kernels,
+)
 from zllm._native.model import Model
 from zllm._native.modelfile import CONFIG_FIELDS, VARIANT_FIELDS
 from zllm._native.predictor import cm_decode, cm_encode, repeats
@@ -16,6 +23,7 @@ __all__ = [
     "ARITHMETIC_VERSION", "CONFIG_FIELDS", "GIVEN", "VARIANT_FIELDS",
     "Cancel", "Counter", "Job", "Model", "RoomError", "Stages", "Team", "check_kernel", "cm_decode", "cm_encode",
     "coder_decode", "coder_encode", "coder_rate", "exp2", "gelu", "kernel_names", "kernel_rate", "kernel_state",
+    "predictor_variant",
     "quantise", "repeats", "rsqrt", "sigmoid", "sincos", "trim_memory", "usable_kernels", "work",
 ]  # fmt: skip
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
 from zllm._native.core import checked, ffi, lib
 from zllm.errors import KernelError
 
@@ -46,6 +49,29 @@ def demand(name: str) -> None:
     raise KernelError(f"kernel {name!r} was demanded, but {why}; usable here: {', '.join(usable_kernels())}")
 
 
+def demanded(kernel: str | None = None) -> Any:
+    """What the core is to be given as the name of ``kernel``, of that which ``ZLLM_KERNEL`` names, or of the fastest.
+
+    Raises:
+        KernelError: the kernel that is demanded cannot run here.
+    """
+    name = kernel or os.environ.get("ZLLM_KERNEL") or None
+    if name is None:
+        return ffi.NULL
+    demand(name)
+    return name.encode()
+
+
+def predictor_variant(name: str) -> str:
+    """The name of the adaptive predictor's operations that go with a kernel: several kernels have the same.
+
+    Raises:
+        KernelError: the kernel cannot run here.
+    """
+    demand(name)
+    return str(ffi.string(lib.zllm_kernel_predictor(name.encode())).decode())
+
+
 def kernel_rate(name: str, rows: int = 512, cols: int = 512, batch: int = 64, repeats: int = 50) -> float:
     """Multiply-adds a second that a kernel's blocked int8 matrix product reaches on one core.
 
@@ -59,7 +85,7 @@ def kernel_rate(name: str, rows: int = 512, cols: int = 512, batch: int = 64, re
 
 
 def check_kernel(name: str) -> None:
-    """Compare a kernel with the scalar code.
+    """Compare a kernel, and the predictor's operations that go with it, with the scalar code.
 
     Raises:
         KernelError: it gives other integers, or there is none of that name here.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-import os
 import sys
 from array import array
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 from zllm._native import modelfile
 from zllm._native.core import checked, ffi, lib, uint32s, usual_room
 from zllm._native.jobs import Job, new_frame, work
-from zllm._native.kernels import demand
+from zllm._native.kernels import demanded
 
 
 class Model:
@@ -31,13 +30,10 @@ class Model:
         tensors: Mapping[str, tuple[str, tuple[int, ...], memoryview]],
         kernel: str | None = None,
     ) -> None:
-        kernel = kernel or os.environ.get("ZLLM_KERNEL") or None
-        if kernel is not None:
-            demand(kernel)
+        name = demanded(kernel)
         text, out = json.dumps(description).encode(), ffi.new("zllm_model **")
         with modelfile.listed(tensors) as listed:
-            demanded = ffi.NULL if kernel is None else kernel.encode()
-            rc = lib.zllm_model_new(text, len(text), listed, len(tensors), demanded, ffi.NULL, out)
+            rc = lib.zllm_model_new(text, len(text), listed, len(tensors), name, ffi.NULL, out)
         modelfile.check(rc, "bad model: ")
         checked(rc)
         self._model = ffi.gc(out[0], lib.zllm_model_free, size=lib.zllm_model_memory(out[0]))

@@ -143,4 +143,8 @@ def _kernel(name: str) -> dict[str, Any]:
         check = str(error)
     # A few repeats: the shortest counts, and a slow kernel takes milliseconds for each.
     rate = native.kernel_rate(name, rows=256, cols=256, batch=32, repeats=4)
-    return {"billion_multiply_adds_a_second": round(rate / 1e9, 1), "self_check": check}
+    return {
+        "billion_multiply_adds_a_second": round(rate / 1e9, 1),
+        "predictor": native.predictor_variant(name),
+        "self_check": check,
+    }
