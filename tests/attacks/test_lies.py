@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from attacks import test_bombs
 from attacks.bombs import MIB, SEED, Archive, directory_body, empty_member, header
-from zllm.codecs.varint import varint
 
 import zllm
 from zllm.archive import layout
@@ -28,10 +27,15 @@ from zllm.format.names import NameFilter
 from zllm.format.parts import Walk
 from zllm.format.section import ModelRef, SectionHeader
 from zllm.format.sectionmap import Group, Record, SectionMap
+from zllm.format.wire import varints
 
 SECONDS = 5
 """Of the processor. Each takes a second or less here."""
 SKIP = envelope.SKIP
+
+
+def varint(value: int) -> bytes:
+    return varints([value])
 
 
 def text(rows: bytes = b"", row_count: int = 0, others: bytes = b"", other_count: int = 0) -> bytes:
