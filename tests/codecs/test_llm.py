@@ -441,13 +441,13 @@ def test_streams_have_as_many_tokens_as_their_neighbours(total: int, count: int)
 @pytest.mark.parametrize(
     ("payload", "words"),
     [
-        (b"", "bad number"),
-        (b"\x80", "bad number"),
-        (b"\x80" * 12, "bad number"),
+        (b"", "a number does not end"),
+        (b"\x80", "a number does not end"),
+        (b"\x80" * 12, "a number does not end"),
         (b"\x01\x00\x05\x00\x00", "a repeat does not fit"),
         (b"\x00\x0a", "too many streams"),
         (b"\x00\xff\x7f", "too many streams"),
-        (b"\x00\x01", "bad number"),
+        (b"\x00\x01", "a number does not end"),
         (b"\x00\x01\x00junk", "do not fit"),
         (b"\x00\x01\x0ajunk", "do not fit"),
         (b"\x00\x02\x05\x05junk", "do not fit"),
