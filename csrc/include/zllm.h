@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 /* Raised whenever any integer on the coding path changes. */
-#define ZLLM_ARITHMETIC_VERSION 6
+#define ZLLM_ARITHMETIC_VERSION 7
 
 typedef enum {
     ZLLM_OK = 0,
@@ -227,6 +227,7 @@ void zllm_coder_decode(const uint8_t *coded, size_t size, const uint32_t *probab
 
 /* Text without a model, by the adaptive predictor alone. At each of the ascending offsets `cuts` (0 < cut < n) a new
  * document starts; the decoder must be given the same. n must be below 2^32 - 1. *out_size: room in, length out.
+ * The encoder chooses what contexts are made for (docs/arithmetic.md, "profile") and the code string says it.
  * Any bytes decode to something. `cancel` and `progress` may be NULL; progress counts bytes of text done. */
 zllm_result zllm_cm_encode(const uint8_t *text, size_t n, const uint64_t *cuts, size_t n_cuts, uint8_t *out,
                            size_t *out_size, const volatile int32_t *cancel, volatile uint64_t *progress);

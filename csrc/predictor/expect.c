@@ -3,7 +3,7 @@
 
 /* The sets' weights that the newest bytes select. */
 static void expect_weights(const predictor_t *p, const trail_t *t) {
-    __builtin_prefetch(p->weights[SET_CLASS + (t->classes & 511)]);
+    __builtin_prefetch(p->weights[SET_CLASS + (t->classes & 4095)]);
     __builtin_prefetch(p->weights[SET_BYTE + (t->last & 255)]);
 }
 

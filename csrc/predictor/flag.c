@@ -10,6 +10,7 @@
 #define MODEL_START 12500
 #define COUNTER_START 1250
 #define RATE_DROP 13
+#define RATE_LAST 400
 #define BITS_LEAST 10u
 
 static uint32_t map_bits(uint64_t size) { return log2_within(size / 4, BITS_LEAST, FLAG_BITS_MOST); }
@@ -98,7 +99,7 @@ uint32_t predictor_flag(predictor_t *p, cursor_t *c, uint32_t lm) {
 static void learn_weights(flag_t *f, const tables_t *t, int end) {
     for (uint32_t s = 0; s < FLAG_SETS; s++) {
         uint16_t *uses = &f->uses[f->vector[s]];
-        const int32_t step = error_of(squash(t, f->outputs[s]), end) * t->rate[*uses >> RATE_SHIFT] >> RATE_DROP;
+        const int32_t step = error_of(squash(t, f->outputs[s]), end) * (RATE_LAST + t->decay[*uses >> DECAY_SHIFT]) >> RATE_DROP;
         *uses = (uint16_t)(*uses + (*uses < 1023));
         train(f->inputs, f->weights[f->vector[s]], step, FLAG_INPUTS);
     }

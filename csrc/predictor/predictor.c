@@ -20,25 +20,36 @@
 #define MODEL_CONSTANT (2 * MODEL_FIRST - 2) /* its place among the inputs */
 
 #define TABLE_LEAST 16u /* log2 of the slots' bytes */
-#define TABLE_MOST 24u
+#define TABLE_MOST 25u
+#define TABLE_MOST_MODEL 24u
 #define RECENT_LEAST 10u
-#define RECENT_MOST 18u
+#define RECENT_MOST 20u
+#define RECENT_MOST_MODEL 18u
 #define GROUP_LEAST 6u /* log2 of a map's groups of rows */
-#define GROUP_MOST 9u
+#define GROUP_MOST 11u
+#define GROUP_MOST_MODEL 9u
 
 #define DIRECT_BYTES (257u * 256u)
 #define FOLLOW_COUNT 65536u
 
-static uint32_t table_bits(uint64_t size) { return log2_within(size * 64, TABLE_LEAST, TABLE_MOST); }
-static uint32_t recent_bits(uint64_t size) { return log2_within(size, RECENT_LEAST, RECENT_MOST); }
-static uint32_t group_bits(uint64_t size) { return log2_within(size / 64, GROUP_LEAST, GROUP_MOST); }
+static uint32_t table_bits(uint64_t size, int lm) {
+    return log2_within(size * 64, TABLE_LEAST, lm ? TABLE_MOST_MODEL : TABLE_MOST);
+}
+
+static uint32_t recent_bits(uint64_t size, int lm) {
+    return log2_within(size, RECENT_LEAST, lm ? RECENT_MOST_MODEL : RECENT_MOST);
+}
+
+static uint32_t group_bits(uint64_t size, int lm) {
+    return log2_within(size / 64, GROUP_LEAST, lm ? GROUP_MOST_MODEL : GROUP_MOST);
+}
 
 static size_t rows_memory(uint64_t size, int lm) {
-    return maps_of(lm) * (sizeof(adaptive_t) * GROUP * KNOTS << group_bits(size));
+    return maps_of(lm) * (sizeof(adaptive_t) * GROUP * KNOTS << group_bits(size, lm));
 }
 
 size_t predictor_memory(uint64_t size, int lm) {
-    return sizeof(predictor_t) + ((size_t)1 << table_bits(size)) + ((size_t)4 << recent_bits(size)) +
+    return sizeof(predictor_t) + ((size_t)1 << table_bits(size, lm)) + ((size_t)4 << recent_bits(size, lm)) +
            rows_memory(size, lm) + (size_t)size +
            (lm ? flag_memory(size) + (size_t)size + 1 : DIRECT_BYTES + FOLLOW_COUNT * sizeof(uint16_t));
 }
@@ -79,17 +90,17 @@ predictor_t *predictor_new(uint64_t size, uint32_t streams, int lm) {
     if (size >= UINT32_MAX || streams == 0) return NULL;
     predictor_t *p = calloc(1, sizeof *p);
     if (p == NULL) return NULL;
-    const size_t bytes = (size_t)1 << table_bits(size);
+    const size_t bytes = (size_t)1 << table_bits(size, lm);
     p->size = (uint32_t)size;
     p->streams = streams;
     p->lm = lm != 0;
     p->line_mask = (uint32_t)(bytes / 64 - 1);
-    p->recent_bits = recent_bits(size);
+    p->recent_bits = recent_bits(size, lm);
     p->table = pages_new(bytes);
     p->recent = calloc((size_t)1 << p->recent_bits, sizeof *p->recent);
     p->text = malloc((size_t)size + 1);
     p->cursors = calloc(streams, sizeof *p->cursors);
-    p->group_bits = group_bits(size);
+    p->group_bits = group_bits(size, lm);
     p->rows = pages_new(rows_memory(size, p->lm));
     if (lm) {
         p->flag = flag_new(size);
@@ -125,6 +136,8 @@ void predictor_free(predictor_t *p) {
     pages_free(p->rows, rows_memory(p->size, p->lm));
     free(p);
 }
+
+void predictor_profile(predictor_t *p, uint32_t profile) { p->profile = profile; }
 
 cursor_t *predictor_cursor(predictor_t *p, uint32_t stream) { return &p->cursors[stream]; }
 
@@ -174,12 +187,12 @@ static void select_vectors(predictor_t *p, const cursor_t *c, uint32_t match, ui
     const uint32_t first = c->trail.token_length == 0;
     p->final_vector[0] = FINAL_PARTIAL + c->partial;
     p->final_vector[1] = FINAL_MATCH + match * 2 + first;
-    p->final_vector[2] = FINAL_CLASS + (c->trail.classes & 63);
+    p->final_vector[2] = FINAL_CLASS + (c->trail.classes & 511);
     p->vector[0] = SET_MATCH + match * 2 + first;
-    p->vector[1] = SET_CLASS + (c->trail.classes & 511);
+    p->vector[1] = SET_CLASS + (c->trail.classes & 4095);
     p->vector[2] = SET_BYTE + (uint32_t)(c->trail.last & 255);
     p->vector[3] = SET_ORDER + (order * 8 + c->bits) * 2 + first;
-    p->vector[4] = SET_PARTIAL + c->partial;
+    p->vector[4] = SET_PARTIAL + c->partial * 8 + (c->trail.classes & 7);
     if (p->lm) p->vector[4] = SET_PARTIAL + (uint32_t)(model < 0 ? -model : model) / 256 * 17 + match;
     p->vector[5] = SET_COMMON;
 #ifdef ZLLM_WITHOUT_SET
@@ -241,20 +254,26 @@ uint32_t predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
 #ifdef ZLLM_WITHOUT_MAPS
     const uint32_t all = direct + 0 * (a + b);
 #else
-    const uint32_t all = (2 * direct + a + b) >> 2;
+    const uint32_t all = p->lm ? (2 * direct + a + b) >> 2 : (2 * direct + 3 * (a + b)) >> 3;
 #endif
     c->learning = 1;
     p->predicted = codable(all);
     return p->predicted;
 }
 
+/* Text of one kind wants weights that hardly move, text of many kinds such that do: half of the sets have either, and the
+ * final vectors learn which are right. A rate is 12 * 2^14 times the usual one. */
+static const int32_t RATE_LAST[2] = {900, 40};
+#define USES_MOST (DECAYS * (1 << DECAY_SHIFT) - 1)
+
 static void learn_weights(predictor_t *p, int bit) {
     const tables_t *t = &p->tables;
     int32_t steps[SETS], wrong[FINALS];
     for (uint32_t s = 0; s < SETS; s++) {
         uint16_t *uses = &p->uses[p->vector[s]];
-        steps[s] = error_of(squash(t, p->outputs[s]), bit) * t->rate[*uses >> RATE_SHIFT] >> 14;
-        *uses = (uint16_t)(*uses + (*uses < 1023));
+        const int32_t rate = RATE_LAST[s & 1] + t->decay[*uses >> DECAY_SHIFT];
+        steps[s] = error_of(squash(t, p->outputs[s]), bit) * rate >> 14;
+        *uses = (uint16_t)(*uses + (*uses < USES_MOST));
     }
     for (uint32_t f = 0; f < FINALS; f++) wrong[f] = error_of(squash(t, p->finals[f]), bit);
     mixer_train(p, steps, wrong);

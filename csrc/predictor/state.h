@@ -24,7 +24,8 @@
 
 #define STRETCH_MAX 2047 /* 12 natural log units, 512 / 3 steps each */
 #define STATES 256u
-#define RATE_SHIFT 6
+#define DECAY_SHIFT 6 /* of how often a weight vector has learnt: 2^6 times a step of its rate */
+#define DECAYS 64u
 #define KNOTS 16u /* of an adaptive probability map */
 #define GROUP 16u /* its rows that belong to a nibble; number 0 is not used */
 
@@ -32,17 +33,17 @@
 enum {
     SET_MATCH = 0,
     SET_CLASS = SET_MATCH + 34,
-    SET_BYTE = SET_CLASS + 512,
+    SET_BYTE = SET_CLASS + 4096,
     SET_ORDER = SET_BYTE + 256,
     SET_PARTIAL = SET_ORDER + 128, /* by the model's confidence, where there is a model */
-    SET_COMMON = SET_PARTIAL + 256,
+    SET_COMMON = SET_PARTIAL + 2048,
     VECTORS = SET_COMMON + 1
 };
 
 /* Where the sets of vectors that mix the sets' outputs start. */
 #define FINALS 3u
 #define FINAL_ROW 8u /* of weights and outputs: padded with zeros */
-enum { FINAL_PARTIAL = 0, FINAL_MATCH = 256, FINAL_CLASS = FINAL_MATCH + 34, FINAL_VECTORS = FINAL_CLASS + 64 };
+enum { FINAL_PARTIAL = 0, FINAL_MATCH = 256, FINAL_CLASS = FINAL_MATCH + 34, FINAL_VECTORS = FINAL_CLASS + 512 };
 
 /* An adaptive probability: of a one in 2^-22, above a count of 10 bits. */
 typedef uint32_t adaptive_t;
@@ -62,7 +63,7 @@ typedef struct {
     } input[4096];                /* [probability in 2^-12]: what the mixer gets of it */
     uint8_t next[STATES][2];
     uint16_t reciprocal[1024 + 1]; /* the last one is read, but not used */
-    uint16_t rate[1024 >> RATE_SHIFT];
+    uint16_t decay[DECAYS]; /* what is added to the learning rate of a weight vector at first */
     adaptive_t prior[STATES];
 } tables_t;
 
@@ -78,6 +79,7 @@ typedef struct {
 
 struct cursor {
     uint32_t start, end, at;
+    uint32_t document; /* where this one starts */
     uint32_t partial; /* the byte's bits so far, after a one */
     uint32_t bits;    /* how many they are */
     int learning;     /* whether a prediction waits for its bit */
@@ -119,6 +121,7 @@ struct predictor {
     uint8_t *text;
     uint32_t size, streams;
     int lm;
+    uint32_t profile;
     cursor_t *cursors;
     flag_t *flag;
     uint8_t *ends; /* [size + 1] with a model: whether a token ended before this byte */

@@ -321,6 +321,9 @@ def texts() -> list[Text]:
     all_of_it = b"".join(files.values())
     edges = [len(files["chinese"]), len(files["chinese"]) + len(files["code"])]
     odd = {"empty": b"", "one": b"x", "two": b"\xff\x00", "noise": noise, "records": records}
+    english = (GOLDEN / "texts" / "english.txt").read_bytes().split()
+    odd["sorted"] = b" ".join(sorted(english))  # long enough for profiles to be tried: prose is the best one
+    odd["rows"] = b"".join(struct.pack("<IBBB", 7 * i, i * i % 5, 0, i % 3) for i in range(1500))  # records of 21
     odd |= {"runs": b"\0" * 900 + b"ab" * 700 + b"\xff" * 70, "again": noise[:500] * 5}
     return [
         *(Text(f"cm/{name}", data, []) for name, data in (files | odd).items()),

@@ -63,9 +63,13 @@ static int run_token(predictor_t *p, predictor_t *q, uint32_t s, uint32_t at, in
     return right;
 }
 
-static int run(uint32_t streams, int lm) {
+static int run(uint32_t streams, int lm, uint32_t profile) {
     predictor_t *p = predictor_new(SIZE, streams, lm), *q = predictor_new(SIZE, streams, lm);
     int right = p && q && predictor_memory(SIZE, lm) > SIZE;
+    if (right && !lm) {
+        predictor_profile(p, profile);
+        predictor_profile(q, profile);
+    }
     for (uint32_t s = 0; right && s < streams; s++) {
         cursor_start(p, s, (uint64_t)SIZE * s / streams, (uint64_t)SIZE * (s + 1) / streams);
         cursor_start(q, s, (uint64_t)SIZE * s / streams, (uint64_t)SIZE * (s + 1) / streams);
@@ -90,7 +94,8 @@ static int too_small(void) {
 }
 
 int main(void) {
-    const int right = run(1, 0) & run(1, 1) & run(STREAMS, 1) & run(STREAMS, 0);
+    int right = run(1, 0, PROFILE_TEXT) & run(1, 1, PROFILE_TEXT) & run(STREAMS, 1, PROFILE_TEXT);
+    right &= run(STREAMS, 0, PROFILE_PROSE) & run(1, 0, PROFILE_RECORDS) & run(1, 0, 24) & run(STREAMS, 0, PROFILE_MOST);
     if (predictor_new(UINT32_MAX, 1, 0) || predictor_new(1, 0, 0)) return 2;
     if (!too_small()) return 3;
     printf("%016llx\n", (unsigned long long)hash);

@@ -165,16 +165,39 @@ def test_streams_that_say_the_same(model: Model) -> None:
     check_core(model, streams, [(2 * size, [size]), (size, []), (first + size, [first]), (2 * size, [])])
 
 
-@pytest.mark.parametrize("cuts", [[], [1], [4, 9, 10], [40, 80]], ids=str)
-@pytest.mark.parametrize("text", [b"every bit of every byte\n\xff\x00\x80" * 4, b"\0" * 90, bytes(range(256))], ids=len)
-def test_text_alone_equals_the_reference(text: bytes, cuts: list[int]) -> None:
+def coded_by_the_reference(text: bytes, cuts: list[int], profile: int) -> bytes:
     coder = reference.RangeCoder()
-    (cursor,) = reference_predictor.alone([len(text)])
+    for k in range(7, -1, -1):
+        coder.put(2**16, profile >> k & 1)
+    (cursor,) = reference_predictor.alone([len(text)], profile)
     for at, byte in enumerate(text):
         if at in cuts:
             cursor.cut()
         for k in range(7, -1, -1):
             coder.put(cursor.bit(0), byte >> k & 1)
             cursor.update(byte >> k & 1)
-    assert native.cm_encode(text, cuts) == coder.finish()
-    assert native.cm_decode(coder.finish(), len(text), cuts) == text
+    return coder.finish()
+
+
+CUTS = pytest.mark.parametrize("cuts", [[], [1], [4, 9, 10], [40, 80]], ids=str)
+ANY_TEXT = [b"every bit of every byte\n\xff\x00\x80" * 4, b"\0" * 90, bytes(range(256))]
+
+
+@CUTS
+@pytest.mark.parametrize("text", ANY_TEXT, ids=len)
+def test_text_alone_equals_the_reference(text: bytes, cuts: list[int]) -> None:
+    coded = coded_by_the_reference(text, cuts, reference_predictor.TEXT)
+    assert native.cm_encode(text, cuts) == coded
+    assert native.cm_decode(coded, len(text), cuts) == text
+
+
+PARTS = b"".join(b"It is the %d. of many words.\n" % (i * i) + (i * 300).to_bytes(3, "big") for i in range(40))
+
+
+@CUTS
+@pytest.mark.parametrize("profile", [1, 2, 3, 20, 255])
+def test_profiles_equal_the_reference(profile: int, cuts: list[int]) -> None:
+    """What the program chooses is its own affair: whatever is chosen is decoded."""
+    coded = coded_by_the_reference(PARTS, cuts, profile)
+    assert coded != coded_by_the_reference(PARTS, cuts, 0)
+    assert native.cm_decode(coded, len(PARTS), cuts) == PARTS

@@ -38,6 +38,7 @@ SOURCES = [
     "csrc/predictor/expect.c",
     "csrc/predictor/flag.c",
     "csrc/predictor/predictor.c",
+    "csrc/predictor/profile.c",
     "csrc/predictor/tables.c",
     "csrc/arm/kernel_neon.c",
     "csrc/arm/kernel_neon_dotprod.c",
