@@ -21,7 +21,9 @@ Row = dict[str, object]
 def parser(name: str, description: str) -> argparse.ArgumentParser:
     """A parser with the options that all benchmarks have."""
     result = argparse.ArgumentParser(prog=f"python -m bench {name}", description=description)
-    result.add_argument("--results", type=Path, default=RESULTS, help="folder for the CSV (default: bench/results)")
+    result.add_argument(
+        "--results", type=Path, metavar="DIR", default=RESULTS, help="folder for the CSV (default: bench/results)"
+    )
     return result
 
 
@@ -33,8 +35,10 @@ def add_texts(options: argparse.ArgumentParser) -> None:
 
 def add_run(options: argparse.ArgumentParser) -> None:
     """Add the options of benchmarks that run kernel by kernel."""
-    options.add_argument("--quick", action="store_true", help="little text: whether it runs, not how fast")
-    options.add_argument("--bytes", type=int, help="bytes of text (default: as many as the benchmark needs)")
+    options.add_argument("--quick", action="store_true", help="little text: shows that it runs, not how fast")
+    options.add_argument(
+        "--bytes", type=int, metavar="N", help="bytes of text (default: as many as the benchmark needs)"
+    )
     options.add_argument("--kernels", nargs="+", metavar="KERNEL", default=(), help="only these kernels")
 
 

@@ -41,10 +41,21 @@ def _options() -> ArgumentParser:
     add_texts(options)
     options.add_argument("--device", default="cuda", help="cuda, cuda:N, or cpu (default: %(default)s)")
     options.add_argument("--model", help="name or file of an installed model (default: the built-in one)")
-    options.add_argument("--bytes", type=int, default=8 << 20, help="of text (default: %(default)s)")
-    options.add_argument("--native-bytes", type=int, default=4 * _FRAME, help="for the C core (default: %(default)s)")
-    options.add_argument("--frame-size", type=int, default=_FRAME, help="bytes of a frame (default: %(default)s)")
-    options.add_argument("-j", "--threads", type=int, default=thread_count(None), help="(default: all processors)")
+    options.add_argument("--bytes", type=int, metavar="N", default=8 << 20, help="bytes of text (default: %(default)s)")
+    options.add_argument(
+        "--native-bytes", type=int, metavar="N", default=4 * _FRAME, help="bytes for the C core (default: %(default)s)"
+    )
+    options.add_argument(
+        "--frame-size", type=int, metavar="N", default=_FRAME, help="bytes of a frame (default: %(default)s)"
+    )
+    options.add_argument(
+        "-j",
+        "--threads",
+        type=int,
+        metavar="N",
+        default=thread_count(None),
+        help="threads (default: one per processor)",
+    )
     return options
 
 

@@ -32,10 +32,18 @@ def main(arguments: list[str]) -> int:
     options.add_argument("--level", type=int, default=6, help="zllm's level (default: %(default)s)")
     options.add_argument("--model", help="model name or file (default: the built-in one)")
     options.add_argument("--no-llm", action="store_true", help="without a model")
-    options.add_argument("--size", type=float, default=1e9, help="bytes in all (default: 1e9)")
-    options.add_argument("--text", type=float, default=0.01, help="share of prose (default: %(default)s)")
-    options.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
-    options.add_argument("--limit-mb", type=int, default=LIMIT_MB, help="(default: %(default)s)")
+    options.add_argument("--size", type=float, metavar="N", default=1e9, help="bytes in all (default: 1e9)")
+    options.add_argument(
+        "--text", type=float, metavar="SHARE", default=0.01, help="share of prose (default: %(default)s)"
+    )
+    options.add_argument("--threads", type=int, metavar="N", default=2, help="zllm's threads (default: %(default)s)")
+    options.add_argument(
+        "--limit-mb",
+        type=int,
+        metavar="N",
+        default=LIMIT_MB,
+        help="the target: peak memory in MB (default: %(default)s)",
+    )
     options.add_argument("--role", choices=["create", "extract"], help=argparse.SUPPRESS)
     options.add_argument("--archive", type=Path, help=argparse.SUPPRESS)
     options.add_argument("--folder", type=Path, help=argparse.SUPPRESS)

@@ -53,9 +53,11 @@ def main(arguments: list[str]) -> int:
 def _options() -> argparse.ArgumentParser:
     options = parser("ratio", __doc__ or "")
     add_texts(options)
-    options.add_argument("--only", default="", help="workloads whose title contains this; other rows are kept")
+    options.add_argument(
+        "--only", metavar="TEXT", default="", help="workloads whose title contains this; other rows are kept"
+    )
     options.add_argument("--names", nargs="+", metavar="NAME", help="only these, as in the table; other rows are kept")
-    options.add_argument("--threads", type=int, default=2, help="zllm's threads (default: %(default)s)")
+    options.add_argument("--threads", type=int, metavar="N", default=2, help="zllm's threads (default: %(default)s)")
     options.add_argument("--sizes-only", action="store_true", help="keep the times that ratio.csv has")
     return options
 

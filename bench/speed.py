@@ -29,7 +29,9 @@ def main(arguments: list[str]) -> int:
     options = parser("speed", __doc__ or "")
     add_texts(options)
     add_run(options)
-    options.add_argument("--threads", type=int, nargs="+", default=(2, 1), help="numbers of threads (default: 2 1)")
+    options.add_argument(
+        "--threads", type=int, nargs="+", metavar="N", default=(2, 1), help="numbers of threads (default: 2 1)"
+    )
     given = options.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="zllm-speed-") as scratch:
         outcome = measure(given, Path(scratch))

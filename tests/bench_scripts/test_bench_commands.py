@@ -47,10 +47,13 @@ def test_gpu(tmp_path, capsys):
         assert capsys.readouterr().err.startswith("bench: --device cuda: torch finds no CUDA device here")
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonesuch"], ["--help"]])
+@pytest.mark.parametrize("arguments", [[], ["nonesuch"], ["--help"], ["-h"]])
 def test_usage(arguments, capsys):
-    assert main(arguments) == 2
-    assert "usage: python -m bench {exact,gpu,memory,ratio,speed}" in capsys.readouterr().err
+    asked = arguments in (["--help"], ["-h"])
+    assert main(arguments) == (0 if asked else 2)
+    said, other = capsys.readouterr()[:: 1 if asked else -1]
+    assert said.startswith("usage: python -m bench NAME") and not other
+    assert [line.split()[0] for line in said.splitlines()[2:]] == ["ratio", "speed", "exact", "memory", "gpu"]
 
 
 def test_benchmarks_of_parts(tmp_path):
