@@ -45,6 +45,14 @@ def test_table():
     assert "5,000,000" in lines[2]
 
 
+def test_speeds_have_three_digits_and_one_file_is_one():
+    rows = (Row("slow", 50, 0, 80.0, 0.4, True), Row("zstd -19", 60, 0, 0.02, 0.001, True))
+    title, _, slow, fast = Report({}, [Section("all", 1, 100_000, rows)]).table().splitlines()
+    assert title == "all: 1 file, 100,000 bytes"
+    assert slow.split()[-4:] == ["0.00125", "0.000250", "0.250", "0.00250"]
+    assert fast.split()[-4:] == ["5.00", "1.00", "100", "1.00"]
+
+
 def test_columns_nobody_fills_are_left_out():
     table = Report({}, [Section("all", 3, 1000, ROWS[1:2])]).table()
     assert "net of fixed" not in table

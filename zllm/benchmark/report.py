@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -54,9 +55,9 @@ class Section:
         }
         for way in ("encode", "decode"):
             seconds = max(getattr(row, f"{way}_seconds"), 1e-9)
-            facts[f"{way}_mb_s"] = round(self.raw / _MB / seconds, 4)
+            facts[f"{way}_mb_s"] = round(self.raw / _MB / seconds, 6)
             ratio = getattr(reference, f"{way}_seconds") / seconds if reference else None
-            facts[f"{way}_speed_ratio"] = None if ratio is None else round(ratio, 4)
+            facts[f"{way}_speed_ratio"] = None if ratio is None else round(ratio, 6)
         return facts
 
 
@@ -98,7 +99,7 @@ class Report:
         """The report as aligned text."""
         lines = []
         for section in self.sections:
-            lines += [f"{section.title}: {section.files} files, {section.raw:,} bytes", *_table(section), ""]
+            lines += [_title(section), *_table(section), ""]
         lines += self.notes
         return "\n".join(lines).rstrip() + "\n"
 
@@ -106,6 +107,10 @@ class Report:
 _HEADINGS = (
     "", "bytes", "net of fixed", "model", "bits/byte", "size/zstd-19", "enc MB/s", "x zstd-19", "dec MB/s", "x zstd-19"
 )  # fmt: skip
+
+
+def _title(section: Section) -> str:
+    return f"{section.title}: {section.files} file{'' if section.files == 1 else 's'}, {section.raw:,} bytes"
 
 
 def _table(section: Section) -> list[str]:
@@ -120,15 +125,22 @@ def _table(section: Section) -> list[str]:
                 f"{row.model_bytes:,}" if row.model_bytes else "",
                 _number(facts["bits_per_byte"], 3),
                 _number(facts["size_ratio"], 3),
-                _number(facts["encode_mb_s"], 2),
-                _number(facts["encode_speed_ratio"], 2),
-                _number(facts["decode_mb_s"], 2),
-                _number(facts["decode_speed_ratio"], 3),
+                _speed(facts["encode_mb_s"]),
+                _speed(facts["encode_speed_ratio"]),
+                _speed(facts["decode_mb_s"]),
+                _speed(facts["decode_speed_ratio"]),
             )
         )
     lines = aligned(cells)
     wrong = [f"  WRONG: what {row.name} gave back is not what went in" for row in section.rows if not row.exact]
     return lines + wrong
+
+
+def _speed(value: object) -> str:
+    """Three digits, wherever the point is: contenders differ by a factor of 10,000."""
+    if not isinstance(value, (int, float)) or value <= 0:
+        return "-"
+    return _number(value, max(0, 2 - math.floor(math.log10(value))))
 
 
 def _number(value: object, digits: int) -> str:
