@@ -209,6 +209,13 @@ def test_batches_depend_on_seed_and_number_alone(options: TrainOptions, folder: 
 def test_no_text_no_training(tmp_path: Path, options: TrainOptions) -> None:
     with pytest.raises(UsageError, match="no training text"):
         command.train(replace(options, data=tmp_path, work=tmp_path / "w"), lambda _: None)
+    few = tmp_path / "few"
+    few.mkdir()
+    (few / "one.txt").write_text("so few words\n" * 100)
+    for _ in range(2):  # what was too little is counted anew
+        with pytest.raises(UsageError, match=r"too little text under .*few: 1,300 bytes are left to train on"):
+            command.train(replace(options, data=few, work=tmp_path / "w"), lambda _: None)
+        assert not (tmp_path / "w" / "text.json").exists()
     with pytest.raises(UsageError, match="is not a folder"):
         command.train(replace(options, data=tmp_path / "none"), lambda _: None)
     with pytest.raises(UsageError, match="unknown preset"):

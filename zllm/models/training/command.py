@@ -16,7 +16,7 @@ from zllm.models.config import ModelConfig
 from zllm.models.quantise import load_checkpoint, quantise_network
 from zllm.models.training import measure, start, text
 from zllm.models.training.card import Facts, card
-from zllm.models.training.corpus import Corpus
+from zllm.models.training.corpus import MIN_BYTES, Corpus
 from zllm.models.training.loop import Job, Recipe, Trainer
 from zllm.models.training.options import TrainOptions
 
@@ -96,6 +96,12 @@ def train(options: TrainOptions, log: Callable[[str], None]) -> store.Model:
     begin = start.load(options.start) if options.start is not None else None
     options.work.mkdir(parents=True, exist_ok=True)
     split = text.prepare(options.data, options.work, options.held_out, log)
+    if split.train_bytes <= MIN_BYTES:
+        text.forget(options.work)
+        raise UsageError(
+            f"too little text under {options.data}: {split.train_bytes:,} bytes are left to train on, at least"
+            f" {MIN_BYTES:,} are needed, and 100,000 to be of use"
+        )
     config, recipe = recipe_of(options, split.train_bytes, begin.network.config if begin else None)
     trainer = Trainer(_job(options.work), config, recipe, log, begin)
     trainer.run()

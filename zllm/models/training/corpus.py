@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zllm.models.tokenizer import BytesTokenizer
 
 CHUNK_BYTES = 3500  # a little over 1,024 tokens' worth of the mix that the tokenizer is trained on
+MIN_BYTES = 2 * CHUNK_BYTES
 DOCUMENT_START_SHARE = 0.2  # of the chunks; they are moved forward to the next 0x00 byte
 
 
@@ -31,12 +32,12 @@ class Corpus:
         self._maps: list[mmap.mmap] = []
         spans = []
         for path in sorted(folder.rglob("*")):
-            if path.is_file() and path.stat().st_size > 2 * CHUNK_BYTES and path.suffix in suffixes:
+            if path.is_file() and path.stat().st_size > MIN_BYTES and path.suffix in suffixes:
                 with path.open("rb") as file:
                     self._maps.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
                 spans.append(path.stat().st_size // CHUNK_BYTES)
         if not spans:
-            raise UsageError(f"no training text under {folder}: at least 7 kB is needed, and 100 kB to be of use")
+            raise UsageError(f"no training text under {folder}: at least {MIN_BYTES:,} bytes are needed")
         self._starts = np.cumsum([0, *spans])
         self.chunks = int(self._starts[-1])
         self._epoch = -1

@@ -68,6 +68,11 @@ def prepare(data: Path, work: Path, share: float, log: Callable[[str], None]) ->
     return split
 
 
+def forget(work: Path) -> None:
+    """Let the next :func:`prepare` look at the text again, which may be more by then."""
+    (work / "text.json").unlink(missing_ok=True)
+
+
 def _digest(document: bytes) -> bytes:
     return hashlib.sha256(document).digest()[:16]
 
