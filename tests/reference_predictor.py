@@ -47,8 +47,7 @@ class Frame:
         self.histories = Histories(size, 24 if model else 25)
         self.direct = [bytearray(2**8), bytearray(2**16)]  # the histories of contexts 0 and 1
         self.probabilities = [[Adaptive(p, 0, 1023) for p in INITIAL] for _ in range(15)]
-        most = 18 if model else 20
-        self.match_bits = next((r for r in range(10, most) if 2**r >= size), most)
+        self.match_bits = next((r for r in range(10, 18) if 2**r >= size), 18)
         self.match_least = 7 if profile == PROSE else 5
         self.matches: dict[int, int] = {}
         self.match_probabilities = [

@@ -23,8 +23,7 @@
 #define TABLE_MOST 25u
 #define TABLE_MOST_MODEL 24u
 #define RECENT_LEAST 10u
-#define RECENT_MOST 20u
-#define RECENT_MOST_MODEL 18u
+#define RECENT_MOST 18u
 #define GROUP_LEAST 6u /* log2 of a map's groups of rows */
 #define GROUP_MOST 11u
 #define GROUP_MOST_MODEL 9u
@@ -36,9 +35,7 @@ static uint32_t table_bits(uint64_t size, int lm) {
     return log2_within(size * 64, TABLE_LEAST, lm ? TABLE_MOST_MODEL : TABLE_MOST);
 }
 
-static uint32_t recent_bits(uint64_t size, int lm) {
-    return log2_within(size, RECENT_LEAST, lm ? RECENT_MOST_MODEL : RECENT_MOST);
-}
+static uint32_t recent_bits(uint64_t size) { return log2_within(size, RECENT_LEAST, RECENT_MOST); }
 
 static uint32_t group_bits(uint64_t size, int lm) {
     return log2_within(size / 64, GROUP_LEAST, lm ? GROUP_MOST_MODEL : GROUP_MOST);
@@ -49,7 +46,7 @@ static size_t rows_memory(uint64_t size, int lm) {
 }
 
 size_t predictor_memory(uint64_t size, int lm) {
-    return sizeof(predictor_t) + ((size_t)1 << table_bits(size, lm)) + ((size_t)4 << recent_bits(size, lm)) +
+    return sizeof(predictor_t) + ((size_t)1 << table_bits(size, lm)) + ((size_t)4 << recent_bits(size)) +
            rows_memory(size, lm) + (size_t)size +
            (lm ? flag_memory(size) + (size_t)size + 1 : DIRECT_BYTES + FOLLOW_COUNT * sizeof(uint16_t));
 }
@@ -95,7 +92,7 @@ predictor_t *predictor_new(uint64_t size, uint32_t streams, int lm) {
     p->streams = streams;
     p->lm = lm != 0;
     p->line_mask = (uint32_t)(bytes / 64 - 1);
-    p->recent_bits = recent_bits(size, lm);
+    p->recent_bits = recent_bits(size);
     p->table = pages_new(bytes);
     p->recent = calloc((size_t)1 << p->recent_bits, sizeof *p->recent);
     p->text = malloc((size_t)size + 1);

@@ -449,7 +449,7 @@ def cm_encode(
     """
     done = counter.value if counter else 0
     try:
-        return _cm_encode(data, cuts, max(16, len(data) + len(data) // 2 + _ROOM), cancel, counter)
+        return _cm_encode(data, cuts, max(16, len(data) + len(data) // 8 + _ROOM), cancel, counter)
     except RoomError:  # what is counted stays counted, and is not counted again
         coded = _cm_encode(data, cuts, _CM_WORST * len(data) + 16, cancel, None)
     if counter:
