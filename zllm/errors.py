@@ -45,7 +45,7 @@ class OtherFormatError(UsageError, tarfile.CompressionError):
 
 
 class LinkTargetError(ZllmError, KeyError):
-    """A link's data was asked for, and no member is what it leads to. ``member`` is the link's name."""
+    """A link's data was asked for, and the archive has no member that it leads to. ``member`` is the link's name."""
 
     def __init__(self, message: str, *, member: str | None = None) -> None:
         super().__init__(message)
@@ -111,7 +111,10 @@ class LimitError(ZllmError, tarfile.ReadError):
 
 
 class DamagedError(ZllmError, tarfile.ReadError):
-    """The archive is damaged: a checksum, a length or a structure does not hold. ``member`` names who is hit."""
+    """The archive is damaged: a checksum, a length or a structure is wrong.
+
+    ``member``: name of the affected member, if known.
+    """
 
     exit_code = EXIT_DAMAGED
 

@@ -223,7 +223,7 @@ def test_a_model_that_unpacks_to_more_than_its_share() -> None:
 
 def test_another_way_of_coding_is_refused(embedded: bytes) -> None:
     part, said = model_in(embedded)
-    with pytest.raises(zllm.UnsupportedVersionError, match="coded in a way"):
+    with pytest.raises(zllm.UnsupportedVersionError, match="coded by a codec"):
         modelpart.read_front(modelpart.pack_front(replace(said, coding=1)), len(part.body))
 
 

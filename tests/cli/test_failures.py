@@ -151,6 +151,17 @@ def test_not_an_archive(command: str, content: bytes, zllm: Run, tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
+def test_a_magic_that_is_damaged_is_damage(zllm: Run, tree: Path, tmp_path: Path) -> None:
+    """What follows it is an archive, so nobody is told that it is not one."""
+    zllm("create", "a.zllm", "tree", "-1")
+    data = bytearray((tmp_path / "a.zllm").read_bytes())
+    data[2] ^= 4
+    (tmp_path / "a.zllm").write_bytes(data)
+    says = b"the file header is damaged: wrong magic bytes: "
+    assert says + b"the rest of the archive is whole, nothing is lost\n" in zllm("test", "a.zllm", code=3).stderr
+    assert says + b"nothing else is lost\n" in zllm("test", "-", data=bytes(data), code=3).stderr
+
+
 @pytest.mark.parametrize("command", ["list", "extract", "test", "info"])
 def test_no_such_archive(command: str, zllm: Run) -> None:
     assert "x.zllm: No such file" in one_line(zllm(command, "x.zllm", code=2))

@@ -89,7 +89,7 @@ class Directories:
         self._file.seek(place.offset)
         part = self._file.read(place.envelope.whole)
         if len(part) < place.envelope.whole or not envelope.holds(self._seed, part):
-            raise DamagedError("the directory is damaged: its checksum does not hold")
+            raise DamagedError("the directory is damaged: its checksum does not match")
         return part[place.envelope.size : -envelope.CHECK_SIZE]
 
     def _last_footer(self) -> tuple[Place, int]:

@@ -171,7 +171,7 @@ class FileView(TarView):
         if not envelope.holds(row.seed, front + rest):
             fixed = repair.body(front, rest, row.seed, self.budget)
             if fixed is None:
-                raise DamagedError("a section map is damaged: its checksum does not hold")
+                raise DamagedError("a section map is damaged: its checksum does not match")
             rest = fixed
             self._corrected[row.offset] = rest[: -envelope.CHECK_SIZE]
             self.note(DamagedError(f"a section map is damaged: {CORRECTED}"))

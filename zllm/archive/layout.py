@@ -86,7 +86,7 @@ def find(file: BinaryIO, limits: Limits = DEFAULT) -> Layout:
         layout = walked(file, start, limits)
     else:
         if problem is not None:
-            layout.problem = DamagedError(f"{problem}: the rest of the archive is whole, nothing is lost")
+            layout.problem = DamagedError(f"{ends.damage(problem)}: the rest of the archive is whole, nothing is lost")
     layout.manifest["models"] = [facts(model) for model in models_of(row.header for row in layout.rows)]
     return layout
 

@@ -39,12 +39,17 @@ def pack_header(archive_id: bytes, flags: int = 0) -> bytes:
     return pack_front(flags) + pack_rest(archive_id, flags)
 
 
+def damage(problem: DamagedError | NotZllmError) -> str:
+    """What an error of :func:`read_header` says about a file that turned out to be an archive."""
+    return str(problem) if isinstance(problem, DamagedError) else "the file header is damaged: wrong magic bytes"
+
+
 def read_header(data: bytes) -> bytes:
     """The archive's id, from the first bytes of a file.
 
     Raises:
         NotZllmError: the magic bytes are others, or there are no bytes.
-        DamagedError: the checksum does not hold.
+        DamagedError: the checksum does not match.
         UnsupportedVersionError: a version or a feature that this program does not read.
     """
     if not data:
@@ -55,7 +60,7 @@ def read_header(data: bytes) -> bytes:
     if len(data) < HEADER_SIZE:
         raise DamagedError("the file header is damaged: it is not whole")
     if checksum(_CHECK_SIZE, data[: HEADER_SIZE - _CHECK_SIZE]) != data[HEADER_SIZE - _CHECK_SIZE : HEADER_SIZE]:
-        raise DamagedError("the file header is damaged: its checksum does not hold")
+        raise DamagedError("the file header is damaged: its checksum does not match")
     _, version, flags = _FRONT.unpack(data[:FRONT_SIZE])
     _check_version(version)
     if flags & REJECT:

@@ -141,7 +141,7 @@ def parse(data: bytes | bytearray | memoryview, seed: int | None) -> Envelope:
     """The envelope that ``data`` begins with. Without a seed, its checksum is not compared.
 
     Raises:
-        DamagedError: there is none, or its checksum does not hold.
+        DamagedError: there is none, or its checksum does not match.
     """
     envelope, end = _fields(data)
     if seed is not None:
@@ -152,7 +152,7 @@ def parse(data: bytes | bytearray | memoryview, seed: int | None) -> Envelope:
 
 
 _CHECK = struct.Struct("<H")
-_BAD = "the archive is damaged: the checksum of an envelope does not hold"
+_BAD = "the archive is damaged: the checksum of an envelope does not match"
 _MISSING = "the archive is damaged: there is no part where one should be"
 
 

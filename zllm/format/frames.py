@@ -79,5 +79,5 @@ def payload_of(part: memoryview, row: FrameRow, seed: int) -> tuple[memoryview, 
         raise DamagedError("a frame is damaged: its length is wrong")
     payload = part[len(front) : -CHECK_SIZE]
     if checksum(CHECK_SIZE, front, payload, seed=seed) != part[-CHECK_SIZE:]:
-        raise DamagedError("a frame is damaged: its checksum does not hold")
+        raise DamagedError("a frame is damaged: its checksum does not match")
     return payload, part[: len(front)] == front

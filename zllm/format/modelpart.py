@@ -51,14 +51,14 @@ def read_front(body: bytes | memoryview, length: int, allowed: Limits = DEFAULT)
 
     Raises:
         DamagedError: it contradicts itself or a limit.
-        UnsupportedVersionError: the file is coded in a way that this version does not have.
+        UnsupportedVersionError: the file is coded by a codec that this version does not know.
     """
     reader = Reader(body, _WHAT)
     coding, size = reader.byte(), reader.varint(min(limits.MAX_MODEL, allowed.model_bytes))
     sha256 = reader.take(_SHA_SIZE)
     coded_size = length - reader.pos
     if coding not in (STORE, ZSTD):
-        raise UnsupportedVersionError(f"{_WHAT} is coded in a way ({coding}) that this version does not have")
+        raise UnsupportedVersionError(f"{_WHAT} is coded by a codec ({coding}) that this version does not know")
     if not 0 <= coded_size <= size or size > allowed.model_ratio * coded_size:
         raise DamagedError(f"{_WHAT} is damaged: impossible size")
     return ModelFile(sha256, size, coded_size, coding)
@@ -69,14 +69,14 @@ def unpack(part: bytes | memoryview, at: int, seed: int, allowed: Limits = DEFAU
 
     Raises:
         DamagedError: it is not the one that the part promises.
-        UnsupportedVersionError: the file is coded in a way that this version does not have.
+        UnsupportedVersionError: the file is coded by a codec that this version does not know.
     """
     if not envelope.holds(seed, part):
-        raise DamagedError(f"{_WHAT} is damaged: its checksum does not hold")
+        raise DamagedError(f"{_WHAT} is damaged: its checksum does not match")
     body = memoryview(part)[at : -envelope.CHECK_SIZE]
     model = read_front(body[:FRONT_SIZE], len(body), allowed)
     coded = body[len(body) - model.coded_size :]
     data = coded if model.coding == STORE else decompress(bytes(coded), model.size, _WHAT)
     if len(data) != model.size or hashlib.sha256(data).digest() != model.sha256:
-        raise DamagedError(f"{_WHAT} is damaged: its SHA-256 is another one")
+        raise DamagedError(f"{_WHAT} is damaged: its SHA-256 does not match")
     return model.sha256, data

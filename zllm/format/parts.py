@@ -33,7 +33,7 @@ TRUNCATED = "the archive is truncated: it ends before its footer. Whole members 
 DELETED = "members were deleted from the archive, and this version of zllm cannot leave them out"
 CORRECTED = "one byte was wrong and is corrected, nothing is lost"
 OTHER_SECTIONS = "the archive is damaged: its directory names other sections than there are"
-UNUSED = "a part that this program does not use is damaged: its checksum does not hold"
+UNUSED = "a part that this program does not use is damaged: its checksum does not match"
 _BETWEEN = "the archive is damaged: there are unknown bytes between its parts"
 _ORDER = "the archive is damaged: its parts are out of order"
 _HIT = re.compile(re.escape(SYNC) + b"[\1-\10]")
@@ -106,7 +106,7 @@ class Walk:
             found = recovered(self._source, self._headers)
             if found is None:
                 raise
-            self.note(DamagedError(f"{exc}: what follows is an archive all the same"))
+            self.note(DamagedError(f"{ends.damage(exc)}: nothing else is lost"))
             archive_id = found
         self._start, self._seed = self._source.position, envelope.seed_of(archive_id)
         self._source.skip(ends.HEADER_SIZE)
@@ -219,7 +219,7 @@ class Walk:
 
     def _lost(self, kind: int) -> None:
         """A part is there, and cannot be used."""
-        what = f"{_WHAT[kind]} is damaged: its checksum does not hold"
+        what = f"{_WHAT[kind]} is damaged: its checksum does not match"
         self.note(DamagedError(what if kind == Kind.SECTION else f"{what}: nothing is lost by that"))
         if kind == Kind.FOOTER:
             self._ended()
