@@ -79,6 +79,7 @@ def test_names_are_taken_once(model: Path, zllm: Run, tmp_path: Path) -> None:
         (["import", "none.zlm"], 2, b"none.zlm"),
         (["import", "folder"], 2, b""),
         (["import", "junk.zlm"], 2, b"not a model file"),
+        (["import", "junk.bin"], 2, b"junk.bin is neither a folder nor a file that ends in .zlm or .zllm"),
         (["remove", "nobody"], 4, b"nobody"),
         (["remove", "fast"], 2, b"built in"),
         (["remove", "../names"], 4, b"no such model"),
@@ -92,7 +93,8 @@ def test_names_are_taken_once(model: Path, zllm: Run, tmp_path: Path) -> None:
 )
 def test_what_cannot_be_done(words: list[str], code: int, text: bytes, model: Path, zllm: Run) -> None:
     (model.parent / "folder").mkdir()
-    (model.parent / "junk.zlm").write_bytes(b"junk" * 100)
+    for name in ("junk.zlm", "junk.bin"):
+        (model.parent / name).write_bytes(b"junk" * 100)
     result = zllm("model", *words, code=code)
     assert text in result.stderr and result.stderr.count(b"\n") == 1
 
@@ -123,6 +125,9 @@ def test_verify_says_what_is_wrong_with_each(model: Path, zllm: Run, tmp_path: P
     assert b"mine" in zllm("model", "verify", code=3).stderr
     zllm("model", "remove", "mine", "copied")
     zllm("model", "verify")
+    result = zllm("model", "verify", "none.zlm", code=2)  # nothing that is not there is damaged
+    assert result.stderr == b"zllm: none.zlm: No such file or directory\n"
+    assert result.stdout.split() == [b"none.zlm", b"unreadable"]
 
 
 def test_an_installed_model_codes_and_decodes_by_hash(model: Path, zllm: Run, tree: Path, tmp_path: Path) -> None:

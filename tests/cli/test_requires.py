@@ -82,6 +82,15 @@ def test_what_is_here_is_code_0(zllm: Run, plain: Path, embedded: Path, pipe: bo
     assert (model["state"], model["get"]) == ("installed", None)
 
 
+def test_what_people_read(zllm: Run, plain: Path) -> None:
+    """A list has a dash for each item, a truth is yes or no."""
+    said = zllm("info", "--requires", plain, code=4).stdout.decode().splitlines()
+    assert said[:3] == [f"archive: {plain}", "ready: no", "format: 3"]
+    at = said.index("models:")
+    assert said[at + 1] == "  - name: mine" and said[at + 2].startswith("    sha256: ")
+    assert said.count("codecs:") == 1 and "    state: here" in said and "    get: -" in said
+
+
 def test_codecs_and_versions(zllm: Run, tree: Path, plain: Path) -> None:
     zllm("create", "five.zllm", "tree", "-5")
     from zllm import _native

@@ -24,7 +24,7 @@ def parser() -> options.Parser:
     result.add_argument("--json", action="store_true", help="as one JSON object")
     result.add_argument(
         "--requires", action="store_true",
-        help="what is needed to unpack it, what of that is here, how to get the rest; code 4: something is missing",
+        help="what unpacking it needs, what of that is here, and how to get the rest; code 4: something is missing",
     )  # fmt: skip
     result.add_argument("--machine", action="store_true", help="about this machine instead: kernels, threads")
     return result
@@ -58,19 +58,28 @@ def run(argv: Sequence[str], console: output.Console) -> None:
 
 
 def lines(facts: dict[str, Any], indent: str = "") -> list[str]:
-    """``facts`` for people: a line each, what is nested below its name."""
+    """``facts`` for people: a line each; what is nested, and a list with a dash for each item, below its name."""
     result = []
     for key, value in facts.items():
         label = f"{indent}{output.printable(key.replace('_', ' '))}:"
         if isinstance(value, dict) and value:
             result += [label, *lines(value, indent + "  ")]
         elif isinstance(value, list) and value and isinstance(value[0], dict):
+            result.append(label)
             for item in value:
-                result += [label, *lines(item, indent + "  ")]
+                first, *rest = lines(item, indent + "    ")
+                result += [f"{indent}  - {first.strip()}", *rest]
         else:
-            text = ", ".join(map(str, value)) if isinstance(value, list) else value
-            result.append(f"{label} {output.printable(str(text))}" if text not in (None, "") else f"{label} -")
+            result.append(f"{label} {output.printable(_text(value))}")
     return result
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    return "-" if value is None or value == "" else str(value)
 
 
 def archive_facts(name: str, archive: Archive, console: output.Console) -> dict[str, Any]:

@@ -24,13 +24,14 @@ ACTIONS = {
     "remove": "model_remove",
     "verify": "model_verify",
 }
-_HELP = """list              the models at hand
-show NAME|FILE    all about one
-import SOURCE     install a model file (as add does), the models in an archive, or one of Hugging Face's
-train             make one from your own text
-export NAME FILE  write an installed model to a file
-remove NAME       remove an installed model
-verify [NAME]     check installed models: hashes, structure, known answers
+_HELP = """list                 the models that are built in or installed
+show [NAME|FILE]     all about one
+import SOURCE        install a model file, the models in an archive, or a Hugging Face checkpoint
+add FILE             the same for a model file or an archive
+train                make one from your own text
+export NAME FILE     write a model to a file
+remove NAME...       remove installed models
+verify [NAME...]     check hash, structure, known answer and tokenizer of all, or of some
 Each has --help. A NAME may also be the start of a hash."""
 
 
@@ -106,10 +107,12 @@ def _list(*, as_json: bool) -> None:
 
 
 def _show(name: str | None, *, as_json: bool) -> None:
+    from zllm._native.modelfile import FAMILY
     from zllm.models import store
 
     model = store.resolve(name)
     known = facts(model)
+    known["family"] = model.description["config"].get("family", FAMILY)
     known["shape"] = model.file.shape
     card = model.path.with_suffix(".md")
     if as_json:

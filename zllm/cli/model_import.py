@@ -25,12 +25,15 @@ def parser() -> options.Parser:
     """The command's parser."""
     result = options.Parser(
         "model import",
-        "Makes a model of a folder in Hugging Face layout, or of a repository of the hub (safetensors only): Llama, "
-        "Qwen2, Qwen3, GPT-2 or GPT-NeoX. A .zlm file is installed as it is.",
+        "Makes a model of a Hugging Face checkpoint: a folder, or a repository of the hub (safetensors only; Llama,\n"
+        "Qwen2, Qwen3, GPT-2 or GPT-NeoX). A .zlm file is installed as it is, and so are the models in an archive.",
     )
-    result.add_argument("source", metavar="FOLDER|ORG/NAME|FILE.zlm|ARCHIVE.zllm")
+    result.add_argument(
+        "source", metavar="FOLDER|ORG/NAME|FILE.zlm|ARCHIVE.zllm",
+        help="a checkpoint, a model file (- reads one from stdin), or an archive made with --embed-model",
+    )  # fmt: skip
     result.add_argument("--revision", metavar="R", help="branch, tag or commit of the hub's repository")
-    result.add_argument("--name", help="name to install the model under (default: the source's)")
+    result.add_argument("--name", help="install the model under this name (default: the source's)")
     result.add_argument("--output", type=Path, metavar="FILE.zlm", help="write this file instead of installing")
     result.add_argument("--calibration", type=Path, metavar="FILE", help="text to choose scales by (default: built in)")
     result.add_argument(
@@ -49,6 +52,8 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     if _is_file(args.source):
         _add(args, argv, console)
         return
+    if os.path.isfile(args.source):
+        raise UsageError(f"{args.source} is neither a folder nor a file that ends in .zlm or .zllm")
     from zllm.models import store
 
     name = args.name or default_name(args.source)

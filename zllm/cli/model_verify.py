@@ -17,7 +17,9 @@ def parser() -> options.Parser:
         "model verify",
         "Reads models and checks hash, structure, known answer and tokenizer. Exit code 3: one of them is damaged.",
     )
-    result.add_argument("names", nargs="*", metavar="NAME|FILE", help="which (default: all that are at hand)")
+    result.add_argument(
+        "names", nargs="*", metavar="NAME|FILE", help="the models to check (default: all built-in and installed ones)"
+    )
     result.add_argument("--json", action="store_true", help="as JSON")
     options.verbosity(result)
     return result
@@ -59,9 +61,12 @@ def _verify(label: str, path: Path, console: output.Console) -> dict[str, Any]:
     except verify.OtherArithmeticError as error:
         state, why = "of another version", str(error)
         console.error(f"{_named(label, why)}: train or import it again", EXIT_FAILURE)
-    except (ModelError, OSError) as error:
+    except OSError as error:
+        state, why = "unreadable", output.message(error)
+        console.error(_named(label, why), EXIT_FAILURE)
+    except ModelError as error:
         state, why = "damaged", output.message(error)
-        console.error(_named(label, why), EXIT_FAILURE if isinstance(error, OSError) else EXIT_DAMAGED)
+        console.error(_named(label, why), EXIT_DAMAGED)
     return {"name": label, "file": str(path), "state": state, "why": why or None}
 
 

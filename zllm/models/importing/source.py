@@ -116,7 +116,7 @@ def download(wanted: str, revision: str | None) -> Path:
         path = snapshot_download(wanted, revision=revision, allow_patterns=list(WANTED), ignore_patterns=list(IGNORED))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as exc:
         why = line(exc)
-        raise ModelError(f"{wanted} is not a folder, and cannot be had from the hub: {why}") from exc
+        raise ModelError(f"{wanted} is not a folder, and getting it from the hub failed: {why}") from exc
     return Path(path)
 
 
