@@ -50,3 +50,10 @@ def test_limits() -> None:
     for wrong in ("members", "members=", "members=x", "members=-1", "member=5", "=5", "map_free=1", "members=1K"):
         with pytest.raises(UsageError, match="--limit"):
             limits(wrong)
+    for wrong, says in (
+        ("members", r"the size is missing: members=SIZE"),
+        ("members=x", r"'x' is not a size, such as 5000 or 10G"),
+        ("member=5", r"unknown limit 'member': choose one of directory-bytes, "),
+    ):
+        with pytest.raises(UsageError, match=says):
+            limits(wrong)

@@ -28,7 +28,7 @@ def test_unknown_devices(device: str) -> None:
 
 
 def test_unknown_executors() -> None:
-    with pytest.raises(UsageError, match="choose auto, native, torch"):
+    with pytest.raises(UsageError, match="unknown executor 'tensorflow': choose native, torch or auto"):
         Choice("cpu", "tensorflow")
 
 
@@ -123,7 +123,7 @@ def test_the_program_says_what_cannot_be_had(zllm: Run, tree: Path) -> None:
     commands = ("create", "b.zllm", "tree"), ("extract", "a.zllm"), ("test", "a.zllm"), ("cat", "a.zllm", "x"), ("-d",)
     for command in commands:
         result = zllm(*command, "--device", "gpu", code=2)
-        assert result.stderr == b"zllm: no device is called 'gpu': choose cpu, cuda, cuda:N or auto\n"
+        assert result.stderr == b"zllm: unknown device 'gpu': choose cpu, cuda, cuda:N or auto\n"
     assert not (tree.parent / "b.zllm").exists()
     zllm("test", "a.zllm", "--device", "cpu", "--executor", "native")
     assert zllm("list", "a.zllm", "--device", "cpu", code=2).stderr.startswith(b"zllm: unknown option --device")

@@ -194,7 +194,7 @@ def test_nobody_answers(zllm: Run, files: Path, tmp_path: Path) -> None:
     pytest.importorskip("distributed")
     before = names(tmp_path)
     result = zllm("create", "--dask", "tcp://127.0.0.1:1", "a.zllm", "-C", files, "code.txt", code=2)
-    assert result.stderr.startswith(b"zllm: no dask scheduler answers at tcp://127.0.0.1:1 within 5 s")
+    assert result.stderr.startswith(b"zllm: no dask scheduler answered at tcp://127.0.0.1:1 within 5 s")
     assert result.stderr.count(b"\n") == 1 and names(tmp_path) == before
 
 

@@ -252,7 +252,7 @@ def test_cancel(model: Model) -> None:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("sse9", "none of that name"), ("neon", "not built"), ("avx512vnni", "cannot run it")],
+    [("sse9", "unknown kernel"), ("neon", "not built"), ("avx512vnni", "cannot run it")],
 )
 def test_demanded_kernel(name: str, words: str, tmp_path: Path) -> None:
     if native.kernel_state(name) == "usable":

@@ -42,11 +42,11 @@ def demand(name: str) -> None:
     if state == "usable":
         return
     why = {
-        "unsupported": "this processor cannot run it",
-        "not built": "it was not built for this processor family",
-        "unknown": "there is none of that name",
+        "unsupported": f"this processor cannot run the kernel {name!r}",
+        "not built": f"the kernel {name!r} is not built for this processor family",
+        "unknown": f"unknown kernel {name!r}",
     }[state]
-    raise KernelError(f"kernel {name!r} was demanded, but {why}; usable here: {', '.join(usable_kernels())}")
+    raise KernelError(f"{why}; usable here: {', '.join(usable_kernels())}")
 
 
 def demanded(kernel: str | None = None) -> Any:

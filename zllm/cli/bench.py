@@ -17,16 +17,23 @@ def parser() -> options.Parser:
     """The command's parser."""
     result = options.Parser(
         "bench",
-        "Packs PATH with zllm, with zstd, and with xz, 7z PPMd and zpaq where they are there; unpacks and compares.\n"
-        "Sizes are of files; speeds are of this run, so compare them with each other only.",
+        "Packs PATH with zllm, zstd and, where installed, xz, brotli, 7z PPMd, lpaq1, zpaq; unpacks and compares.\n"
+        "Speeds are those of this run: compare them with each other only.",
     )
     result.add_argument("path", metavar="PATH", help="a folder or a file; needs about five times its size in $TMPDIR")
     result.add_argument("--json", action="store_true", help="as one JSON object")
-    result.add_argument("--rival", action="append", metavar="NAME", help="only this one, by its name in the table")
-    result.add_argument("--no-categories", dest="categories", action="store_false", help="not each category by itself")
+    result.add_argument(
+        "--rival", action="append", metavar="NAME", help="compare with this one only, by its name in the table"
+    )
+    result.add_argument(
+        "--no-categories",
+        dest="categories",
+        action="store_false",
+        help="do not measure each category of data by itself",
+    )
     options.levels(result)
     options.threads(result)
-    options.verbosity(result)
+    options.verbosity(result, "name what is being run")
     return result
 
 

@@ -21,7 +21,7 @@ def parser() -> options.Parser:
     """The command's parser."""
     result = options.Parser("cat", "Writes members of ARCHIVE (- reads from stdin) to stdout, one after the other.")
     reading.arguments(result, members="the members")
-    result.add_argument("--tar", action="store_true", help="the whole archive as the tar stream that it is made of")
+    result.add_argument("--tar", action="store_true", help="write the whole archive as a tar stream")
     return result
 
 

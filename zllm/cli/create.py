@@ -26,28 +26,47 @@ def parser() -> options.Parser:
     result = options.Parser("create", "Packs files and folders into ARCHIVE; - writes to stdout.")
     result.add_argument("operands", nargs="*", metavar="ARCHIVE|- PATH", help="the archive, then what goes into it")
     options.archive_name(result)
-    result.add_argument("-C", "--directory", metavar="DIR", help="names after it are below DIR, as in tar")
+    result.add_argument("-C", "--directory", metavar="DIR", help="look up the names after it in DIR, as tar does")
     _add_selection(result)
     result.add_argument("--force", "--overwrite", action="store_true", help="replace ARCHIVE if it exists")
     result.add_argument(
-        "--reproducible", action="store_true", help="owner and group 0, no user names: the same tree, the same bytes"
+        "--reproducible",
+        action="store_true",
+        help="owner and group 0, no user names: the same tree gives the same bytes",
     )
     options.coding(result)
     options.helpers(result)
     options.statistics(result)
-    options.verbosity(result)
+    options.verbosity(result, "name each member, and sum up at the end")
     return result
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--exclude", action="append", default=[], metavar="PATTERN", help="leave out what matches")
-    parser.add_argument("-X", "--exclude-from", action="append", default=[], metavar="FILE", help="patterns in a file")
-    parser.add_argument("-T", "--files-from", metavar="FILE", help="names in a file or -, looked up like those before")
-    parser.add_argument("--null", action="store_true", help="names of -T end with a NUL, as find -print0 writes them")
-    parser.add_argument("--verbatim-files-from", action="store_true", help="lines -C DIR of -T are names, too")
+    parser.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="leave out names that match, and all below them",
+    )
+    parser.add_argument(
+        "-X",
+        "--exclude-from",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="leave out what matches a line of FILE",
+    )
+    parser.add_argument("-T", "--files-from", metavar="FILE", help="pack the names in FILE, one a line; - is stdin")
+    parser.add_argument(
+        "--null", action="store_true", help="names in -T files end with a NUL, as find -print0 writes them"
+    )
+    parser.add_argument(
+        "--verbatim-files-from", action="store_true", help="in -T files, lines that begin with -C are names, too"
+    )
     parser.add_argument("--no-recursion", dest="recursive", action="store_false", help="do not enter folders")
     parser.add_argument("--one-file-system", action="store_true", help="do not enter other file systems")
-    parser.add_argument("--dereference", action="store_true", help="store what links point to, not the links")
+    parser.add_argument("--dereference", action="store_true", help="store what symbolic links point to, not the links")
 
 
 def run(argv: Sequence[str], console: output.Console) -> None:

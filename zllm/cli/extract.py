@@ -42,9 +42,16 @@ def parser() -> options.Parser:
         "Unpacks ARCHIVE (- reads from stdin) into a folder. Links, pipes, modes and times come back as they were;\n"
         "for root, owners too. Nothing is written outside of the folder, nor through a link.",
     )
-    reading.arguments(result, members="what to extract: names, folders, shell patterns (default: everything)")
-    result.add_argument("-C", "--directory", default=".", metavar="DIR", help="where to extract; made if it is missing")
-    result.add_argument("--exclude", action="append", default=[], metavar="PATTERN", help="leave out what matches")
+    reading.arguments(
+        result, members="what to extract: names, folders, shell patterns (default: everything)",
+        verbose="name each member, and sum up at the end",
+    )  # fmt: skip
+    result.add_argument(
+        "-C", "--directory", default=".", metavar="DIR", help="extract into DIR; made if it does not exist"
+    )
+    result.add_argument(
+        "--exclude", action="append", default=[], metavar="PATTERN", help="leave out members that match"
+    )
     result.add_argument("-k", "--keep-old-files", action="store_true", help="do not replace files that exist")
     _add_attributes(result)
     return result
@@ -60,7 +67,7 @@ def _add_attributes(parser: argparse.ArgumentParser) -> None:
         "--no-same-permissions",
         dest="permissions",
         action="store_false",
-        help="modes subject to the umask (for others)",
+        help="modes subject to the umask (default for others)",
     )
     group.add_argument(
         "--same-owner", dest="owners", action="store_true", default=None, help="owners as they were (default for root)"
@@ -69,14 +76,14 @@ def _add_attributes(parser: argparse.ArgumentParser) -> None:
         "--no-same-owner",
         dest="owners",
         action="store_false",
-        help="everything belongs to the user (for others)",
+        help="everything belongs to the user who extracts (default for others)",
     )
     group.add_argument("--numeric-owner", action="store_true", help="owners by number, not by name")
     group.add_argument("--devices", action="store_true", help="device nodes, too: only root can make them")
     group.add_argument(
         "--filter", choices=("data", "tar", "fully_trusted"),
-        help="as in Python's tarfile. data: no owners, no pipes, no links that lead out; tar: nothing writable for "
-        "others; fully_trusted: the same as -p --same-owner --devices",
+        help="as in Python's tarfile. data: no owners, pipes or devices, no links that lead out of DIR; tar: nothing "
+        "writable for others; fully_trusted: the same as -p --same-owner --devices",
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ def parser() -> options.Parser:
     """The command's parser."""
     result = options.Parser(
         "",
-        "Compresses stdin to stdout; decompresses it with -d, when called as unzllm, or when it is a zllm archive.\n"
+        "Compresses stdin to stdout; decompresses with -d, as unzllm, or when the input is a zllm archive.\n"
         "A tar stream becomes an archive of its members; anything else becomes an archive of one.",
     )
     result.add_argument("inputs", nargs="*", metavar="FILE", help="read these instead of stdin, one after the other")
@@ -35,8 +35,8 @@ def parser() -> options.Parser:
     )
     place = result.add_mutually_exclusive_group()
     place.add_argument("-c", "--stdout", action="store_true", help="write to stdout, which is the default")
-    place.add_argument("-o", "--output", default="-", metavar="FILE", help="write this instead of stdout")
-    result.add_argument("-f", "--force", action="store_true", help="replace the file of -o if it exists")
+    place.add_argument("-o", "--output", default="-", metavar="FILE", help="write FILE instead of stdout")
+    result.add_argument("-f", "--force", action="store_true", help="replace FILE of -o if it exists")
     options.coding(result)
     options.limit(result)
     options.helpers(result)

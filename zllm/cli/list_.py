@@ -21,8 +21,9 @@ def parser() -> options.Parser:
     """The command's parser."""
     result = options.Parser("list", "Shows what is inside ARCHIVE (- reads from stdin). Nothing is decoded.")
     reading.arguments(
-        result, members="what to show: names, folders, shell patterns (default: everything)", decodes=False
-    )
+        result, members="what to show: names, folders, shell patterns (default: everything)", decodes=False,
+        verbose="a table: mode, sizes, codec, time, and why that codec",
+    )  # fmt: skip
     result.add_argument("--json", action="store_true", help="one JSON object, for scripts (docs/cli.md)")
     result.add_argument("--null", action="store_true", help="names as they are, each ended by a NUL")
     return result

@@ -23,8 +23,8 @@ _FIRST = ("create", "extract", "list", "test", "cat", "info", "model", "bench", 
 _TAR_LETTERS = {"c": "create", "x": "extract", "t": "list"}
 
 _USAGE = """usage: zllm COMMAND ...            zllm COMMAND --help shows its options
-       zllm < in > out             compress, or decompress what is a zllm archive (tar -I zllm)
-       zllm -d < in > out          decompress; so does unzllm
+       zllm < in > out             compress; decompress, if the input is a zllm archive (tar -I zllm)
+       zllm -d < in > out          decompress, as unzllm does
 
 commands:
 {commands}

@@ -16,7 +16,7 @@ def parser() -> options.Parser:
     result = options.Parser(
         "model import",
         "Installs a .zlm file: --model NAME then means it, and archives that need it find it by its hash.\n"
-        "Of an archive (.zllm) that was made with --embed-model, the models in it.",
+        "From an archive (.zllm) made with --embed-model it installs the models in it.",
     )
     result.add_argument("source", metavar="FILE.zlm", help="the model file, or an archive; - reads a model from stdin")
     result.add_argument("--name", help="its name here (default: the one in the file)")

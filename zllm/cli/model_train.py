@@ -17,7 +17,9 @@ _INSTALL = "pip install 'zllm[train]'"
 
 def parser() -> options.Parser:
     """The command's parser. What is not given is left to the preset."""
-    result = options.Parser("model train", "Trains a model on your text. An interrupted run goes on where it was.")
+    result = options.Parser(
+        "model train", "Trains a model on your text. An interrupted run continues where it stopped."
+    )
     result.add_argument("--data", type=Path, required=True, metavar="DIR", help="the text: every text file below DIR")
     result.add_argument("--from", dest="start", metavar="MODEL", help="start from this model, or from a run's folder")
     result.add_argument("--name", help="install the model under this name (with --output: its name in archives)")
@@ -25,7 +27,7 @@ def parser() -> options.Parser:
     result.add_argument("--force", action="store_true", help="replace the file, or another model of that name")
     result.add_argument("--work", type=Path, metavar="DIR", help="checkpoints (default: FILE.run, or one for NAME)")
     result.add_argument("--preset", metavar="NAME", help="shape and rates: default, fast, or tiny to try it out")
-    result.add_argument("--origin", help="where the model comes from, for its description")
+    result.add_argument("--origin", help="where the model comes from, for its description and archives")
     result.add_argument("--tokens", type=options.positive, metavar="N", help="stop after so many tokens")
     result.add_argument("--minutes", type=_minutes, metavar="M", help="stop after so many minutes of training")
     result.add_argument(
@@ -40,7 +42,7 @@ def parser() -> options.Parser:
     )  # fmt: skip
     result.add_argument("--validation", type=Path, metavar="DIR", help="other text to measure on, for the card")
     result.add_argument("--about", type=Path, metavar="FILE", help="text for the card about the data and its licence")
-    result.add_argument("--seed", type=int)
+    result.add_argument("--seed", type=int, help="another number, another run from the same text")
     options.threads(result)
     options.verbosity(result)
     return result

@@ -71,7 +71,7 @@ def split(argv: Sequence[str], parser: argparse.ArgumentParser) -> tuple[list[st
                 options += [option] if value is None else [f"{option}={value}" if option[1] == "-" else option + value]
     for operand in operands:
         if not operand.text:
-            raise UsageError("an empty name names nothing: is a variable unset?")
+            raise UsageError("a name is empty: is a variable unset?")
     return options, operands
 
 

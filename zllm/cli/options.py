@@ -61,9 +61,9 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{text}{end} {self.prog} --help lists the options")
 
 
-def verbosity(parser: argparse.ArgumentParser) -> None:
-    """``-v`` and ``-q``."""
-    parser.add_argument("-v", "--verbose", action="count", default=0, help="say more; -v names each member")
+def verbosity(parser: argparse.ArgumentParser, verbose: str = "say more") -> None:
+    """``-v``, whose help is ``verbose``, and ``-q``."""
+    parser.add_argument("-v", "--verbose", action="count", default=0, help=verbose)
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no notes")
 
 
@@ -89,13 +89,17 @@ class _Limit(argparse.Action):
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None
     ) -> None:
-        name, _, text = values.partition("=")
+        name, equals, text = values.partition("=")
         fields = {field.name.replace("_", "-"): field.name for field in dataclasses.fields(Limits)}
         match = re.fullmatch("([0-9]{1,18})([kMGT]?)", text)
         if name not in fields:
-            raise argparse.ArgumentError(self, f"'{name}' is not one of {', '.join(sorted(fields))}")
+            raise argparse.ArgumentError(self, f"unknown limit '{name}': choose one of {', '.join(sorted(fields))}")
+        if not equals:
+            raise argparse.ArgumentError(self, f"the size is missing: {name}=SIZE")
         if match is None:
-            raise argparse.ArgumentError(self, f"'{text}' is not a number, with k, M, G or T behind it or without")
+            raise argparse.ArgumentError(
+                self, f"'{text}' is not a size, such as 5000 or 10G (k, M, G, T: powers of 1024)"
+            )
         size = int(match[1]) << 10 * " kMGT".index(match[2] or " ")
         setattr(namespace, self.dest, dataclasses.replace(getattr(namespace, self.dest), **{fields[name]: size}))
 
@@ -104,18 +108,19 @@ def device(parser: argparse.ArgumentParser) -> None:
     """``--device`` and ``--executor``."""
     parser.add_argument(
         "--device", default="auto", metavar="cpu|cuda[:N]|auto",
-        help="what computes the model (default: auto, a CUDA device for large models); never changes a byte",
+        help="what computes the model (default: auto: a CUDA device for a large model, if there is one, else the "
+        "processor); never changes a byte",
     )  # fmt: skip
     parser.add_argument(
         "--executor", default="auto", metavar="native|torch|auto",
-        help="how it is computed: by the C core on processors, by torch on CUDA devices, unless demanded",
+        help="what program computes it (default: auto: the C core on a processor, torch on a CUDA device)",
     )  # fmt: skip
 
 
 def statistics(parser: argparse.ArgumentParser) -> None:
     """``--stats``: ``args.stats`` is a collector, or None."""
     parser.add_argument(
-        "--stats", action="store_const", const=Stats(), help="say on stderr where time, bytes and memory went"
+        "--stats", action="store_const", const=Stats(), help="print on stderr where time, bytes and memory went"
     )
 
 
@@ -132,7 +137,7 @@ def levels(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--level", type=_level, default=6, metavar="1-9", help="default: 6")
     for number in sorted(LEVELS):
         group.add_argument(f"-{number}", dest="level", action="store_const", const=number, help=argparse.SUPPRESS)
-    model(group, "language model for text (default: the built-in one); of several, each codes what it codes best")  # type: ignore[arg-type]
+    model(group, "language model for text (default: the built-in one); given several times, each text gets the best")  # type: ignore[arg-type]
     group.add_argument("--no-llm", dest="llm", action="store_false", help="no language model, at any level")
 
 

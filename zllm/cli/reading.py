@@ -23,9 +23,11 @@ from zllm.errors import (
 from zllm.format.ends import EMPTY
 
 
-def arguments(parser: argparse.ArgumentParser, *, members: str | None = None, decodes: bool = True) -> None:
+def arguments(
+    parser: argparse.ArgumentParser, *, members: str | None = None, decodes: bool = True, verbose: str = "say more"
+) -> None:
     """The options of all of them. ``members`` is the help of the operands after the archive; None if there are none.
-    ``decodes``: whether the command may need a model.
+    ``decodes``: whether the command may need a model. ``verbose``: the help of ``-v``.
     """
     if members is None:
         parser.add_argument("operands", nargs="*", metavar="ARCHIVE|-", help="the archive; - reads from stdin")
@@ -40,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser, *, members: str | None = None, de
     else:
         parser.set_defaults(device="auto", executor="auto")
     options.statistics(parser)
-    options.verbosity(parser)
+    options.verbosity(parser, verbose)
 
 
 def parse(command: options.Parser, argv: Sequence[str], console: output.Console) -> argparse.Namespace:
@@ -49,7 +51,7 @@ def parse(command: options.Parser, argv: Sequence[str], console: output.Console)
     console.verbose, console.quiet = args.verbose, args.quiet
     args.archive = options.take_archive(args, args.operands, command)
     if "" in (args.archive, getattr(args, "directory", None), *args.operands):
-        raise UsageError("an empty name names nothing: is a variable unset?")
+        raise UsageError("a name is empty: is a variable unset?")
     return args
 
 

@@ -19,7 +19,9 @@ _PIECE = 1 << 20
 def parser() -> options.Parser:
     """The command's parser."""
     result = options.Parser("test", "Decodes ARCHIVE (- reads from stdin) and checks every checksum.")
-    reading.arguments(result, members="what to test (default: everything)")
+    reading.arguments(
+        result, members="what to test (default: everything)", verbose="sum up at the end; -vv names each member as well"
+    )
     return result
 
 

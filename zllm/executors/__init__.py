@@ -59,9 +59,9 @@ class Choice:
 
     def __post_init__(self) -> None:
         if not re.fullmatch("auto|cpu|cuda(:[0-9]{1,3})?", self.device):
-            raise UsageError(f"no device is called {self.device!r}: choose cpu, cuda, cuda:N or auto")
+            raise UsageError(f"unknown device {self.device!r}: choose cpu, cuda, cuda:N or auto")
         if self.executor not in EXECUTORS:
-            raise UsageError(f"no executor is called {self.executor!r}: choose {', '.join(EXECUTORS)}")
+            raise UsageError(f"unknown executor {self.executor!r}: choose native, torch or auto")
         if self.on_cuda and self.executor == "native":
             raise UsageError("the executor native computes on the processor: --device cuda needs --executor torch")
         if self.on_cuda or self.executor == "torch":

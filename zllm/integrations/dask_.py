@@ -57,7 +57,9 @@ def _check_address(address: str) -> None:
     try:
         distributed.comm.resolve_address(address)
     except (OSError, ValueError) as exc:
-        raise ClusterError(f"{address!r} is not the address of a dask scheduler: {_line(exc)}") from exc
+        raise ClusterError(
+            f"{address!r} is not the address of a dask scheduler: {str(exc) or type(exc).__name__}"
+        ) from exc
     tls = distributed.Security().get_connection_args("client")
     if address.startswith("tls://") and not tls["ssl_context"]:
         raise ClusterError(f"{address} needs certificates: name them in dask's distributed.comm.tls")
@@ -84,7 +86,7 @@ def _connect(address: str, patience: float) -> distributed.Client:
         client = TimeoutError()
     if isinstance(client, _LOST):
         raise ClusterError(
-            f"no dask scheduler answers at {address} within {patience:g} s: start one with dask scheduler"
+            f"no dask scheduler answered at {address} within {patience:g} s: start one with dask scheduler"
         ) from client
     if isinstance(client, Exception):
         raise ClusterError(f"the dask scheduler at {address} does not work: {_line(client)}") from client
