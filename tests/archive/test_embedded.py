@@ -269,8 +269,8 @@ def test_the_commands(zllm: Run, model: Path, files: dict[str, bytes], tmp_path:
     assert zllm("list", "a.zllm").stdout.splitlines() == [b"src/", b"src/noise.bin", b"src/prose.txt"]
     zllm("test", "a.zllm")
     assert zllm("cat", "a.zllm", "src/prose.txt").stdout == files["prose.txt"]
-    assert b"embedded: True" in zllm("info", "a.zllm").stdout
-    assert b"embedded: True" in zllm("info", "-", data=(tmp_path / "a.zllm").read_bytes()).stdout
+    assert b"embedded: yes" in zllm("info", "a.zllm").stdout
+    assert b"embedded: yes" in zllm("info", "-", data=(tmp_path / "a.zllm").read_bytes()).stdout
     assert b"embedded model" in zllm("list", "--stats", "a.zllm").stderr
     assert b"from level 6 on" in zllm("create", "b.zllm", "src", "-4", "--embed-model", code=2).stderr
     assert folder.files() == []
