@@ -36,6 +36,7 @@ from zllm.format.names import NameFilter
 from zllm.format.tarscan import member_name
 from zllm.format.wire import checksum64
 from zllm.models import store
+from zllm.planner.reasons import describe
 
 TEXT = (Path(__file__).parent.parent / "docs" / "zllm-format.md").read_text(encoding="utf-8")
 DATA = b"hello, world\n" * 12
@@ -88,6 +89,11 @@ def meaning(archive: bytes) -> tuple[section.SectionHeader, sectionmap.SectionMa
     return header, chart, bodies[1], directory.unpack(bodies[2], seed)
 
 
+def says_of_map() -> str:
+    """What the table says of the example's map."""
+    return next(row[3] for row in rows("Example") if row[2] == "map")
+
+
 def test_the_example_is_what_the_table_says() -> None:
     archive = example()
     header, chart, body, found = meaning(archive)
@@ -96,6 +102,7 @@ def test_the_example_is_what_the_table_says() -> None:
     assert member_name(record.header) == "hello.txt"
     assert (len(record.header), record.data_size, record.zeros, record.bucket) == (512, 156, 1380, 0)
     assert record.sha256 == b"" and frame.sha256 == hashlib.sha256(DATA).digest()[:8]
+    assert describe(frame.reason) == "the level tries no other codec" and f"; reason {frame.reason};" in says_of_map()
     assert body[:4] == bytes((frame.codec, 0)) + (156 | 0x80).to_bytes(1, "little") + b"\1"
     assert registry.get(frame.codec).decode(body[4:], frame.raw_size) == DATA
     table = [row for row in rows("Example") if row[0].isdigit()]
