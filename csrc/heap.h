@@ -14,7 +14,7 @@ typedef struct heap heap_t;
 
 /* options: may be NULL. ZLLM_E_ARGUMENT if they make no sense; *out is NULL on failure. */
 zllm_result zllm_heap_open(const zllm_options *options, heap_t **out);
-/* When all that it gave has been freed. NULL is no heap, and nothing happens. */
+/* Call it when everything allocated from the heap has been freed. Does nothing if the heap is NULL. */
 void zllm_heap_close(heap_t *h);
 
 /* Aligned to 64 bytes. NULL when out of memory, or at the limit. */

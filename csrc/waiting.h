@@ -1,8 +1,8 @@
 /* Waiting for another thread's word: a moment in a loop, for it is microseconds from done, and asleep from then on.
  *
- * Where there are more threads than cores, whoever loops keeps another thread from the core that it needs: then the moment
+ * Where there are more threads than cores, a thread that loops keeps another from the core that it needs: then the moment
  * is short. A sleep is a futex where there is one (Linux), which the other side ends; else, and at the latest, it ends by
- * itself, so that cancellation, of which nobody is told, is seen. */
+ * itself, so that cancellation, which wakes no thread, is seen. */
 #ifndef ZLLM_WAITING_H
 #define ZLLM_WAITING_H
 

@@ -2,7 +2,7 @@
 
     python tools/make_dictionary.py
 
-The dictionary is part of the format: any change of it is a new version. This says what is in it and why, for whoever
+The dictionary is part of the format: any change of it is a new version. This says what is in it and why, for anyone who
 makes the next one.
 """
 

@@ -73,7 +73,7 @@ static int hex4(parser_t *p, uint32_t *code) {
     return 1;
 }
 
-/* What follows a backslash. Half a surrogate pair is no character. */
+/* What follows a backslash. Half a surrogate pair is not a character. */
 static int escape(parser_t *p) {
     static const char letters[] = "\"\\/bfnrt", meant[] = "\"\\/\b\f\n\r\t";
     uint32_t code, low;

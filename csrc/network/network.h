@@ -2,7 +2,7 @@
  * streams at once. A family of networks is one table of functions (families.c lists them), chosen by a model's
  * config.family; docs/adding-a-network-family.md shows how one is added.
  *
- * A stream that is coded has a lane: what the network remembers of the tokens that it was fed, of which nobody but the
+ * A stream that is coded has a lane: what the network remembers of the tokens that it was fed, of which nothing but the
  * network knows what it is. The integers of a row may depend on the tokens before it in its lane, and on nothing else: not
  * on other rows of the step, their number, the kernel, or the number of threads. */
 #ifndef ZLLM_NETWORK_H

@@ -1,4 +1,4 @@
-/* Why a model was refused, in words for whoever has the file. */
+/* Why a model was refused, in words for the user of the file. */
 #ifndef ZLLM_REFUSAL_H
 #define ZLLM_REFUSAL_H
 

@@ -99,8 +99,8 @@ class Archive:
     def members(self) -> Iterator[Member]:
         """All members, as they are found, also behind the end of a first tar, and in archives that follow.
 
-        What is damaged or is no header is passed over, and is among :attr:`problems` then. From a pipe, they come once,
-        and the data of each can be read until the next is asked for.
+        What is damaged or is not a header is passed over, and is among :attr:`problems` then. From a pipe, they come
+        once, and the data of each can be read until the next is asked for.
         """
         view = self.view
         if view.opaque:

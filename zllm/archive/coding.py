@@ -78,7 +78,7 @@ class Decoders:
 
         Raises:
             MissingModelError: it is not here.
-            ModelError: a file that the user gave is no proper model.
+            ModelError: a file that the user gave is not a valid model.
         """
         from zllm.models import store
 

@@ -211,7 +211,7 @@ class FileView(TarView):
                 yield place.envelope.whole
 
     def check_names(self, section: Section) -> None:
-        """Compare the names of a section with the directory's filter, for whoever finds a member by it believes it."""
+        """Compare the names of a section with the directory's filter, which is believed when a member is looked for."""
         row = self._row(section.header.stream_offset)
         known = row.names if row is not None else None
         if known is not None and not all(

@@ -190,7 +190,7 @@ class Finder:
         return scanned
 
     def _pieces(self, pieces: list[Piece], at: int) -> None:
-        """What is no header."""
+        """Bytes that are not a header."""
         for piece in pieces:
             if piece.kind == Kind.ZERO:
                 self._after_end |= len(piece.data) >= BLOCK

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from zllm.archive import storage
-from zllm.archive.storage import Storage
+from zllm.archive.storage import Storage, Stored
 from zllm.format.headerunits import Pax, Plain
 
 if TYPE_CHECKING:
@@ -25,12 +25,13 @@ _MAX_DIGITS = 20  # of a size: more, and it is none
 
 
 @dataclass(slots=True)
-class Member:
+class Member(Stored):
     """What the headers say. Names are UTF-8, other bytes surrogate escapes; numbers are as :class:`tarfile.TarInfo` has
     them, and so is ``type``. Nothing is decoded for them.
 
     ``offset`` and ``offset_data`` are where headers and data begin in the tar stream, ``stored`` where the data begins
-    and how many bytes it has there: of a sparse member, what is no hole. ``sparse``: offset and size of what is none.
+    and how many bytes it has there: of a sparse member, without its holes. ``sparse``: offset and size of each
+    extent between holes.
     """
 
     name: str
@@ -98,31 +99,6 @@ class Member:
         if self._storage is None:
             self._storage = storage.look_up(self.view, self.name, self.offset_data)
         return self._storage
-
-    @property
-    def coded_size(self) -> int:
-        """Bytes in the archive: this member's share of its frames."""
-        return self.storage.coded_size
-
-    @property
-    def codecs(self) -> tuple[str, ...]:
-        """Names of the codecs of its frames; empty if it has no data."""
-        return self.storage.codecs
-
-    @property
-    def category(self) -> str:
-        """What the data was taken for: text, structured, tensor, audio, compressed, binary."""
-        return self.storage.category
-
-    @property
-    def reason(self) -> str:
-        """Why it is stored that way."""
-        return self.storage.reason
-
-    @property
-    def sha256(self) -> str | None:
-        """SHA-256 of the data as it is in the tar stream, hexadecimal; None if it is not stored: of small members."""
-        return self.storage.sha256
 
 
 def of_stream(view: TarView, name: str, size: int) -> Member:

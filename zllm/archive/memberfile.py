@@ -43,7 +43,7 @@ class _Data(ReadInto):
     mode = "rb"
 
     def __init__(self, archive: Reading, member: Facts) -> None:
-        self._archive: Reading | None = archive  # nobody else may have it: closed with it, it could not be read
+        self._archive: Reading | None = archive  # not handed out: once it is closed, this file could not be read
         self._view = cast("TarView", archive.view)
         self._start = member.offset_data
         self.name = member.name

@@ -16,7 +16,7 @@ _M = TypeVar("_M")
 
 
 class Members:
-    """Finds members. ``quiet``: bytes that are no header are passed over without a word, as ``ignore_zeros`` asks.
+    """Finds members. ``quiet``: bytes that are not a header are passed over without a word, as ``ignore_zeros`` asks.
 
     ``position`` is where the next header is due.
     """

@@ -1,5 +1,5 @@
 """Headers as :mod:`tarfile` reads them: GNU's long names and sparse files, global headers, numbers in base 256, all
-that it knows. What a program in Python takes them for is decided there, whoever asks."""
+that it knows. What a Python program takes them for is decided there, for every caller."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class State:
 
 
 class Parsed(tarfile.TarInfo):
-    """A member as tarfile has it. But in GNU's old format, where incremental archives have times, is no prefix."""
+    """A member as tarfile has it. But GNU's old format, where incremental archives have times, has no prefix."""
 
     def isdir(self) -> bool:
         """As in tarfile; the folders of ``tar --listed-incremental``, whose data is a list of names, as well."""

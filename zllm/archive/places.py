@@ -15,7 +15,7 @@ from zllm.format.sectionmap import SectionMap
 
 @dataclass(frozen=True)
 class Place:
-    """A part that is no section's: ``offset`` is the place of its envelope in the file."""
+    """A part of the archive: ``offset`` is the place of its envelope in the file."""
 
     offset: int
     envelope: Envelope

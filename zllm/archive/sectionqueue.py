@@ -60,7 +60,7 @@ class SectionQueue:
 
     def _wait_for_first(self, timeout: float | None = None) -> None:
         # An event: up to Python 3.12 a join() that Ctrl-C ends takes the thread for ended. And forgotten only
-        # afterwards: whoever aborts then waits again, before what the thread uses is closed.
+        # afterwards: an abort then waits again, before what the thread uses is closed.
         self._sections[0].wait(timeout)
         self._sections.popleft()
 

@@ -125,7 +125,7 @@ class Section:
         """All of a record's data will be read: where it has several frames, each of several threads gets one of the
         first.
 
-        Damage is kept for whoever reads it.
+        Damage is kept, and raised when the frame is read.
         """
         size = self.layout.records[number].data_size
         wanted = [extent.frame for extent in self.layout.extents(number, 0, size)]

@@ -18,7 +18,7 @@ Pieces = list[tuple[int, int]]
 
 
 def pieces_of(file: IO[bytes], state: os.stat_result) -> Pieces | None:
-    """Offset and size of what is data in an open file; None if it has no holes, or nobody can tell.
+    """Offset and size of what is data in an open file; None if it has no holes, or the system does not tell.
 
     A file has holes if it takes less room than its size says (as ``tar --sparse`` decides) and the system shows
     where: file systems that compress have small files without holes.

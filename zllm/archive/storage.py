@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tarfile
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +23,42 @@ class Storage(NamedTuple):
     category: str = ""
     reason: str = ""
     sha256: str | None = None
+
+
+class Stored:
+    """What has a :class:`Storage`, whose fields it tells one by one."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def storage(self) -> Storage:
+        """All of it at once."""
+
+    @property
+    def coded_size(self) -> int:
+        """Bytes in the archive: this member's share of its frames."""
+        return self.storage.coded_size
+
+    @property
+    def codecs(self) -> tuple[str, ...]:
+        """Names of the codecs of its frames; empty if it has no data."""
+        return self.storage.codecs
+
+    @property
+    def category(self) -> str:
+        """What the data was taken for: text, structured, tensor, audio, compressed, binary."""
+        return self.storage.category
+
+    @property
+    def reason(self) -> str:
+        """Why it is stored that way."""
+        return self.storage.reason
+
+    @property
+    def sha256(self) -> str | None:
+        """SHA-256 of the data as it is in the tar stream, hexadecimal; None if it is not stored: of small members."""
+        return self.storage.sha256
 
 
 def look_up(view: TarView | None, name: str, position: int) -> Storage:

@@ -18,7 +18,7 @@ class Target:
     """A file for writing that gets its name in :meth:`publish` and vanishes in :meth:`discard`.
 
     What is not a regular file (a named pipe, a device, ``/dev/stdout``) is written directly. A file that is replaced
-    hands on its mode and, where the system permits it, its owner; until then nobody else can read the new one. What
+    hands on its mode and, where the system permits it, its owner; until then no other user can read the new one. What
     killed processes left of the same target is removed.
 
     Raises:

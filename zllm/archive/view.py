@@ -49,7 +49,7 @@ class TarView(ReadInto, io.RawIOBase):
         self.opaque = False
         """The stream is not a tar."""
         self.lock = threading.RLock()
-        """Held by whoever seeks and then reads, so that several threads can read members of one archive."""
+        """Held between a seek and the read after it, so that several threads can read members of one archive."""
         self._hasher = Hasher()
         self._position = 0
         self._limit: int | None = None
@@ -154,7 +154,7 @@ class TarView(ReadInto, io.RawIOBase):
                 break
             pieces.append(piece)
             left -= len(piece) if left > 0 else 0
-        if left < 0 and self.problem is not None:  # nobody comes back to be told
+        if left < 0 and self.problem is not None:  # this is the last chance to tell
             raise renewed(self.problem)
         if left > 0 and self.strict:
             raise DamagedError("the archive ends inside this member") if self.problem else BrokenTarError(ENDS_INSIDE)

@@ -127,7 +127,7 @@ class Writer:
             self.closed = True
 
     def abort(self) -> None:
-        """Give up. What was written so far has no end and is no valid archive."""
+        """Give up. What was written so far has no end and is not a valid archive."""
         self.closed = True
         self._coder.run.cancelled.set()
         try:
@@ -183,7 +183,7 @@ class Writer:
         """Have the section coded; what follows goes into the next."""
         builder = self._builder
         if self._raw is None:
-            # A whole section of zeros is no tar's beginning, whatever follows: the first section says it for readers.
+            # A whole section of zeros does not begin a tar archive, whatever follows: the first section says so.
             self._raw = not self._scanner.is_tar and (self._scanner.opaque or not last)
         builder.opaque = self._raw
         self._builder = builder.following()

@@ -20,7 +20,7 @@ _TYPES = {
     stat.S_IFREG: tarfile.REGTYPE, stat.S_IFDIR: tarfile.DIRTYPE, stat.S_IFLNK: tarfile.SYMTYPE,
     stat.S_IFIFO: tarfile.FIFOTYPE, stat.S_IFCHR: tarfile.CHRTYPE, stat.S_IFBLK: tarfile.BLKTYPE,
 }  # fmt: skip
-# O_NONBLOCK in case it has become a pipe that nobody writes to.
+# O_NONBLOCK in case it has become a pipe without a writer.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _NAME_ROOM = MAX_EXTENDED - 4096
 _LABEL = "security.selinux"  # which the system that unpacks gives to every file

@@ -44,7 +44,7 @@ def octal(char: str) -> str:
     """``char`` as the bytes that it is in a name: ``\\303\\251``."""
     try:
         data = char.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half of a pair, which is no byte of a name
+    except UnicodeEncodeError:  # half of a surrogate pair, which does not stand for a byte of a name
         data = char.encode("utf-8", "surrogatepass")
     return "".join(f"\\{byte:03o}" for byte in data)
 

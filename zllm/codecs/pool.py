@@ -1,4 +1,4 @@
-"""Threads for independent pieces of work, which whoever asks for it does where no thread can be started (a container's
+"""Threads for independent pieces of work, which the caller does itself where no thread can be started (a container's
 limit of processes, ``ulimit -u``).
 """
 
@@ -41,5 +41,5 @@ class _Once:
             return
         try:
             self.future.set_result(self._work())
-        except BaseException as exc:  # for whoever asks for the result
+        except BaseException as exc:  # raised where the result is asked for
             self.future.set_exception(exc)

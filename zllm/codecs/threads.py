@@ -59,7 +59,7 @@ def in_threads(work: Work, count: int, run: Run) -> None:
 
 
 def _start(one: Callable[[int], None], count: int, started: list[threading.Thread]) -> None:
-    """Threads that begin when all are there: threads may wait for each other, and whoever is missing is waited for."""
+    """Threads that begin when all have started: they may wait for each other."""
     everybody: SimpleQueue[bool] = SimpleQueue()
 
     def begin(number: int) -> None:

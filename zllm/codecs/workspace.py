@@ -23,7 +23,7 @@ class Workspace:
 
     @contextmanager
     def hold(self, size: int) -> Iterator[None]:
-        """Wait until ``size`` bytes are free, or nobody else is at work; take them for the block.
+        """Wait until ``size`` bytes are free, or no other frame is in work; take them for the block.
 
         A frame that needs more than the whole budget is so coded alone. Not to be called inside such a block.
         """

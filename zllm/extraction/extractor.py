@@ -214,7 +214,7 @@ class Extractor:
         if wanted.mode is None:
             wanted = attributes.with_mode(wanted, 0o666 & ~self._umask)
         descriptor = os.open(name, _NEW, 0o600, dir_fd=room)
-        partial.lock(descriptor)  # so that nobody takes it for what a killed process left
+        partial.lock(descriptor)  # so that no other process takes it for the remains of a killed one
         try:
             sparse.write(descriptor, self._source.pieces(member), member.size)
             attributes.to_descriptor(descriptor, wanted, self._unset(member.name))
@@ -260,7 +260,7 @@ class Extractor:
                     return
                 own = os.open(parts[-1], _OPEN_FOLDER, dir_fd=above)
         except OSError as exc:
-            if exc.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # it is no folder any more
+            if exc.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # it is not a folder any more
                 self._report.unset(shown, "mode", exc)
             return
         try:

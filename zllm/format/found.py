@@ -47,7 +47,7 @@ class SectionPart:
 
 @dataclass(frozen=True)
 class FramesPart:
-    """All ``count`` frames of the section before, at their places: whoever gets it takes or skips ``size`` bytes.
+    """All ``count`` frames of the section before, at their places: the receiver takes or skips ``size`` bytes.
 
     They were not looked at: the map says all that stands before each payload.
     """
@@ -59,7 +59,7 @@ class FramesPart:
 
 @dataclass(frozen=True)
 class OtherPart:
-    """A part that was not taken: whoever gets it takes or skips ``envelope.whole`` bytes."""
+    """A part that was not taken: the receiver takes or skips ``envelope.whole`` bytes."""
 
     offset: int
     envelope: Envelope

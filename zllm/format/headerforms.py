@@ -46,7 +46,7 @@ NO_LITERALS = Odd()
 
 
 class ExtendedHeader(NamedTuple):
-    """An extended header, and what is unusual about it. ``long``: it is no pax header, and has one text."""
+    """An extended header, and what is unusual about it. ``long``: it is not a pax header, and has one text."""
 
     pax: Pax
     odd: Odd | None

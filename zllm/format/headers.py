@@ -34,7 +34,7 @@ def decode(columns: list[bytes], count: int, longest: int = limits.MAX_EXTENDED)
     """The inverse of :func:`encode` for ``count`` units, of which no text has more than ``longest`` bytes.
 
     Raises:
-        DamagedError: the columns are no such ones, or give more than a section can hold.
+        DamagedError: these are not header columns, or they give more than a section can hold.
     """
     if len(columns) != COLUMNS or count > MAX_UNITS:
         raise DamagedError(f"{WHAT} is damaged: its headers make no sense")

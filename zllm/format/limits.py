@@ -1,4 +1,4 @@
-"""Every limit of the format in one place, and those that whoever opens an archive may change (:class:`Limits`).
+"""Every limit of the format in one place, and those that the opener of an archive may change (:class:`Limits`).
 
 A size that was read from a file is compared with one of these before use.
 
@@ -142,7 +142,7 @@ class Limits:
         """Refuse what cannot be compared with sizes.
 
         Raises:
-            TypeError: a limit that is no whole number. Only output_bytes and members may be None.
+            TypeError: a limit that is not a whole number. Only output_bytes and members may be None.
             UsageError: a limit below 0.
         """
         for name, value in vars(self).items():

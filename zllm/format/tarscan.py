@@ -1,8 +1,8 @@
 """Finds headers, data and zeros in a tar stream while it passes by. Whatever the bytes, nothing is lost.
 
 A stream becomes *records*: header bytes, then data, then zeros, each possibly of length 0. Which header has how much
-data follows :mod:`tarfile` (types, pax ``size``). Bytes that are no valid header where one is due are plain data up to
-the next block that is one, as GNU tar passes over them. A stream that does not begin as a tar is one record of data.
+data follows :mod:`tarfile` (types, pax ``size``). Bytes that are not a valid header where one is due are plain data up
+to the next block that is one, as GNU tar passes over them. A stream that does not begin as a tar is one record of data.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def number(field: bytes) -> int | None:
 def valid(block: bytes) -> bool:
     """Whether this is a header block: its size is one, and its checksum holds, over unsigned or over signed bytes.
 
-    A size below zero, or beyond what any file has, leads nowhere: for GNU tar, too, that is no header.
+    A size below zero, or beyond what any file has, leads nowhere: to GNU tar, too, that is not a header.
     """
     stored, size = number(block[148:156]), number(block[124:136])
     if stored is None or size is None or not 0 <= size < _NO_FILE or block == ZERO_BLOCK:
@@ -133,7 +133,7 @@ class TarScanner:
         self._in_padding = False
         self._data_left = 0
         self._first = True
-        self._lost = False  # between bytes that are no header and the next header
+        self._lost = False  # between bytes that are not a header and the next header
         self.opaque = False
         """The stream does not begin as a tar: all of it is plain data."""
         self.is_tar = is_tar

@@ -216,7 +216,7 @@ class ZllmFile(Packing, Unpacking):
     def next(self) -> ZllmInfo | None:
         """The next member, None after the last: also behind the end of a first tar, and in archives that follow.
 
-        What is damaged or is no header is passed over.
+        What is damaged or is not a header is passed over.
 
         Raises:
             DamagedError, BrokenTarError: after the last member, once: what is wrong with the archive as a whole, or

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zllm.archive import storage
 from zllm.archive.oddheaders import Parsed
-from zllm.archive.storage import Storage
+from zllm.archive.storage import Storage, Stored
 
 if TYPE_CHECKING:
     from zllm.archive.member import Member
@@ -24,7 +24,7 @@ _UNSET: Any = object()
 _SLOTS: dict[type, tuple[str, ...]] = {}
 
 
-class ZllmInfo(Parsed):
+class ZllmInfo(Stored, Parsed):
     """A :class:`tarfile.TarInfo` that also tells codecs, coded size, category, reason and SHA-256.
 
     How it is stored is looked up when it is first asked for, so ask while the archive is open. Deep copies and pickles
@@ -34,7 +34,7 @@ class ZllmInfo(Parsed):
     _view: TarView | None = None
     _storage: Storage | None = None
     stored: tuple[int, int] = (0, 0)
-    """Where the data begins in the tar stream, and how many bytes it has there: of a sparse member, what is no hole."""
+    """Where the data begins in the tar stream, and how many bytes it has there: of a sparse member, without holes."""
     _exact: tuple[float, int] | None = None
     _holes_stored = False
 
@@ -67,9 +67,9 @@ class ZllmInfo(Parsed):
         return paxheader.headers(info, extra, encoding, exact)
 
     def store_holes(self, name: str, real_size: int) -> None:
-        """Make it a member in GNU's sparse format 1.0: ``size`` and the data include the map of what is no hole.
+        """Make it a member in GNU's sparse format 1.0: ``size`` and the data include the map of extents.
 
-        Programs that do not know the format find the file under another name, so that nobody takes it for whole.
+        Programs that do not know the format find the file under another name, so that it is not taken for whole.
         """
         self._holes_stored = True
         folder, slash, base = name.rpartition("/")
@@ -133,31 +133,6 @@ class ZllmInfo(Parsed):
         if self._storage is None:
             self._storage = storage.look_up(self._view, self.name, self.offset_data)
         return self._storage
-
-    @property
-    def coded_size(self) -> int:
-        """Bytes in the archive: this member's share of its frames."""
-        return self.storage.coded_size
-
-    @property
-    def codecs(self) -> tuple[str, ...]:
-        """Names of the codecs of its frames; empty if it has no data."""
-        return self.storage.codecs
-
-    @property
-    def category(self) -> str:
-        """What the data was taken for: text, structured, tensor, audio, compressed, binary."""
-        return self.storage.category
-
-    @property
-    def reason(self) -> str:
-        """Why it is stored that way."""
-        return self.storage.reason
-
-    @property
-    def sha256(self) -> str | None:
-        """SHA-256 of the data as it is in the tar stream, hexadecimal; None if it is not stored: of small members."""
-        return self.storage.sha256
 
 
 def _fields(info: tarfile.TarInfo) -> dict[str, Any]:

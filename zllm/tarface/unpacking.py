@@ -196,7 +196,7 @@ class Unpacking(tarfile.TarFile):
                     data = source.read(min(start + size - offset, _COPY))
                 if not data:
                     raise DamagedError(f"{member.name}: the archive ends before it does", member=member.name)
-                with source.decoders.run.stage("writing", len(data)):  # by whoever takes it
+                with source.decoders.run.stage("writing", len(data)):  # in the thread that takes it
                     yield offset, data
                 offset += len(data)
                 place += len(data)
@@ -268,7 +268,7 @@ class Targets:
         self._named: dict[str, list[tarfile.TarInfo]] = {}
 
     def of(self, link: tarfile.TarInfo) -> tarfile.TarInfo | None:
-        """The last member before ``link`` that has its target's name and is no hard link itself; follows those."""
+        """The last member before ``link`` that has its target's name and is not a hard link itself; follows those."""
         members = cast("list[tarfile.TarInfo]", self._archive.members)  # type: ignore[attr-defined]
         for member in members[self._seen :]:
             self._named.setdefault(_plain(member.name), []).append(member)
