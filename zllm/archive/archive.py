@@ -24,6 +24,7 @@ from zllm.stats import Stats
 
 if TYPE_CHECKING:
     from zllm.archive.layout import Layout
+    from zllm.archive.places import Place
 
 MAX_LINKS = 40
 """Most links that are followed one after the other to find data, as in Linux."""
@@ -219,6 +220,17 @@ class Archive:
         thread, which takes less time, but the first byte comes later.
         """
         self.view.expected = wanted.offset_data
+
+    def parts(self) -> Iterator[Place]:
+        """All parts of the file, in its order: where each begins, its kind, number and length. Maps are read for it,
+        and nothing is decoded.
+
+        Raises:
+            UsageError: the archive is a pipe.
+        """
+        if not isinstance(self.view, FileView):
+            raise UsageError("the parts of a pipe cannot be listed")
+        return self.view.parts()
 
     def requirements(self) -> Requirements:
         """What is needed to read all of it; nothing is decoded, and a pipe is read to its end."""

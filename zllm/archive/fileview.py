@@ -12,11 +12,12 @@ from typing import BinaryIO, cast
 from zllm.archive.coding import Decoders
 from zllm.archive.embedded import in_file, match
 from zllm.archive.layout import Layout, walked
-from zllm.archive.places import Row, read_model
+from zllm.archive.places import Place, Row, read_model
 from zllm.archive.sections import Origin, Section
 from zllm.archive.view import TarView
 from zllm.errors import DamagedError, ZllmError, renewed
 from zllm.format import envelope, repair, sectionmap
+from zllm.format.envelope import Kind
 from zllm.format.frames import FrameRow
 from zllm.format.parts import CORRECTED, OTHER_SECTIONS, UNUSED
 from zllm.format.section import OPAQUE
@@ -218,6 +219,34 @@ class FileView(TarView):
             known.may_have(record.name) for record in section.layout.records if record.headers
         ):
             self.note(DamagedError("the archive is damaged: the directory denies names of members that are there"))
+
+    def parts(self) -> Iterator[Place]:
+        """All parts that were found, in the order of the file; sections are :class:`Row`. One whose map is damaged
+        comes without its frames: what is wrong is noted.
+        """
+        layout = self.layout
+        models = [place for places in layout.models.values() for place in places]
+        for place in sorted([*layout.rows, *models, *layout.others, *layout.directories], key=lambda p: p.offset):
+            yield place
+            if isinstance(place, Row):
+                with contextlib.suppress(DamagedError):
+                    yield from self._frames_of(place)
+            elif place.envelope.kind == Kind.DIRECTORY:
+                with contextlib.suppress(DamagedError):
+                    yield self._footer_of(place)
+
+    def _frames_of(self, row: Row) -> Iterator[Place]:
+        at = row.frames_at
+        for frame in self._section(row).layout.frames:
+            place = at if row.frames is None else row.frames.get(frame.sequence)
+            if place is not None:
+                yield Place(place, frame.envelope, row.seed)
+            at += frame.coded_size
+
+    def _footer_of(self, directory: Place) -> Place:
+        at = directory.offset + directory.envelope.whole
+        self._file.seek(at)
+        return Place(at, envelope.parse(self._file.read(envelope.MAX_SIZE), directory.seed), directory.seed)
 
     def unused(self) -> Iterator[DamagedError]:
         """What is wrong with parts that this program does not use."""

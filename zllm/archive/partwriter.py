@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
+from zllm.archive.resuming import BEGINNING, End
 from zllm.format import directory, ends, envelope, frames, modelpart, section
 from zllm.format.directory import Directory
 from zllm.format.envelope import Envelope, Kind
@@ -36,23 +37,26 @@ class CodedSection:
 class PartWriter:
     """Never goes back. The header's end, which has the archive's id, waits for the first section, which makes the id.
 
+    ``end``: of an archive that is there already, where ``out`` has to be; what is written is its next generation.
     All methods raise OSError if the output cannot be written.
     """
 
-    def __init__(self, out: Output) -> None:
-        self.offset = 0
-        """Bytes written."""
+    def __init__(self, out: Output, end: End = BEGINNING) -> None:
+        self.offset = end.offset
+        """Bytes of the archive so far."""
         self._out = out
+        self._end = end
         self._rows: list[directory.Row] = []
         self._names: list[list[str]] = []
         self._sure = True
         self._others: list[directory.OtherPart] = []
-        self._sequence = 0
-        self._seed: int | None = None
+        self._sequence = end.sequence
+        self._seed = end.seed
 
     def start(self) -> None:
         """Write what of the header does not depend on the content."""
-        self._put(ends.pack_front())
+        if self._seed is None:
+            self._put(ends.pack_front())
 
     def section(
         self, coded: CodedSection, models: Iterable[bytes | memoryview] = ()
@@ -78,13 +82,18 @@ class PartWriter:
         return own, sizes, model_size
 
     def finish(self, manifest: dict[str, Any]) -> int:
-        """Write directory and footer; how many bytes they and the header take."""
-        body = directory.pack(Directory(self._directory_rows(), self._others, manifest))
+        """Write directory and footer; how many bytes they and the header, if it was written, take."""
+        generation = self._end.generation
+        # The first generation's directory may be what completes the header; only later ones say where they are.
+        back = self.offset - self._end.directory if generation else 0
+        body = directory.pack(
+            Directory(self._directory_rows(), self._others, manifest, generation=generation, back=back)
+        )
         self._begin(Kind.DIRECTORY, body)
         offset = self.offset
         self._part(Kind.DIRECTORY, body)
         self._part(Kind.FOOTER, ends.pack_footer(self.offset - offset))
-        return ends.HEADER_SIZE + self.offset - offset
+        return self.offset - offset + (0 if generation else ends.HEADER_SIZE)
 
     def _put(self, data: bytes | memoryview) -> None:
         """Write all of ``data``, however little the output takes at a time."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from zllm.archive.builder import SectionBuilder
 from zllm.archive.coder import Coder
 from zllm.archive.partwriter import CodedSection, Output, PartWriter
+from zllm.archive.resuming import BEGINNING, End
 from zllm.codecs import registry
 from zllm.format import frames, section, sectionmap
 from zllm.planner import planner
@@ -28,10 +29,11 @@ class Coded:
 class SectionWriter:
     """Sections may be coded at the same time; they are written in their order."""
 
-    def __init__(self, out: Output, coder: Coder) -> None:
+    def __init__(self, out: Output, coder: Coder, end: End = BEGINNING) -> None:
         self.coder = coder
-        self.parts = PartWriter(out)
-        self._embedded: set[int] = set()  # numbers of models that are in the archive
+        self.parts = PartWriter(out, end)
+        # Numbers of models that are in the archive.
+        self._embedded = {number for number, model in enumerate(coder.models, 1) if model.sha256 in end.models}
 
     def start(self) -> None:
         """Write what of the archive's header does not depend on the content."""

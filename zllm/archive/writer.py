@@ -9,6 +9,8 @@ from zllm.archive.builder import SectionBuilder
 from zllm.archive.coder import Coder
 from zllm.archive.options import WriteOptions
 from zllm.archive.partwriter import Output
+from zllm.archive.places import Layout
+from zllm.archive.resuming import BEGINNING, end_of
 from zllm.archive.sectionqueue import SectionQueue
 from zllm.archive.sectionwriter import SectionWriter
 from zllm.errors import UsageError
@@ -33,25 +35,34 @@ class Writer:
     Args:
         out: anything with ``write``; it is neither sought nor closed.
         options: how to code.
+        after: the layout of an archive, to which this adds a generation: ``out`` has to be that file, at
+            :attr:`offset` behind the archive's beginning, where its footer ends.
 
     Raises:
-        UsageError: options that do not exist.
+        UsageError: options that do not exist, or an archive to which nothing can be added.
         MissingModelError, ModelError, MissingDependencyError, KernelError: see :class:`zllm.archive.coder.Coder`.
     """
 
-    def __init__(self, out: Output, options: WriteOptions | None = None) -> None:
+    def __init__(self, out: Output, options: WriteOptions | None = None, *, after: Layout | None = None) -> None:
         self.warnings: list[str] = []
         self.failed = False
         """Coding or writing went wrong: an OSError now is the output's, not some input file's."""
         self._coder = Coder(options or WriteOptions(), self.warnings)
-        self._sections = SectionWriter(out, self._coder)
+        end = BEGINNING if after is None else end_of(after)
+        self._sections = SectionWriter(out, self._coder, end)
         self._queue = SectionQueue(self._sections)
-        self._scanner = TarScanner()
-        self._builder = SectionBuilder(0, self._coder.run.stage)
-        self._written = 0
+        self._scanner = TarScanner(is_tar=after is not None)
+        self._builder = SectionBuilder(end.stream, self._coder.run.stage)
+        self._written = end.stream
         self._started = False
-        self._raw: bool | None = None  # the stream is not a tar; None: not known yet
+        # Whether the stream is not a tar; None: not known yet.
+        self._raw: bool | None = None if after is None else False
         self.closed = False
+
+    @property
+    def offset(self) -> int:
+        """Bytes of the archive that are written, or were there already."""
+        return self._sections.parts.offset
 
     def tell(self) -> int:
         """Bytes of the tar stream so far."""
