@@ -122,7 +122,7 @@ def test_text_by_each_kernel(kernel: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_kernel_that_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = {native.kernel_state(name): name for name in [*native.kernel_names(), "abacus"]}
-    reasons = {"unknown": "unknown kernel", "not built": "is not built for", "unsupported": "cannot run it"}
+    reasons = {"unknown": "unknown kernel", "not built": "is not built for", "unsupported": "cannot run the kernel"}
     assert {"unknown", "not built"} <= missing.keys()
     for state, reason in reasons.items():
         if state not in missing:
