@@ -79,7 +79,7 @@ def test_names_are_taken_once(model: Path, zllm: Run, tmp_path: Path) -> None:
         (["import", "none.zlm"], 2, b"none.zlm"),
         (["import", "folder"], 2, b""),
         (["import", "junk.zlm"], 2, b"not a model file"),
-        (["import", "junk.bin"], 2, b"junk.bin is neither a folder nor a file that ends in .zlm or .zllm"),
+        (["import", "junk.bin"], 2, b"junk.bin is neither a folder nor a file that ends in .gguf, .zlm or .zllm"),
         (["remove", "nobody"], 4, b"nobody"),
         (["remove", "fast"], 2, b"built in"),
         (["remove", "../names"], 4, b"no such model"),

@@ -25,11 +25,12 @@ def parser() -> options.Parser:
     """The command's parser."""
     result = options.Parser(
         "model import",
-        "Makes a model of a Hugging Face checkpoint: a folder, or a repository of the hub (safetensors only; Llama,\n"
-        "Qwen2, Qwen3, GPT-2 or GPT-NeoX). A .zlm file is installed as it is, and so are the models in an archive.",
+        "Makes a model of a checkpoint (Llama, Qwen2, Qwen3, GPT-2 or GPT-NeoX): a folder in Hugging Face layout or a\n"
+        "repository of the hub, of which only safetensors are read, or a GGUF file, as llama.cpp has them. A .zlm\n"
+        "file is installed as it is, and so are the models in an archive.",
     )
     result.add_argument(
-        "source", metavar="FOLDER|ORG/NAME|FILE.zlm|ARCHIVE.zllm",
+        "source", metavar="FOLDER|ORG/NAME|FILE.gguf|FILE.zlm|ARCHIVE.zllm",
         help="a checkpoint, a model file (- reads one from stdin), or an archive made with --embed-model",
     )  # fmt: skip
     result.add_argument("--revision", metavar="R", help="branch, tag or commit of the hub's repository")
@@ -52,8 +53,8 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     if _is_file(args.source):
         _add(args, argv, console)
         return
-    if os.path.isfile(args.source):
-        raise UsageError(f"{args.source} is neither a folder nor a file that ends in .zlm or .zllm")
+    if os.path.isfile(args.source) and not args.source.lower().endswith(".gguf"):
+        raise UsageError(f"{args.source} is neither a folder nor a file that ends in .gguf, .zlm or .zllm")
     from zllm.models import store
 
     name = args.name or default_name(args.source)
@@ -103,6 +104,7 @@ def _is_file(source: str) -> bool:
 def default_name(source: str) -> str:
     """The last part of a folder's or a repository's name, with what a name cannot have replaced."""
     last = os.path.basename(os.path.abspath(source)) if os.path.isdir(source) else source.rpartition("/")[2]
+    last = last.removesuffix(".gguf")
     return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip(".-") or "imported"
 
 

@@ -168,7 +168,7 @@ class Import:
         shape = self.family.shape
         embedding = self.family.embedding()
         start = STARTS.get(self.source.model_type)
-        words = vocabulary.read(self.source.folder, self.source.config, len(embedding), start)
+        words = vocabulary.read(self.source.folder, self.source.config, len(embedding), start, self.source.tokenizer())
         tokenizer = TextTokenizer(words.json, words.kind)
         builder = Builder(shape, words, self.window(), spool)
         start = len(words.tokens) if words.start is not None else words.tokens.index(b"\0")

@@ -12,7 +12,7 @@ from zllm.models.importing import canonical
 from zllm.models.importing.canonical import Layer, Linear, Shape
 from zllm.models.importing.config import Config
 from zllm.models.importing.llama import MAX_VOCAB, per_head
-from zllm.models.importing.weights import Weights
+from zllm.models.importing.weights import Tensors
 
 PREFIXES = ("transformer.", "")
 TANH = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")  # three names of one function
@@ -22,7 +22,7 @@ _MOST_POSITIONS = 1 << 16
 class Gpt2:
     """A GPT-2 checkpoint as the canonical network."""
 
-    def __init__(self, config: Config, weights: Weights) -> None:
+    def __init__(self, config: Config, weights: Tensors) -> None:
         self.weights = weights
         activation = config.word("activation_function", allowed=(*TANH, "gelu"), default="gelu_new")
         if config.flag("add_cross_attention", default=False):

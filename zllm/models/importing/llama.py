@@ -10,7 +10,7 @@ from zllm.errors import ModelError
 from zllm.models.importing import canonical, rope
 from zllm.models.importing.canonical import Layer, Linear, Shape
 from zllm.models.importing.config import Config
-from zllm.models.importing.weights import Weights
+from zllm.models.importing.weights import Tensors
 
 PREFIXES = ("model.", "")
 
@@ -63,7 +63,7 @@ class Llama:
     qk = canonical.PLAIN
     head_dim: int | None = None  # where the config does not say; None: the width of a head is the model's by heads
 
-    def __init__(self, config: Config, weights: Weights) -> None:
+    def __init__(self, config: Config, weights: Tensors) -> None:
         self.weights = weights
         config.word("hidden_act", allowed=("silu",), default="silu")
         self.tied = config.flag("tie_word_embeddings", default=False)

@@ -14,7 +14,7 @@ from zllm.models.importing.canonical import Layer, Linear, Shape
 from zllm.models.importing.config import Config
 from zllm.models.importing.gpt2 import TANH
 from zllm.models.importing.llama import MAX_CONTEXT, MAX_VOCAB, per_head
-from zllm.models.importing.weights import Weights
+from zllm.models.importing.weights import Tensors
 
 PREFIXES = ("gpt_neox.", "")
 
@@ -22,7 +22,7 @@ PREFIXES = ("gpt_neox.", "")
 class NeoX:
     """A GPT-NeoX checkpoint as the canonical network."""
 
-    def __init__(self, config: Config, weights: Weights) -> None:
+    def __init__(self, config: Config, weights: Tensors) -> None:
         self.weights = weights
         activation = config.word("hidden_act", allowed=("gelu", *TANH), default="gelu")
         self.tied = config.flag("tie_word_embeddings", default=False)

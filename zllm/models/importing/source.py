@@ -1,17 +1,20 @@
-"""Where a model comes from: a folder in Hugging Face layout, or a repository of the hub. Never remote code."""
+"""Where a model comes from: a folder in Hugging Face layout, a repository of the hub, or a GGUF file. Never remote
+code.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from zllm.errors import MissingDependencyError, ModelError
+from zllm.models.importing import vocabulary
 from zllm.models.importing.canonical import Family
 from zllm.models.importing.config import Config, read_json
-from zllm.models.importing.weights import Weights, shards
+from zllm.models.importing.weights import Tensors, Weights, shards
 from zllm.models.library import line
 
 INSTALL = "pip install 'zllm[hf]'"
@@ -66,7 +69,7 @@ class Source:
         """
         from zllm.models.importing import gpt2, llama, neox, qwen2, qwen3
 
-        kinds: dict[str, tuple[Callable[[Config, Weights], Family], tuple[str, ...]]] = {
+        kinds: dict[str, tuple[Callable[[Config, Tensors], Family], tuple[str, ...]]] = {
             "llama": (llama.Llama, llama.PREFIXES),
             "qwen2": (qwen2.Qwen2, llama.PREFIXES),
             "qwen3": (qwen3.Qwen3, llama.PREFIXES),
@@ -74,9 +77,21 @@ class Source:
             "gpt_neox": (neox.NeoX, neox.PREFIXES),
         }
         make, prefixes = kinds[self.model_type]
-        family = make(self.config, Weights(self.folder, prefixes))
+        family = make(self.config, self.weights(prefixes))
         check_shape(family, self.folder)
         return family
+
+    def weights(self, prefixes: Sequence[str]) -> Tensors:
+        """Its tensors, by names with or without one of the ``prefixes``."""
+        return Weights(self.folder, prefixes)
+
+    def tokenizer(self) -> dict[str, Any]:
+        """What is in tokenizer.json, or would be.
+
+        Raises:
+            ModelError: there is no tokenizer, or none that can be read.
+        """
+        return vocabulary.tokenizer_of(self.folder)
 
     def record(self, progress: Callable[[int], None]) -> dict[str, Any]:
         """What the model's description says of its source; ``progress`` hears of every byte that is hashed."""
@@ -85,7 +100,7 @@ class Source:
 
 
 def open_source(wanted: str, revision: str | None = None) -> Source:
-    """The checkpoint in the folder ``wanted`` or, if there is none, in the hub's repository of that name.
+    """The checkpoint in the folder or GGUF file ``wanted`` or, if there is none, in the hub's repository of that name.
 
     Raises:
         ModelError: there is no such thing, or its architecture is not supported.
@@ -96,6 +111,12 @@ def open_source(wanted: str, revision: str | None = None) -> Source:
         if revision is not None:
             raise ModelError(f"{wanted} is a folder: --revision is for repositories of the hub")
         name, commit = folder.resolve().name, ""
+    elif folder.is_file():
+        from zllm.models.importing import ggufsource
+
+        if revision is not None:
+            raise ModelError(f"{wanted} is a file: --revision is for repositories of the hub")
+        return ggufsource.open_file(folder)
     else:
         folder = download(wanted, revision)
         name, commit = wanted, folder.name

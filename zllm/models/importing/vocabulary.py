@@ -20,6 +20,11 @@ from zllm.models.library import MAX_JSON, SPACE, guarded, line, quiet
 from zllm.models.texttokenizer import TextTokenizer, entries
 
 _MAX_VOCAB = 1 << 18
+# All fields, in one order: files that mean the same give the same model.
+_BPE: dict[str, Any] = {
+    "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None,
+    "fuse_unk": False, "byte_fallback": False, "ignore_merges": False, "vocab": {}, "merges": [],
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,14 +41,16 @@ class Vocabulary:
     lacking: int = 0
 
 
-def read(folder: Path, config: Config, rows: int, start: int | None = None) -> Vocabulary:
+def read(
+    folder: Path, config: Config, rows: int, start: int | None = None, data: dict[str, Any] | None = None
+) -> Vocabulary:
     """The vocabulary of a checkpoint with so many rows in its embedding. ``start``: the token that starts a text, where
-    ``config`` does not say.
+    ``config`` does not say. ``data``: the content of tokenizer.json, if it is not in the folder.
 
     Raises:
         ModelError: there is no tokenizer, or none that can be used.
     """
-    data = _tokenizer(folder)
+    data = tokenizer_of(folder) if data is None else data
     try:
         return _read(folder, data, _start(config, rows, start), rows)
     except ModelError as exc:
@@ -88,7 +95,12 @@ def _unused(rows: int, used: set[int | None], special: set[int]) -> list[int]:
     return found or [next((i for i in range(rows) if i not in used), rows - 1)]
 
 
-def _tokenizer(folder: Path) -> dict[str, Any]:
+def tokenizer_of(folder: Path) -> dict[str, Any]:
+    """The content of a folder's tokenizer.json, or what older files become.
+
+    Raises:
+        ModelError: there is no tokenizer, or none that can be read.
+    """
     path = folder / "tokenizer.json"
     if path.is_file():
         if path.stat().st_size > MAX_JSON:
@@ -165,6 +177,7 @@ def _clean(data: dict[str, Any], kind: str, special: set[str], kept: list[dict[s
         vocab = {text: index for text, index in _vocab(data).items() if text not in special}
         model["vocab"] = {text: i for i, text in enumerate(sorted(vocab, key=vocab.__getitem__))}
         model["merges"] = [m for m in map(_pair, _merges(model)) if vocab.keys() >= {*m, "".join(m)}]
+        model = {name: model.get(name, default) for name, default in _BPE.items()} | {"type": "BPE"}
         model["unk_token"] = model["dropout"] = None
     else:
         unknown = _unknown(model)

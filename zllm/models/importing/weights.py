@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,12 +71,49 @@ def placed(folder: Path) -> dict[str, str]:
     return places
 
 
-class Weights:
-    """Tensors by name, as float32. ``prefixes`` are tried before each name."""
+class Tensors(ABC):
+    """Tensors by name, as float32. ``where``: the folder or file; ``prefixes`` are tried before each name."""
+
+    def __init__(self, where: Path, prefixes: Sequence[str] = ("",)) -> None:
+        self.where, self.prefixes = where, prefixes
+
+    @abstractmethod
+    def _find(self, name: str) -> str | None:
+        """What the source calls it; None if it has no such tensor."""
+
+    @abstractmethod
+    def _read(self, name: str, full: str) -> tuple[Tensor, Path]:
+        """What is there, and in which file."""
+
+    def __contains__(self, name: str) -> bool:
+        return self._find(name) is not None
+
+    def __call__(self, name: str, *shape: int | None) -> Tensor:
+        """The tensor; None is any length.
+
+        Raises:
+            ModelError: it is missing, has another shape or type, or numbers that are none.
+        """
+        full = self._find(name)
+        if full is None:
+            raise ModelError(f"{self.where}: the tensor {self.prefixes[0]}{name} is missing")
+        tensor, path = self._read(name, full)
+        if tensor.dtype not in _FLOATS:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise ModelError(f"{path}: the tensor {full} is {kind}: import the weights before they were quantised")
+        if len(shape) != tensor.ndim or any(n not in (None, m) for n, m in zip(shape, tensor.shape, strict=True)):
+            wanted = ", ".join("any" if n is None else str(n) for n in shape)
+            raise ModelError(f"{path}: the tensor {full} has the shape {list(tensor.shape)}, not [{wanted}]")
+        if not torch.isfinite(tensor).all():
+            raise ModelError(f"{path}: the tensor {full} has values that are not finite (NaN or infinity)")
+        return tensor.float()
+
+
+class Weights(Tensors):
+    """Those of a folder's safetensors files."""
 
     def __init__(self, folder: Path, prefixes: Sequence[str] = ("",)) -> None:
-        self.folder = folder
-        self.prefixes = prefixes
+        super().__init__(folder, prefixes)
         self._files: dict[str, tuple[Path, Any]] = {}
         files = shards(folder)
         for path in files:
@@ -93,35 +131,16 @@ class Weights:
     def _find(self, name: str) -> str | None:
         return next((p + name for p in self.prefixes if p + name in self._files), None)
 
-    def __contains__(self, name: str) -> bool:
-        return self._find(name) is not None
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
 
-    def __call__(self, name: str, *shape: int | None) -> Tensor:
-        """The tensor; None is any length.
-
-        Raises:
-            ModelError: it is missing, has another shape or type, or numbers that are none.
-        """
-        full = self._find(name)
-        if full is None:
-            raise ModelError(f"{self.folder}: the tensor {self.prefixes[0]}{name} is missing")
+    def _read(self, name: str, full: str) -> tuple[Tensor, Path]:
         path, file = self._files[full]
         try:
             tensor: Tensor = file.get_tensor(full)
         except (SafetensorError, RuntimeError, ValueError, TypeError, AttributeError) as exc:
             raise ModelError(f"{path}: the tensor {full} cannot be read ({line(exc)})") from exc
-        if tensor.dtype not in _FLOATS:
-            kind = str(tensor.dtype).removeprefix("torch.")
-            raise ModelError(f"{path}: the tensor {full} is {kind}: import the weights before they were quantised")
-        if len(shape) != tensor.ndim or any(n not in (None, m) for n, m in zip(shape, tensor.shape, strict=True)):
-            wanted = ", ".join("any" if n is None else str(n) for n in shape)
-            raise ModelError(f"{path}: the tensor {full} has the shape {list(tensor.shape)}, not [{wanted}]")
-        if not torch.isfinite(tensor).all():
-            raise ModelError(f"{path}: the tensor {full} has values that are not finite (NaN or infinity)")
-        return tensor.float()
+        return tensor, path
 
 
 def _open(path: Path) -> Any:
