@@ -11,6 +11,7 @@ typedef struct part part_t;
 typedef struct {
     part_t *part;
     uint32_t number, lane; /* the stream's in its frame; in the workspace */
+    uint32_t row;          /* in the step */
     place_t place;
     distribution_buffer_t distribution;
 } lane_job_t;
@@ -28,8 +29,10 @@ typedef struct {
     uint32_t *busy;     /* [capacity]: lanes at work, in the order of their jobs and streams; then the free ones */
     uint32_t *ids, *tokens;
     uint32_t count, capacity, rows, thread;
-    workspace_t **members; /* of the team's threads: the first is w, the others have joined it */
+    workspace_t **team; /* of the team's threads: the first is w, the others have joined it */
     uint32_t step_rows;    /* rows of the step */
+    distribution_buffer_t members; /* of a class */
+    uint32_t row;                  /* of the lane whose turn it is */
     part_t *parts;
     size_t n, taken;
     const zllm_run *run;
@@ -59,6 +62,18 @@ static void pass_turn(const decode_t *s, const part_t *p) {
     }
 }
 
+/* Of the lane whose turn it is. */
+static distribution_t within(void *context, uint32_t class_) {
+    decode_t *s = context;
+    const network_t *network = s->parts[0].j->m->network;
+    lap(&s->w->laps, ZLLM_STAGE_MIXER);
+    const int32_t *logits = s->w->family->within(s->w, s->row, class_);
+    zllm_distribution_resize(&s->members, network->class_first[class_ + 1] - network->class_first[class_]);
+    zllm_distribution_set(&s->members, network->kernel, logits);
+    lap(&s->w->laps, ZLLM_STAGE_WEIGHTS);
+    return distribution_view(&s->members);
+}
+
 /* A lane's turn will come soon. */
 static void expect(const lane_job_t *l) { zllm_job_expect_decoding(l->part->j, l->number, &l->place); }
 
@@ -73,7 +88,8 @@ static uint32_t decode_part(decode_t *s, uint32_t from, uint32_t *kept) {
     for (; i < s->count && s->lanes[s->busy[i]].part == p; i++) {
         const uint32_t lane = s->busy[i];
         lane_job_t *l = &s->lanes[lane];
-        const distribution_t next = distribution_view(&l->distribution);
+        const outcome_t next = {distribution_view(&l->distribution), within, s};
+        s->row = l->row;
         if (i + 1 < s->count) expect(&s->lanes[s->busy[i + 1]]);
         const int more = going ? zllm_job_decode_turn(p->j, l->number, &l->place, &next, s->run) : 0;
         if (more < 0) zllm_job_fail(p->j, ZLLM_E_DATA);
@@ -110,7 +126,7 @@ static void admit(decode_t *s) {
 /* A thread's part of a step of s->step_rows rows, and of what follows from it. */
 static void compute_part(void *context, uint32_t thread) {
     decode_t *s = context;
-    workspace_t *w = s->members[thread];
+    workspace_t *w = s->team[thread];
     lap(&w->laps, ZLLM_STAGE_WAIT); /* for the leader, who was mixing */
     w->family->step(w, s->ids, s->tokens, s->step_rows);
     const uint32_t most = w->head_rows;
@@ -138,6 +154,7 @@ static void compute(decode_t *s) {
         for (uint32_t i = 0; i < s->step_rows; i++) {
             s->ids[i] = s->busy[from + i];
             s->tokens[i] = s->lanes[s->ids[i]].place.next;
+            s->lanes[s->ids[i]].row = i;
         }
         run_all(s, compute_part);
     }
@@ -167,16 +184,18 @@ static int decode_new(decode_t *s, zllm_job **jobs) {
     }
     s->capacity = all < s->run->lanes ? (uint32_t)all : s->run->lanes;
     if (s->capacity < largest) s->capacity = largest;
-    s->rows = s->capacity < s->run->lanes ? s->capacity : s->run->lanes;
+    /* A walk asks for rows of the last step only: with classes, all lanes have to be in it. */
+    s->rows = s->capacity < s->run->lanes || m->network->classes ? s->capacity : s->run->lanes;
     s->lanes = zllm_heap_zeroed(s->heap, s->capacity, sizeof *s->lanes);
     s->busy = zllm_heap_zeroed(s->heap, s->capacity, sizeof *s->busy);
     s->ids = zllm_heap_zeroed(s->heap, s->capacity, sizeof *s->ids);
     s->tokens = zllm_heap_zeroed(s->heap, s->capacity, sizeof *s->tokens);
     s->w = model_workspace(m, s->heap, s->capacity, s->rows, s->run->team, s->run->nanoseconds);
+    if (!zllm_distribution_new(&s->members, s->heap, m->network->largest_class)) return 0;
     if (!s->lanes || !s->busy || !s->ids || !s->tokens || !s->w) return 0;
     for (uint32_t i = 0; i < s->capacity; i++) {
         s->busy[i] = i;
-        if (!zllm_distribution_new(&s->lanes[i].distribution, s->heap, m->vocab)) return 0;
+        if (!zllm_distribution_new(&s->lanes[i].distribution, s->heap, model_choices(m))) return 0;
     }
     return 1;
 }
@@ -184,16 +203,16 @@ static int decode_new(decode_t *s, zllm_job **jobs) {
 static void join(void *context, uint32_t thread) {
     decode_t *s = context;
     if (thread == 0) return;
-    s->members[thread] = s->w->family->workspace_join(s->w, thread, s->run->team->runs[thread]->nanoseconds);
+    s->team[thread] = s->w->family->workspace_join(s->w, thread, s->run->team->runs[thread]->nanoseconds);
 }
 
 /* The team's workspaces, when all of it have come. */
 static zllm_result gather(decode_t *s, zllm_job *j) {
     zllm_team *team = s->run->team;
     uint32_t turns = 0;
-    s->members = zllm_heap_zeroed(s->heap, team_threads(team), sizeof(workspace_t *));
-    if (s->members == NULL) return ZLLM_E_MEMORY;
-    s->members[0] = s->w;
+    s->team = zllm_heap_zeroed(s->heap, team_threads(team), sizeof(workspace_t *));
+    if (s->team == NULL) return ZLLM_E_MEMORY;
+    s->team[0] = s->w;
     if (team == NULL) return ZLLM_OK;
     for (uint32_t joined = wait_value(&team->joined); !zllm_team_whole(team); joined = wait_value(&team->joined)) {
         if (zllm_job_stopped(j, s->run)) return (zllm_result)atomic_load(&j->failure);
@@ -201,7 +220,7 @@ static zllm_result gather(decode_t *s, zllm_job *j) {
     }
     run_all(s, join);
     for (uint32_t k = 0; k < team->threads; k++)
-        if (s->members[k] == NULL) return ZLLM_E_MEMORY;
+        if (s->team[k] == NULL) return ZLLM_E_MEMORY;
     return ZLLM_OK;
 }
 
@@ -211,10 +230,11 @@ void zllm_job_decode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run 
     if (rc == ZLLM_OK) decode(&s);
     else for (size_t k = 0; k < n; k++) zllm_job_fail(jobs[k], rc);
     if (run->team != NULL) zllm_team_end(run->team);
-    for (uint32_t k = 1; s.members != NULL && k < team_threads(run->team); k++) workspace_free(s.members[k]);
+    for (uint32_t k = 1; s.team != NULL && k < team_threads(run->team); k++) workspace_free(s.team[k]);
     for (uint32_t i = 0; s.lanes != NULL && i < s.capacity; i++) zllm_distribution_free(&s.lanes[i].distribution);
     workspace_free(s.w);
-    zllm_heap_free(s.heap, s.members);
+    zllm_distribution_free(&s.members);
+    zllm_heap_free(s.heap, s.team);
     zllm_heap_free(s.heap, s.lanes);
     zllm_heap_free(s.heap, s.busy);
     zllm_heap_free(s.heap, s.ids);

@@ -1,11 +1,13 @@
 #include "distribution.h"
 
+#include <string.h>
+
 #include "fixed.h"
 
 void zllm_distribution_set(distribution_buffer_t *d, const zllm_kernel *k, const int32_t *logits) {
-    const uint32_t blocks = d->vocab / ZLLM_SUM_BLOCK + 1;
+    const uint32_t blocks = d->size / ZLLM_SUM_BLOCK + 1;
     uint64_t total = 0;
-    k->weights(logits, d->vocab, d->weight);
+    k->weights(logits, d->size, d->weight);
     k->block_sums(d->weight, blocks, d->sums);
     for (uint32_t b = 0; b < blocks; b++) {
         d->base[b] = total;
@@ -13,9 +15,15 @@ void zllm_distribution_set(distribution_buffer_t *d, const zllm_kernel *k, const
     }
 }
 
-int zllm_distribution_new(distribution_buffer_t *d, heap_t *heap, uint32_t vocab) {
-    const uint32_t blocks = vocab / ZLLM_SUM_BLOCK + 1;
-    d->vocab = vocab;
+void zllm_distribution_resize(distribution_buffer_t *d, uint32_t size) {
+    const uint32_t whole = (size / ZLLM_SUM_BLOCK + 1) * ZLLM_SUM_BLOCK;
+    d->size = size;
+    memset(d->weight + size, 0, (whole - size) * sizeof *d->weight);
+}
+
+int zllm_distribution_new(distribution_buffer_t *d, heap_t *heap, uint32_t size) {
+    const uint32_t blocks = size / ZLLM_SUM_BLOCK + 1;
+    d->size = size;
     d->heap = heap;
     d->base = zllm_heap_zeroed(heap, blocks, sizeof *d->base);
     d->sums = zllm_heap_zeroed(heap, blocks, sizeof *d->sums);
@@ -50,15 +58,44 @@ uint32_t zllm_token_decisions(const zllm_model *m, uint32_t token) {
     return count;
 }
 
-void zllm_token_probabilities(const zllm_model *m, const distribution_t *d, uint32_t token, uint32_t *p) {
-    uint64_t low = 0, high = sum_below(d, d->vocab);
+/* Where a walk stands: the sums of the weights before the tokens, or classes, that are left, and to their end. */
+typedef struct {
+    distribution_t d;
+    const uint16_t *class_of; /* while it is among classes; else NULL */
+    uint32_t before;          /* tokens before the first one of the distribution */
+    uint64_t low, high;
+} stand_t;
+
+static inline stand_t stand_first(const zllm_model *m, const outcome_t *o) {
+    const distribution_t *d = &o->first;
+    return (stand_t){*d, m->class_of, 0, sum_below(d, d->from), sum_below(d, d->end)};
+}
+
+/* On to the tokens of the class that the decision opens. */
+static inline void stand_within(stand_t *s, const zllm_model *m, const outcome_t *o, const decision_t *c) {
+    const uint32_t class_ = m->class_of[c->split];
+    s->d = o->within(o->context, class_);
+    s->class_of = NULL;
+    s->before = m->network->class_first[class_];
+    s->low = sum_below(&s->d, s->d.from);
+    s->high = sum_below(&s->d, s->d.end);
+}
+
+/* Sum of the weights before a split. */
+static inline uint64_t stand_split(const stand_t *s, uint32_t split) {
+    return sum_below(&s->d, s->d.from + (s->class_of ? s->class_of[split] : split - s->before));
+}
+
+void zllm_token_probabilities(const zllm_model *m, const outcome_t *o, uint32_t token, uint32_t *p) {
+    stand_t s = stand_first(m, o);
     int32_t at = 0;
     while (at >= 0) {
         const decision_t *c = &m->decisions[at];
-        const uint64_t split = sum_below(d, c->split);
-        *p++ = probability(low, split, high);
-        if (token >= c->split) low = split;
-        else high = split;
+        if (c->opens) stand_within(&s, m, o, c);
+        const uint64_t split = stand_split(&s, c->split);
+        *p++ = probability(s.low, split, s.high);
+        if (token >= c->split) s.low = split;
+        else s.high = split;
         at = token >= c->split ? c->high : c->low;
     }
 }
@@ -159,27 +196,28 @@ void zllm_token_encode(const zllm_model *m, const uint32_t *lm, predictor_t *p, 
     path_end(&w, token);
 }
 
-uint32_t zllm_token_decode(const zllm_model *m, const distribution_t *d, predictor_t *p, cursor_t *cursor,
+uint32_t zllm_token_decode(const zllm_model *m, const outcome_t *o, predictor_t *p, cursor_t *cursor,
                            decoder_t *r) {
     path_t w = {m, p, cursor, 0};
-    uint64_t low = 0, high = sum_below(d, d->vocab);
+    stand_t s = stand_first(m, o);
     int32_t at = 0;
     while (at >= 0) {
         const decision_t *c = &m->decisions[at];
-        const uint64_t split = sum_below(d, c->split);
+        if (c->opens) stand_within(&s, m, o, c);
+        const uint64_t split = stand_split(&s, c->split);
         path_go(&w, c);
         if (c->bit != DECISION_END) zllm_predictor_find(p, cursor);
-        const uint32_t lm = probability(low, split, high);
+        const uint32_t lm = probability(s.low, split, s.high);
         if (lm >= UNLIKELY) path_expect(&w, c->depth, c->high);
         if (lm <= (1u << PROBABILITY_BITS) - UNLIKELY) path_expect(&w, c->depth, c->low);
         /* Each outcome is a constant from here on: a processor that predicts the branch need not wait for it. */
         if (decoder_get(r, path_predict(&w, c, lm))) {
             path_learn(&w, c, 1);
-            low = split;
+            s.low = split;
             at = c->high;
         } else {
             path_learn(&w, c, 0);
-            high = split;
+            s.high = split;
             at = c->low;
         }
     }

@@ -9,10 +9,24 @@ typedef struct {
     zllm_job *j;
     workspace_t *w;
     distribution_buffer_t distribution;
+    distribution_buffer_t members; /* of a class */
+    uint32_t row;                  /* of the token in hand, in the step */
     uint32_t ids[ZLLM_BULK], tokens[ZLLM_BULK];
     uint32_t first, end, rows;
     const zllm_run *run;
 } encode_t;
+
+/* Of the row in hand. */
+static distribution_t within(void *context, uint32_t class_) {
+    encode_t *s = context;
+    const network_t *network = s->j->m->network;
+    lap(&s->w->laps, ZLLM_STAGE_WALK);
+    const int32_t *logits = s->w->family->within(s->w, s->row, class_);
+    zllm_distribution_resize(&s->members, network->class_first[class_ + 1] - network->class_first[class_]);
+    zllm_distribution_set(&s->members, network->kernel, logits);
+    lap(&s->w->laps, ZLLM_STAGE_WEIGHTS);
+    return distribution_view(&s->members);
+}
 
 /* Probabilities of the decisions of tokens[at .. at + n), whose rows were fed. */
 static void compute(encode_t *s, const uint32_t *tokens, uint32_t n, uint32_t *lm) {
@@ -24,7 +38,8 @@ static void compute(encode_t *s, const uint32_t *tokens, uint32_t n, uint32_t *l
             if (tokens[i] & ZLLM_GIVEN) continue;
             zllm_distribution_set(&s->distribution, m->kernel, s->w->family->logits(s->w, i - from));
             lap(&s->w->laps, ZLLM_STAGE_WEIGHTS);
-            const distribution_t next = distribution_view(&s->distribution);
+            const outcome_t next = {distribution_view(&s->distribution), within, s};
+            s->row = i;
             zllm_token_probabilities(m, &next, tokens[i], lm + (size_t)i * m->deepest);
             lap(&s->w->laps, ZLLM_STAGE_WALK);
         }
@@ -147,7 +162,8 @@ void zllm_job_encode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run 
         if (own > lanes) lanes = own;
     }
     s.w = n > 0 ? model_workspace(jobs[0]->m, jobs[0]->heap, lanes, s.rows, NULL, run->nanoseconds) : NULL;
-    const int whole = s.w != NULL && zllm_distribution_new(&s.distribution, jobs[0]->heap, jobs[0]->m->vocab);
+    const int whole = s.w != NULL && zllm_distribution_new(&s.distribution, jobs[0]->heap, model_choices(jobs[0]->m)) &&
+                      zllm_distribution_new(&s.members, jobs[0]->heap, jobs[0]->m->network->largest_class);
     for (size_t k = 0; k < n; k++) {
         s.j = jobs[k];
         s.first = job_first(s.j, thread);
@@ -157,5 +173,6 @@ void zllm_job_encode(zllm_job **jobs, size_t n, uint32_t thread, const zllm_run 
         if (!zllm_job_stopped(s.j, run)) finish(s.j);
     }
     zllm_distribution_free(&s.distribution);
+    zllm_distribution_free(&s.members);
     workspace_free(s.w);
 }

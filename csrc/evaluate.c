@@ -3,23 +3,43 @@
 #include "fixed.h"
 #include "zllm_testing.h"
 
+/* Logits, and prefix sums of their weights, which go on from those of the logits before. */
+static void put(const zllm_model *m, distribution_buffer_t *d, const int32_t *row, uint32_t n, int32_t *logits,
+                uint64_t *sums) {
+    for (uint32_t v = 0; logits != NULL && v < n; v++) logits[v] = row[v];
+    if (sums == NULL) return;
+    zllm_distribution_resize(d, n);
+    zllm_distribution_set(d, m->kernel, row);
+    const distribution_t next = distribution_view(d);
+    for (uint32_t v = 1; v <= n; v++) sums[v] = sums[0] + sum_below(&next, v);
+}
+
+/* Of all tokens; or of classes and, behind them, of the tokens of each. */
+static void evaluate_row(const zllm_model *m, workspace_t *w, distribution_buffer_t *d, int32_t *logits, uint64_t *sums) {
+    const network_t *network = m->network;
+    uint32_t at = model_choices(m);
+    if (sums != NULL) sums[0] = 0;
+    put(m, d, w->family->logits(w, 0), at, logits, sums);
+    for (uint32_t k = 0; k < network->classes; k++) {
+        const uint32_t n = network->class_first[k + 1] - network->class_first[k];
+        put(m, d, w->family->within(w, 0, k), n, logits == NULL ? NULL : logits + at, sums == NULL ? NULL : sums + at);
+        at += n;
+    }
+}
+
 zllm_result zllm_evaluate(const zllm_model *m, const uint32_t *tokens, size_t n, int32_t *logits, uint64_t *sums) {
-    const uint32_t vocab = m->vocab, lane = 0;
+    const uint32_t outputs = model_outputs(m), lane = 0;
     distribution_buffer_t d;
     for (size_t i = 0; i < n; i++)
         if (tokens[i] >= m->network->inputs) return ZLLM_E_ARGUMENT;
     workspace_t *w = model_workspace(m, m->heap, 1, 1, NULL, NULL);
-    const int whole = zllm_distribution_new(&d, m->heap, vocab) && w != NULL;
+    const int whole = zllm_distribution_new(&d, m->heap, outputs) && w != NULL;
     if (whole) w->family->restart(w, lane);
     for (size_t i = 0; i < n && whole; i++) {
         w->family->step(w, &lane, tokens + i, 1);
         w->family->head(w, 0, 1);
-        const int32_t *row = w->family->logits(w, 0);
-        for (uint32_t v = 0; logits != NULL && v < vocab; v++) logits[i * vocab + v] = row[v];
-        if (sums == NULL) continue;
-        zllm_distribution_set(&d, m->kernel, row);
-        const distribution_t next = distribution_view(&d);
-        for (uint32_t v = 0; v <= vocab; v++) sums[i * (vocab + 1) + v] = sum_below(&next, v);
+        evaluate_row(m, w, &d, logits == NULL ? NULL : logits + i * outputs,
+                     sums == NULL ? NULL : sums + i * (outputs + 1));
     }
     zllm_distribution_free(&d);
     workspace_free(w);

@@ -13,7 +13,7 @@ void zllm_job_fail(zllm_job *j, zllm_result rc) {
     (void)atomic_compare_exchange_strong(&j->failure, &none, (int)rc);
 }
 
-int zllm_job_decode_turn(zllm_job *j, uint32_t stream, place_t *p, const distribution_t *d, const zllm_run *run) {
+int zllm_job_decode_turn(zllm_job *j, uint32_t stream, place_t *p, const outcome_t *o, const zllm_run *run) {
     const zllm_model *m = j->m;
     const zllm_stream *t = &j->frame->streams[stream];
     cursor_t *cursor = zllm_predictor_cursor(j->predictor, stream);
@@ -23,7 +23,7 @@ int zllm_job_decode_turn(zllm_job *j, uint32_t stream, place_t *p, const distrib
         p->coded = 1;
         return 1;
     }
-    const uint32_t token = zllm_token_decode(m, d, j->predictor, cursor, &j->decoder);
+    const uint32_t token = zllm_token_decode(m, o, j->predictor, cursor, &j->decoder);
     const size_t length = m->token_offsets[token + 1] - m->token_offsets[token];
     const size_t end = p->cut < t->n_cuts ? (size_t)t->cuts[p->cut] : t->size;
     if (length > end - p->done) return -1;

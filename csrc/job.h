@@ -68,9 +68,9 @@ void zllm_job_fail(zllm_job *j, zllm_result rc);
 static inline place_t job_place(const zllm_job *j, uint32_t stream) {
     return (place_t){.at = j->starts[stream], .next = j->start, .coded = 1};
 }
-/* A turn of a stream that is decoded, by the distribution `d` of what follows. 1 if there is more, 0 at the stream's
+/* A turn of a stream that is decoded, by what may follow. 1 if there is more, 0 at the stream's
  * end, -1 for data that no encoder makes. */
-int zllm_job_decode_turn(zllm_job *j, uint32_t stream, place_t *p, const distribution_t *d, const zllm_run *run);
+int zllm_job_decode_turn(zllm_job *j, uint32_t stream, place_t *p, const outcome_t *o, const zllm_run *run);
 /* A turn of a stream that is encoded, its token number `at`; lm: of the decisions on the token's path. */
 void zllm_job_encode_turn(zllm_job *j, uint32_t stream, size_t at, const uint32_t *lm, const zllm_run *run);
 /* Such a turn will come soon, and before it none of the stream: what it will read is prefetched. */

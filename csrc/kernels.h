@@ -14,6 +14,7 @@
 #define ZLLM_ROW_ALIGN 32u /* rows of a packed matrix are padded to this with zeros */
 #define ZLLM_MAX_COLS 16384u
 #define ZLLM_SUM_BLOCK 64u
+#define ZLLM_BLEND ((1 << 27) - 1) /* three products of it and 15 bits, shifted by 13, stay below 2^31 */
 
 static inline uint32_t round_up(uint32_t n, uint32_t to) { return (n + to - 1) / to * to; }
 static inline uint32_t padded_rows(uint32_t rows) { return round_up(rows, ZLLM_ROW_ALIGN); }
@@ -59,6 +60,11 @@ typedef struct {
     void (*dequantise)(const int32_t *acc, const int16_t *scale, uint32_t n, uint32_t mantissa, uint32_t shift,
                        int32_t *out);
     void (*add)(int32_t *x, const int32_t *y, uint32_t n);
+    /* out[i] = (q[i] * scale + 2^(shift-1)) >> shift; scale from 1 to 32767, shift from 1 to 28. */
+    void (*spread)(const int8_t *q, uint32_t n, int32_t scale, uint32_t shift, int32_t *out);
+    /* x[i] = (by[0] * x[i] + by[1] * y[i] + by[2] * z[i] + 2^12) >> 13, each of the three first limited to ZLLM_BLEND in size,
+     * the result to ZLLM_LIMIT; by at most 32767 in size. */
+    void (*blend)(int32_t *x, const int32_t *y, const int32_t *z, uint32_t n, const int16_t *by);
     void (*gate)(const int32_t *gate, const int32_t *up, uint32_t n, int32_t *out);
     void (*gelu)(const int32_t *gate, uint32_t n, int32_t *out);
     /* Wide rows. q[i] = (x[i] * 2^shift * reciprocal + 2^46) >> 47 = 128 * high[i] + low[i]; sums of both, and of q^2. */

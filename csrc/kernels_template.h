@@ -72,6 +72,22 @@ TARGET static void NAME(add)(int32_t *restrict x, const int32_t *restrict y, uin
     }
 }
 
+TARGET static void NAME(spread)(const int8_t *restrict q, uint32_t n, int32_t scale, uint32_t shift,
+                                int32_t *restrict out) {
+    const int32_t half = 1 << (shift - 1);
+    for (uint32_t i = 0; i < n; i++) out[i] = shift_right32(q[i] * scale + half, shift);
+}
+
+/* y and z may be the same. */
+TARGET static void NAME(blend)(int32_t *restrict x, const int32_t *y, const int32_t *z, uint32_t n, const int16_t *by) {
+    const int32_t a = by[0], b = by[1], c = by[2];
+    for (uint32_t i = 0; i < n; i++) {
+        const int64_t sum = (int64_t)clamp32(x[i], ZLLM_BLEND) * a + (int64_t)clamp32(y[i], ZLLM_BLEND) * b +
+                            (int64_t)clamp32(z[i], ZLLM_BLEND) * c;
+        x[i] = clamp32(low_bits(sum + (1 << 12), 13), ZLLM_LIMIT);
+    }
+}
+
 /* sigmoid16 of fixed.h in vectors of 16-bit numbers, where the kernel defines them (V16): compilers do not find the
  * rounding multiplication by themselves. */
 #ifdef V16
@@ -250,6 +266,6 @@ static void NAME(match_keys)(const int8_t *cache, uint32_t slots, uint32_t dim, 
     {                                                                                                                 \
         kernel_name, NAME(supported), predictor, PACKED_SIZE, NAME(pack), NAME(matmul), NAME(key_row), MATCH_KEYS,    \
             NAME(value_row), NAME(weigh_values), NAME(absmax), NAME(quantise), NAME(dequantise), NAME(add),           \
-            NAME(gate), NAME(gelu), NAME(quantise_wide), NAME(dequantise_wide), NAME(softmax), NAME(divide),          \
+            NAME(spread), NAME(blend), NAME(gate), NAME(gelu), NAME(quantise_wide), NAME(dequantise_wide), NAME(softmax), NAME(divide),          \
             NAME(weights), NAME(rotate), NAME(block_sums)                                                             \
     }

@@ -44,24 +44,35 @@ static zllm_result check_tokens(const source_t *s) {
     return ZLLM_OK;
 }
 
-static void lay_out(zllm_model *m, const source_t *s) {
+static void lay_out(zllm_model *m, const source_t *s, uint32_t classes) {
     m->arena.used = 0;
     m->token_bytes = zllm_tensor_copy(&m->arena, s->token_bytes);
     m->token_offsets = zllm_tensor_copy(&m->arena, s->token_offsets);
     m->decisions = arena_take(&m->arena, (m->vocab - 1) * sizeof *m->decisions);
+    m->class_of = classes ? arena_take(&m->arena, m->vocab * sizeof *m->class_of) : NULL;
 }
 
-static int build(zllm_model *m, const source_t *s, const network_family_t *family) {
-    lay_out(m, s);
+/* The network's classes are ranges that decisions lead to. */
+static zllm_result mark_classes(zllm_model *m) {
+    const network_t *network = m->network;
+    for (uint32_t k = 0; k < network->classes; k++)
+        for (uint32_t t = network->class_first[k]; t < network->class_first[k + 1]; t++) m->class_of[t] = (uint16_t)k;
+    CHECK(m->class_of == NULL || zllm_trie_mark(m->decisions, m->vocab, m->class_of),
+          "a class is not all tokens that begin with the same bits");
+    return ZLLM_OK;
+}
+
+static zllm_result build(zllm_model *m, const source_t *s, const network_family_t *family) {
+    m->network = family->pack(s, m->kernel, m->heap);
+    if (m->network == NULL) return ZLLM_E_MEMORY;
+    m->network->family = family;
+    lay_out(m, s, m->network->classes);
     m->memory = m->arena.used;
     m->arena.base = zllm_heap_pages(m->heap, m->memory);
-    if (m->arena.base == NULL) return 0;
-    lay_out(m, s);
+    if (m->arena.base == NULL) return ZLLM_E_MEMORY;
+    lay_out(m, s, m->network->classes);
     m->deepest = zllm_trie_build(m->token_bytes, m->token_offsets, m->vocab, m->decisions);
-    m->network = family->pack(s, m->kernel, m->heap);
-    if (m->network == NULL) return 0;
-    m->network->family = family;
-    return 1;
+    return mark_classes(m);
 }
 
 static const network_family_t *family_named(const char *name, size_t size) {
@@ -95,12 +106,10 @@ static zllm_result make(heap_t *heap, const source_t *s, const network_family_t 
     m->heap = heap;
     m->vocab = s->config[0];
     m->kernel = k;
-    if (!build(m, s, family)) {
-        release(m);
-        return ZLLM_E_MEMORY;
-    }
-    *out = m;
-    return ZLLM_OK;
+    const zllm_result rc = build(m, s, family);
+    if (rc == ZLLM_OK) *out = m;
+    else release(m);
+    return rc;
 }
 
 /* A description and tensors, which `heap` need not hold. */
@@ -174,6 +183,8 @@ void zllm_model_free(zllm_model *m) {
 const char *zllm_model_kernel(const zllm_model *m) { return m->kernel->name; }
 
 uint32_t zllm_model_vocab(const zllm_model *m) { return m->vocab; }
+
+uint32_t zllm_model_outputs(const zllm_model *m) { return model_outputs(m); }
 
 size_t zllm_model_memory(const zllm_model *m) { return m->memory + m->network->memory; }
 

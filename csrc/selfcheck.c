@@ -188,6 +188,30 @@ static int add_matches(const zllm_kernel *k, source_t *s, vectors_t *v, uint32_t
     return outputs_equal(v);
 }
 
+static int spread_matches(const zllm_kernel *k, source_t *s, vectors_t *v, uint32_t n) {
+    int8_t q[LENGTH];
+    const int32_t scale = (int32_t)between(s, 1, 32767);
+    const uint32_t shift = 1 + draw(s) % 28;
+    fill8(s, q, n);
+    k->spread(q, n, scale, shift, v->out[0]);
+    SCALAR->spread(q, n, scale, shift, v->out[1]);
+    return outputs_equal(v);
+}
+
+static int blend_matches(const zllm_kernel *k, source_t *s, vectors_t *v, uint32_t n) {
+    int32_t z[LENGTH];
+    int16_t by[3];
+    for (int i = 0; i < 3; i++) by[i] = (int16_t)number(s, 32767);
+    fill32(s, v->x, n, 1u << 30);
+    fill32(s, v->y, n, 1u << 30);
+    fill32(s, z, n, 1u << 30);
+    memcpy(v->out[0], v->x, n * sizeof *v->x);
+    memcpy(v->out[1], v->x, n * sizeof *v->x);
+    k->blend(v->out[0], v->y, z, n, by);
+    SCALAR->blend(v->out[1], v->y, z, n, by);
+    return outputs_equal(v);
+}
+
 static int gate_matches(const zllm_kernel *k, source_t *s, vectors_t *v, uint32_t n) {
     fill32(s, v->x, n, 1u << 30);
     fill32(s, v->y, n, 1u << 30);
@@ -310,6 +334,7 @@ static int variants_match(const zllm_kernel *k, source_t *s) {
     for (uint32_t round = 0; round < 20; round++) {
         const uint32_t n = lengths[round % COUNT(lengths)];
         memset(v.out, 0x55, sizeof v.out);
+        if (!spread_matches(k, s, &v, n) || !blend_matches(k, s, &v, n)) return 0;
         if (!gelu_matches(k, s, &v, n) || !quantise_wide_matches(k, s, &v, n) || !dequantise_wide_matches(k, s, &v, n))
             return 0;
     }

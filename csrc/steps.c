@@ -2,16 +2,25 @@
  * in the order that all executors share. */
 #include "job.h"
 
+/* A token's number among all weights, or its class's; `token` may be the vocabulary's size. */
+static uint32_t output_of(const zllm_model *m, uint32_t token, int class_) {
+    if (m->class_of == NULL) return token;
+    const uint32_t classes = m->network->classes;
+    return !class_ ? classes + token : token == m->vocab ? classes : m->class_of[token];
+}
+
 void zllm_trie_paths(const zllm_model *m, uint32_t *first, uint32_t *low, uint32_t *split, uint32_t *high) {
     uint32_t count = 0;
     for (uint32_t token = 0; token < m->vocab; token++) {
         uint32_t from = 0, end = m->vocab;
         first[token] = count;
+        int among = m->class_of != NULL; /* classes */
         for (int32_t at = 0; at >= 0; count++) {
             const decision_t *c = &m->decisions[at];
-            if (low != NULL) low[count] = from;
-            if (split != NULL) split[count] = c->split;
-            if (high != NULL) high[count] = end;
+            among &= !c->opens;
+            if (low != NULL) low[count] = output_of(m, from, among);
+            if (split != NULL) split[count] = output_of(m, c->split, among);
+            if (high != NULL) high[count] = output_of(m, end, among);
             if (token >= c->split) from = c->split;
             else end = c->split;
             at = token >= c->split ? c->high : c->low;
@@ -61,9 +70,22 @@ zllm_result zllm_steps_encode(zllm_job *j, const uint32_t *lm, size_t n, const z
     return (zllm_result)atomic_load(&j->failure);
 }
 
-static distribution_t distribution_of(const zllm_distributions *a, uint32_t lane, uint32_t vocab) {
-    return (distribution_t){.base = a->base + (size_t)lane * (vocab / ZLLM_SUM_BLOCK + 1),
-                      .weight = a->weights + (size_t)lane * vocab, .vocab = vocab};
+/* Of a lane, of which all weights are there: those of classes, and behind them those of tokens. */
+typedef struct {
+    const zllm_model *m;
+    const uint64_t *base;
+    const uint32_t *weight;
+} given_t;
+
+static given_t given_of(const zllm_model *m, const zllm_distributions *a, uint32_t lane) {
+    const uint32_t n = model_outputs(m);
+    return (given_t){m, a->base + (size_t)lane * (n / ZLLM_SUM_BLOCK + 1), a->weights + (size_t)lane * n};
+}
+
+static distribution_t within(void *context, uint32_t class_) {
+    const given_t *g = context;
+    const network_t *n = g->m->network;
+    return (distribution_t){g->base, g->weight, n->classes + n->class_first[class_], n->classes + n->class_first[class_ + 1]};
 }
 
 /* The turns of one job. `lane` is [streams]. */
@@ -74,7 +96,8 @@ static zllm_result decode_turns(zllm_job *j, uint32_t *lane, size_t lanes, const
         if (lane[i] == ZLLM_ENDED) continue;
         if (lane[i] >= lanes || j->places[i].done == j->frame->streams[i].size) return ZLLM_E_ARGUMENT;
         if (all != NULL) {
-            const distribution_t next = distribution_of(all, lane[i], j->m->vocab);
+            given_t given = given_of(j->m, all, lane[i]);
+            const outcome_t next = {{given.base, given.weight, 0, model_choices(j->m)}, within, &given};
             const int more = zllm_job_decode_turn(j, i, &j->places[i], &next, run);
             if (more < 0) zllm_job_fail(j, ZLLM_E_DATA);
             if (more <= 0) {

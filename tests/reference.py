@@ -6,7 +6,9 @@ of tests/reference_predictor.py is such a second implementation too.
 
 from __future__ import annotations
 
+import bisect
 import copy
+import itertools
 import math
 import struct
 from collections.abc import Callable, Sequence
@@ -172,7 +174,29 @@ def _ints(code: str, data: memoryview) -> list[int]:
 
 
 MATRICES = ("qkv", "o", "gate_up", "down")
-VARIANTS = ("qk", "mlp", "parallel", "positions", "embed_rows", "wide_head")
+VARIANTS = ("qk", "mlp", "parallel", "positions", "embed_rows", "wide_head", "classes", "pair_bits", "nibbles")
+LAYER = {"wide": 0, "k_frac": 18, "window": 0, "residual_scale": 8192, "embed_scale": 0, "pair_scale": 0}
+PAIRS = (
+    (0x9E3779B1, 0x85EBCA77),
+    (0xC2B2AE3D, 0x27D4EB2F),
+    (0x165667B1, 0xD3A2646D),
+    (0xFD7046C5, 0xB55A4F09),
+)
+"""Multipliers of a token and of the one before, for each part of a pair's row."""
+
+
+@dataclass
+class Table:
+    """Rows that are looked up."""
+
+    rows: list[list[int]]
+    scales: list[int]
+    exponent: int
+
+    def __getitem__(self, row: int) -> list[int]:
+        """With 12 fractional bits."""
+        e = self.exponent
+        return [(v * self.scales[row] + (1 << (e - 13))) >> (e - 12) for v in self.rows[row]]
 
 
 class Reference:
@@ -181,11 +205,19 @@ class Reference:
     def __init__(self, file: Any) -> None:
         self.c = dict.fromkeys(VARIANTS, 0) | file.description["config"]
         self.exponents = {"embed": 16, **file.description["exponents"]}
-        self.layers = [{"wide": 0, "k_frac": 18, **layer} for layer in file.description["layers"]]
+        self.layers = [LAYER | layer for layer in file.description["layers"]]
         self.t = file.tensors
         self.head = self._matrix("head", self.c["wide_head"])
-        self.embedding = self._rows("embed.q") if self.c["embed_rows"] else self.head.rows
-        self.embed_scale = _ints("h", self.t["embed.scale"][2])
+        embedding = self._rows("embed.q") if self.c["embed_rows"] else self.head.rows
+        self.embedding = Table(embedding, _ints("h", self.t["embed.scale"][2]), self.exponents["embed"])
+        self.first = _ints("I", self.t["classes"][2]) if self.c["classes"] else []
+        self.classes = self._matrix("class", self.c["wide_head"]) if self.first else None
+        self.pairs = self._table("pairs", self.c["nibbles"] & 2) if self.c["pair_bits"] else None
+        self.values = {
+            i: self._table(f"layers.{i}.values", self.c["nibbles"] & 1)
+            for i in range(len(self.layers))
+            if f"layers.{i}.values.q" in self.t
+        }
         self.learned = self._rows("positions") if self.c["positions"] else []
         self.step = _ints("I", self.t["rope.step"][2])
         self.maps = [
@@ -197,6 +229,7 @@ class Reference:
     def _empty(self) -> None:
         self.caches = [[Cache() for _ in range(self.c["kv_heads"])] for _ in self.layers]
         self.position = 0
+        self.before = 0  # the token that was fed last
 
     def fresh(self) -> Reference:
         """The same model for another stream."""
@@ -213,6 +246,12 @@ class Reference:
         scales = _ints("h", self.t[name + ".scale"][2])
         bias = _ints("i", self.t[name + ".bias"][2]) if name + ".bias" in self.t else None
         return Matrix(self._rows(name + ".q"), scales, self.exponents[name], bias, wide)
+
+    def _table(self, name: str, nibbles: int) -> Table:
+        rows = self._rows(name + ".q")
+        if nibbles:
+            rows = [[half - (half > 7) * 16 for v in row for half in (v & 15, v >> 4 & 15)] for row in rows]
+        return Table(rows, _ints("h", self.t[name + ".scale"][2]), self.exponents[name])
 
     def _rotate(self, h: list[int]) -> tuple[list[int], int]:
         """The rotated head, and k."""
@@ -243,7 +282,8 @@ class Reference:
         layer = self.layers[i]
         q, scale = self._head(query, f"layers.{i}.q_gain")
         scale = multiply(scale, (layer["temperature"], layer["temperature_exponent"]))
-        keys, values = cache.keys[-self.c["window"] :], cache.values[-self.c["window"] :]
+        window = layer["window"] or self.c["window"]
+        keys, values = cache.keys[-window:], cache.values[-window:]
         score = linear([k for k, _ in keys], [s for _, s in keys], layer["k_frac"], q, scale, 16)
         e = [exp2(max(score) - s) for s in score]
         c = 2**38 // sum(e)
@@ -251,10 +291,13 @@ class Reference:
         sums = [sum(a * v[d] for a, (v, _) in zip(w, values, strict=True)) for d in range(len(query))]
         return [(s * c + 2**18) >> 19 for s in sums]
 
-    def _attention(self, i: int, x: list[int]) -> list[int]:
+    def _attention(self, i: int, x: list[int], token: int) -> list[int]:
         c, layer = self.c, self.layers[i]
         n, k_frac = c["head_dim"], layer["k_frac"]
         qkv = self.maps[i]["qkv"](x, None, 12)
+        if i in self.values:
+            at = len(qkv) - n * c["kv_heads"]
+            qkv[at:] = _add(qkv[at:], self.values[i][token])
         heads = [qkv[j : j + n] for j in range(0, len(qkv), n)]
         queries, keys = heads[: c["heads"]], heads[c["heads"] : c["heads"] + c["kv_heads"]]
         for key, value, cache in zip(keys, heads[c["heads"] + c["kv_heads"] :], self.caches[i], strict=True):
@@ -276,21 +319,68 @@ class Reference:
         return self.maps[i]["down"](h, 10 + up_frac, 12)
 
     def _embed(self, token: int) -> list[int]:
-        e = self.exponents["embed"]
-        x = [(v * self.embed_scale[token] + (1 << (e - 13))) >> (e - 12) for v in self.embedding[token]]
+        x = self.embedding[token]
         return _add(x, self.learned[self.position]) if self.learned else x
 
+    def _pair(self, token: int) -> list[int]:
+        if self.pairs is None:
+            return [0] * self.c["dim"]
+        bits, out = self.c["pair_bits"], []
+        for part, (a, b) in enumerate(PAIRS):
+            row = (token * a + self.before * b) % 2**32 >> (32 - bits)
+            out += self.pairs[(part << bits) + row]
+        return out
+
     def feed(self, token: int) -> list[int]:
-        """Logits after ``token``."""
+        """Logits after ``token``: of all tokens, or of classes and behind them of the tokens of all classes."""
         if self.learned and self.position == len(self.learned):
+            before = self.before
             self._empty()
-        x = self._embed(token)
-        for i in range(len(self.layers)):
+            self.before = before
+        x = first = self._embed(token)
+        pair = self._pair(token)
+        for i, layer in enumerate(self.layers):
+            x = blend((x, first, pair), (layer["residual_scale"], layer["embed_scale"], layer["pair_scale"]))
             before = x
-            x = _add(x, self._attention(i, x))
+            x = _add(x, self._attention(i, x, token))
             x = _add(x, self._feed_forward(i, before if self.c["parallel"] else x))
         self.position += 1
-        return self.head(x, None, 16)
+        self.before = token
+        return ([] if self.classes is None else self.classes(x, None, 16)) + self.head(x, None, 16)
+
+    def weights(self, logits: list[int]) -> Weights:
+        """Of what :meth:`feed` gave."""
+        return Weights(logits, self.first, self.c["vocab"])
+
+
+class Weights:
+    """Of all tokens; or of classes and, behind them, of the tokens of each, which weigh by the largest of their class."""
+
+    def __init__(self, logits: list[int], first: list[int], vocab: int) -> None:
+        self.first, self.n = first, len(first)
+        ends = [0, self.n, *(self.n + t for t in first[1:]), self.n + vocab] if first else [0, vocab]
+        self.all: list[int] = []
+        for low, high in itertools.pairwise(ends):
+            part = logits[low:high]
+            self.all += [weight(max(part) - v) for v in part]
+
+    def probability(self, low: int, split: int, high: int) -> int:
+        """That the token, of those from ``low`` to ``high`` - 1, is at or above ``split``."""
+        if not self.first:
+            return probability(self.all, low, split, high)
+        classes = [bisect.bisect(self.first, t) - 1 for t in (low, high - 1)]
+        if classes[0] == classes[1]:
+            return probability(self.all, *(self.n + t for t in (low, split, high)))
+        place = self.first.index(split)  # there is no such question otherwise
+        return probability(self.all[: self.n], classes[0], place, classes[1] + 1)
+
+
+def blend(rows: Sequence[list[int]], by: Sequence[int]) -> list[int]:
+    if tuple(by) == (8192, 0, 0):
+        return rows[0]
+    limited = [[clamp(v, 2**27 - 1) for v in row] for row in rows]
+    sums = [sum(a * v for a, v in zip(by, column, strict=True)) for column in zip(*limited, strict=True)]
+    return [clamp((v + 2**12) >> 13, 2**30 - 1) for v in sums]
 
 
 def _add(a: list[int], b: list[int]) -> list[int]:
@@ -414,7 +504,7 @@ Decide = Callable[[int, int], int]
 class Walk:
     """The way through the byte trie to one token."""
 
-    def __init__(self, tokens: list[bytes], weights: list[int], cursor: Cursor, decide: Decide) -> None:
+    def __init__(self, tokens: list[bytes], weights: Weights, cursor: Cursor, decide: Decide) -> None:
         self.tokens, self.weights, self.cursor, self.decide = tokens, weights, cursor, decide
         self.low, self.high = 0, len(tokens)
         self.bits = 0  # that the cursor has seen
@@ -438,7 +528,7 @@ class Walk:
         self.bits = to
 
     def _lm(self, split: int) -> int:
-        return probability(self.weights, self.low, split, self.high)
+        return self.weights.probability(self.low, split, self.high)
 
     def _narrow(self, split: int, above: int) -> None:
         if above:
@@ -478,8 +568,7 @@ class Stream:
 
     def code(self, tokens: list[bytes], decide: Decide) -> int:
         logits = self.model.feed(self.next)
-        weights = [weight(max(logits) - v) for v in logits]
-        self.next = Walk(tokens, weights, self.cursor, decide).run()
+        self.next = Walk(tokens, self.model.weights(logits), self.cursor, decide).run()
         return self.next
 
     def cut(self) -> None:

@@ -137,6 +137,8 @@ ZLLM_API const char *zllm_model_error(void);
 ZLLM_API const char *zllm_model_kernel(const zllm_model *model);
 /* How many tokens there are. */
 ZLLM_API uint32_t zllm_model_vocab(const zllm_model *model);
+/* How many weights say what follows: one of each token, and where the head has two levels, before them one of each class. */
+ZLLM_API uint32_t zllm_model_outputs(const zllm_model *model);
 /* Bytes of memory that the model holds, and that one stream needs while it is coded. Estimates: small parts are left out. */
 ZLLM_API size_t zllm_model_memory(const zllm_model *model);
 ZLLM_API size_t zllm_stream_memory(const zllm_model *model);
@@ -219,7 +221,8 @@ ZLLM_API size_t zllm_job_memory(const zllm_model *model, size_t size, size_t n_s
  *
  * Encoding. The decisions on token t's path through the byte trie have the numbers first[t] to first[t + 1] - 1; first is
  * [vocab + 1]. Decision d is whether the token, one of those from low[d] to high[d] - 1, is at or above split[d]; its
- * probability is made of the tokens' weights (docs/arithmetic.md, section 5). These three may be NULL. */
+ * probability is made of their weights (docs/arithmetic.md, section 5). Where the head has two levels, the three are
+ * numbers of classes, or of tokens behind them: those of zllm_model_outputs. They may be NULL. */
 ZLLM_API void zllm_trie_paths(const zllm_model *model, uint32_t *first, uint32_t *low, uint32_t *split, uint32_t *high);
 /* Encode the next tokens of the frame, in its order: of each stream the first, of each the second, and so on. lm: the
  * model's probabilities of all decisions on these tokens' paths, n in all, which end with a token's. When the frame's last
@@ -227,11 +230,10 @@ ZLLM_API void zllm_trie_paths(const zllm_model *model, uint32_t *first, uint32_t
 ZLLM_API zllm_result zllm_steps_encode(zllm_job *job, const uint32_t *lm, size_t n, const zllm_run *run);
 
 #define ZLLM_ENDED 0xffffffffu /* the lane of a stream that is at its end */
-/* Distributions, one a lane: of each token its weight, and the sum of the weights of all tokens before each block
- * of 64. They have to be those of docs/arithmetic.md, section 5: at least 1, at most 2^26, and their sums. */
+/* Distributions, one a lane: all weights (zllm_model_outputs), and the sum of those before each block of 64. They have to be those of docs/arithmetic.md, section 5: at least 1, at most 2^26, and their sums. */
 typedef struct {
-    const uint32_t *weights; /* [lanes][vocab] */
-    const uint64_t *base;    /* [lanes][vocab / 64 + 1] */
+    const uint32_t *weights; /* [lanes][outputs] */
+    const uint64_t *base;    /* [lanes][outputs / 64 + 1] */
 } zllm_distributions;
 /* Decode a token of each stream. `lane` has the lanes of the streams of all jobs, one job after the other; that of a
  * stream that gets to its end becomes ZLLM_ENDED. tokens[lane], of as many as there are lanes, becomes what the model is to

@@ -23,8 +23,7 @@ zllm_result zllm_matrix_check(const source_t *s, uint32_t layer, uint32_t tensor
     return rc;
 }
 
-void zllm_matrix_pack(arena_t *arena, const zllm_kernel *k, const source_t *s, uint32_t layer, uint32_t tensor,
-                      uint32_t wide, matrix_t *out) {
+void zllm_matrix_read(arena_t *arena, const source_t *s, uint32_t layer, uint32_t tensor, uint32_t wide, matrix_t *out) {
     const zllm_tensor *q = source_tensor(s, layer, tensor);
     out->rows = (uint32_t)q->shape[0];
     out->cols = (uint32_t)q->shape[1];
@@ -32,6 +31,12 @@ void zllm_matrix_pack(arena_t *arena, const zllm_kernel *k, const source_t *s, u
     out->wide = wide;
     out->scale = zllm_tensor_copy(arena, source_tensor(s, layer, tensor + 1));
     out->bias = zllm_tensor_copy(arena, source_tensor(s, layer, tensor + 2));
+}
+
+void zllm_matrix_pack(arena_t *arena, const zllm_kernel *k, const source_t *s, uint32_t layer, uint32_t tensor,
+                      uint32_t wide, matrix_t *out) {
+    const zllm_tensor *q = source_tensor(s, layer, tensor);
+    zllm_matrix_read(arena, s, layer, tensor, wide, out);
     out->packed = arena_take(arena, k->packed_size(out->rows, out->cols));
     if (out->packed != NULL) k->pack(tensor_i8(q), out->rows, out->cols, out->packed);
 }

@@ -33,6 +33,8 @@ void zllm_rows_free(rows_t *r, heap_t *heap);
 zllm_result zllm_matrix_check(const source_t *s, uint32_t layer, uint32_t tensor);
 void zllm_matrix_pack(arena_t *arena, const zllm_kernel *k, const source_t *s, uint32_t layer, uint32_t tensor,
                       uint32_t wide, matrix_t *out);
+/* The same, but that its packed parts are the caller's to make. */
+void zllm_matrix_read(arena_t *arena, const source_t *s, uint32_t layer, uint32_t tensor, uint32_t wide, matrix_t *out);
 
 /* Rows [which.from, which.end) of x, `stride` apart, as the matrix takes them. normalise and frac: the row's scale is
  * normalised, or plain with so many fractional bits. */

@@ -26,6 +26,9 @@ typedef struct {
     heap_t *heap;    /* the model's */
     uint32_t inputs; /* tokens that may be fed: the vocabulary, and perhaps a start token after it */
     size_t memory;   /* bytes that it holds */
+    /* A head of two levels: classes are ranges of tokens. 0: a head of all tokens. */
+    uint32_t classes, largest_class;
+    const uint32_t *class_first; /* [classes + 1]: the first token of each, and the vocabulary */
 } network_t;
 
 /* Lanes, and what a thread computes with. The first member of a family's own struct. */
@@ -68,9 +71,12 @@ struct network_family {
     void (*step)(workspace_t *w, const uint32_t *ids, const uint32_t *tokens, uint32_t n);
     /* Compute what the logits of the last step's rows [from, from + n) need; n up to w->head_rows. */
     void (*head)(workspace_t *w, uint32_t from, uint32_t n);
-    /* Logits of row from + i, int32 [vocab] in log2 units, 2^-16; they hold until the next call. Each thread of a team asks
-     * for rows of its own. */
+    /* Logits of row from + i, int32 [vocab], or [classes], in log2 units, 2^-16; they hold until the next call. Each thread
+     * of a team asks for rows of its own. */
     const int32_t *(*logits)(workspace_t *w, uint32_t i);
+    /* The same of a class's tokens, for a row of the last step of which head was computed, alone: no other thread takes part.
+     * NULL in a family without heads of two levels. */
+    const int32_t *(*within)(workspace_t *w, uint32_t row, uint32_t class_);
 };
 
 /* All of them; NULL ends the list. */

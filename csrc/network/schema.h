@@ -50,6 +50,13 @@ typedef struct {
     T(id##_SCALE, name ".scale", I16, rows, no_columns, always, NULL, 0, 0, 0, "scales of the rows, at least 1")       \
     T(id##_BIAS, name ".bias", I32, rows, no_columns, optional, NULL, 0, 0, 0, "added to the result, below 2^30 in size")
 
+/* The same of a matrix that is there on a condition. */
+#define MATRIX_TENSORS_IF(T, id, name, rows, columns, when, meaning)                                                   \
+    T(id##_Q, name ".q", I8, rows, columns, when, name, -64, 64, NEEDED, meaning)                                      \
+    T(id##_SCALE, name ".scale", I16, rows, no_columns, when, NULL, 0, 0, 0, "scales of the rows, at least 1")         \
+    T(id##_BIAS, name ".bias", I32, rows, no_columns, (when) ? optional : never, NULL, 0, 0, 0,                        \
+      "added to the result, below 2^30 in size")
+
 /* The i-th row of all tables: config, layers, tensors; 0 past the last. */
 int zllm_schema_entry(const schema_t *s, size_t i, zllm_schema_row *out);
 

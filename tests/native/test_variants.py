@@ -60,7 +60,7 @@ def assert_equal(model: Model, ids: list[int]) -> list[list[int]]:
     rows = [oracle.feed(token) for token in ids]
     sums: list[int] = []
     for row in rows:
-        sums += itertools.accumulate((reference.weight(max(row) - v) for v in row), initial=0)
+        sums += itertools.accumulate(oracle.weights(row).all, initial=0)
     for kernel in KERNELS:
         logits, found = packed(model, kernel).evaluate(ids)
         assert list(logits) == [v for row in rows for v in row], kernel
@@ -80,7 +80,7 @@ def test_families_of_the_largest_numbers_equal_reference(make: Make, family: str
     assert_equal(model := make(seed=4, extreme=True, **variants.FAMILIES[family]), ids_of(model, 36))
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(40))
 def test_any_combination_equals_reference(make: Make, seed: int) -> None:
     assert_equal(model := make(**variants.anything(seed)), ids_of(model, 36))
 

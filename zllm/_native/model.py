@@ -38,6 +38,8 @@ class Model:
         checked(rc)
         self._model = ffi.gc(out[0], lib.zllm_model_free, size=lib.zllm_model_memory(out[0]))
         self.vocab: int = description["config"]["vocab"]
+        self.outputs: int = lib.zllm_model_outputs(self._model)
+        """Weights that say what follows: of classes, if the head has two levels, and behind them of tokens."""
         self.kernel: str = ffi.string(lib.zllm_model_kernel(self._model)).decode()
         self.memory: int = lib.zllm_model_memory(self._model)
         self.stream_memory: int = lib.zllm_stream_memory(self._model)
@@ -119,12 +121,12 @@ class Model:
         return sum(self.token_lengths[i] for i in ids if i < self.vocab)
 
     def evaluate(self, tokens: Sequence[int], *, sums: bool = True) -> tuple[array[int], array[int]]:
-        """(logits int32 [n * vocab] in log2 units of 2^-16, prefix sums uint64 [n * (vocab + 1)]), flat; without
+        """(logits int32 [n * outputs] in log2 units of 2^-16, prefix sums uint64 [n * (outputs + 1)]), flat; without
         ``sums``, which take twice the logits' memory, none.
         """
         ids = array("I", tokens)
-        logits = array("i", bytes(4 * len(ids) * self.vocab))
-        found = array("Q", bytes(8 * len(ids) * (self.vocab + 1) if sums else 0))
+        logits = array("i", bytes(4 * len(ids) * self.outputs))
+        found = array("Q", bytes(8 * len(ids) * (self.outputs + 1) if sums else 0))
         checked(
             lib.zllm_evaluate(
                 self._model,

@@ -20,7 +20,7 @@ from zllm.errors import UsageError
 ENDED: int = lib.ZLLM_ENDED
 """The lane of a stream that is at its end."""
 SUM_BLOCK = 64
-"""Tokens between two prefix sums that C takes; it adds up the weights between them."""
+"""Weights between two prefix sums that C takes; it adds up the weights between them."""
 
 
 class Memory(NamedTuple):
@@ -32,8 +32,8 @@ class Memory(NamedTuple):
 
 
 class Distributions(NamedTuple):
-    """One a lane: its tokens' weights (uint32 [lanes][vocab]), and the sums of those before each
-    64 tokens (uint64 [lanes][vocab // 64 + 1])."""
+    """One a lane: all weights (uint32 [lanes][outputs], :attr:`Model.outputs`), and the sums of those before each
+    64 of them (uint64 [lanes][outputs // 64 + 1])."""
 
     weights: Memory
     base: Memory
@@ -41,7 +41,8 @@ class Distributions(NamedTuple):
 
 class Paths(NamedTuple):
     """The decisions on the tokens' paths through the byte trie: token t's are numbers first[t] to first[t + 1] - 1, and
-    decision d is whether the token, of those from low[d] to high[d] - 1, is at or above split[d]."""
+    decision d is whether the token, of those from low[d] to high[d] - 1, is at or above split[d]. Of a head of two levels
+    these are numbers of weights (:attr:`Model.outputs`): of classes, or of tokens behind them."""
 
     first: array[int]
     low: array[int]
@@ -107,8 +108,8 @@ def decode_turns(
         raise UsageError("each stream needs a lane")
     given = ffi.NULL
     if distributions is not None:
-        blocks = model.vocab // SUM_BLOCK + 1
-        if distributions.weights.length < len(tokens) * model.vocab or distributions.base.length < len(tokens) * blocks:
+        blocks = model.outputs // SUM_BLOCK + 1
+        if distributions.weights.length < len(tokens) * model.outputs or distributions.base.length < len(tokens) * blocks:
             raise UsageError("each lane needs a distribution")
         given = ffi.new("zllm_distributions *")
         given.weights = ffi.cast("uint32_t *", distributions.weights.address)

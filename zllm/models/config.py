@@ -30,6 +30,9 @@ class ModelConfig:
     positions: int = 0
     embed_rows: int = 0
     wide_head: int = 0
+    classes: int = 0
+    pair_bits: int = 0
+    nibbles: int = 0
 
     @property
     def inputs(self) -> int:

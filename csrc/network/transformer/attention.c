@@ -48,12 +48,16 @@ static int16_t keep_scale(scale_t s, uint32_t frac) {
     return (int16_t)(kept > 32767u ? 32767u : kept);
 }
 
-/* Quantise a token's keys, which are rotated, and values, which lie behind them, and put them into the cache's slot. */
-static void remember(scratch_t *w, lane_t *lane, uint32_t l, uint32_t slot, const int32_t *keys) {
+/* Quantise a token's keys, which are rotated, and values, which lie behind them, to which the token's row is added, and put them into the cache's slot. */
+static void remember(scratch_t *w, lane_t *lane, uint32_t l, uint32_t slot, uint32_t token, int32_t *keys) {
     const transformer_config_t *c = &w->net->config;
     const zllm_kernel *k = w->net->base.kernel;
     const layer_t *layer = &w->net->layers[l];
     const uint32_t dim = c->head_dim, heads = c->kv_heads;
+    if (layer->values.q != NULL) {
+        zllm_table_row(&layer->values, k, token, w->looked_up);
+        k->add(keys + (size_t)heads * dim, w->looked_up, heads * dim);
+    }
     k->quantise(keys, dim, 2 * heads, dim, w->kept, dim, w->found);
     for (uint32_t g = 0; g < heads; g++) {
         const quantised_t *key = &w->found[g], *value = &w->found[heads + g];
@@ -82,7 +86,7 @@ static void prepare(scratch_t *w, lane_t *lane, uint32_t l, uint32_t from, uint3
                 w->queries.sum[row + h] = w->found[h].sum;
             }
         }
-        remember(w, lane, l, slot + i, query + (size_t)c->heads * dim);
+        remember(w, lane, l, slot + i, w->tokens[from + i], query + (size_t)c->heads * dim);
     }
 }
 
@@ -105,10 +109,8 @@ static int32_t soften(scratch_t *w, const lane_t *lane, const layer_t *layer, si
 }
 
 /* The first slot that the query of a slot sees, and the multiple of CACHE_UNIT before it. */
-static uint32_t first_seen(const scratch_t *w, uint32_t slot) {
-    return slot < w->net->config.window ? 0 : slot - w->net->config.window + 1;
-}
-static uint32_t low_of(const scratch_t *w, uint32_t slot) { return first_seen(w, slot) / CACHE_UNIT * CACHE_UNIT; }
+static uint32_t first_seen(uint32_t window, uint32_t slot) { return slot < window ? 0 : slot - window + 1; }
+static uint32_t low_of(uint32_t window, uint32_t slot) { return first_seen(window, slot) / CACHE_UNIT * CACHE_UNIT; }
 
 /* A step of one token a lane reads every lane's keys and values once, so that they come from a far cache, or from memory;
  * each is prefetched while the one before is at work. NULL for the last ones. */
@@ -118,7 +120,7 @@ static const int8_t *next_keys(const scratch_t *w, const run_t *run, uint32_t le
     else if (left > 1) run++, g = 0;
     else return NULL;
     const size_t cache = (size_t)l * c->kv_heads + g;
-    return w->lanes[run->lane].keys + (cache * w->capacity + low_of(w, run->slot)) * c->head_dim;
+    return w->lanes[run->lane].keys + (cache * w->capacity + low_of(w->net->layers[l].window, run->slot)) * c->head_dim;
 }
 
 /* The scales of n slots from `at` on. */
@@ -137,7 +139,7 @@ static void attend(scratch_t *w, const run_t *run, uint32_t left, uint32_t l, ui
     const zllm_kernel *k = w->net->base.kernel;
     const lane_t *lane = &w->lanes[run->lane];
     const uint32_t group = c->heads / c->kv_heads, dim = c->head_dim, count = n * group;
-    const uint32_t low = low_of(w, slot), end = slot + n, high = end + (end & 1);
+    const uint32_t window = w->net->layers[l].window, low = low_of(window, slot), end = slot + n, high = end + (end & 1);
     const size_t cache = (size_t)l * c->kv_heads + g, base = (cache * w->capacity + low) * dim;
     const size_t first_query = (size_t)g * QUERY_ROWS * group;
     const int once = run->n == 1;
@@ -148,7 +150,7 @@ static void attend(scratch_t *w, const run_t *run, uint32_t left, uint32_t l, ui
     for (uint32_t i = 0; i < count; i++) {
         const uint32_t own = slot + i / group;
         w->reciprocal[i] = soften(w, lane, &w->net->layers[l], cache, w->queries.scale[first_query + i],
-                                  w->score_acc + (size_t)i * w->capacity, low, first_seen(w, own), own + 1, high,
+                                  w->score_acc + (size_t)i * w->capacity, low, first_seen(window, own), own + 1, high,
                                   w->weight + (size_t)i * w->capacity);
     }
     lap(&w->base.laps, ZLLM_STAGE_SOFTMAX);

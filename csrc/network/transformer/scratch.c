@@ -60,7 +60,9 @@ static int own_new(scratch_t *w) {
     heap_t *heap = w->base.heap;
     const transformer_config_t *c = &w->net->config;
     const size_t queries = QUERY_ROWS * (c->heads / c->kv_heads), heads = c->heads + c->kv_heads;
-    w->logits = zllm_heap_take(heap, w->vocab_stride * sizeof(int32_t));
+    w->logits = zllm_heap_take(heap, max_of(w->head_stride, w->class_stride) * sizeof(int32_t));
+    w->looked_up = zllm_heap_take(heap, (size_t)c->kv_heads * c->head_dim * sizeof(int32_t));
+    w->class_acc = c->classes ? zllm_heap_take(heap, (c->wide_head ? 2 : 1) * w->class_stride * sizeof(int32_t)) : NULL;
     w->score_acc = zllm_heap_take(heap, queries * w->capacity * sizeof(int32_t));
     w->score = zllm_heap_take(heap, w->capacity * sizeof(int32_t));
     w->weight = zllm_heap_take(heap, queries * w->capacity * sizeof(int16_t));
@@ -70,16 +72,31 @@ static int own_new(scratch_t *w) {
     w->found = zllm_heap_zeroed(heap, heads, sizeof *w->found); /* no fewer than keys and values */
     w->excess = zllm_heap_zeroed(heap, heads, sizeof *w->excess);
     w->norm = zllm_heap_zeroed(heap, heads, sizeof *w->norm);
-    return w->logits && w->score_acc && w->score && w->weight && w->mixed && w->reciprocal && w->kept &&
+    return w->logits && w->looked_up && (w->class_acc || !c->classes) && w->score_acc && w->score && w->weight && w->mixed && w->reciprocal && w->kept &&
            w->found && w->excess && w->norm &&
            zllm_rows_new(&w->queries, heap, QUERY_ROWS * c->heads, c->head_dim);
 }
 
 static void own_free(scratch_t *w) {
-    void *all[] = {w->logits,     w->score_acc, w->score, w->weight, w->mixed,
-                   w->reciprocal, w->kept,      w->found, w->excess, w->norm};
+    void *all[] = {w->logits, w->class_acc, w->looked_up, w->score_acc, w->score,  w->weight, w->mixed, w->reciprocal,
+                   w->kept,   w->found,     w->excess,    w->norm};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) zllm_heap_free(w->base.heap, all[i]);
     zllm_rows_free(&w->queries, w->base.heap);
+}
+
+/* What only some networks need. */
+static int extras_new(scratch_t *w) {
+    heap_t *heap = w->base.heap;
+    const transformer_config_t *c = &w->net->config;
+    if (w->net->blends) {
+        w->first = zllm_heap_take(heap, (size_t)w->rows * c->dim * sizeof(int32_t));
+        if (w->first == NULL) return 0;
+    }
+    if (w->net->pairs.q != NULL) {
+        w->pair = zllm_heap_take(heap, (size_t)w->rows * c->dim * sizeof(int32_t));
+        if (w->pair == NULL) return 0;
+    }
+    return !c->classes || zllm_rows_new(&w->last, heap, (c->wide_head ? 2 : 1) * w->rows, c->dim);
 }
 
 /* What the threads of a team share. */
@@ -94,7 +111,8 @@ static int shared_new(scratch_t *w) {
     w->rope = zllm_heap_take(heap, rows * c->head_dim * sizeof(int32_t));
     w->acc = zllm_heap_take(heap, parts * BLOCK_ROWS * w->widest * sizeof(int32_t));
     w->out = zllm_heap_take(heap, (size_t)BLOCK_ROWS * w->widest * sizeof(int32_t));
-    w->head_acc = zllm_heap_take(heap, (c->wide_head ? 2 : 1) * w->base.head_rows * w->vocab_stride * sizeof(int32_t));
+    w->head_acc = zllm_heap_take(heap, (c->wide_head ? 2 : 1) * w->base.head_rows * w->head_stride * sizeof(int32_t));
+    if (!extras_new(w)) return 0;
     if (c->parallel) {
         w->branch = zllm_heap_take(heap, (size_t)BLOCK_ROWS * c->dim * sizeof(int32_t));
         if (w->branch == NULL) return 0;
@@ -104,10 +122,11 @@ static int shared_new(scratch_t *w) {
 }
 
 static void shared_free(scratch_t *w) {
-    void *all[] = {w->lanes, w->runs, w->x, w->qkv, w->rope, w->acc, w->out, w->head_acc, w->branch};
+    void *all[] = {w->lanes, w->runs, w->x, w->qkv, w->rope, w->acc, w->out, w->head_acc, w->branch, w->first, w->pair};
     zllm_heap_free_pages(w->base.heap, w->caches, w->caches_size);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) zllm_heap_free(w->base.heap, all[i]);
     zllm_rows_free(&w->block, w->base.heap);
+    zllm_rows_free(&w->last, w->base.heap);
 }
 
 workspace_t *zllm_scratch_new(const network_t *network, heap_t *heap, uint32_t lanes, uint32_t rows, zllm_team *team,
@@ -128,7 +147,8 @@ workspace_t *zllm_scratch_new(const network_t *network, heap_t *heap, uint32_t l
     w->qkv_stride = padded_rows((c->heads + 2 * c->kv_heads) * c->head_dim);
     w->longest = max_of(max_of(c->dim, heads), c->ffn);
     w->widest = padded_rows(max_of(max_of(w->qkv_stride, 2 * c->ffn), max_of(c->dim, heads)));
-    w->vocab_stride = padded_rows(c->vocab);
+    w->head_stride = padded_rows(c->classes ? c->classes : c->vocab);
+    w->class_stride = padded_rows(t->base.largest_class);
     if (!shared_new(w) || !own_new(w)) {
         zllm_scratch_free(&w->base);
         return NULL;
@@ -159,4 +179,8 @@ void zllm_scratch_free(workspace_t *base) {
     zllm_heap_free(base->heap, w);
 }
 
-void zllm_scratch_restart(workspace_t *base, uint32_t lane) { lane_restart(&((scratch_t *)base)->lanes[lane]); }
+void zllm_scratch_restart(workspace_t *base, uint32_t lane) {
+    lane_t *of = &((scratch_t *)base)->lanes[lane];
+    lane_restart(of);
+    of->before = 0;
+}

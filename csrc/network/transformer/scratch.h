@@ -17,12 +17,13 @@ typedef struct {
     int16_t *key_scale;   /* [layers][kv_heads][capacity], 2^-k_frac */
     int16_t *value_scale; /* [layers][kv_heads][capacity], 2^(v_shift - 23 - 12) */
     uint32_t filled;
+    uint32_t before; /* the token that was fed last; at first that of the byte 0x00 */
     uint32_t position; /* of the next token in its stream */
 } lane_t;
 
 /* Rows [from, from + n) of a step: tokens of one lane, whose keys and values go to the cache's slots from `slot` on. */
 typedef struct {
-    uint32_t lane, from, n, slot, position;
+    uint32_t lane, from, n, slot, position, before;
 } run_t;
 
 /* What a thread computes with. Threads of a team have what follows `own` for themselves, and share the rest. */
@@ -38,15 +39,23 @@ struct scratch {
     run_t *runs; /* [rows] */
     uint32_t run_count; /* of the lead */
     int32_t *x;    /* residual [rows][dim] */
+    int32_t *first, *pair; /* [rows][dim]: what it started with, and the pair's row; NULL if no layer blends */
     int32_t *qkv;  /* [rows][qkv_stride]; then the heads' outputs */
     int32_t *rope; /* [rows][head_dim]: sines and cosines of the row's position */
     int32_t *acc, *out; /* [BLOCK_ROWS][widest]; acc has twice as many rows if any are wide */
     int32_t *branch;    /* [BLOCK_ROWS][dim], of the feed-forward if it is parallel; else NULL */
-    int32_t *head_acc;  /* [head_rows][vocab_stride], or twice as many if they are wide */
+    int32_t *head_acc;  /* [head_rows][head_stride], or twice as many if they are wide */
+    rows_t last;        /* with classes: what they are computed of, of each of the step's rows; parts as in the block */
     rows_t block;       /* [BLOCK_ROWS][longest], or twice as many: the parts of wide row i are rows 2 i and 2 i + 1 */
-    uint32_t widest, longest, vocab_stride, qkv_stride;
+    uint32_t widest, longest, qkv_stride;
+    uint32_t head_stride;  /* logits of classes, or of tokens, padded */
+    uint32_t class_stride; /* of the largest class, padded */
     /* own */
-    int32_t *logits;    /* [vocab_stride] */
+    const uint32_t *tokens; /* of the step's rows */
+    int32_t *logits;    /* [head_stride], or [class_stride] if that is more */
+    rows_t head_rows;   /* part of the block or of `last`: what the head was computed of last; memory of those */
+    int32_t *class_acc; /* [class_stride], or twice as much if they are wide; NULL without classes */
+    int32_t *looked_up; /* [kv_heads * head_dim]: a row of a table of values */
     rows_t queries;     /* [kv_heads][QUERY_ROWS][group], each [head_dim] */
     /* of one token */
     int8_t *kept;       /* [2 * kv_heads][head_dim]: keys, then values */

@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "network/transformer/scratch.h"
 
 #define RESIDUAL_FRAC 12
@@ -48,8 +50,20 @@ static void add_rows(scratch_t *w, share_t own, const int32_t *y, size_t stride,
     lap(&w->base.laps, ZLLM_STAGE_SCALE);
 }
 
+/* Own rows of [from, from + n), those that this thread quantises next: residual, embedding and pair's row, each times the
+ * layer's scale. */
+static void blend_rows(scratch_t *w, const layer_t *layer, uint32_t from, uint32_t n) {
+    const share_t own = share_of(&w->base, n, 1);
+    const uint32_t dim = w->net->config.dim;
+    const int32_t *pair = w->pair != NULL ? w->pair : w->first; /* whose scale is 0 then */
+    for (size_t i = from + own.from; i < from + own.end; i++)
+        w->net->base.kernel->blend(w->x + i * dim, w->first + i * dim, pair + i * dim, dim, layer->by);
+    lap(&w->base.laps, ZLLM_STAGE_SCALE);
+}
+
 static void project_qkv(scratch_t *w, const layer_t *layer, uint32_t from, uint32_t n) {
     const uint32_t dim = w->net->config.dim;
+    if (layer->blends) blend_rows(w, layer, from, n);
     quantise_rows(w, &layer->qkv, w->x + (size_t)from * dim, dim, 1, 0, n);
     (void)project(w, &layer->qkv, QKV_FRAC, w->qkv + (size_t)from * w->qkv_stride, w->qkv_stride, n);
     workspace_barrier(&w->base);
@@ -129,7 +143,8 @@ static void plan(scratch_t *w, const uint32_t *ids, uint32_t n) {
         const uint32_t left = positions > 0 ? positions - lane->position : n;
         for (end = i + 1; end < n && ids[end] == ids[i] && end - i < left;) end++;
         zllm_lane_reserve(w, lane, end - i);
-        w->runs[w->run_count++] = (run_t){ids[i], i, end - i, lane->filled, lane->position};
+        w->runs[w->run_count++] = (run_t){ids[i], i, end - i, lane->filled, lane->position, lane->before};
+        lane->before = w->tokens[end - 1];
         lane->filled += end - i;
         lane->position += end - i;
     }
@@ -137,50 +152,103 @@ static void plan(scratch_t *w, const uint32_t *ids, uint32_t n) {
 
 /* The embedding of a token, at a position. */
 static void embed(const transformer_t *t, uint32_t token, uint32_t position, int32_t *x) {
-    const uint32_t dim = t->config.dim, shift = (uint32_t)(t->embed_exponent - RESIDUAL_FRAC);
-    const int8_t *e = t->embed + (size_t)token * dim;
-    const int32_t scale = t->embed_scale[token], half = 1 << (shift - 1);
-    for (uint32_t d = 0; d < dim; d++) x[d] = shift_right32(e[d] * scale + half, shift);
+    const uint32_t dim = t->config.dim;
+    zllm_table_row(&t->embed, t->base.kernel, token, x);
     if (t->positions != NULL) t->base.kernel->add(x, t->positions + (size_t)position * dim, dim);
 }
 
-/* What a run's rows start with, and the rotary code of each one's position. */
-static void start_rows(scratch_t *w, const run_t *run, const uint32_t *tokens) {
+/* The row of two tokens, of which each table has a part. */
+static void pair_row(const transformer_t *t, uint32_t token, uint32_t before, int32_t *out) {
+    size_t rows[PAIR_PARTS];
+    zllm_pair_rows(token, before, t->config.pair_bits, rows);
+    for (uint32_t i = 0; i < PAIR_PARTS; i++) zllm_table_row(&t->pairs, t->base.kernel, rows[i], out + i * t->pairs.cols);
+}
+
+/* What the rows will be looked up by is known: all that lies in large tables is asked for before any of it is used. */
+static void prefetch_run(const scratch_t *w, const run_t *run) {
     const transformer_t *t = w->net;
-    const uint32_t half = t->config.head_dim / 2;
     for (uint32_t i = 0; i < run->n; i++) {
-        const uint32_t row = run->from + i, position = run->position + i;
-        int32_t *rope = w->rope + (size_t)row * 2 * half;
-        embed(t, tokens[row], position, w->x + (size_t)row * t->config.dim);
+        const uint32_t token = w->tokens[run->from + i], before = i ? w->tokens[run->from + i - 1] : run->before;
+        size_t rows[PAIR_PARTS];
+        table_prefetch(&t->embed, token);
+        for (uint32_t l = 0; l < t->config.layers; l++)
+            if (t->layers[l].values.q != NULL) table_prefetch(&t->layers[l].values, token);
+        if (w->pair == NULL) continue;
+        zllm_pair_rows(token, before, t->config.pair_bits, rows);
+        for (uint32_t k = 0; k < PAIR_PARTS; k++) table_prefetch(&t->pairs, rows[k]);
+    }
+}
+
+/* What a run's rows start with, and the rotary code of each one's position. */
+static void start_rows(scratch_t *w, const run_t *run) {
+    const transformer_t *t = w->net;
+    const uint32_t half = t->config.head_dim / 2, dim = t->config.dim;
+    for (uint32_t i = 0; i < run->n; i++) {
+        const uint32_t row = run->from + i, position = run->position + i, token = w->tokens[row];
+        int32_t *rope = w->rope + (size_t)row * 2 * half, *x = w->x + (size_t)row * dim;
+        embed(t, token, position, x);
+        if (w->first != NULL) memcpy(w->first + (size_t)row * dim, x, dim * sizeof *x);
+        if (w->pair != NULL) pair_row(t, token, i ? w->tokens[row - 1] : run->before, w->pair + (size_t)row * dim);
         for (uint32_t k = 0; k < half; k++) zllm_fixed_sincos(position * t->rope_step[k], &rope[k], &rope[half + k]);
     }
 }
 
 static void step(workspace_t *base, const uint32_t *ids, const uint32_t *tokens, uint32_t n) {
     scratch_t *w = (scratch_t *)base;
+    w->tokens = tokens;
     if (w == w->lead) plan(w, ids, n);
     workspace_barrier(base);
     const share_t own = share_of(base, w->lead->run_count, 1);
-    for (uint32_t r = own.from; r < own.end; r++) start_rows(w, &w->runs[r], tokens);
+    for (uint32_t r = own.from; r < own.end; r++) prefetch_run(w, &w->runs[r]);
+    for (uint32_t r = own.from; r < own.end; r++) start_rows(w, &w->runs[r]);
     lap(&base->laps, ZLLM_STAGE_CACHE);
     workspace_barrier(base);
     for (uint32_t l = 0; l < w->net->config.layers; l++) layer_step(w, l, n);
 }
 
+/* The first level's matrix. */
+static const matrix_t *first_level(const scratch_t *w) {
+    return w->net->config.classes ? &w->net->classes.map : &w->net->head;
+}
+
+/* Rows from `row` on of what the head reads: with classes of all of the step's rows, else of those in work. */
+static rows_t head_rows(const scratch_t *w, uint32_t row) {
+    if (!w->net->config.classes) return w->block;
+    const size_t at = (size_t)(w->net->config.wide_head ? 2 : 1) * row;
+    return (rows_t){w->last.q + at * w->last.stride, w->last.stride, w->last.sum + at, w->last.scale + row};
+}
+
 static void head(workspace_t *base, uint32_t from, uint32_t n) {
     scratch_t *w = (scratch_t *)base;
-    const matrix_t *a = &w->net->head;
+    const matrix_t *a = first_level(w);
     const uint32_t dim = w->net->config.dim;
     workspace_barrier(base); /* somebody may still read logits */
-    quantise_rows(w, a, w->x + (size_t)from * dim, dim, 1, 0, n);
-    multiply(w, a, share_of(base, a->rows, ZLLM_ROW_ALIGN), w->head_acc, w->vocab_stride, n, ZLLM_STAGE_HEAD);
+    w->head_rows = head_rows(w, from);
+    zllm_matrix_quantise(a, w->net->base.kernel, w->x + (size_t)from * dim, dim, 1, 0, share_of(base, n, 1), &w->head_rows);
+    lap(&base->laps, ZLLM_STAGE_QUANTISE);
+    workspace_barrier(base);
+    zllm_matrix_multiply(a, w->net->base.kernel, &w->head_rows, n, share_of(base, a->rows, ZLLM_ROW_ALIGN), w->head_acc,
+                         w->head_stride);
+    lap(&base->laps, ZLLM_STAGE_HEAD);
     workspace_barrier(base);
 }
 
 static const int32_t *logits(workspace_t *base, uint32_t i) {
     scratch_t *w = (scratch_t *)base;
-    zllm_matrix_dequantise(&w->net->head, w->net->base.kernel, &w->block, i, w->head_acc, w->vocab_stride, 0,
-                           w->net->config.vocab, SCORE_FRAC, w->logits);
+    const matrix_t *a = first_level(w);
+    zllm_matrix_dequantise(a, w->net->base.kernel, &w->head_rows, i, w->head_acc, w->head_stride, 0, a->rows, SCORE_FRAC,
+                           w->logits);
+    return w->logits;
+}
+
+static const int32_t *within(workspace_t *base, uint32_t row, uint32_t class_) {
+    scratch_t *w = (scratch_t *)base;
+    const zllm_kernel *k = w->net->base.kernel;
+    const matrix_t part = zllm_class_rows(w->net, class_);
+    const rows_t one = head_rows(w, row);
+    zllm_matrix_multiply(&part, k, &one, 1, (share_t){0, part.rows}, w->class_acc, w->class_stride);
+    zllm_matrix_dequantise(&part, k, &one, 0, w->class_acc, w->class_stride, 0, part.rows, SCORE_FRAC, w->logits);
+    lap(&base->laps, ZLLM_STAGE_HEAD);
     return w->logits;
 }
 
@@ -199,4 +267,5 @@ const network_family_t zllm_network_transformer = {
     .step = step,
     .head = head,
     .logits = logits,
+    .within = within,
 };

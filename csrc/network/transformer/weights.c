@@ -8,7 +8,7 @@
 #define FAMILY_SCHEMA zllm_transformer_schema
 #include "network/schema_template.h"
 
-
+#define UNCHANGED 8192 /* a scale of 1 */
 
 zllm_result zllm_transformer_check_config(const void *config) {
     const transformer_config_t *c = config;
@@ -23,11 +23,19 @@ zllm_result zllm_transformer_check_config(const void *config) {
     CHECK(c->window >= 32 && c->window <= 512 && c->window % 32 == 0, "window must be 32 to 512, by 32");
     CHECK(c->qk <= 2, "qk must be 0, 1 or 2");
     CHECK(c->mlp <= 1 && c->parallel <= 1 && c->wide_head <= 1, "mlp, parallel and wide_head must be 0 or 1");
+    CHECK(c->classes == 0 || (c->classes >= 2 && c->classes <= c->vocab && c->classes <= 1u << 16),
+          "classes must be 0, or 2 to 65536 and no more than vocab");
+    CHECK(c->pair_bits <= 20, "pair_bits must be up to 20");
+    CHECK(c->nibbles <= 3, "nibbles must be 0 to 3");
     CHECK(c->positions == 0 || (c->positions >= c->window && c->positions <= 1u << 16 && c->positions % 32 == 0),
           "positions must be 0, or from window to 65536, by 32");
     CHECK(c->embed_rows == 0 || c->embed_rows == c->vocab || c->embed_rows == c->vocab + 1,
           "embed_rows must be 0, vocab or vocab + 1");
     return ZLLM_OK;
+}
+
+static const transformer_config_t *config_of(const source_t *s) {
+    return (const transformer_config_t *)(const void *)s->config;
 }
 
 /* A head has 14 bits and a sign when it meets a gain, so that products stay within 2^29. */
@@ -38,7 +46,27 @@ static zllm_result check_layer(const source_t *s, uint32_t l) {
     if (rc == ZLLM_OK) rc = zllm_matrix_check(s, l, T_DOWN_Q);
     if (rc == ZLLM_OK) rc = zllm_tensor_check(source_tensor(s, l, T_Q_GAIN), -INT16_MAX, INT16_MAX);
     if (rc == ZLLM_OK) rc = zllm_tensor_check(source_tensor(s, l, T_K_GAIN), -INT16_MAX, INT16_MAX);
-    return rc;
+    if (rc == ZLLM_OK) rc = zllm_table_check(s, l, T_VALUES, config_of(s)->nibbles & 1);
+    if (rc != ZLLM_OK) return rc;
+    const uint32_t window = (uint32_t)source_field(s, l, L_window);
+    CHECK(window == 0 || (window >= 32 && window <= config_of(s)->window && window % 32 == 0),
+          "a layer's window must be 0, or 32 to the config's, by 32");
+    CHECK((source_tensor(s, l, T_VALUES) == NULL) == (source_tensor(s, l, T_VALUES_SCALE) == NULL),
+          "layer %u has rows or scales of values without the other", l);
+    CHECK(config_of(s)->pair_bits > 0 || source_field(s, l, L_pair_scale) == 0, "layer %u adds pairs, of which there are none", l);
+    return ZLLM_OK;
+}
+
+/* Each class has a token. */
+static zllm_result check_classes(const source_t *s) {
+    const zllm_tensor *first = source_tensor(s, 0, T_CLASSES);
+    const transformer_config_t *c = config_of(s);
+    for (uint32_t i = 0; i < c->classes; i++) {
+        const uint32_t token = tensor_u32(first, i);
+        CHECK(i == 0 ? token == 0 : token > tensor_u32(first, i - 1) && token < c->vocab,
+              "classes must have first tokens that ascend from 0 and are below vocab");
+    }
+    return c->classes ? zllm_matrix_check(s, 0, T_CLASS_Q) : ZLLM_OK;
 }
 
 /* A row of the embedding is below 2^22 * 2^-1 in size, a position at most 2^28: their sum fits. */
@@ -47,6 +75,8 @@ zllm_result zllm_transformer_check(const source_t *s) {
     if (rc == ZLLM_OK) rc = zllm_tensor_check(source_tensor(s, 0, T_EMBED_SCALE), 1, INT16_MAX);
     if (rc == ZLLM_OK) rc = zllm_tensor_check(source_tensor(s, 0, T_EMBED), -127, 127);
     if (rc == ZLLM_OK) rc = zllm_tensor_check(source_tensor(s, 0, T_POSITIONS), -(1 << 28), 1 << 28);
+    if (rc == ZLLM_OK) rc = zllm_table_check(s, 0, T_PAIRS, (config_of(s)->nibbles & 2) != 0);
+    if (rc == ZLLM_OK) rc = check_classes(s);
     for (uint32_t l = 0; l < s->layers && rc == ZLLM_OK; l++) rc = check_layer(s, l);
     return rc;
 }
@@ -54,6 +84,17 @@ zllm_result zllm_transformer_check(const source_t *s) {
 static void pack_gain(transformer_t *t, const source_t *s, uint32_t l, uint32_t tensor, gain_t *out) {
     out->exponent = source_exponent(s, l, tensor);
     out->value = zllm_tensor_copy(&t->arena, source_tensor(s, l, tensor));
+}
+
+static void pack_extras(transformer_t *t, const source_t *s, uint32_t l, layer_t *to) {
+    const uint32_t window = (uint32_t)source_field(s, l, L_window);
+    to->window = window ? window : t->config.window;
+    to->by[0] = (int16_t)source_field(s, l, L_residual_scale);
+    to->by[1] = (int16_t)source_field(s, l, L_embed_scale);
+    to->by[2] = (int16_t)source_field(s, l, L_pair_scale);
+    to->blends = to->by[0] != UNCHANGED || to->by[1] != 0 || to->by[2] != 0;
+    t->blends |= to->blends;
+    zllm_table_read(&t->arena, s, l, T_VALUES, t->config.nibbles & 1, &to->values);
 }
 
 static void pack_layer(transformer_t *t, const source_t *s, uint32_t l) {
@@ -72,18 +113,55 @@ static void pack_layer(transformer_t *t, const source_t *s, uint32_t l) {
     zllm_matrix_pack(&t->arena, k, s, l, T_DOWN_Q, wide >> 3 & 1, &to->down);
     pack_gain(t, s, l, T_Q_GAIN, &to->q_gain);
     pack_gain(t, s, l, T_K_GAIN, &to->k_gain);
+    pack_extras(t, s, l, to);
+}
+
+/* Class after class, so that each is a packed matrix. */
+static void pack_classes(transformer_t *t, const source_t *s) {
+    const zllm_kernel *k = t->base.kernel;
+    const zllm_tensor *first = source_tensor(s, 0, T_CLASSES);
+    const uint32_t n = t->config.classes, cols = t->config.dim;
+    classes_t *c = &t->classes;
+    uint32_t rows = 0;
+    c->first = arena_take(&t->arena, (n + 1) * sizeof *c->first);
+    c->place = arena_take(&t->arena, n * sizeof *c->place);
+    zllm_matrix_pack(&t->arena, k, s, 0, T_CLASS_Q, t->config.wide_head, &c->map);
+    zllm_matrix_read(&t->arena, s, 0, T_HEAD_Q, t->config.wide_head, &t->head);
+    t->base.largest_class = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t from = tensor_u32(first, i), end = i + 1 < n ? tensor_u32(first, i + 1) : t->config.vocab;
+        if (c->first != NULL) c->first[i] = from, c->first[i + 1] = end, c->place[i] = rows;
+        if (end - from > t->base.largest_class) t->base.largest_class = end - from;
+        rows += padded_rows(end - from);
+    }
+    t->head.packed = arena_take(&t->arena, k->packed_size(rows, cols));
+    for (uint32_t i = 0; t->head.packed != NULL && i < n; i++)
+        k->pack(tensor_i8(source_tensor(s, 0, T_HEAD_Q)) + (size_t)c->first[i] * cols, c->first[i + 1] - c->first[i], cols,
+                t->head.packed + k->packed_size(c->place[i], cols));
+}
+
+matrix_t zllm_class_rows(const transformer_t *t, uint32_t class_) {
+    const uint32_t from = t->classes.first[class_];
+    matrix_t part = t->head;
+    part.packed += t->base.kernel->packed_size(t->classes.place[class_], part.cols);
+    part.scale += from;
+    if (part.bias != NULL) part.bias += from;
+    part.rows = t->classes.first[class_ + 1] - from;
+    return part;
 }
 
 static void lay_out(transformer_t *t, const source_t *s) {
     const transformer_config_t *c = &t->config;
     arena_t *a = &t->arena;
     a->used = 0;
-    t->embed = zllm_tensor_copy(a, source_tensor(s, 0, c->embed_rows ? T_EMBED : T_HEAD_Q));
-    t->embed_scale = zllm_tensor_copy(a, source_tensor(s, 0, T_EMBED_SCALE));
-    t->embed_exponent = source_exponent(s, 0, T_EMBED_SCALE);
+    t->embed = (table_t){.q = zllm_tensor_copy(a, source_tensor(s, 0, c->embed_rows ? T_EMBED : T_HEAD_Q)),
+                         .scale = zllm_tensor_copy(a, source_tensor(s, 0, T_EMBED_SCALE)), .cols = c->dim,
+                         .shift = (uint32_t)(source_exponent(s, 0, T_EMBED_SCALE) - 12)};
+    zllm_table_read(a, s, 0, T_PAIRS, (c->nibbles & 2) != 0, &t->pairs);
     t->positions = zllm_tensor_copy(a, source_tensor(s, 0, T_POSITIONS));
     t->rope_step = zllm_tensor_copy(a, source_tensor(s, 0, T_ROPE_STEP));
-    zllm_matrix_pack(a, t->base.kernel, s, 0, T_HEAD_Q, c->wide_head, &t->head);
+    if (c->classes) pack_classes(t, s);
+    else zllm_matrix_pack(a, t->base.kernel, s, 0, T_HEAD_Q, c->wide_head, &t->head);
     for (uint32_t l = 0; l < c->layers; l++) pack_layer(t, s, l);
 }
 
@@ -102,6 +180,8 @@ network_t *zllm_transformer_pack(const source_t *s, const zllm_kernel *kernel, h
         return NULL;
     }
     lay_out(t, s);
+    t->base.classes = t->config.classes;
+    t->base.class_first = t->classes.first;
     return &t->base;
 }
 
