@@ -54,12 +54,16 @@ class Shape:
 
     def network(self, vocab: int, text: Path) -> Network:
         """A new one; classes are those of the folder ``text``."""
-        config = ModelConfig(
-            vocab, self.dim, self.layers, self.heads, self.kv_heads, self.head_dim, self.ffn, self.window
-        )
         starts: list[int] = []
         if self.classes:
             starts = json.loads((text / f"classes-{self.classes}.json").read_text(encoding="utf-8"))
+        return self.network_of(vocab, starts)
+
+    def network_of(self, vocab: int, starts: Sequence[int]) -> Network:
+        """A new one with these first tokens of classes."""
+        config = ModelConfig(
+            vocab, self.dim, self.layers, self.heads, self.kv_heads, self.head_dim, self.ffn, self.window
+        )
         values, windows = tuple(self.value_layers), tuple(self.windows)
         return Network(config, Extras(values, self.pair_bits, self.scales, starts, self.tied, windows))
 

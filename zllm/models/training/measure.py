@@ -83,16 +83,36 @@ def quantisation_loss(network: Network, model: Model, runs: Sequence[Sequence[in
     """(float, integer) bits per token over the same runs, each from an empty context."""
     float_bits = integer_bits = 0.0
     tokens = 0
-    vocab = model.config.vocab
     for ids in runs:
-        n = len(ids) - 1
-        target = torch.tensor(ids[1:])
-        with torch.no_grad():
-            logits = network(torch.tensor(ids[:-1])[None])[0].double()
-        float_bits -= float(torch.log_softmax(logits, -1)[torch.arange(n), target].sum()) / math.log(2)
-        sums = np.frombuffer(model.native.evaluate(ids[:-1])[1], np.uint64).reshape(n, vocab + 1).astype(np.float64)
-        rows = np.arange(n)
-        share = (sums[rows, target.numpy() + 1] - sums[rows, target.numpy()]) / sums[:, -1]
-        integer_bits -= float(np.log2(share).sum())
-        tokens += n
+        float_bits += _float_bits(network, torch.tensor(ids))
+        integer_bits += integer_bits_of(model, ids)
+        tokens += len(ids) - 1
     return float_bits / tokens, integer_bits / tokens
+
+
+@torch.no_grad()
+def _float_bits(network: Network, ids: torch.Tensor) -> float:
+    """Of all ids but the first."""
+    hidden = network.hidden(ids[None, :-1])[0]
+    if network.extras.classes:
+        losses = network.head.losses(hidden, network.token_matrix, ids[1:]).double()
+        return float(losses.sum()) / math.log(2)
+    logits = torch.nn.functional.linear(hidden, network.token_matrix).double()
+    return float(torch.nn.functional.cross_entropy(logits, ids[1:], reduction="sum")) / math.log(2)
+
+
+def integer_bits_of(model: Model, ids: Sequence[int]) -> float:
+    """Of all ids but the first, by the integers."""
+    n, target = len(ids) - 1, np.array(ids[1:])
+    sums = np.frombuffer(model.native.evaluate(ids[:-1])[1], np.uint64).reshape(n, -1).astype(np.float64)
+    rows, classes = np.arange(n), model.config.classes
+
+    def bits(at: np.ndarray, low: np.ndarray | int, high: np.ndarray | int) -> float:
+        """Of element ``at`` of those from ``low`` to ``high`` - 1."""
+        return -float(np.log2((sums[rows, at + 1] - sums[rows, at]) / (sums[rows, high] - sums[rows, low])).sum())
+
+    if not classes:
+        return bits(target, 0, model.config.vocab)
+    starts = np.append(np.frombuffer(model.tensors["classes"][2], "<u4"), model.config.vocab).astype(np.int64)
+    own = np.searchsorted(starts, target, side="right") - 1
+    return bits(own, 0, classes) + bits(classes + target, classes + starts[own], classes + starts[own + 1])

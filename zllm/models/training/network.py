@@ -53,6 +53,15 @@ class Extras:
     windows: Sequence[int] = ()
 
 
+@dataclass(frozen=True)
+class Rows:
+    """What is looked up once for all layers: the first embedding, rows for the values of some layers, rows of pairs."""
+
+    first: Tensor
+    values: dict[int, Tensor]
+    pairs: Tensor | None
+
+
 def pair_rows(ids: Tensor, bits: int) -> Tensor:
     """Rows of the table of pairs, int64 [B, T, PARTS], those of part i counted from i * 2^bits.
 
@@ -195,20 +204,30 @@ class Network(nn.Module):
 
     def hidden(self, ids: Tensor) -> Tensor:
         """The last layer's normalised output, [B, T, dim]."""
-        x = rms_norm(self.embed(ids))
-        dtype = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
-        x = x.to(dtype)
-        e, first = self.extras, x
-        values = {layer: table(ids) for layer, table in zip(e.value_layers, self.value_tables, strict=True)}
-        pairs = self.pairs(pair_rows(ids, e.pair_bits)).flatten(2).to(dtype) if e.pair_bits else None
+        x, rows = self.look_up(ids)
         for number, layer in enumerate(self.blocks()):
             cos, sin, mask = self.tables(ids.shape[1], layer.window)
-            if e.scales:
-                x = self.residual_scales[number].to(dtype) * x + self.embed_scales[number].to(dtype) * first
-            if pairs is not None:
-                x = x + self.pair_scales[number].to(dtype) * pairs
-            x = layer(x, cos, sin, mask.to(dtype), values.get(number))
+            x = self.blend(number, x, rows)
+            x = layer(x, cos, sin, mask.to(x.dtype), rows.values.get(number))
         return rms_norm(x)
+
+    def look_up(self, ids: Tensor) -> tuple[Tensor, Rows]:
+        """The residual that the first layer starts with, and all that layers add to it or to their values."""
+        x = rms_norm(self.embed(ids))
+        dtype = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
+        x, e = x.to(dtype), self.extras
+        values = {layer: table(ids) for layer, table in zip(e.value_layers, self.value_tables, strict=True)}
+        pairs = self.pairs(pair_rows(ids, e.pair_bits)).flatten(2).to(dtype) if e.pair_bits else None
+        return x, Rows(x, values, pairs)
+
+    def blend(self, number: int, x: Tensor, rows: Rows) -> Tensor:
+        """What layer ``number`` reads in place of the residual ``x``."""
+        if self.extras.scales:
+            scales = self.residual_scales[number].to(x.dtype), self.embed_scales[number].to(x.dtype)
+            x = scales[0] * x + scales[1] * rows.first
+        if rows.pairs is not None:
+            x = x + self.pair_scales[number].to(x.dtype) * rows.pairs
+        return x
 
     def forward(self, ids: Tensor) -> Tensor:
         """Logits, [B, T, vocab], of a network without classes."""

@@ -4,6 +4,7 @@
     python -m zllm.models.training.pretrain train --text TEXT --out RUN
     python -m zllm.models.training.pretrain finish --text TEXT --out RUN --tokens 50000000
     python -m zllm.models.training.pretrain export --text TEXT --out RUN WEIGHTS.safetensors
+    python -m zllm.models.training.pretrain quantise WEIGHTS.safetensors MODEL.zlm --text TEXT
 
 On another machine a run begins from exported weights: ``prepare --like WEIGHTS`` and ``train --start WEIGHTS``.
 
@@ -25,7 +26,7 @@ import torch
 
 from zllm import partial
 from zllm.models.tokenizer import SPLIT_FINE, BytesTokenizer, train_bpe
-from zllm.models.training import classes, packs, tokens, weights
+from zllm.models.training import classes, integers, packs, tokens, weights
 from zllm.models.training.longrun import LongRun, Plan, Shape
 
 TOKENIZER_BYTES, TOKENIZER_POWER = 64 << 20, 0.85
@@ -99,6 +100,14 @@ def export(args: argparse.Namespace) -> None:
     log(f"{args.file}: {weights.write(args.file, _run(args)):,} weights")
 
 
+def quantise(args: argparse.Namespace) -> None:
+    """Exported weights as a model file; what that costs is said."""
+    texts = [args.text / f"{name}.tokens" for name in VALIDATION] if args.text else []
+    model = integers.make(args.weights, args.model, args.name, args.origin, nibbles=args.nibbles, texts=texts)
+    log(f"{args.model}: {model.size:,} bytes, sha256 {model.sha256.hex()}")
+    integers.loss(args.weights, model, texts, log)
+
+
 def finish(args: argparse.Namespace) -> None:
     """Let the rate fall to zero over the next ``--tokens``; the state before is kept beside the checkpoint."""
     run = _run(args)
@@ -148,6 +157,16 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--tokens", type=int, required=True)
     sub = command("export", export)
     sub.add_argument("file", type=Path)
+    sub = commands.add_parser("quantise")
+    sub.set_defaults(call=quantise)
+    sub.add_argument("weights", type=Path, help="made by export")
+    sub.add_argument("model", type=Path, help="model file to write")
+    sub.add_argument("--text", type=Path, help="folder of tokens, to calibrate and measure on")
+    sub.add_argument("--name", default="second", help="the model's name")
+    sub.add_argument("--origin", default="", help="where it comes from, in words")
+    sub.add_argument(
+        "--nibbles", type=int, default=2, help="tables with 4 bits a number: 1 of values, 2 of pairs, 3 both, 0 none"
+    )
     return parser
 
 

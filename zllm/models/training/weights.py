@@ -18,7 +18,9 @@ from zllm import partial
 from zllm.errors import UsageError
 
 if TYPE_CHECKING:
+    from zllm.models.tokenizer import BytesTokenizer
     from zllm.models.training.longrun import LongRun
+    from zllm.models.training.network import Network
 
 _FACTS = ("shape", "tokenizer", "classes", "mixture", "step", "tokens")
 
@@ -70,6 +72,29 @@ def unpack(path: Path, text: Path) -> None:
     for place, content in files.items():
         with partial.whole_file(str(place)) as file:
             file.write(content.encode())
+
+
+def load(path: Path) -> tuple[Network, BytesTokenizer]:
+    """The network of the weights in ``path``, and its tokenizer.
+
+    Raises:
+        UsageError: it is not such a file.
+    """
+    from safetensors.torch import load_file
+
+    from zllm.models.tokenizer import BytesTokenizer
+    from zllm.models.training.longrun import Shape
+
+    facts = facts_of(path)
+    tokenizer = BytesTokenizer(facts["tokenizer"])
+    shape = Shape(**json.loads(facts["shape"]))
+    network = shape.network_of(len(tokenizer.tokens), json.loads(facts["classes"]))
+    weights = {name: value.float() for name, value in load_file(str(path)).items()}
+    wanted = {name: value.shape for name, value in network.named_parameters()}
+    if wanted != {name: value.shape for name, value in weights.items()}:
+        raise UsageError(f"{path} does not contain the weights that its shape says")
+    network.load_state_dict(weights, strict=False)
+    return network.eval(), tokenizer
 
 
 def begin(run: LongRun, path: Path) -> None:
