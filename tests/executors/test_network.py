@@ -35,7 +35,7 @@ def assert_equal(model: Model, device: Any, streams: list[list[int]], bulk: int)
             count = min(bulk, fed.shape[1] - at, *([period - at % period] if period else []))
             x = network.feed(cache, fed[:, at : at + count])
             rows.append(network.logits(x).view(len(streams), count, -1).cpu())
-            weights = network.token_weights(x)
+            weights = network.weights(x)
             sums.append(torch.nn.functional.pad(weights.cumsum(-1), (1, 0)).view(len(streams), count, -1).cpu())
             assert torch.equal(_bases(weights).cpu(), sums[-1].flatten(0, 1)[:, ::SUM_BLOCK])
             at += count
@@ -105,7 +105,7 @@ def test_lanes_that_start_anew_or_go_on_without_others(tmp_path: Path, device: A
                     assert found[row].tolist() == wanted[s][at * vocab : (at + 1) * vocab]
 
         feed({0: (0, 0), 1: (1, 0), 2: (2, 0)}, 40)
-        cache.position[torch.tensor([1], device=device)] = 0
+        cache.restart(torch.tensor([1], device=device))
         feed({0: (0, 40), 1: (3, 0), 2: (2, 40)}, 10)
         cache.keep(torch.tensor([1, 2], device=device))
         feed({0: (3, 10), 1: (2, 50)}, 10)

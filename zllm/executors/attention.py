@@ -1,9 +1,9 @@
 """Keys, values and attention of many streams (``docs/arithmetic.md``, section 4, steps 2 to 6).
 
 Each lane is a stream. Its keys and values lie in rings of ``capacity`` slots, the one of position p in slot p mod
-capacity: enough for a window and the tokens of one step, so that no token's key is written over before the step's first
-token has seen it. What a slot holds follows from the lane's position alone, so that a lane is started anew by setting
-it to 0.
+capacity: enough for the longest window and the tokens of one step, so that no token's key is written over before the
+step's first token has seen it. What a slot holds follows from the lane's position alone, so that setting it to 0 forgets
+all.
 
 Scores are products of float32 whose sums stay below 256 * 127 * 127 < 2^24. Weights of values have 15 bits, so that
 sums over a window would not: they are cut into an upper part of at most 255 and a lower one of at most 127, and
@@ -37,12 +37,20 @@ class Cache:
         self.value_scale = torch.zeros_like(self.key_scale)
         self.position = torch.zeros(lanes, dtype=torch.int64, device=w.device)
         """Of each lane's next token."""
+        self.before = torch.zeros_like(self.position)
+        """The token that each lane was fed last; at first that of the byte 0x00."""
+
+    def restart(self, lanes: Tensor) -> None:
+        """These lanes start anew."""
+        self.position[lanes] = 0
+        self.before[lanes] = 0
 
     def keep(self, lanes: Tensor) -> None:
         """Only these lanes, numbered anew. One tensor after the other, so that little is held twice."""
         for name in ("keys", "values", "key_scale", "value_scale"):
             setattr(self, name, getattr(self, name).index_select(1, lanes))
         self.position = self.position.index_select(0, lanes)
+        self.before = self.before.index_select(0, lanes)
 
 
 @dataclass
@@ -54,23 +62,29 @@ class Step:
     sine: Tensor  # int32 [lanes][count][1][head_dim / 2]
     cosine: Tensor
     slot: tuple[Tensor, Tensor, Tensor]  # index of lane, key head and slot, of shape [lanes][kv_heads][count]
-    unseen: Tensor  # bool [lanes][1][1][count][capacity]: slots that a token does not attend to
+    # By window, bool [lanes][1][1][count][capacity]: slots that a token does not attend to.
+    unseen: dict[int, Tensor]
+    tokens: Tensor  # int64 [lanes][count]
     tables: nm.Tables
 
 
-def begin(w: Weights, cache: Cache, count: int, tables: nm.Tables) -> Step:
-    """The step that feeds ``count`` tokens to each lane from its position on."""
-    device, lanes = w.device, cache.position.shape[0]
+def begin(w: Weights, cache: Cache, tokens: Tensor, tables: nm.Tables) -> Step:
+    """The step that feeds tokens [lanes][count] to each lane from its position on."""
+    device, (lanes, count) = w.device, tokens.shape
     own = cache.position[:, None] + torch.arange(count, device=device)
     sine, cosine = nm.sincos(own[:, :, None, None] * w.rope_step, tables)
     last = own[:, -1:]
     slots = torch.arange(cache.capacity, device=device)
     held = last - (last - slots) % cache.capacity  # the position in each slot after this step; below 0: none
-    seen = (held[:, None] <= own[:, :, None]) & (held[:, None] > own[:, :, None] - w.window) & (held[:, None] >= 0)
+    there = (held[:, None] <= own[:, :, None]) & (held[:, None] >= 0)
+    unseen = {
+        window: ~(there & (held[:, None] > own[:, :, None] - window))[:, None, None]
+        for window in {layer.window for layer in w.layers}
+    }
     lane = torch.arange(lanes, device=device)[:, None, None]
     head = torch.arange(w.kv_heads, device=device)[None, :, None]
     slot = (lane, head, (own % cache.capacity)[:, None])
-    return Step(lanes, count, sine, cosine, slot, ~seen[:, None, None], tables)
+    return Step(lanes, count, sine, cosine, slot, unseen, tokens, tables)
 
 
 def fourteen_bits(h: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,7 +137,10 @@ def attention(w: Weights, cache: Cache, i: int, qkv: Tensor, step: Step) -> Tens
     h = qkv.view(step.lanes, step.count, -1, dim)
     both, scale = compared(h[:, :, : -w.kv_heads], w, layer.gain, step)
     k_scale = nm.Scale(*(part[:, :, w.heads :] for part in scale))
-    _remember(cache, i, layer, step, (both[:, :, w.heads :], k_scale, h[:, :, -w.kv_heads :]))
+    value = h[:, :, -w.kv_heads :]
+    if layer.values is not None:
+        value = nm.add(value, layer.values(step.tokens).view(value.shape))
+    _remember(cache, i, layer, step, (both[:, :, w.heads :], k_scale, value))
     factor = nm.multiply(nm.Scale(*(part[:, :, : w.heads] for part in scale)), layer.temperature)
 
     def by_key_head(x: Tensor) -> Tensor:
@@ -135,13 +152,14 @@ def attention(w: Weights, cache: Cache, i: int, qkv: Tensor, step: Step) -> Tens
     acc = batched(queries, cache.keys[i].to(torch.float32).transpose(-1, -2)).view(*rows, -1)
     shift = by_key_head(factor.exponent) + (layer.k_frac - 15 - nm.SCORE_FRAC)
     scales = cache.key_scale[i][:, :, None, None].to(torch.int64)
-    score = nm.descale(acc, scales, by_key_head(factor.mantissa), shift).masked_fill_(step.unseen, _NEVER)
-    return _mix(cache, i, step, score).reshape(step.lanes * step.count, -1)
+    score = nm.descale(acc, scales, by_key_head(factor.mantissa), shift)
+    unseen = step.unseen[layer.window]
+    return _mix(cache, i, step, score.masked_fill_(unseen, _NEVER), unseen).reshape(step.lanes * step.count, -1)
 
 
-def _mix(cache: Cache, i: int, step: Step, score: Tensor) -> Tensor:
+def _mix(cache: Cache, i: int, step: Step, score: Tensor, unseen: Tensor) -> Tensor:
     """Values by their weights: [lanes][count][kv_heads][group][head_dim]. Scores differ by less than 2^31."""
-    e = nm.exp2(score.amax(-1, keepdim=True) - score, step.tables).masked_fill_(step.unseen, 0)
+    e = nm.exp2(score.amax(-1, keepdim=True) - score, step.tables).masked_fill_(unseen, 0)
     c = torch.floor_divide(step.tables.one, e.sum(-1, keepdim=True))
     weight = (e * cache.value_scale[i][:, :, None, None].to(torch.int32) + 16384) >> 15
     lanes, heads, group, count, slots = weight.shape

@@ -11,7 +11,15 @@ from torch import Tensor
 
 from zllm.executors import numerics as nm
 from zllm.executors.attention import Cache, attention, begin
-from zllm.executors.weights import Layer, Map, Weights
+from zllm.executors.weights import Layer, Map, Table, Weights
+
+_PAIRS = (
+    (0x9E3779B1, 0x85EBCA77),
+    (0xC2B2AE3D, 0x27D4EB2F),
+    (0x165667B1, 0xD3A2646D),
+    (0xFD7046C5, 0xB55A4F09),
+)
+"""Multipliers of a token and of the one before, for each part of a pair's row. (Of 18 and 32 bits: no sum passes 51.)"""
 
 
 class Network:
@@ -27,30 +35,53 @@ class Network:
         w = self.w
         if w.period:
             cache.position %= w.period
-        step = begin(w, cache, tokens.shape[1], self.tables)
-        x = self._embed(cache, tokens)
+        step = begin(w, cache, tokens, self.tables)
+        first = x = self._embed(cache, tokens)
+        pair = first if w.pairs is None else self._pairs(w.pairs, cache, tokens)
         for i, layer in enumerate(w.layers):
+            if layer.by != (nm.ONE, 0, 0):
+                x = nm.blend((x, first, pair), layer.by)
             row = self._quantise(x, None, layer.qkv)
             heads = attention(w, cache, i, self._map(layer.qkv, row, 12), step)
             attended = self._project(x, layer.o, heads, 39 - layer.v_shift)
             x = self._feed_forward(attended, x if w.parallel else attended, layer)
         cache.position += tokens.shape[1]
+        cache.before = tokens[:, -1]
         return x
 
     def logits(self, x: Tensor) -> Tensor:
-        """Of rows that :meth:`feed` gave, int32 [rows][vocab], in log2 units of 2^-16."""
-        return self._map(self.w.head, self._quantise(x, None, self.w.head), nm.SCORE_FRAC)
+        """Of rows that :meth:`feed` gave, int32 [rows][outputs], in log2 units of 2^-16: of classes, if there are any, and
+        of tokens."""
+        row = self._quantise(x, None, self.w.head)
+        tokens = self._map(self.w.head, row, nm.SCORE_FRAC)
+        if not self.w.classes:
+            return tokens
+        return torch.cat((self._map(self.w.class_head, row, nm.SCORE_FRAC), tokens), -1)
 
-    def token_weights(self, x: Tensor) -> Tensor:
-        """The coder's weights of all tokens, int32 [rows][vocab]; logits differ by less than 2^31."""
-        logits = self.logits(x)
-        return nm.weight(logits.amax(-1, keepdim=True) - logits, self.tables)
+    def weights(self, x: Tensor) -> Tensor:
+        """The coder's weights, int32 [rows][outputs], those of tokens by the largest of their class; logits differ by less
+        than 2^31."""
+        w, logits = self.w, self.logits(x)
+        if not w.classes:
+            return nm.weight(logits.amax(-1, keepdim=True) - logits, self.tables)
+        classes, tokens = logits[:, : w.classes], logits[:, w.classes :]
+        largest = torch.empty_like(classes)
+        largest.scatter_reduce_(1, w.class_of.expand_as(tokens), tokens, "amax", include_self=False)
+        less = (classes.amax(-1, keepdim=True) - classes, largest[:, w.class_of] - tokens)
+        return nm.weight(torch.cat(less, -1), self.tables)
+
+    def _pairs(self, table: Table, cache: Cache, tokens: Tensor) -> Tensor:
+        """The rows of each token and the one before it."""
+        bits, before = self.w.pair_bits, torch.cat((cache.before[:, None], tokens[:, :-1]), 1)
+        parts = []
+        for part, (a, b) in enumerate(_PAIRS):
+            mixed = (tokens * a + before * b) & 0xFFFFFFFF
+            parts.append(table((mixed >> (32 - bits)) + (part << bits)))
+        return torch.cat(parts, -1).view(-1, self.w.dim)
 
     def _embed(self, cache: Cache, tokens: Tensor) -> Tensor:
         w = self.w
-        e = w.embed_exponent
-        x = w.embedding[tokens].to(torch.int64) * w.embed_scale[tokens][..., None]
-        x = ((x + (1 << (e - 13))) >> (e - 12)).to(torch.int32)
+        x = w.embedding(tokens)
         if w.positions is not None:
             own = cache.position[:, None] + torch.arange(tokens.shape[1], device=w.device)
             x = nm.add(x, w.positions[own])

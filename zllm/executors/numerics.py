@@ -21,6 +21,9 @@ from zllm import _native as native
 LIMIT = (1 << 30) - 1
 """Of the residual and of every mapped value."""
 RESIDUAL_FRAC, GATE_FRAC, SCORE_FRAC, GELU_FRAC = 12, 10, 16, 25
+BLEND_FRAC = 13
+ONE = 1 << BLEND_FRAC
+_BLEND_LIMIT = (1 << 27) - 1
 _SINES = 1024
 
 
@@ -191,6 +194,13 @@ def descale(acc: Tensor, factors: Tensor, mantissa: Tensor, shift: Tensor) -> Te
     value = (acc * ((factors * mantissa) >> 15)) >> (shift - 1).clamp(0, 61)
     value = (value + 1) >> 1
     return value.clamp(-LIMIT, LIMIT).to(torch.int32)
+
+
+def blend(rows: tuple[Tensor, Tensor, Tensor], by: tuple[int, int, int]) -> Tensor:
+    """Sum of int32 rows, each limited and times a scale of BLEND_FRAC fractional bits: of 44 bits."""
+    terms = [x.clamp(-_BLEND_LIMIT, _BLEND_LIMIT).to(torch.int64) * scale for x, scale in zip(rows, by, strict=True)]
+    total = (terms[0] + terms[1] + terms[2] + (ONE >> 1)) >> BLEND_FRAC
+    return total.clamp(-LIMIT, LIMIT).to(torch.int32)
 
 
 def add(x: Tensor, y: Tensor) -> Tensor:

@@ -99,18 +99,18 @@ class TorchDecoding:
 
     def _make_room(self, lanes: int) -> None:
         """Where distributions are put: on a CUDA device, memory that it can write to while the program goes on."""
-        vocab, pinned = self._network.w.vocab, self._device.type == "cuda"
-        self._weights = torch.empty(lanes, vocab, dtype=torch.int32, pin_memory=pinned)
-        self._base = torch.empty(lanes, vocab // SUM_BLOCK + 1, dtype=torch.int64, pin_memory=pinned)
+        outputs, pinned = self._network.w.outputs, self._device.type == "cuda"
+        self._weights = torch.empty(lanes, outputs, dtype=torch.int32, pin_memory=pinned)
+        self._base = torch.empty(lanes, outputs // SUM_BLOCK + 1, dtype=torch.int64, pin_memory=pinned)
 
     def step(self, tokens: array[int]) -> Distributions:
         """See :class:`zllm.executors.base.Decoding`."""
         with exactly(self._device):
             fed = torch.frombuffer(tokens, dtype=torch.int32).to(self._device, torch.int64)
             x = self._network.feed(self._cache, fed[:, None])
-            part = max(1, self._executor.sizes.logits // self._network.w.vocab)
+            part = max(1, self._executor.sizes.logits // self._network.w.outputs)
             for at in range(0, x.shape[0], part):
-                weights = self._network.token_weights(x[at : at + part])
+                weights = self._network.weights(x[at : at + part])
                 self._weights[at : at + part].copy_(weights, non_blocking=True)
                 self._base[at : at + part].copy_(_bases(weights), non_blocking=True)
             if self._device.type == "cuda":
@@ -120,7 +120,7 @@ class TorchDecoding:
     def restart(self, lanes: Sequence[int]) -> None:
         """See :class:`zllm.executors.base.Decoding`."""
         with exactly(self._device):
-            self._cache.position[torch.tensor(lanes, device=self._device)] = 0
+            self._cache.restart(torch.tensor(lanes, device=self._device))
 
     def keep(self, lanes: Sequence[int]) -> None:
         """See :class:`zllm.executors.base.Decoding`."""
@@ -130,9 +130,9 @@ class TorchDecoding:
 
 
 def _bases(weights: Tensor) -> Tensor:
-    """Sums of the weights before each block: int64 [rows][vocab / SUM_BLOCK + 1]. 64 weights of 26 bits pass 32."""
-    rows, vocab = weights.shape
-    blocks = vocab // SUM_BLOCK
+    """Sums of the weights before each block: int64 [rows][outputs / SUM_BLOCK + 1]. 64 weights of 26 bits pass 32."""
+    rows, outputs = weights.shape
+    blocks = outputs // SUM_BLOCK
     sums = weights[:, : blocks * SUM_BLOCK].view(rows, blocks, SUM_BLOCK).sum(-1)
     return torch.cat((sums.new_zeros(rows, 1), sums.cumsum(-1)), -1)
 
@@ -215,11 +215,11 @@ class _Encoding:
 
     def _probabilities(self, x: Tensor, rows: Tensor, tokens: Tensor, wanted: Tensor) -> Tensor:
         """Of all decisions on the tokens' paths, int32, here; token i follows on row ``rows[i]``."""
-        part = max(1, self.executor.sizes.logits // self.network.w.vocab)
+        part = max(1, self.executor.sizes.logits // self.network.w.outputs)
         found = [torch.empty(0, dtype=torch.int32)]
         for at in range(0, len(rows), part):
             own = slice(at, at + part)
-            weights = self.network.token_weights(x[rows[own].to(self.device)])
+            weights = self.network.weights(x[rows[own].to(self.device)])
             counts = wanted[own]
             found.append(self._on_the_way(weights, tokens[own].to(self.device), counts).cpu())
         return torch.cat(found)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from zllm.executors.numerics import Scale
+from zllm.executors.numerics import ONE, RESIDUAL_FRAC, Scale
 from zllm.executors.products import Matrix
 
 _DTYPES = {"I8": torch.int8, "U8": torch.uint8, "I16": torch.int16, "I32": torch.int32, "U32": torch.int32}
@@ -43,6 +43,20 @@ class Map:
 
 
 @dataclass
+class Table:
+    """Rows that are looked up."""
+
+    q: Tensor  # int8 [rows][cols]
+    scale: Tensor  # int32 [rows]
+    exponent: int
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Rows of that shape and [cols], int32, with 12 fractional bits: of 22 bits before they are shifted."""
+        shift = self.exponent - RESIDUAL_FRAC
+        return (self.q[rows].to(torch.int32) * self.scale[rows][..., None] + (1 << (shift - 1))) >> shift
+
+
+@dataclass
 class Layer:
     """What one layer has."""
 
@@ -54,6 +68,9 @@ class Layer:
     v_shift: int
     up_frac: int
     k_frac: int
+    window: int
+    by: tuple[int, int, int]  # scales of the residual, of the embedding and of the pair's row before it
+    values: Table | None
     gain: tuple[Tensor, Tensor] | None  # of query heads, then key heads: [n][head_dim], exponents [n][1]; int32
 
 
@@ -71,12 +88,36 @@ class Weights:
         self.qk, self.mlp = config.get("qk", 0), config.get("mlp", 0)
         self.parallel = bool(config.get("parallel", 0))
         self.head = self._map("head", bool(config.get("wide_head", 0)))
-        self.embedding = self._tensor("embed.q" if config.get("embed_rows", 0) else "head.q")
-        self.embed_scale = self._tensor("embed.scale", torch.int32)
-        self.embed_exponent = self._exponents.get("embed", 16)
+        rows = self._tensor("embed.q" if config.get("embed_rows", 0) else "head.q")
+        self.embedding = Table(rows, self._tensor("embed.scale", torch.int32), self._exponents.get("embed", 16))
+        self._nibbles: int = config.get("nibbles", 0)
+        self.pair_bits: int = config.get("pair_bits", 0)
+        self.pairs = self._table("pairs", 2) if self.pair_bits else None
+        self.classes: int = config.get("classes", 0)
+        if self.classes:
+            self.class_head = self._map("class", bool(config.get("wide_head", 0)))
+            self.class_of = self._class_of()
         self.positions = self._tensor("positions") if config.get("positions", 0) else None
         self.rope_step = self._tensor("rope.step", torch.int64) & 0xFFFFFFFF
         self.layers = [self._layer(i, values) for i, values in enumerate(file.description["layers"])]
+
+    @property
+    def outputs(self) -> int:
+        """Weights that say what follows: of classes, if there are any, and of tokens."""
+        return self.classes + self.vocab
+
+    def _class_of(self) -> Tensor:
+        """Of each token, int64 [vocab]."""
+        first = self._tensor("classes", torch.int64)
+        starts = torch.zeros(self.vocab, dtype=torch.int64, device=self.device)
+        starts[first] = 1
+        return starts.cumsum(0) - 1
+
+    def _table(self, name: str, bit: int) -> Table:
+        q = self._tensor(name + ".q")
+        if self._nibbles & bit:  # two a byte, the first one in the lower half
+            q = torch.stack(((q << 4) >> 4, q >> 4), -1).flatten(-2)
+        return Table(q, self._tensor(name + ".scale", torch.int32), self._exponents[name])
 
     @property
     def period(self) -> int:
@@ -94,6 +135,9 @@ class Weights:
             v_shift=values["v_shift"],
             up_frac=values["up_frac"],
             k_frac=values.get("k_frac", 18),
+            window=values.get("window", 0) or self.window,
+            by=(values.get("residual_scale", ONE), values.get("embed_scale", 0), values.get("pair_scale", 0)),
+            values=self._table(f"layers.{i}.values", 1) if f"layers.{i}.values.q" in self._file.tensors else None,
             gain=self._gains(f"layers.{i}") if self.qk == 2 else None,
         )
 
