@@ -39,7 +39,7 @@ static int do_model(run_t *r, const char *name) {
     const zllm_result rc = zllm_model_parse(file, size, r->kernel, NULL, &r->models[r->n_models]);
     if (rc != ZLLM_OK) return fail("model %s: error %d: %s", name, (int)rc, zllm_model_error());
     if (strcmp(zllm_model_kernel(r->models[r->n_models]), r->kernel) != 0) return fail("another kernel was taken");
-    r->vocab[r->n_models] = zllm_model_vocab(r->models[r->n_models]);
+    r->outputs[r->n_models] = zllm_model_outputs(r->models[r->n_models]);
     r->n_models++;
     return 0;
 }
@@ -49,18 +49,18 @@ static int do_evaluate(run_t *r, const char *name) {
     const uint32_t model = bundle_u32(b), n = bundle_u32(b);
     const uint32_t *tokens = bundle_u32s(b, n);
     if (b->bad || model >= r->n_models) return fail("the bundle is damaged: %s", name);
-    const uint64_t vocab = r->vocab[model];
-    int32_t *logits = bundle_room(b, n * vocab, sizeof *logits);
-    uint64_t *sums = bundle_room(b, n * (vocab + 1), sizeof *sums);
+    const uint64_t outputs = r->outputs[model];
+    int32_t *logits = bundle_room(b, n * outputs, sizeof *logits);
+    uint64_t *sums = bundle_room(b, n * (outputs + 1), sizeof *sums);
     sha256_t s;
     if (b->bad) return fail("out of memory");
     const zllm_result rc = zllm_evaluate(r->models[model], tokens, n, logits, sums);
     if (rc != ZLLM_OK) return fail("%s: error %d", name, (int)rc);
     sha256_start(&s);
-    for (uint64_t i = 0; i < n * vocab; i++) sha256_add_little(&s, (uint32_t)logits[i], 4);
+    for (uint64_t i = 0; i < n * outputs; i++) sha256_add_little(&s, (uint32_t)logits[i], 4);
     print_item(&s, name, "/logits");
     sha256_start(&s);
-    for (uint64_t i = 0; i < n * (vocab + 1); i++) sha256_add_little(&s, sums[i], 8);
+    for (uint64_t i = 0; i < n * (outputs + 1); i++) sha256_add_little(&s, sums[i], 8);
     print_item(&s, name, "/sums");
     return 0;
 }

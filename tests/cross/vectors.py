@@ -299,10 +299,13 @@ def made_frames(models: Models) -> list[Frames]:
     two = [_stream(model, "first of two", [70, 1, 30]), _stream(model, "second of two", [150])]
     most = [_stream(model, f"of most {n}", [1 + n % 3]) for n in range(256)]
     restarts = [_stream(restarting, f"of restarts {n}", lengths) for n, lengths in enumerate(_DOCUMENTS[:4])]
+    levelled = models.load("second")
+    levels = [_stream(levelled, f"of two levels {n}", lengths) for n, lengths in enumerate(_DOCUMENTS)]
     own = models.load("neox")
     started = [_stream(own, f"of started {n}", lengths) for n, lengths in enumerate(_DOCUMENTS[1:4])]
     return [
         Frames("frames/restarts", "gpt2", restarting.start, [_frame(restarting, restarts)], _ALL_WAYS),
+        Frames("frames/levels", "second", levelled.start, [_frame(levelled, levels)], _ALL_WAYS),
         Frames("frames/started", "neox", own.start, [_frame(own, started)], ((5, 1), (64, 2))),
         Frames("frames/single", "wide", model.start, [_frame(model, s) for s in single], ((1, 1), (3, 1), (64, 1))),
         Frames("frames/many", "wide", model.start, [_frame(model, many), _frame(model, two)], _ALL_WAYS),

@@ -28,7 +28,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
     # What the default model of arithmetic 7 has: windows of several lengths, tables of 4 and of 8 bits.
     "second": {
-        "classes": 24, "pair_bits": 6, "nibbles": 2, "values": (1,), "layers": 3, "windows": (32, 64, 32), "window": 64,
+        "classes": 24, "pair_bits": 6, "nibbles": 2, "values": (0, 2), "layers": 3, "windows": (32, 64, 32), "window": 64,
+        "biases": ("head",),
         "layer": {"residual_scale": 7700, "embed_scale": 900, "pair_scale": -2500},
     },
 }  # fmt: skip
@@ -76,9 +77,9 @@ def tensors_of(
             for name in (f"layers.{i}.q_gain", f"layers.{i}.k_gain"):
                 put(name, "h", draw(32767, c["head_dim"]))
                 exponents[name] = 14
-    for i, window in enumerate(windows):
-        description["layers"][i]["window"] = window
-    _tables(c, exponents, draw, put, values)
+    for said, window in zip(description["layers"], windows, strict=False):
+        said["window"] = window
+    _tables(c, exponents, draw, put, [i for i in values if i < c["layers"]])
     if c.get("classes"):
         first = classes_of(c["vocab"], c["classes"], rng)
         put("classes", "I", first)
@@ -106,7 +107,7 @@ def _tables(
     exponents: dict[str, int],
     draw: Callable[[int, int], list[int]],
     put: Callable[..., None],
-    values: tuple[int, ...],
+    values: list[int],
 ) -> None:
     """Of values, and of pairs."""
     nibbles, inputs = c.get("nibbles", 0), c.get("embed_rows") or c["vocab"]

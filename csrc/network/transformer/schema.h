@@ -47,9 +47,9 @@
     T(CLASSES, "classes", U32, classes, no_columns, classes > 0, NULL, 0, 0, 0,                                        \
       "the first token of each class, ascending from 0")                                                               \
     MATRIX_TENSORS_IF(T, CLASS, "class", classes, dim, classes > 0, "output weights of classes")                       \
-    T(PAIRS, "pairs.q", I8, pair_bits ? 4 << pair_bits : 0, (nibbles & 2) ? dim / 8 : dim / 4, pair_bits > 0, "pairs", \
+    T(PAIRS, "pairs.q", I8, 4 << pair_bits, (nibbles & 2) ? dim / 8 : dim / 4, pair_bits > 0, "pairs",                 \
       13, 40, NEEDED, "rows of the four tables of pairs, one table after the other")                                   \
-    T(PAIRS_SCALE, "pairs.scale", I16, pair_bits ? 4 << pair_bits : 0, no_columns, pair_bits > 0, NULL, 0, 0, 0,       \
+    T(PAIRS_SCALE, "pairs.scale", I16, 4 << pair_bits, no_columns, pair_bits > 0, NULL, 0, 0, 0,                       \
       "scales of the rows, at least 1")                                                                                \
     T(ROPE_STEP, "rope.step", U32, head_dim / 2, no_columns, always, NULL, 0, 0, 0,                                    \
       "phase of one position, in 2^-32 turns")                                                                         \
