@@ -13,7 +13,7 @@ typedef struct {
     const char *kernel;
     int leave_out_slow;
     zllm_model *models[MODELS];
-    uint32_t vocab[MODELS];
+    uint32_t outputs[MODELS];
     uint32_t n_models;
 } run_t;
 

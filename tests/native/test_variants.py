@@ -198,6 +198,7 @@ def streams_of(model: Model, lengths: list[int]) -> tuple[Encoded, Decoded, byte
 @pytest.mark.parametrize("kind", [
     {"positions": 32, "mlp": 1, "qk": 1, "rotary": 0}, {"positions": 96, "window": 64, "parallel": 1},
     {"positions": 64, "qk": 2, "embed_rows": 301, "layer": {"wide": 15}, "wide_head": 1},
+    {"positions": 64, "classes": 20, "pair_bits": 4, "values": (0,), "layer": {"embed_scale": 300, "pair_scale": 999}},
 ], ids=str)  # fmt: skip
 def test_restarts_do_not_depend_on_the_shape_of_steps(make: Make, kind: dict[str, Any]) -> None:
     """Runs that cross the last position once, twice, and right at their start or end."""
