@@ -181,8 +181,7 @@ static int dequantise_matches(const zllm_kernel *k, source_t *s, vectors_t *v, u
 static int add_matches(const zllm_kernel *k, source_t *s, vectors_t *v, uint32_t n) {
     fill32(s, v->x, n, ZLLM_LIMIT);
     fill32(s, v->y, n, 1u << 30);
-    memcpy(v->out[0], v->x, n * sizeof *v->x);
-    memcpy(v->out[1], v->x, n * sizeof *v->x);
+    for (int i = 0; i < 2; i++) memcpy(v->out[i], v->x, n * sizeof *v->x);
     k->add(v->out[0], v->y, n);
     SCALAR->add(v->out[1], v->y, n);
     return outputs_equal(v);
@@ -200,13 +199,11 @@ static int spread_matches(const zllm_kernel *k, source_t *s, vectors_t *v, uint3
 
 static int blend_matches(const zllm_kernel *k, source_t *s, vectors_t *v, uint32_t n) {
     int32_t z[LENGTH];
-    int16_t by[3];
-    for (int i = 0; i < 3; i++) by[i] = (int16_t)number(s, 32767);
+    const int16_t by[3] = {(int16_t)number(s, 32767), (int16_t)number(s, 32767), (int16_t)number(s, 32767)};
     fill32(s, v->x, n, 1u << 30);
     fill32(s, v->y, n, 1u << 30);
     fill32(s, z, n, 1u << 30);
-    memcpy(v->out[0], v->x, n * sizeof *v->x);
-    memcpy(v->out[1], v->x, n * sizeof *v->x);
+    for (int i = 0; i < 2; i++) memcpy(v->out[i], v->x, n * sizeof *v->x);
     k->blend(v->out[0], v->y, z, n, by);
     SCALAR->blend(v->out[1], v->y, z, n, by);
     return outputs_equal(v);
@@ -329,14 +326,15 @@ static int elements_match(const zllm_kernel *k, source_t *s) {
 
 /* What only some networks need. */
 static int variants_match(const zllm_kernel *k, source_t *s) {
+    static matches_t *const each[] = {spread_matches, blend_matches, gelu_matches, quantise_wide_matches,
+                                      dequantise_wide_matches};
     static const uint32_t lengths[] = {1, 17, 64, 99, 256};
     vectors_t v;
     for (uint32_t round = 0; round < 20; round++) {
         const uint32_t n = lengths[round % COUNT(lengths)];
         memset(v.out, 0x55, sizeof v.out);
-        if (!spread_matches(k, s, &v, n) || !blend_matches(k, s, &v, n)) return 0;
-        if (!gelu_matches(k, s, &v, n) || !quantise_wide_matches(k, s, &v, n) || !dequantise_wide_matches(k, s, &v, n))
-            return 0;
+        for (size_t f = 0; f < COUNT(each); f++)
+            if (!each[f](k, s, &v, n)) return 0;
     }
     return 1;
 }

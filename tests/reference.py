@@ -354,7 +354,7 @@ class Reference:
 
 
 class Weights:
-    """Of all tokens; or of classes and, behind them, of the tokens of each, which weigh by the largest of their class."""
+    """Of all tokens; or of classes and, behind them, of the tokens of each, by the largest logit of their class."""
 
     def __init__(self, logits: list[int], first: list[int], vocab: int) -> None:
         self.first, self.n = first, len(first)

@@ -28,8 +28,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
     # What the default model of arithmetic 7 has: windows of several lengths, tables of 4 and of 8 bits.
     "second": {
-        "classes": 24, "pair_bits": 6, "nibbles": 2, "values": (0, 2), "layers": 3, "windows": (32, 64, 32), "window": 64,
-        "biases": ("head",),
+        "classes": 24, "pair_bits": 6, "nibbles": 2, "values": (0, 2), "layers": 3, "windows": (32, 64, 32),
+        "window": 64, "biases": ("head",),
         "layer": {"residual_scale": 7700, "embed_scale": 900, "pair_scale": -2500},
     },
 }  # fmt: skip
@@ -48,8 +48,8 @@ def tensors_of(
     **shape: Any,
 ) -> tuple[dict[str, Any], dict[str, zlm.Tensor]]:
     """(description, tensors). ``extreme``: every number is as large as it may be, and has a random sign. ``rotary``:
-    pairs of elements that are rotated, if not all. ``layer``: what all layers say. ``values``: layers that have a table.
-    ``windows``: of each layer."""
+    pairs of elements that are rotated, if not all. ``layer``: what all layers say. ``values``: layers that have a
+    table. ``windows``: of each layer."""
     description, out = tiny.tensors_of(seed, extreme, **{**SMALL, **shape})
     rng = random.Random(seed + 1000)
     c, exponents = description["config"], description["exponents"]
@@ -87,7 +87,8 @@ def tensors_of(
         put("class.scale", "h", [rng.randint(8000, 32767) for _ in first])
         exponents["class"] = exponents["head"]
     for name in biases:
-        for matrix in ["head", *["class"] * bool(c.get("classes"))] if name == "head" else [f"layers.{i}.{name}" for i in range(c["layers"])]:
+        heads = ["head", "class"] if c.get("classes") else ["head"]
+        for matrix in heads if name == "head" else [f"layers.{i}.{name}" for i in range(c["layers"])]:
             put(f"{matrix}.bias", "i", draw(2**30 - 1 if extreme else BIAS_SIZES[name], out[f"{matrix}.q"][1][0]))
     return description, out
 

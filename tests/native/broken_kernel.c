@@ -219,6 +219,29 @@ static void gate_near_zero(const int32_t *gate, const int32_t *up, uint32_t n, i
         if (gate[i] < 0 && gate[i] > -64) out[i]++;
 }
 
+static void spread_truncating(const int8_t *q, uint32_t n, int32_t scale, uint32_t shift, int32_t *out) {
+    for (uint32_t i = 0; i < n; i++) out[i] = (q[i] * scale) >> shift;
+}
+
+static void spread_in_16_bits(const int8_t *q, uint32_t n, int32_t scale, uint32_t shift, int32_t *out) {
+    G->spread(q, n, scale, shift, out);
+    for (uint32_t i = 0; i < n; i++) out[i] = (int16_t)out[i];
+}
+
+static void blend_without_limit(int32_t *x, const int32_t *y, const int32_t *z, uint32_t n, const int16_t *by) {
+    for (uint32_t i = 0; i < n; i++)
+        x[i] = (int32_t)(((int64_t)x[i] * by[0] + (int64_t)y[i] * by[1] + (int64_t)z[i] * by[2] + 4096) >> 13);
+}
+
+static void blend_over_the_end(int32_t *x, const int32_t *y, const int32_t *z, uint32_t n, const int16_t *by) {
+    G->blend(x, y, z, n, by);
+    for (uint32_t i = 0; i < n; i++) x[i] += x[i] == (1 << 30) - 1;
+}
+
+static void blend_without_tail(int32_t *x, const int32_t *y, const int32_t *z, uint32_t n, const int16_t *by) {
+    G->blend(x, y, z, n / 8 * 8, by);
+}
+
 static void gelu_without_limit(const int32_t *gate, uint32_t n, int32_t *out) {
     G->gelu(gate, n, out);
     for (uint32_t i = 0; i < n; i++)
@@ -422,6 +445,11 @@ static int elements_refused(void) {
     BROKEN(add, add_behind);
     BROKEN(gate, gate_without_limit);
     BROKEN(gate, gate_near_zero);
+    BROKEN(spread, spread_truncating);
+    BROKEN(spread, spread_in_16_bits);
+    BROKEN(blend, blend_without_limit);
+    BROKEN(blend, blend_over_the_end);
+    BROKEN(blend, blend_without_tail);
     BROKEN(gelu, gelu_without_limit);
     BROKEN(gelu, gelu_far);
     BROKEN(quantise_wide, wide_truncating);

@@ -1,8 +1,9 @@
-"""Heads of two levels, tables of values and of pairs, windows and scales of a layer (docs/arithmetic.md, section 4): the C core
-against the reference, and what it refuses."""
+"""Heads of two levels, tables of values and of pairs, windows and scales of a layer (docs/arithmetic.md, section 4): C
+against the reference, and what is refused."""
 
 from __future__ import annotations
 
+import itertools
 import random
 import struct
 from collections.abc import Callable
@@ -26,7 +27,8 @@ KERNELS = native.usable_kernels()
 Tensors = dict[str, zlm.Tensor]
 Change = Callable[[dict[str, Any], Tensors], None]
 ALL: dict[str, Any] = {
-    "classes": 24, "pair_bits": 6, "nibbles": 3, "values": (0, 1), "windows": (32, 64), "window": 64, "biases": ("head",),
+    "classes": 24, "pair_bits": 6, "nibbles": 3, "values": (0, 1), "windows": (32, 64), "window": 64,
+    "biases": ("head",),
     "layer": {"residual_scale": 9000, "embed_scale": -700, "pair_scale": 5000},
 }  # fmt: skip
 
@@ -49,7 +51,7 @@ def assert_equal(model: Model, ids: list[int]) -> list[list[int]]:
         for i, row in enumerate(rows):
             assert list(logits[i * width : (i + 1) * width]) == row, kernel
             own = sums[i * (width + 1) : (i + 1) * (width + 1)]
-            assert [b - a for a, b in zip(own, own[1:], strict=False)] == oracle.weights(row).all, kernel
+            assert [b - a for a, b in itertools.pairwise(own)] == oracle.weights(row).all, kernel
     return rows
 
 
@@ -59,8 +61,8 @@ def any_ids(model: Model, count: int) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", [
-    {"classes": 2}, {"classes": 300}, {"classes": 3, "vocab": 900}, {"classes": 40, "wide_head": 1, "biases": ("head",)},
-    {"classes": 11, "embed_rows": 301}, {"classes": 7, "extreme": True},
+    {"classes": 2}, {"classes": 300}, {"classes": 3, "vocab": 900}, {"classes": 7, "extreme": True},
+    {"classes": 40, "wide_head": 1, "biases": ("head",)}, {"classes": 11, "embed_rows": 301},
 ], ids=str)  # fmt: skip
 def test_classes_of_any_size(tmp_path: Path, kind: dict[str, Any]) -> None:
     """All tokens in two classes, each token in its own, more than 400 in one."""
@@ -68,7 +70,7 @@ def test_classes_of_any_size(tmp_path: Path, kind: dict[str, Any]) -> None:
     rows = assert_equal(model, any_ids(model, 5))
     assert len(rows[0]) == model.native.outputs == model.config.classes + model.config.vocab
     first = [*struct.unpack(f"<{model.config.classes}I", model.tensors["classes"][2]), model.config.vocab]
-    sizes = [b - a for a, b in zip(first, first[1:], strict=False)]
+    sizes = [b - a for a, b in itertools.pairwise(first)]
     assert min(sizes) == 1 or kind["classes"] < 300
     assert max(sizes) > 400 or "vocab" not in kind
     ids = any_ids(model, 40)[1:]

@@ -41,8 +41,8 @@ class Distributions(NamedTuple):
 
 class Paths(NamedTuple):
     """The decisions on the tokens' paths through the byte trie: token t's are numbers first[t] to first[t + 1] - 1, and
-    decision d is whether the token, of those from low[d] to high[d] - 1, is at or above split[d]. Of a head of two levels
-    these are numbers of weights (:attr:`Model.outputs`): of classes, or of tokens behind them."""
+    decision d is whether the token, of those from low[d] to high[d] - 1, is at or above split[d]. Of a head of two
+    levels these are numbers of weights (:attr:`Model.outputs`): of classes, or of tokens behind them."""
 
     first: array[int]
     low: array[int]
@@ -109,7 +109,8 @@ def decode_turns(
     given = ffi.NULL
     if distributions is not None:
         blocks = model.outputs // SUM_BLOCK + 1
-        if distributions.weights.length < len(tokens) * model.outputs or distributions.base.length < len(tokens) * blocks:
+        enough = len(tokens) * model.outputs
+        if distributions.weights.length < enough or distributions.base.length < len(tokens) * blocks:
             raise UsageError("each lane needs a distribution")
         given = ffi.new("zllm_distributions *")
         given.weights = ffi.cast("uint32_t *", distributions.weights.address)

@@ -2,8 +2,8 @@
 
 Each lane is a stream. Its keys and values lie in rings of ``capacity`` slots, the one of position p in slot p mod
 capacity: enough for the longest window and the tokens of one step, so that no token's key is written over before the
-step's first token has seen it. What a slot holds follows from the lane's position alone, so that setting it to 0 forgets
-all.
+step's first token has seen it. What a slot holds follows from the lane's position alone, so that setting it to 0
+forgets all.
 
 Scores are products of float32 whose sums stay below 256 * 127 * 127 < 2^24. Weights of values have 15 bits, so that
 sums over a window would not: they are cut into an upper part of at most 255 and a lower one of at most 127, and

@@ -19,7 +19,7 @@ _PAIRS = (
     (0x165667B1, 0xD3A2646D),
     (0xFD7046C5, 0xB55A4F09),
 )
-"""Multipliers of a token and of the one before, for each part of a pair's row. (Of 18 and 32 bits: no sum passes 51.)"""
+"""Multipliers of a token and of the one before, for each part of a pair's row. (Of 18 and 32 bits: sums have 51.)"""
 
 
 class Network:
@@ -50,8 +50,8 @@ class Network:
         return x
 
     def logits(self, x: Tensor) -> Tensor:
-        """Of rows that :meth:`feed` gave, int32 [rows][outputs], in log2 units of 2^-16: of classes, if there are any, and
-        of tokens."""
+        """Of rows that :meth:`feed` gave, int32 [rows][outputs], in log2 units of 2^-16: of classes, if there are any,
+        and of tokens."""
         row = self._quantise(x, None, self.w.head)
         tokens = self._map(self.w.head, row, nm.SCORE_FRAC)
         if not self.w.classes:
@@ -59,8 +59,8 @@ class Network:
         return torch.cat((self._map(self.w.class_head, row, nm.SCORE_FRAC), tokens), -1)
 
     def weights(self, x: Tensor) -> Tensor:
-        """The coder's weights, int32 [rows][outputs], those of tokens by the largest of their class; logits differ by less
-        than 2^31."""
+        """The coder's weights, int32 [rows][outputs], those of tokens by the largest of their class; logits differ by
+        less than 2^31."""
         w, logits = self.w, self.logits(x)
         if not w.classes:
             return nm.weight(logits.amax(-1, keepdim=True) - logits, self.tables)

@@ -75,8 +75,8 @@ def quantise_matrix(weights: Tensor, gain: float = 1.0) -> tuple[np.ndarray, np.
 
 
 def quantise_table(weights: Tensor, nibbles: bool) -> tuple[np.ndarray, np.ndarray, int]:
-    """Rows that are looked up, float [rows, cols] -> (q int8, scale int16 [rows], exponent); ``nibbles``: of 4 bits, two
-    a byte, the first one in the lower half."""
+    """Rows that are looked up, float [rows, cols] -> (q int8, scale int16 [rows], exponent); ``nibbles``: of 4 bits,
+    two a byte, the first one in the lower half."""
     most = 7 if nibbles else 127
     weights = weights.detach().double()
     scale = row_scales(weights, most)
