@@ -121,6 +121,7 @@ def test_other_families_are_refused(made: TrainOptions, tmp_path: Path) -> None:
         ({"config": {**config, "qk": 1}}, {}),
         ({"tokenizer": {"kind": "bytelevel"}}, {}),
         ({"config": {**config, "ffn": config["ffn"] // 2}}, {}),
+        ({"layers": [{**layer, "window": 32} for layer in file.description["layers"]]}, {}),
         ({}, {"layers.0.o.bias": ("I32", (1,), memoryview(bytes(4)))}),
     ]
     for description, tensors in changes:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from zllm._native import VARIANT_FIELDS
-from zllm._native.modelfile import FAMILY
+from zllm._native.modelfile import FAMILY, schema
 from zllm.errors import ModelError
 
 
@@ -62,3 +63,17 @@ class ModelConfig:
             if not isinstance(value, kinds) or isinstance(value, bool) or not 0 <= value < 2**32:
                 raise ModelError(f"bad model config: {name} is {value!r:.40}, not a number that it can be")
         return cls(**{**numbers, "rope_theta": float(numbers["rope_theta"])})
+
+
+def plain(description: Mapping[str, Any], tensors: Iterable[str]) -> bool:
+    """Whether a transformer has no variant at all: the shape that ``zllm model train`` makes.
+
+    Args:
+        description: a model file's.
+        tensors: names of its tensors.
+    """
+    said = [("config", description["config"]), *(("layers", layer) for layer in description["layers"])]
+    fields_of = {part: [row for row in schema() if row.part == part and row.fallback is not None] for part, _ in said}
+    if any(values.get(row.name, row.fallback) != row.fallback for part, values in said for row in fields_of[part]):
+        return False
+    return not any(name.endswith((".bias", "_gain", ".values.q")) or name == "positions" for name in tensors)

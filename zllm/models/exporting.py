@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zllm._native import VARIANT_FIELDS
 from zllm.errors import UsageError
+from zllm.models.config import plain
 from zllm.models.quantise import LOG2E
 from zllm.models.store import Model
 from zllm.models.tokenizer import BytesTokenizer
@@ -35,9 +35,8 @@ def export(model: Model, folder: Path) -> None:
         UsageError: the model is not of the shape that ``zllm model train`` makes.
     """
     tokenizer = model.tokenizer
-    other = any(getattr(model.config, name) for name in VARIANT_FIELDS)
-    if other or not isinstance(tokenizer, BytesTokenizer) or any(name.endswith(".bias") for name in model.tensors):
-        raise UsageError(f"{model.name} was imported, and is not of zllm's own shape: export it to a .zlm file")
+    if not isinstance(tokenizer, BytesTokenizer) or not plain(model.description, model.tensors):
+        raise UsageError(f"{model.name} has a network that other programs do not know: export it to a .zlm file")
     folder.mkdir(parents=True, exist_ok=True)
     save_file(weights(model, tokenizer), folder / "model.safetensors", metadata={"format": "pt"})
     text = model.tensors["tokenizer.json"][2].tobytes().decode()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zllm.errors import UsageError
 from zllm.models import store, zlm
-from zllm.models.config import ModelConfig
+from zllm.models.config import ModelConfig, plain
 from zllm.models.quantise import LOG2E, load_checkpoint
 from zllm.models.tokenizer import BytesTokenizer
 from zllm.models.training.network import Network
@@ -59,9 +59,9 @@ def dequantise(file: zlm.ModelFile) -> Network:
     """
     config = file.config
     base = {name: value for name, value in config.as_dict().items() if name in _BASE}
-    odd = [key for key, value in file.description["config"].items() if key not in _BASE and value]
-    odd += [name for name in file.tensors if name.endswith((".bias", "_gain")) or name == "positions"]
-    if odd or file.description.get("tokenizer", {}).get("kind", "latin1") != "latin1":
+    odd = any(value for key, value in file.description["config"].items() if key not in _BASE)
+    odd |= file.description.get("tokenizer", {}).get("kind", "latin1") != "latin1"
+    if odd or not plain(file.description, file.tensors):
         raise UsageError(f"{file.description['name']!r} is of another family than the models made here: {_ONLY}")
     network = Network(ModelConfig(**base))
     state = {"embed.weight": _matrix(file, "head") / LOG2E}
