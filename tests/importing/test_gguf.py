@@ -126,7 +126,7 @@ def test_what_a_network_cannot_have(
 ) -> None:
     file = llamacpp.convert(folders("llama"), tmp_path / "model.gguf", "llama", **said)
     with pytest.raises(ModelError, match=message):
-        source.open_source(str(file)).family()
+        ggufsource.open_file(file).family()
 
 
 def test_other_architectures_and_tokenizers(folders: Callable[[str], Path], tmp_path: Path) -> None:
@@ -134,11 +134,11 @@ def test_other_architectures_and_tokenizers(folders: Callable[[str], Path], tmp_
     data = file.read_bytes()
     file.write_bytes(data.replace(b"qwen2", b"qwem2"))
     with pytest.raises(ModelError, match="the architecture 'qwem2' is not supported: only llama"):
-        source.open_source(str(file))
+        ggufsource.open_file(file)
     for text, message in ((b"gpt-2", "texts cut as by 'gpt-9'"), (b"gpt2", "of the kind 'gpt9' are not supported")):
         file.write_bytes(data.replace(text, text[:-1] + b"9"))
         with pytest.raises(ModelError, match=message):
-            source.open_source(str(file)).tokenizer()
+            ggufsource.open_file(file).tokenizer()
 
 
 def _front(*numbers: int) -> bytes:
@@ -189,7 +189,7 @@ def test_files_that_are_cut_or_changed(folders: Callable[[str], Path], tmp_path:
 
 
 def _all_of(file: Path) -> None:
-    found = source.open_source(str(file))
+    found = ggufsource.open_file(file)
     family = found.family()
     family.embedding(), family.head(), found.tokenizer()
     for index in range(min(3, family.shape.layers)):

@@ -15,7 +15,7 @@ from torch import Tensor
 from zllm import _native
 from zllm.errors import ModelError, UsageError
 from zllm.models import portable, zlm
-from zllm.models.importing import canonical, exact, vocabulary
+from zllm.models.importing import canonical, exact, ggufsource, vocabulary
 from zllm.models.importing.build import MAX_WINDOW, Builder
 from zllm.models.importing.calibrate import Calibrator, Integral
 from zllm.models.importing.canonical import MATRICES, Family, Linear, Rounding
@@ -106,12 +106,21 @@ def make_sample(data: bytes, tokenizer: TextTokenizer, start: int, length: int) 
     return Sample(led[0::2], led[1::2], sum(len(tokenizer.tokens[i]) for row in held for i in row))
 
 
+def _opened(options: ImportOptions) -> Source:
+    path = Path(options.source)
+    if not path.is_file():
+        return open_source(options.source, options.revision)
+    if options.revision is not None:
+        raise ModelError(f"{path} is a file: --revision is for repositories of the hub")
+    return ggufsource.open_file(path)
+
+
 class Import:
     """One import, step by step."""
 
     def __init__(self, options: ImportOptions, bar: Bar) -> None:
         self.options, self.bar = options, bar
-        self.source: Source = open_source(options.source, options.revision)
+        self.source: Source = _opened(options)
         self.exported = exact.is_exported(self.source)
         self.family: Family = self.source.family()
         self.report = Report(options.output)

@@ -1,6 +1,4 @@
-"""Where a model comes from: a folder in Hugging Face layout, a repository of the hub, or a GGUF file. Never remote
-code.
-"""
+"""Where a model comes from: a folder in Hugging Face layout, or a repository of the hub. Never remote code."""
 
 from __future__ import annotations
 
@@ -100,7 +98,7 @@ class Source:
 
 
 def open_source(wanted: str, revision: str | None = None) -> Source:
-    """The checkpoint in the folder or GGUF file ``wanted`` or, if there is none, in the hub's repository of that name.
+    """The checkpoint in the folder ``wanted`` or, if there is none, in the hub's repository of that name.
 
     Raises:
         ModelError: there is no such thing, or its architecture is not supported.
@@ -111,12 +109,6 @@ def open_source(wanted: str, revision: str | None = None) -> Source:
         if revision is not None:
             raise ModelError(f"{wanted} is a folder: --revision is for repositories of the hub")
         name, commit = folder.resolve().name, ""
-    elif folder.is_file():
-        from zllm.models.importing import ggufsource
-
-        if revision is not None:
-            raise ModelError(f"{wanted} is a file: --revision is for repositories of the hub")
-        return ggufsource.open_file(folder)
     else:
         folder = download(wanted, revision)
         name, commit = wanted, folder.name
