@@ -266,6 +266,6 @@ static void NAME(match_keys)(const int8_t *cache, uint32_t slots, uint32_t dim, 
     {                                                                                                                 \
         kernel_name, NAME(supported), predictor, PACKED_SIZE, NAME(pack), NAME(matmul), NAME(key_row), MATCH_KEYS,    \
             NAME(value_row), NAME(weigh_values), NAME(absmax), NAME(quantise), NAME(dequantise), NAME(add),           \
-            NAME(spread), NAME(blend), NAME(gate), NAME(gelu), NAME(quantise_wide), NAME(dequantise_wide), NAME(softmax), NAME(divide),          \
-            NAME(weights), NAME(rotate), NAME(block_sums)                                                             \
+            NAME(spread), NAME(blend), NAME(gate), NAME(gelu), NAME(quantise_wide), NAME(dequantise_wide),            \
+            NAME(softmax), NAME(divide), NAME(weights), NAME(rotate), NAME(block_sums)                                       \
     }

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from models import tiny
+from models import tiny, variants
 
 from zllm._native import modelfile
 from zllm._native.core import ffi, lib
@@ -62,9 +62,13 @@ class World:
         return self.model.native._model
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    model = load(tiny.write(tmp_path_factory.mktemp("m") / "m.zlm", seed=3, layers=2, dim=32, heads=2, kv_heads=1))
+@pytest.fixture(scope="module", params=["plain", "second"])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
+    path = tmp_path_factory.mktemp("m") / "m.zlm"
+    if request.param == "second":
+        model = load(variants.write(path, seed=3, **variants.FAMILIES["second"]))
+    else:
+        model = load(tiny.write(path, seed=3, layers=2, dim=32, heads=2, kv_heads=1))
     made = World(model, list(model.tokenizer.encode(TEXT)))
     _, made.coded = encode(made, Memory(), threads=1)
     return made
@@ -191,7 +195,7 @@ def open_file(world: World, memory: Memory) -> Result:
 
 def evaluate(world: World, memory: Memory) -> Result:
     rc, made = make_model(world, memory, arm=False)
-    logits = array("i", bytes(4 * 3 * world.model.native.vocab))
+    logits = array("i", bytes(4 * 3 * world.model.native.outputs))
     if rc == lib.ZLLM_OK:
         memory.arm()
         with ffi.from_buffer("int32_t[]", logits) as view:

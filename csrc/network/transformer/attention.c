@@ -48,7 +48,8 @@ static int16_t keep_scale(scale_t s, uint32_t frac) {
     return (int16_t)(kept > 32767u ? 32767u : kept);
 }
 
-/* Quantise a token's keys, which are rotated, and values, which lie behind them, to which the token's row is added, and put them into the cache's slot. */
+/* Quantise a token's keys, which are rotated, and values, which lie behind them and to which its row is added, and put them
+ * into the cache's slot. */
 static void remember(scratch_t *w, lane_t *lane, uint32_t l, uint32_t slot, uint32_t token, int32_t *keys) {
     const transformer_config_t *c = &w->net->config;
     const zllm_kernel *k = w->net->base.kernel;

@@ -72,8 +72,8 @@ static int own_new(scratch_t *w) {
     w->found = zllm_heap_zeroed(heap, heads, sizeof *w->found); /* no fewer than keys and values */
     w->excess = zllm_heap_zeroed(heap, heads, sizeof *w->excess);
     w->norm = zllm_heap_zeroed(heap, heads, sizeof *w->norm);
-    return w->logits && w->looked_up && (w->class_acc || !c->classes) && w->score_acc && w->score && w->weight && w->mixed && w->reciprocal && w->kept &&
-           w->found && w->excess && w->norm &&
+    return w->logits && w->looked_up && (w->class_acc || !c->classes) && w->score_acc && w->score && w->weight &&
+           w->mixed && w->reciprocal && w->kept && w->found && w->excess && w->norm &&
            zllm_rows_new(&w->queries, heap, QUERY_ROWS * c->heads, c->head_dim);
 }
 

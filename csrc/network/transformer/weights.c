@@ -53,7 +53,8 @@ static zllm_result check_layer(const source_t *s, uint32_t l) {
           "a layer's window must be 0, or 32 to the config's, by 32");
     CHECK((source_tensor(s, l, T_VALUES) == NULL) == (source_tensor(s, l, T_VALUES_SCALE) == NULL),
           "layer %u has rows or scales of values without the other", l);
-    CHECK(config_of(s)->pair_bits > 0 || source_field(s, l, L_pair_scale) == 0, "layer %u adds pairs, of which there are none", l);
+    CHECK(config_of(s)->pair_bits > 0 || source_field(s, l, L_pair_scale) == 0,
+          "layer %u adds pairs, of which there are none", l);
     return ZLLM_OK;
 }
 
