@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from zllm.errors import DamagedError
 from zllm.format import limits
-from zllm.format.envelope import CHECK_SIZE, Envelope, Kind, seal
-from zllm.format.wire import checksum, put_varint
+from zllm.format.envelope import CHECK_SIZE, Envelope, Kind, check_of, seal
+from zllm.format.wire import put_varint
 
 HASH_SIZE = 8
 """Bytes of a SHA-256 that a frame of small members keeps of its data."""
@@ -78,6 +78,6 @@ def payload_of(part: memoryview, row: FrameRow, seed: int) -> tuple[memoryview, 
     if len(part) != row.coded_size or row.payload_size > limits.MAX_PAYLOAD:
         raise DamagedError("a frame is damaged: its length is wrong")
     payload = part[len(front) : -CHECK_SIZE]
-    if checksum(CHECK_SIZE, front, payload, seed=seed) != part[-CHECK_SIZE:]:
+    if check_of(seed, front, payload) != part[-CHECK_SIZE:]:
         raise DamagedError("a frame is damaged: its checksum does not match")
     return payload, part[: len(front)] == front

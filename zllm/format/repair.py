@@ -1,22 +1,26 @@
-"""Single wrong bits and bytes of parts: found by trying which change makes the checksum hold.
+"""Single wrong bits and bytes of parts, and what they were: behind a body the checksum tells which (a CRC), and of an
+envelope all changes are tried.
 
-A checksum of 32 bits tells one change from the others: of the 2,000,000 that are tried at most, one in two thousand
-searches would find a wrong one, and what is read by it is proved by hashes of its own.
+Of a part with more than one wrong byte, a checksum of 32 bits tells nonsense where it tells anything: one time in 500
+of a part of a megabyte. So what is read by it is proved by the hashes of frames and members, or by the structure of a
+map.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import xxhash
-
 from zllm.errors import DamagedError
-from zllm.format.envelope import CHECK_SIZE, ENVELOPE_CHECK_SIZE, MAX_SIZE, SYNC, Envelope, parse
+from zllm.format import crcsearch
+from zllm.format.envelope import CHECK_SIZE, ENVELOPE_CHECK_SIZE, MAX_SIZE, SYNC, Envelope, crc_of, parse
 from zllm.format.wire import varints
 
 _OVERHEAD = 2048
 """What a try costs beside its bytes, in bytes hashed."""
-_MASK = 0xFFFFFFFF
+MOST_BYTES = 16 << 10
+"""In a longer part only bits are corrected: more changes of bytes than the checksum tells apart with some certainty."""
+_PER_SEARCH, _PER_BYTE = 256 << 10, 32
+"""What a search costs, and for each byte of the part, in bytes hashed."""
 
 
 class Budget:
@@ -34,39 +38,28 @@ class Budget:
         return True
 
 
-def body(front: bytes, data: bytes, seed: int, budget: Budget) -> bytes | None:
+def body(front: bytes, data: bytes | memoryview, seed: int, budget: Budget) -> bytes | None:
     """``data`` with the one bit, or the one byte, changed that makes the checksum at its end hold; None: there is none.
 
     ``front`` is what is known to stand before it, and is hashed, too.
     """
-    text, at = bytearray(front + data[:-CHECK_SIZE]), len(front)
-    check = int.from_bytes(data[-CHECK_SIZE:], "little")
-    if len(data) < CHECK_SIZE or not budget.spend(1, len(text)):
-        return None
-    digest = xxhash.xxh3_64_intdigest(text, seed) & _MASK
-    if sum(byte != 0 for byte in (digest ^ check).to_bytes(CHECK_SIZE, "little")) <= 1:  # the checksum itself is wrong
-        return data[:-CHECK_SIZE] + digest.to_bytes(CHECK_SIZE, "little")
-    for values in (_BITS, _BYTES):
-        if budget.spend(len(values) * (len(text) - at), len(text)) and _try(text, at, check, seed, values):
-            return bytes(text[at:]) + data[-CHECK_SIZE:]
-    return None
+    return next(bodies(front, data, seed, budget), None)
 
 
-_BITS = tuple(1 << bit for bit in range(8))
-_BYTES = tuple(value for value in range(1, 256) if value & (value - 1))
-
-
-def _try(text: bytearray, start: int, check: int, seed: int, values: tuple[int, ...]) -> bool:
-    """Leave ``text`` changed if a change from ``start`` on makes the checksum hold."""
-    digest = xxhash.xxh3_64_intdigest
-    for at in range(start, len(text)):
-        byte = text[at]
-        for value in values:
-            text[at] = byte ^ value
-            if digest(text, seed) & _MASK == check:
-                return True
-        text[at] = byte
-    return False
+def bodies(front: bytes, data: bytes | memoryview, seed: int, budget: Budget) -> Iterator[bytes]:
+    """All that :func:`body` might be: single bits first, other bytes only where they are few enough to be believed."""
+    text, size = data[:-CHECK_SIZE], len(data) - CHECK_SIZE
+    if size < 0 or not budget.spend(1, _PER_SEARCH + _PER_BYTE * len(data)):
+        return
+    crc = crc_of(seed, front, text)
+    syndrome = crc ^ int.from_bytes(data[-CHECK_SIZE:], "little")
+    if sum(byte != 0 for byte in syndrome.to_bytes(CHECK_SIZE, "little")) <= 1:  # the checksum itself is wrong
+        yield bytes(text) + crc.to_bytes(CHECK_SIZE, "little")
+        return
+    for at, change in crcsearch.places(syndrome, size):
+        if change & (change - 1) and size > MOST_BYTES:
+            return
+        yield b"".join((text[:at], bytes([text[at] ^ change]), data[at + 1 :]))
 
 
 _PER_ENVELOPE = 32 << 20
