@@ -87,7 +87,7 @@ class Checker:
             self._sha, known = hashlib.sha256(), True
         self._next = -1
         for offset in range(0, record.data_size, _STEP):
-            data = section.read(number, offset, min(_STEP, record.data_size - offset))
+            data = section.read(number, offset, min(_STEP, record.data_size - offset), hashed=known)
             with self._view.decoders.run.stage("hashing", len(data)):
                 if record.sha256 or more:  # what small members have in common is proved with their frames
                     self._sha.update(data)

@@ -149,7 +149,7 @@ class FileView(TarView):
         found_map = row.map or sectionmap.decode(
             self._map(row), row.header, row.envelope.sequence + 1, self.layout.limits
         )
-        origin = Origin(row.seed, row.base, self.note)
+        origin = Origin(row.seed, row.base, self.note, self.budget)
         section = Section(start, row.header, found_map, origin, fetch, self.decoders, self.cache, self.layout.limits)
         found = len(section.layout.frames), section.layout.frame_offsets[-1]
         if row.frames is None and found != (row.frame_count, row.frames_size):

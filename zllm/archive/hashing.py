@@ -18,6 +18,11 @@ class Hasher:
         self.verified = -1
         """Where the data of the member began that was last read whole, with the right hash."""
 
+    def follows(self, section: Section, number: int, offset: int) -> bool:
+        """Whether what is read there goes on with a member that was read from its beginning, or begins one."""
+        begins = offset == 0 and not (number == 0 and section.header.continued)
+        return begins or section.header.stream_offset + section.layout.data_start(number) + offset == self._next
+
     def take(self, section: Section, number: int, offset: int, data: bytes) -> None:
         """``data`` was read from a record's data.
 

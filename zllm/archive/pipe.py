@@ -204,7 +204,7 @@ class PipeView(TarView):
         self._passed = self._end
         self._header, self._base, self._end = header, part.base, header.stream_end
         frames = [frame for group in part.map.groups for frame in group.frames]
-        origin = Origin(part.seed, part.base, self.note)
+        origin = Origin(part.seed, part.base, self.note, self.budget)
         fetch = self._frames(part, len(frames))
         self._current = Section(self._count, header, part.map, origin, fetch, self.decoders, self.cache, self._limits)
         self._count += 1

@@ -55,6 +55,17 @@ class SectionLayout:
             position += self.records[number].data_size
         return starts
 
+    @cached_property
+    def _pieces(self) -> tuple[list[int], list[int]]:
+        """Where pieces begin in all groups' bytes, ascending, and the record of each."""
+        return list(self._piece_starts.values()), list(self._piece_starts)
+
+    def records_in(self, frame: int) -> list[int]:
+        """The records that have data of their own in a frame."""
+        starts, numbers = self._pieces
+        start, end = self._raw_starts[frame : frame + 2]
+        return numbers[max(0, bisect_right(starts, start) - 1) : bisect_left(starts, end)]
+
     @property
     def size(self) -> int:
         """Bytes of the tar stream."""

@@ -188,7 +188,8 @@ class TarView(ReadInto, io.RawIOBase):
 
     def _data(self, section: Section, number: int, offset: int, size: int) -> bytes:
         try:
-            data = section.read(number, offset, size)
+            hashed = self._hasher.follows(section, number, offset)
+            data = section.read(number, offset, size, hashed=hashed)
             with self.decoders.run.stage("hashing", len(data)):
                 self._hasher.take(section, number, offset, data)
         except ZllmError as exc:

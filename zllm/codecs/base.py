@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, TypeAlias, TypeVar
 
 from zllm.codecs import workspace
+from zllm.errors import ZllmError
 from zllm.format.category import Category
 from zllm.stats import Stage, Stats, measure
 
@@ -107,6 +108,15 @@ class Codec(ABC):
         Raises:
             DamagedError: the payload is not one that :meth:`encode` makes for ``size`` bytes.
         """
+
+    def salvage(self, payload: Buffer, size: int, boundaries: Sequence[int] = ()) -> bytes:
+        """What of the data a damaged payload, or one that was cut off, still gives: at its place in ``size`` bytes, of
+        which those at the end may be missing. Anything in it may be wrong; who asks has hashes.
+        """
+        try:
+            return self.decode(payload, size, boundaries)
+        except ZllmError:
+            return b""
 
     def encoder_memory(self, size: int) -> int:
         """Bytes that encoding a frame of ``size`` bytes takes, data and payload apart, about; 0: not worth counting.

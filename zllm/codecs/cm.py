@@ -16,6 +16,7 @@ from zllm._native import ARITHMETIC_VERSION, Cancel, Counter, Stages, cm_decode,
 from zllm.codecs import workspace
 from zllm.codecs.base import Buffer, Codec, Cost, Run
 from zllm.codecs.threads import NoThreadsError, in_threads
+from zllm.errors import DamagedError
 from zllm.format import payloads
 from zllm.format.category import Category
 
@@ -74,6 +75,14 @@ class CmCodec(Codec):
 
         codes = [payloads.read_cm(payload, size, ARITHMETIC_VERSION) for payload, size, _ in items]
         return _code([size for _, size, _ in items], one, self.decoder_memory, run)
+
+    def salvage(self, payload: Buffer, size: int, boundaries: Sequence[int] = ()) -> bytes:
+        """See :meth:`Codec.salvage`: right up to the damage, and something else from there on."""
+        try:
+            code = payloads.read_cm(bytes([ARITHMETIC_VERSION]) + payload[1:], size, ARITHMETIC_VERSION)
+        except DamagedError:
+            return b""
+        return cm_decode(code, size, boundaries)
 
 
 def _code(

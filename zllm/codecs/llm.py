@@ -7,11 +7,12 @@ when decoding. They advance in lockstep and share the adaptive predictor, so tha
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar, TypeVar
 
-from zllm._native import RoomError
+from zllm._native import RoomError, work
 from zllm.codecs.base import Buffer, Codec, Cost, Run
 from zllm.codecs.llm_decoding import FrameDecoding, TeamDecoding
 from zllm.codecs.llm_encoding import STREAMS, FrameEncoding
@@ -19,6 +20,7 @@ from zllm.codecs.llm_frames import Frame, long_enough, parse, take_apart
 from zllm.codecs.llm_work import Coding, Model
 from zllm.codecs.scheduling import SCHEDULING
 from zllm.codecs.threads import NoThreadsError
+from zllm.errors import DamagedError
 from zllm.executors.base import Executor
 from zllm.format.category import TEXTS, Category
 
@@ -89,6 +91,19 @@ class LlmCodec(Codec):
             run.done(sum(frame.repeats.size for frame in frames))
             out += [frame.repeats.put_back(frame.result) for frame in frames]
         return out
+
+    def salvage(self, payload: Buffer, size: int, boundaries: Sequence[int] = ()) -> bytes:
+        """See :meth:`Codec.salvage`: what each stream gives up to the damage is right."""
+        try:
+            frame = parse(0, payload, size, boundaries)
+        except DamagedError:
+            return b""
+        if not frame.size:
+            return b""
+        job = FrameDecoding(self.model, self.scheduling, Run()).make(frame, 1)
+        with contextlib.suppress(DamagedError):
+            work([job], 0)
+        return frame.repeats.put_back(job.result())
 
     @staticmethod
     def _code(coding: Callable[[Run], Coding], frames: list[Frame], run: Run) -> None:

@@ -30,3 +30,7 @@ class StoreCodec(Codec):
         if len(payload) != size:
             raise DamagedError(f"stored frame has {len(payload)} bytes instead of {size}")
         return bytes(payload)
+
+    def salvage(self, payload: Buffer, size: int, boundaries: Sequence[int] = ()) -> bytes:
+        """See :meth:`Codec.salvage`."""
+        return bytes(payload[:size])

@@ -112,3 +112,7 @@ class ZstdCodec(Codec):
             DamagedError: the payload is not a frame of ``size`` bytes.
         """
         return payloads.decompress(memoryview(payload), size, "a zstd frame")
+
+    def salvage(self, payload: Buffer, size: int, boundaries: Sequence[int] = ()) -> bytes:
+        """See :meth:`Codec.salvage`: up to the block that the library refuses."""
+        return payloads.decompress_prefix(memoryview(payload), size)

@@ -20,6 +20,8 @@ MAX_DATA = limits.WINDOW
 """Most bytes of data of one frame: a few bytes may claim, and be, any amount of text."""
 ZSTD_BLOCK, ZSTD_LEAST = 128 << 10, 4
 """No zstd block unpacks to more bytes, and the shortest one that unpacks to anything takes so many."""
+_PREFIX_STEP = 64
+"""Damaged data is handed over in small pieces: what a piece gave before the error would be lost with it."""
 _MIN_WINDOW, _MAX_WINDOW = 1 << 10, 1 << 27
 _TEXT = "a text frame"
 Repeat = tuple[int, int, int]
@@ -158,12 +160,31 @@ def decompress(payload: bytes | memoryview, size: int, what: str) -> bytes:
         raise DamagedError(f"{what} is damaged: {len(payload)} bytes cannot unpack to {size}")
     if not payload or payload[0] != 0:  # a content size that is claimed in there would be allocated unseen
         raise DamagedError(f"{what} is damaged: a zstd frame has a header that zllm does not write")
-    window = min(max(1 << (size - 1).bit_length(), _MIN_WINDOW), _MAX_WINDOW)
-    coder = zstandard.ZstdDecompressor(format=zstandard.FORMAT_ZSTD1_MAGICLESS, max_window_size=window)
     try:
-        data = coder.decompress(payload, max_output_size=size, allow_extra_data=False)
+        data = _decompressor(size).decompress(payload, max_output_size=size, allow_extra_data=False)
     except (zstandard.ZstdError, MemoryError) as exc:
         raise DamagedError(f"{what} is damaged: {exc}") from None
     if len(data) != size:
         raise DamagedError(f"{what} is damaged: it unpacks to {len(data)} bytes instead of {size}")
     return data
+
+
+def decompress_prefix(payload: memoryview, size: int) -> bytes:
+    """As much of ``size`` bytes as damaged data of :func:`compress` gives, some of which may be wrong."""
+    out = bytearray()
+    coder = _decompressor(size).decompressobj()
+    payload = memoryview(b"\0" + payload[1:])  # that one is known
+    try:
+        for start in range(0, len(payload), _PREFIX_STEP):
+            if coder.eof or len(out) >= size:
+                break
+            out += coder.decompress(payload[start : start + _PREFIX_STEP])
+    except (zstandard.ZstdError, MemoryError):
+        pass
+    return bytes(out[:size])
+
+
+def _decompressor(size: int) -> zstandard.ZstdDecompressor:
+    """For ``size`` bytes of data, whose window is no larger than they need."""
+    window = min(max(1 << (size - 1).bit_length(), _MIN_WINDOW), _MAX_WINDOW)
+    return zstandard.ZstdDecompressor(format=zstandard.FORMAT_ZSTD1_MAGICLESS, max_window_size=window)

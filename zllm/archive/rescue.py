@@ -1,0 +1,123 @@
+"""What can be had of a damaged frame: all of it if one bit is wrong, else the members that are provably whole.
+
+Nothing is believed because it decodes. What a correction or a damaged payload gives is proved by the hash of the
+frame's data, or member by member by the SHA-256 of each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from zllm.errors import DamagedError, ZllmError
+from zllm.format import frames, repair
+
+if TYPE_CHECKING:
+    from zllm.archive.sections import Section
+    from zllm.codecs.base import Codec
+
+CORRECTED = "one byte of a frame was wrong and is corrected, nothing is lost"
+_MOST_TRIES = 4
+"""Corrections of one frame that are decoded: nearly always there is one, or none."""
+_PER_HASHED = 32
+"""What SHA-256 of a byte costs, in bytes of a fast hash (:class:`repair.Budget`)."""
+
+
+@dataclass(frozen=True)
+class Salvaged:
+    """What a damaged frame gave: ``data`` with zeros where there was nothing, of which the data of the records ``good``
+    is proved. That of ``open_`` can be proved only by reading a member that spans sections to its end.
+    """
+
+    data: bytes
+    problem: DamagedError
+    good: frozenset[int] = frozenset()
+    open_: frozenset[int] = frozenset()
+
+
+@dataclass
+class _Verdict:
+    good: set[int]
+    bad: set[int]
+    unknown: set[int]
+
+
+def rescue(
+    section: Section, frame: int, part: memoryview, decoder: Codec, problem: DamagedError
+) -> bytes | Salvaged | DamagedError:
+    """The data of a frame whose checksum does not hold, or as much of it as can be proved; ``part``: its bytes, all
+    that there are.
+    """
+    row = section.layout.frames[frame]
+    front = row.envelope.pack(section.seed) + row.front()
+    if len(part) <= len(front):
+        return problem
+    maybe: Salvaged | None = None
+    for data in _corrected(section, frame, part, decoder, front):
+        verdict = _judged(section, frame, data)
+        if verdict.bad:
+            continue
+        if not verdict.unknown:
+            section.note(DamagedError(CORRECTED))
+            return data
+        good, unknown = frozenset(verdict.good), frozenset(verdict.unknown)
+        maybe = maybe or Salvaged(data, problem, good, frozenset(filter(section.spans, unknown)))
+    if maybe is not None:
+        return maybe
+    row_end = len(front) + row.payload_size
+    data = decoder.salvage(part[len(front) : row_end], row.raw_size, section.layout.boundaries(frame))
+    data = data[: row.raw_size].ljust(row.raw_size, b"\0")
+    return Salvaged(data, problem, frozenset(_judged(section, frame, data).good))
+
+
+def _corrected(section: Section, frame: int, part: memoryview, decoder: Codec, front: bytes) -> Iterator[bytes]:
+    """What the frame's data may be, if one byte is wrong."""
+    row = section.layout.frames[frame]
+    if len(part) != row.coded_size:
+        return
+    boundaries = section.layout.boundaries(frame)
+    for body in islice(repair.bodies(front, part[len(front) :], section.seed, section.budget), _MOST_TRIES):
+        item = memoryview(body)[: row.payload_size], row.raw_size, boundaries
+        try:
+            (data,) = decoder.decode_batch([item], section.run.quiet())
+        except ZllmError:
+            continue
+        if len(data) == row.raw_size:
+            yield data
+
+
+def _judged(section: Section, frame: int, data: bytes) -> _Verdict:
+    """Which records with data in the frame are right, if ``data`` is the frame's."""
+    numbers = section.layout.records_in(frame)
+    sha256 = section.layout.frames[frame].sha256
+    if sha256 and frames.hash_of(data) == sha256:
+        return _Verdict(set(numbers), set(), set())
+    verdict = _Verdict(set(), set(), set())
+    section.trial[frame] = data
+    try:
+        for number in numbers:
+            proved = _proved(section, number)
+            where = verdict.unknown if proved is None else verdict.good if proved else verdict.bad
+            where.add(number)
+    finally:
+        del section.trial[frame]
+    if sha256:  # the frame's own says that something in it is wrong
+        verdict.bad |= verdict.unknown
+    return verdict
+
+
+def _proved(section: Section, number: int) -> bool | None:
+    """Whether a record's data has its SHA-256; None: it has none, or it is not known here."""
+    record = section.layout.records[number]
+    if not record.sha256 or section.spans(number):
+        return None
+    if not section.budget.spend(1, record.data_size * _PER_HASHED):
+        return None
+    try:
+        data = section.read(number, 0, record.data_size)
+    except ZllmError:
+        return False
+    return hashlib.sha256(data).digest() == record.sha256
