@@ -201,7 +201,11 @@ def main(arguments: list[str]) -> int:
     options.add_argument("--quick", action="store_true", help="few flips: shows that it runs")
     options.add_argument("--flips", type=int, default=1000, metavar="N", help="bits to flip (default: %(default)s)")
     options.add_argument(
-        "--slow-flips", type=int, default=40, metavar="N", help="of levels whose decoding is slow (default: %(default)s)"
+        "--slow-flips",
+        type=int,
+        default=40,
+        metavar="N",
+        help="of slow levels (default: %(default)s)",
     )
     options.add_argument("--bursts", type=int, default=20, metavar="N", help="bursts (default: %(default)s)")
     options.add_argument("--files", type=int, default=FILES, metavar="N", help="files (default: %(default)s)")

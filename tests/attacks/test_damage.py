@@ -267,9 +267,19 @@ def test_command_line_on_damage(good: bytes, places: dict[str, tuple[int, int]],
     )  # fmt: skip
     assert done.returncode == 3
     assert "Traceback" not in done.stderr
+    assert "corrected" in done.stderr
+    assert len(os.listdir(tmp_path / "out")) == len(members())
+    data[places["frame payload"][0] + 30] ^= 4
+    (tmp_path / "bad.zllm").write_bytes(data)
+    done = subprocess.run(
+        [sys.executable, "-m", "zllm", "extract", "bad.zllm", "-C", "out2"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
     assert "checksum" in done.stderr
-    assert "noise.bin" in os.listdir(tmp_path / "out")
-    assert not [name for name in os.listdir(tmp_path / "out") if name.endswith(".part")]
+    assert "noise.bin" in os.listdir(tmp_path / "out2")
+    assert not [name for name in os.listdir(tmp_path / "out2") if name.endswith(".part")]
 
 
 KINDS = {"cm": {"level": 5, "llm": False}, "llm": {"level": 8}, "embedded": {"level": 8, "embed_model": True}}

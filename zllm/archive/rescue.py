@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zllm.codecs.base import Codec
 
 CORRECTED = "one byte of a frame was wrong and is corrected, nothing is lost"
+TRIED = "one byte of a frame was wrong and is corrected, as far as members that are read whole prove it"
 _MOST_TRIES = 4
 """Corrections of one frame that are decoded: nearly always there is one, or none."""
 _PER_HASHED = 32
@@ -66,6 +67,7 @@ def rescue(
         good, unknown = frozenset(verdict.good), frozenset(verdict.unknown)
         maybe = maybe or Salvaged(data, problem, good, frozenset(filter(section.spans, unknown)))
     if maybe is not None:
+        section.note(DamagedError(TRIED))
         return maybe
     row_end = len(front) + row.payload_size
     data = decoder.salvage(part[len(front) : row_end], row.raw_size, section.layout.boundaries(frame))
