@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import subprocess
 import sys
@@ -152,12 +153,28 @@ def test_a_damaged_model_costs_what_needs_it(
 ) -> None:
     found, _ = model_in(embedded)
     data = bytearray(embedded)
-    data[found.body_at + (20 if part == "header" else 5000)] ^= 1
+    for at in (0, 9):  # one wrong byte is corrected
+        data[found.body_at + at + (20 if part == "header" else 5000)] ^= 1
     with pytest.raises(zllm.ZllmError) as caught:
         unpack(bytes(data), tmp_path / "out", mode)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"noise.bin"}
     assert isinstance(caught.value, zllm.DamagedError)
     assert "embedded model 'mine'" in str(caught.value) and "prose.txt" in str(caught.value)
+
+
+@MODES
+@pytest.mark.parametrize("at", [3, 20, 5000])
+def test_one_wrong_bit_of_a_model_is_corrected(
+    embedded: bytes, files: dict[str, bytes], tmp_path: Path, mode: str, at: int
+) -> None:
+    found_model, _ = model_in(embedded)
+    data = bytearray(embedded)
+    data[found_model.body_at + at] ^= 4
+    (tmp_path / "out").mkdir()
+    with contextlib.suppress(zllm.DamagedError):
+        _, warnings = unpack(bytes(data), tmp_path / "out", mode)
+        assert len(warnings) == 1 and "corrected" in warnings[0]
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == files
 
 
 @pytest.mark.parametrize("how", ["installed", "given"])
@@ -167,7 +184,8 @@ def test_another_copy_stands_in_for_a_damaged_one(
 ) -> None:  # fmt: skip
     found_model, _ = model_in(embedded)
     data = bytearray(embedded)
-    data[found_model.body_at + 5000] ^= 1
+    for at in (5000, 5009):
+        data[found_model.body_at + at] ^= 1
     if how == "installed":
         store.add(model, "here")
     found, warnings = unpack(bytes(data), Path("out"), mode, model=model if how == "given" else None)

@@ -100,11 +100,16 @@ class Decoders:
 
     def _embedded(self, ref: ModelRef) -> Model | None:
         """The model from the archive, or, if that is damaged, another copy that is here."""
+        from zllm.archive.embedded import CORRECTED
+
         found = self.embedded.get(ref.sha256)
         if found is None:
             return None
         try:
-            return found.load(ref)
+            model = found.load(ref)
+            if found.corrected:
+                self.warn(CORRECTED)
+            return model
         except DamagedError as exc:
             try:
                 model = self.installed(ref)

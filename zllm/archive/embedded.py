@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from zllm.archive.layout import Place
 from zllm.errors import DamagedError, ModelError
-from zllm.format import modelpart
-from zllm.format.envelope import Envelope
+from zllm.format import modelpart, repair
+from zllm.format.envelope import Envelope, holds
 from zllm.format.limits import DEFAULT, Limits
 from zllm.format.section import ModelRef
 
 if TYPE_CHECKING:
     from zllm.models.store import Model
+
+
+CORRECTED = "one byte of an embedded model was wrong and is corrected, nothing is lost"
+_Fetched = tuple[bytes, "bytes | memoryview", bool]
+"""SHA-256, file, and whether it is corrected."""
 
 
 @dataclass
@@ -25,8 +30,10 @@ class Embedded:
     ``other`` is another copy, in one of several archives that are read as one.
     """
 
-    fetch: Callable[[], tuple[bytes, bytes | memoryview]]
+    fetch: Callable[[], _Fetched]
     other: Embedded | None = None
+    corrected: bool = False
+    """One byte was wrong, when it was fetched last."""
 
     def load(self, ref: ModelRef) -> Model:
         """The model, from memory: nothing is installed.
@@ -49,7 +56,7 @@ class Embedded:
     def _parsed(self, ref: ModelRef) -> Model:
         from zllm.models import store
 
-        sha256, data = self.fetch()
+        sha256, data, self.corrected = self.fetch()
         if sha256 != ref.sha256:
             raise DamagedError("another model is in its place")
         return store.parse(data, Path(f"{ref.name} (embedded)"))
@@ -60,13 +67,30 @@ class Embedded:
         Raises:
             DamagedError: it is damaged.
         """
-        self.fetch()
+        *_, self.corrected = self.fetch()
+        if self.corrected:
+            raise DamagedError(CORRECTED)
 
 
-def in_file(file: BinaryIO, place: Place, other: Embedded | None = None, limits: Limits = DEFAULT) -> Embedded:
-    """The model at a place of a seekable file. Nothing is read yet."""
+def in_file(
+    file: BinaryIO,
+    place: Place,
+    other: Embedded | None = None,
+    limits: Limits = DEFAULT,
+    *,
+    mend: Callable[[int], bool] = lambda _: False,
+) -> Embedded:
+    """The model at a place of a seekable file. Nothing is read yet. ``mend``: whether parity mends the part there."""
 
-    def fetch() -> tuple[bytes, bytes | memoryview]:
+    def fetch() -> _Fetched:
+        try:
+            return read()
+        except DamagedError:
+            if not mend(place.offset):
+                raise
+        return read()
+
+    def read() -> _Fetched:
         file.seek(place.offset)
         part = file.read(place.envelope.whole)
         if len(part) < place.envelope.whole:
@@ -83,11 +107,17 @@ def in_memory(
     return Embedded(lambda: _unpacked(part, envelope, seed, limits), other)
 
 
-def _unpacked(part: bytes, envelope: Envelope, seed: int, limits: Limits) -> tuple[bytes, bytes | memoryview]:
-    """The model, whose envelope is as it should be, whatever stands in its place."""
+def _unpacked(part: bytes, envelope: Envelope, seed: int, limits: Limits) -> _Fetched:
+    """The model, whose envelope is as it should be, whatever stands in its place. One wrong byte is corrected, which
+    its SHA-256 proves.
+    """
     front = envelope.pack(seed)
     whole = part if part[: len(front)] == front else front + part[len(front) :]
-    return modelpart.unpack(whole, len(front), seed, limits)
+    if not holds(seed, whole):
+        fixed = repair.body(front, whole[len(front) :], seed, repair.Budget())
+        if fixed is not None:
+            return *modelpart.unpack(front + fixed, len(front), seed, limits), True
+    return *modelpart.unpack(whole, len(front), seed, limits), False
 
 
 def match(embedded: dict[bytes, Embedded], wanted: Iterable[ModelRef]) -> None:

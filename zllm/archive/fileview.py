@@ -12,6 +12,7 @@ from typing import BinaryIO, cast
 from zllm.archive.coding import Decoders
 from zllm.archive.embedded import in_file, match
 from zllm.archive.layout import Layout, walked
+from zllm.archive.mending import LESS
 from zllm.archive.places import Place, Row, read_model
 from zllm.archive.sections import Origin, Section
 from zllm.archive.view import TarView
@@ -36,9 +37,13 @@ class FileView(TarView):
         self.warnings = layout.warnings
         self.manifest = layout.manifest
         decoders.warn = self.warnings.append
+        self._mender = layout.mender
+        if self._mender is not None:
+            file = self._mender.file
         for sha256, places in layout.models.items():
             for place in reversed(places):
-                decoders.embedded[sha256] = in_file(file, place, decoders.embedded.get(sha256), layout.limits)
+                other = decoders.embedded.get(sha256)
+                decoders.embedded[sha256] = in_file(file, place, other, layout.limits, mend=self._mend)
         match(decoders.embedded, (model for row in layout.rows for model in row.header.models))
         self._file = file
         self._start = layout.start
@@ -146,10 +151,15 @@ class FileView(TarView):
             self._file.seek(place)
             return memoryview(self._file.read(frame.coded_size))
 
+        def fetch_mended(frame: FrameRow, offset: int) -> memoryview:
+            self._mend(row.frames_at + offset if row.frames is None else row.frames.get(frame.sequence, -1))
+            return fetch(frame, offset)
+
         found_map = row.map or sectionmap.decode(
             self._map(row), row.header, row.envelope.sequence + 1, self.layout.limits
         )
-        origin = Origin(row.seed, row.base, self.note, self.budget)
+        mend = fetch_mended if self._mender is not None else None
+        origin = Origin(row.seed, row.base, self.note, self.budget, mend)
         section = Section(start, row.header, found_map, origin, fetch, self.decoders, self.cache, self.layout.limits)
         found = len(section.layout.frames), section.layout.frame_offsets[-1]
         if row.frames is None and found != (row.frame_count, row.frames_size):
@@ -157,6 +167,10 @@ class FileView(TarView):
         if found_map.members() != row.members:
             self.note(DamagedError(OTHER_SECTIONS))
         return section
+
+    def _mend(self, place: int) -> bool:
+        """Use the parity that covers this byte of the file; whether anything was mended."""
+        return self._mender is not None and self._mender.mend(place)
 
     def _map(self, row: Row) -> bytes:
         """The bytes of a section's map: what stands before it is known."""
@@ -169,6 +183,10 @@ class FileView(TarView):
         if len(part) < row.envelope.whole:
             raise DamagedError("the archive ends inside a section map")
         rest = part[len(front) :]
+        if not envelope.holds(row.seed, front + rest) and self._mend(row.offset):
+            self._file.seek(row.offset)
+            part = self._file.read(row.envelope.whole)
+            rest = part[len(front) :]
         if not envelope.holds(row.seed, front + rest):
             fixed = repair.body(front, rest, row.seed, self.budget)
             if fixed is None:
@@ -253,7 +271,10 @@ class FileView(TarView):
         for place in self.layout.others:
             self._file.seek(place.offset + place.envelope.size)
             if not envelope.holds_in_pieces(place.seed, place.envelope, self._file.read):
-                yield DamagedError(UNUSED)
+                if place.envelope.kind == Kind.PARITY:
+                    self.warn(LESS)
+                else:
+                    yield DamagedError(UNUSED)
 
     def drain(self) -> None:
         """See :meth:`TarView.drain`: sections in the middle of a member have maps, too."""

@@ -70,6 +70,23 @@ def find(file: BinaryIO, limits: Limits = DEFAULT) -> Layout:
         LimitError: the archive has more than ``limits`` allow.
     """
     start = file.tell()
+    layout = _found(file, start, limits)
+    places = [place for place in layout.others if place.envelope.kind == Kind.PARITY]
+    if places:
+        from zllm.archive.mending import Mender
+
+        mender = Mender(file, start, places, layout.warnings.append)
+        if layout.problem is not None and mender.mend():
+            mended = _found(mender.file, start, limits)
+            layout.warnings += [text for text in mended.warnings if text not in layout.warnings]
+            mended.warnings, layout = layout.warnings, mended
+        layout.mender = mender
+    layout.manifest["models"] = [facts(model) for model in models_of(row.header for row in layout.rows)]
+    return layout
+
+
+def _found(file: BinaryIO, start: int, limits: Limits) -> Layout:
+    """As :func:`find`, without parity."""
     source = FileSource(file, start)
     problem: DamagedError | NotZllmError | None = None
     try:
@@ -87,7 +104,6 @@ def find(file: BinaryIO, limits: Limits = DEFAULT) -> Layout:
     else:
         if problem is not None:
             layout.problem = DamagedError(f"{ends.damage(problem)}: the rest of the archive is whole, nothing is lost")
-    layout.manifest["models"] = [facts(model) for model in models_of(row.header for row in layout.rows)]
     return layout
 
 

@@ -102,6 +102,7 @@ class WriteOptions(Options):
         llm: whether a language model may be used at all.
         frame_size: bytes of text in one frame; None leaves it to the level.
         embed_model: put the model into the archive, if anything is coded with it: then reading needs nothing else.
+        parity: share of the archive's size, up to 1, that parity takes beside it, with which damage can be mended.
         cluster: other machines that code frames. They never change a byte of the result.
     """
 
@@ -109,6 +110,7 @@ class WriteOptions(Options):
     llm: bool = True
     frame_size: int | None = None
     embed_model: bool = False
+    parity: float = 0.0
     cluster: Cluster | None = None
 
     def __post_init__(self) -> None:
@@ -116,6 +118,9 @@ class WriteOptions(Options):
         super().__post_init__()
         right = self.frame_size is None or isinstance(self.frame_size, int)
         _demand("frame_size", self.frame_size, "a whole number", right)
+        _demand("parity", self.parity, "a number", isinstance(self.parity, (int, float)))
+        if not 0 <= self.parity <= 1:
+            raise UsageError(f"parity is a share from 0 to 1, not {self.parity}")
         _demand("cluster", self.cluster, "a cluster", self.cluster is None or hasattr(self.cluster, "wrap"))
 
 

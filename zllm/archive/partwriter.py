@@ -11,6 +11,10 @@ from zllm.format import directory, ends, envelope, frames, modelpart, section
 from zllm.format.directory import Directory
 from zllm.format.envelope import Envelope, Kind
 from zllm.format.names import NameFilter
+from zllm.format.parity import Cover
+
+_COVERED = 64 << 20
+"""Bytes of sections that a set of parity covers, at least, where more follow: so many are held."""
 
 
 class Output(Protocol):
@@ -37,11 +41,12 @@ class CodedSection:
 class PartWriter:
     """Never goes back. The header's end, which has the archive's id, waits for the first section, which makes the id.
 
+    ``parity``: share of the archive that its parity takes, about.
     ``end``: of an archive that is there already, where ``out`` has to be; what is written is its next generation.
     All methods raise OSError if the output cannot be written.
     """
 
-    def __init__(self, out: Output, end: End = BEGINNING) -> None:
+    def __init__(self, out: Output, end: End = BEGINNING, parity: float = 0.0) -> None:
         self.offset = end.offset
         """Bytes of the archive so far."""
         self._out = out
@@ -50,6 +55,7 @@ class PartWriter:
         self._names: list[list[str]] = []
         self._sure = True
         self._others: list[directory.OtherPart] = []
+        self._cover = Cover(parity, self._parity) if parity else None
         self._sequence = end.sequence
         self._seed = end.seed
 
@@ -77,6 +83,8 @@ class PartWriter:
             offset, sequence, len(coded.names), coded.header, own.length, len(sizes), self.offset - frames_at
         )
         self._rows.append(row)
+        if self._cover is not None:
+            self._cover.end_set(cast(int, self._seed), least=_COVERED)
         self._names.append(coded.names)
         self._sure = self._sure and coded.sure
         return own, sizes, model_size
@@ -84,6 +92,9 @@ class PartWriter:
     def finish(self, manifest: dict[str, Any]) -> int:
         """Write directory and footer; how many bytes they and the header, if it was written, take."""
         generation = self._end.generation
+        if self._cover is not None and self._rows:
+            self._cover.end_set(cast(int, self._seed))
+        self._cover = None
         # The first generation's directory may be what completes the header; only later ones say where they are.
         back = self.offset - self._end.directory if generation else 0
         body = directory.pack(
@@ -98,6 +109,8 @@ class PartWriter:
     def _put(self, data: bytes | memoryview) -> None:
         """Write all of ``data``, however little the output takes at a time."""
         view = memoryview(data)
+        if self._cover is not None:
+            self._cover.add(data, self.offset)
         while view:
             count = self._out.write(view)  # type: ignore[arg-type]
             count = len(view) if count is None else count
@@ -111,14 +124,22 @@ class PartWriter:
             self._seed = envelope.seed_of(archive_id)
             self._put(ends.pack_rest(archive_id))
 
-    def _part(self, kind: Kind, *body: bytes | memoryview) -> Envelope:
+    def _part(self, kind: Kind, *body: bytes | memoryview, flags: int = 0) -> Envelope:
         """Write a part; its envelope."""
-        own = Envelope(kind, self._sequence, sum(map(len, body)))
+        own = Envelope(kind, self._sequence, sum(map(len, body)), flags)
         front, check = envelope.seal(cast(int, self._seed), own, *body)
         for piece in (front, *body, check):
             self._put(piece)
         self._sequence += 1
         return own
+
+    def _parity(self, body: bytes) -> None:
+        """Write a parity part, which no other covers."""
+        offset, cover = self.offset, self._cover
+        self._cover = None
+        own = self._part(Kind.PARITY, body, flags=envelope.SKIP)
+        self._cover = cover
+        self._others.append(directory.OtherPart(offset, own))
 
     def _model(self, data: bytes | memoryview) -> int:
         """Write a model file; how many bytes it takes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from zllm.errors import ZllmError, worse
 from zllm.format import modelpart, repair, section
@@ -11,6 +11,9 @@ from zllm.format.envelope import Envelope
 from zllm.format.limits import DEFAULT, Limits
 from zllm.format.names import NameFilter
 from zllm.format.sectionmap import SectionMap
+
+if TYPE_CHECKING:
+    from zllm.archive.mending import Mender
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class Layout:
     limits: Limits = DEFAULT
     walked: bool = False
     """Made by going from part to part."""
+    mender: Mender | None = None
+    """Of what parity covers, if the archive has some; then the file is read through it."""
 
     def note(self, problem: ZllmError) -> None:
         """The archive as a whole is damaged."""

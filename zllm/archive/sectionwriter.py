@@ -29,9 +29,9 @@ class Coded:
 class SectionWriter:
     """Sections may be coded at the same time; they are written in their order."""
 
-    def __init__(self, out: Output, coder: Coder, end: End = BEGINNING) -> None:
+    def __init__(self, out: Output, coder: Coder, end: End = BEGINNING, parity: float = 0.0) -> None:
         self.coder = coder
-        self.parts = PartWriter(out, end)
+        self.parts = PartWriter(out, end, parity)
         # Numbers of models that are in the archive.
         self._embedded = {number for number, model in enumerate(coder.models, 1) if model.sha256 in end.models}
 

@@ -47,9 +47,10 @@ class Writer:
         self.warnings: list[str] = []
         self.failed = False
         """Coding or writing went wrong: an OSError now is the output's, not some input file's."""
-        self._coder = Coder(options or WriteOptions(), self.warnings)
+        options = options or WriteOptions()
+        self._coder = Coder(options, self.warnings)
         end = BEGINNING if after is None else end_of(after)
-        self._sections = SectionWriter(out, self._coder, end)
+        self._sections = SectionWriter(out, self._coder, end, options.parity)
         self._queue = SectionQueue(self._sections)
         self._scanner = TarScanner(is_tar=after is not None)
         self._builder = SectionBuilder(end.stream, self._coder.run.stage)

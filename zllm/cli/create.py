@@ -147,7 +147,7 @@ def _pack(
     with zllm.open(
         fileobj=file, mode="w", level=args.level, model=args.model, llm=args.llm,
         threads=options.thread_count(args), progress=bar, stats=args.stats, dereference=args.dereference,
-        embed_model=args.embed_model, cluster=cluster,
+        embed_model=args.embed_model, parity=args.parity, cluster=cluster,
         device=args.device, executor=args.executor, encoding="utf-8",
     ) as archive:  # fmt: skip
         packer = Packer(archive, console, reproducible=args.reproducible, stats=args.stats)

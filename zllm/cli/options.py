@@ -148,8 +148,23 @@ def coding(parser: argparse.ArgumentParser) -> None:
         "--embed-model", action="store_true",
         help="put the model into the archive, if it is used: then nothing else is needed to unpack it",
     )  # fmt: skip
+    parser.add_argument(
+        "--parity", type=_share, default=0.0, metavar="N%",
+        help="add parity of N%% of the archive's size, with which as much damage can be mended (default: none)",
+    )  # fmt: skip
     threads(parser)
     device(parser)
+
+
+def _share(text: str) -> float:
+    """A share, as per cent."""
+    try:
+        share = float(text.removesuffix("%")) / 100
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a share from 0% to 100%")
+    return share
 
 
 def check_coding(args: argparse.Namespace) -> list[str]:
