@@ -156,7 +156,7 @@ class FileView(TarView):
             return fetch(frame, offset)
 
         found_map = row.map or sectionmap.decode(
-            self._map(row), row.header, row.envelope.sequence + 1, self.layout.limits
+            self.map_bytes(row), row.header, row.envelope.sequence + 1, self.layout.limits
         )
         mend = fetch_mended if self._mender is not None else None
         origin = Origin(row.seed, row.base, self.note, self.budget, mend)
@@ -172,8 +172,12 @@ class FileView(TarView):
         """Use the parity that covers this byte of the file; whether anything was mended."""
         return self._mender is not None and self._mender.mend(place)
 
-    def _map(self, row: Row) -> bytes:
-        """The bytes of a section's map: what stands before it is known."""
+    def map_bytes(self, row: Row) -> bytes:
+        """The bytes of a section's map: what stands before it is known.
+
+        Raises:
+            DamagedError: they are damaged.
+        """
         blob = row.corrected or self._corrected.get(row.offset)
         if blob:
             return blob

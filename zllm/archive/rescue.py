@@ -57,12 +57,13 @@ def rescue(
     if len(part) <= len(front):
         return problem
     maybe: Salvaged | None = None
-    for data in _corrected(section, frame, part, decoder, front):
+    for data, payload in _corrected(section, frame, part, decoder, front):
         verdict = _judged(section, frame, data)
         if verdict.bad:
             continue
         if not verdict.unknown:
             section.note(DamagedError(CORRECTED))
+            section.fixed[frame] = payload
             return data
         good, unknown = frozenset(verdict.good), frozenset(verdict.unknown)
         maybe = maybe or Salvaged(data, problem, good, frozenset(filter(section.spans, unknown)))
@@ -75,8 +76,10 @@ def rescue(
     return Salvaged(data, problem, frozenset(_judged(section, frame, data).good))
 
 
-def _corrected(section: Section, frame: int, part: memoryview, decoder: Codec, front: bytes) -> Iterator[bytes]:
-    """What the frame's data may be, if one byte is wrong."""
+def _corrected(
+    section: Section, frame: int, part: memoryview, decoder: Codec, front: bytes
+) -> Iterator[tuple[bytes, bytes]]:
+    """What the frame's data may be, and its payload, if one byte is wrong."""
     row = section.layout.frames[frame]
     if len(part) != row.coded_size:
         return
@@ -88,7 +91,7 @@ def _corrected(section: Section, frame: int, part: memoryview, decoder: Codec, f
         except ZllmError:
             continue
         if len(data) == row.raw_size:
-            yield data
+            yield data, bytes(item[0])
 
 
 def _judged(section: Section, frame: int, data: bytes) -> _Verdict:

@@ -101,6 +101,8 @@ class Section:
         self.seed, self.note, self.budget = origin.seed, origin.note, origin.budget
         self.trial: dict[int, bytes] = {}
         """Data of damaged frames that is being proved."""
+        self.fixed: dict[int, bytes] = {}
+        """Payloads of frames of which one byte is corrected, and their data proved."""
         self.layout = SectionLayout(section_map)
         cache.make_room(header.stream_size)
         self._origin = origin
@@ -207,7 +209,7 @@ class Section:
             try:
                 decoder = self._decoders.get(codec_id, self.model_of(frame))
                 with self._decoders.run.stage("reading", self.layout.frames[frame].coded_size):
-                    payloads[frame] = self._payload(frame)
+                    payloads[frame] = self.payload(frame)
             except ZllmError as exc:
                 self._cache.put((self.key, frame), exc)
                 if type(exc) is DamagedError:
@@ -255,7 +257,13 @@ class Section:
         row = self.layout.frames[frame]
         return bytes(self._fetch(row, self.layout.frame_offsets[frame])[row.header_size :][:1])
 
-    def _payload(self, frame: int) -> memoryview:
+    def payload(self, frame: int) -> memoryview:
+        """What a frame's codec made, as it is in the archive.
+
+        Raises:
+            DamagedError: it is damaged, or lost.
+            LimitError: the frame has more data than is allowed.
+        """
         row = self.layout.frames[frame]
         if row.raw_size > self._limits.frame_bytes:
             raise LimitError(f"a frame has {row.raw_size} bytes, {self._limits.frame_bytes} is the limit that was set")

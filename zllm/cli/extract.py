@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import copy
 import os
 import tarfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import zllm
 from zllm.cli import options, output, progress, reading
-from zllm.errors import UsageError
+from zllm.errors import DamagedError, UsageError
 from zllm.extraction import filters
 from zllm.extraction.attributes import Policy, current_umask
 from zllm.extraction.errors import DeviceError
 from zllm.extraction.extractor import Extractor
+
+if TYPE_CHECKING:
+    from zllm.archive.sections import FrameCache
 
 SUMMARY = "unpack an archive, or some members of it"
 
@@ -53,6 +59,10 @@ def parser() -> options.Parser:
         "--exclude", action="append", default=[], metavar="PATTERN", help="leave out members that match"
     )
     result.add_argument("-k", "--keep-old-files", action="store_true", help="do not replace files that exist")
+    result.add_argument(
+        "--keep-damaged", action="store_true",
+        help="extract what is left of a damaged file NAME as NAME.damaged, zeros where nothing is",
+    )  # fmt: skip
     _add_attributes(result)
     return result
 
@@ -99,6 +109,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         tar = zllm.open(fileobj=archive, encoding="utf-8")
         reading.expect(bar, archive, wanted)
         unpacker = Unpacker(tar, args.directory, policy, console, trust=args.filter, wanted=wanted)
+        unpacker.lenient = archive.view.cache if args.keep_damaged else None
         with unpacker:
             if not args.operands:
                 unpacker.open()
@@ -153,6 +164,8 @@ class Unpacker:
         self._report = _Report(console)
         self.members = 0
         self.bytes = 0
+        self.lenient: FrameCache | None = None
+        """Of the archive, if damaged files are to be kept."""
         self._wanted = wanted
         self._policy = policy
         self._extractor: Extractor | None = None
@@ -190,9 +203,29 @@ class Unpacker:
         except (filters.FilterError, OSError) as error:
             self._report.failed(member, error)
             return
-        if filtered is not None and self.open().add(filtered):
+        if filtered is None:
+            return
+        self._report.damaged = False
+        if self.open().add(filtered):
             self.members += 1
             self.bytes += member.size
+        elif self.lenient is not None and self._report.damaged and filtered.isreg():
+            self._keep(filtered, self.lenient)
+
+    def _keep(self, member: tarfile.TarInfo, cache: FrameCache) -> None:
+        """Extract what is left of a damaged file, under a name that nothing has."""
+        kept = copy.copy(member)
+        number = 0
+        kept.name = f"{member.name}.damaged"
+        while os.path.lexists(os.path.join(self._folder, kept.name.lstrip("/"))):
+            number += 1
+            kept.name = f"{member.name}.damaged.{number}"
+        cache.lenient = True
+        try:
+            if self.open().add(kept):
+                self._console.note(f"{member.name}: what is left of it is in {kept.name}")
+        finally:
+            cache.lenient = False
 
     def finish(self) -> None:
         """Place links, give folders their modes and times, and say what was refused."""
@@ -207,7 +240,14 @@ class Unpacker:
 
     def pieces(self, member: tarfile.TarInfo) -> Iterable[tuple[int, bytes]]:
         """See :meth:`zllm.ZllmFile.pieces`."""
+        if self.lenient is not None and self.lenient.lenient:
+            return self._left(member)
         return self._archive.pieces(member)
+
+    def _left(self, member: tarfile.TarInfo) -> Iterator[tuple[int, bytes]]:
+        """As :meth:`pieces`, up to where nothing is left."""
+        with contextlib.suppress(DamagedError):
+            yield from self._archive.pieces(member)
 
     def original(self, link: tarfile.TarInfo) -> tarfile.TarInfo | None:
         """See :meth:`zllm.ZllmFile.original`."""
@@ -220,11 +260,14 @@ class _Report:
 
     def __init__(self, console: output.Console) -> None:
         self._console = console
+        self.damaged = False
+        """The member that failed last is damaged."""
         self._refused: dict[tuple[str, str], _Count] = {}
         self._unset: dict[tuple[str, str], _Count] = {}
 
     def failed(self, member: tarfile.TarInfo, error: Exception) -> None:
         """Raises the error if nothing more can be written."""
+        self.damaged = isinstance(error, DamagedError)
         if isinstance(error, OSError):
             error.filename = member.name
             if error.errno in output.FULL:

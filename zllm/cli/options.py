@@ -148,12 +148,17 @@ def coding(parser: argparse.ArgumentParser) -> None:
         "--embed-model", action="store_true",
         help="put the model into the archive, if it is used: then nothing else is needed to unpack it",
     )  # fmt: skip
+    parity(parser)
+    threads(parser)
+    device(parser)
+
+
+def parity(parser: argparse.ArgumentParser) -> None:
+    """``--parity``."""
     parser.add_argument(
         "--parity", type=_share, default=0.0, metavar="N%",
         help="add parity of N%% of the archive's size, with which as much damage can be mended (default: none)",
     )  # fmt: skip
-    threads(parser)
-    device(parser)
 
 
 def _share(text: str) -> float:

@@ -1,0 +1,75 @@
+"""``zllm recover``: writes a whole archive of what is left of a damaged one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from zllm.archive.archive import Archive
+from zllm.archive.options import WriteOptions
+from zllm.archive.recovering import Recovered, recover
+from zllm.cli import options, output
+from zllm.errors import EXIT_DAMAGED, UsageError
+from zllm.planner.levels import DEFAULT_LEVEL, LEVELS
+
+SUMMARY = "write a whole archive of what is left of a damaged one"
+
+
+def parser() -> options.Parser:
+    """The command's parser."""
+    result = options.Parser(
+        "recover",
+        "Writes all that is whole in the archive BROKEN to the archive FIXED, and names what is lost. BROKEN stays as\n"
+        "it is. Parity is used, and what is not damaged is copied as it is.",
+    )
+    result.add_argument("operands", nargs="*", metavar="BROKEN FIXED", help="the damaged archive and the new one")
+    result.add_argument("--force", "--overwrite", action="store_true", help="replace FIXED if it exists")
+    options.parity(result)
+    options.model(result, "the model, if the archive needs one that is not installed")
+    options.threads(result)
+    options.limit(result)
+    options.device(result)
+    options.verbosity(result)
+    return result
+
+
+def run(argv: Sequence[str], console: output.Console) -> None:
+    """Runs the command; raises what the program turns into an exit code."""
+    command = parser()
+    args = command.parse_args(argv)
+    console.verbose, console.quiet = args.verbose, args.quiet
+    if len(args.operands) != 2 or "" in args.operands:
+        command.error("name the damaged archive, then the new one")
+    args.archive, target = args.operands
+    args.stats = None
+    if args.archive == "-":
+        raise UsageError("a pipe cannot be recovered: save it to a file")
+    if os.path.exists(target) and os.path.exists(args.archive) and os.path.samefile(args.archive, target):
+        raise UsageError(f"{target} is the damaged archive itself: give the new one another name")
+    with output.about(args.archive), output.source(args.archive) as source:
+        archive = Archive(source, options.read_options(args))
+        with output.target(target, force=args.force) as file:
+            done = recover(archive, file, _writing(archive, args))
+    for text in (*archive.warnings, *map(output.message, archive.problems)):
+        console.note(output.prefixed(args.archive, text))
+    _report(done, args.archive, console)
+
+
+def _writing(archive: Archive, args: argparse.Namespace) -> WriteOptions:
+    """As the damaged archive was written, but without a model: what is packed again is little."""
+    level = archive.manifest.get("level")
+    if not isinstance(level, int) or level not in LEVELS:
+        level = DEFAULT_LEVEL
+    return WriteOptions(level=level, llm=False, threads=options.thread_count(args), parity=args.parity)
+
+
+def _report(done: Recovered, name: str, console: output.Console) -> None:
+    for member, problem in done.lost:
+        text = output.message(problem)
+        if member:
+            text = f"lost: {text}" if text.startswith(f"{member}: ") else f"{member}: lost: {text}"
+        console.error(output.prefixed(name, text), EXIT_DAMAGED)
+    lost = "nothing is lost" if not done.lost else "what is lost is named above"
+    sections = "1 section" if done.copied == 1 else f"{done.copied} sections"
+    console.note(f"{sections} copied, {output.count(done.packed)} packed again: {lost}")
