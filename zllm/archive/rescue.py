@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from zllm.errors import DamagedError, ZllmError
 from zllm.format import frames, repair
+from zllm.format.sectionmap import run_hash
 
 if TYPE_CHECKING:
     from zllm.archive.sections import Section
@@ -101,10 +102,13 @@ def _judged(section: Section, frame: int, data: bytes) -> _Verdict:
     if sha256 and frames.hash_of(data) == sha256:
         return _Verdict(set(numbers), set(), set())
     verdict = _Verdict(set(), set(), set())
+    layout = section.layout
+    runs = [(begin, end) for begin, end, known in layout.runs(frame) if run_hash(data[begin:end]) == known]
     section.trial[frame] = data
     try:
         for number in numbers:
-            proved = _proved(section, number)
+            begin, end = layout.piece(number, frame)
+            proved = any(run[0] <= begin and end <= run[1] for run in runs) or _proved(section, number)
             where = verdict.unknown if proved is None else verdict.good if proved else verdict.bad
             where.add(number)
     finally:

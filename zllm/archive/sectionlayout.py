@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import NamedTuple
 
+from zllm.format import sectionmap
 from zllm.format.frames import FrameRow
 from zllm.format.sectionmap import Record, SectionMap
 
@@ -31,6 +32,7 @@ class SectionLayout:
     """Offsets are bytes: records' from the section's start in the tar stream, frames' from the first frame's start."""
 
     def __init__(self, section_map: SectionMap) -> None:
+        self._runs = section_map.runs
         self.records = section_map.records
         self.groups = section_map.groups
         self.starts = [0, *accumulate(_sizes(section_map.records))]
@@ -65,6 +67,27 @@ class SectionLayout:
         starts, numbers = self._pieces
         start, end = self._raw_starts[frame : frame + 2]
         return numbers[max(0, bisect_right(starts, start) - 1) : bisect_left(starts, end)]
+
+    def piece(self, number: int, frame: int) -> tuple[int, int]:
+        """Where a record's data begins and ends, counted from where a frame does."""
+        start = self._piece_starts[number] - self._raw_starts[frame]
+        return start, start + self.records[number].data_size
+
+    @cached_property
+    def _hashed_runs(self) -> dict[int, list[tuple[int, int, bytes]]]:
+        """Of each frame that has a hash, its runs: begin, end, hash. Empty if there are other hashes than runs."""
+        size = sectionmap.RUN_HASH_SIZE
+        hashes = iter([self._runs[at : at + size] for at in range(0, len(self._runs), size)])
+        out = {}
+        for frame, row in enumerate(self.frames):
+            if row.sha256:
+                places = sectionmap.runs(row.raw_size, self.boundaries(frame))
+                out[frame] = [(*place, next(hashes, b"")) for place in places]
+        return out if next(hashes, None) is None else {}
+
+    def runs(self, frame: int) -> list[tuple[int, int, bytes]]:
+        """The runs of a frame: where each begins and ends, and its hash."""
+        return self._hashed_runs.get(frame, [])
 
     @property
     def size(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from zllm.archive.builder import SectionBuilder
@@ -23,6 +25,7 @@ class Coded:
     builder: SectionBuilder
     groups: list[sectionmap.Group]
     data: list[memoryview]  # of each group
+    boundaries: list[tuple[int, ...]]  # of members in it
     coded: planner.Coded
 
 
@@ -43,7 +46,8 @@ class SectionWriter:
         """Code one section. Several may be in work at the same time."""
         with self.coder.run.stage("sorting", builder.size):
             groups, pieces = builder.groups()
-        return Coded(builder, groups, [piece.data for piece in pieces], self.coder.groups.code(pieces))
+        data, boundaries = [piece.data for piece in pieces], [piece.boundaries for piece in pieces]
+        return Coded(builder, groups, data, boundaries, self.coder.groups.code(pieces))
 
     def section(self, work: Coded) -> None:
         """Write one section: in their order."""
@@ -52,12 +56,15 @@ class SectionWriter:
         payloads = [frame.payload for results in coded for frame in results]
         models = sorted({number for results in coded for frame in results if (number := frame.model)})
         small = sectionmap.with_small(groups, builder.records)
-        for group, data, results, hashed in zip(groups, work.data, coded, small, strict=True):
+        runs = bytearray()
+        for group, data, boundaries, results, hashed in zip(
+            groups, work.data, work.boundaries, coded, small, strict=True
+        ):
             group.frames = [_row(frame, models) for frame in results]
             if hashed:
-                _hash_frames(group, data)
+                runs += _hash_frames(group, data, boundaries)
         with run.stage("headers") as stage:
-            section_map = sectionmap.SectionMap(builder.records, groups)
+            section_map = sectionmap.SectionMap(builder.records, groups, bytes(runs))
             blob, raw_size = sectionmap.encode(
                 section_map, continued=builder.continued, continues=builder.continues, mixed=self.coder.level.adaptive,
                 bounded=True,
@@ -96,13 +103,18 @@ def _flags(builder: SectionBuilder) -> int:
     return flags + section.OPAQUE * builder.opaque
 
 
-def _hash_frames(group: sectionmap.Group, data: memoryview) -> None:
-    """Give each frame of a group with members that have no hash of their own one of its data."""
-    start = 0
+def _hash_frames(group: sectionmap.Group, data: memoryview, boundaries: Sequence[int]) -> bytes:
+    """Give each frame of a group with members that have no hash of their own one of its data; hashes of their runs."""
+    start, runs = 0, bytearray()
     for number, row in enumerate(group.frames):
-        part = data[start : start + row.raw_size]
+        end = start + row.raw_size
+        part = data[start:end]
         group.frames[number] = replace(row, sha256=frames.hash_of(part))
-        start += row.raw_size
+        inner = boundaries[bisect_right(boundaries, start) : bisect_left(boundaries, end)]
+        for run in sectionmap.runs(row.raw_size, [boundary - start for boundary in inner]):
+            runs += sectionmap.run_hash(part[slice(*run)])
+        start = end
+    return bytes(runs)
 
 
 def _row(frame: CodedFrame, models: list[int]) -> frames.FrameRow:
