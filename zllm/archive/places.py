@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from zllm.errors import ZllmError, worse
 from zllm.format import modelpart, repair, section
@@ -11,9 +11,6 @@ from zllm.format.envelope import Envelope
 from zllm.format.limits import DEFAULT, Limits
 from zllm.format.names import NameFilter
 from zllm.format.sectionmap import SectionMap
-
-if TYPE_CHECKING:
-    from zllm.archive.mending import Mender
 
 
 @dataclass(frozen=True)
@@ -60,6 +57,16 @@ class Row(Place):
         """The bytes before the map as they should be."""
         own = replace(self.header, stream_offset=self.header.stream_offset - self.base)
         return self.envelope.pack(self.seed) + section.pack(own)
+
+
+class Mender(Protocol):
+    """What mends a file by parity (:class:`zllm.archive.mending.Mender`)."""
+
+    file: BinaryIO
+    """As it is mended so far."""
+
+    def mend(self, at: int | None = None) -> bool:
+        """Mend what is damaged around a byte of the file, or anywhere; whether anything was."""
 
 
 @dataclass

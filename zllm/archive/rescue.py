@@ -10,15 +10,13 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from zllm.archive.sectionlayout import SectionLayout
+from zllm.codecs.base import Codec, Run
 from zllm.errors import DamagedError, ZllmError
 from zllm.format import frames, repair
 from zllm.format.sectionmap import run_hash
-
-if TYPE_CHECKING:
-    from zllm.archive.sections import Section
-    from zllm.codecs.base import Codec
 
 CORRECTED = "one byte of a frame was wrong and is corrected, nothing is lost"
 TRIED = "one byte of a frame was wrong and is corrected, as far as members that are read whole prove it"
@@ -26,6 +24,29 @@ _MOST_TRIES = 4
 """Corrections of one frame that are decoded: nearly always there is one, or none."""
 _PER_HASHED = 32
 """What SHA-256 of a byte costs, in bytes of a fast hash (:class:`repair.Budget`)."""
+
+
+class Section(Protocol):
+    """What of a :class:`zllm.archive.sections.Section` is needed here."""
+
+    layout: SectionLayout
+    seed: int
+    budget: repair.Budget
+    trial: dict[int, bytes]
+    fixed: dict[int, bytes]
+
+    @property
+    def run(self) -> Run:
+        """How frames are decoded."""
+
+    def note(self, problem: ZllmError, /) -> None:
+        """The archive is damaged."""
+
+    def spans(self, number: int) -> bool:
+        """Whether a record's member has data in other sections, too."""
+
+    def read(self, number: int, offset: int, size: int) -> bytes:
+        """Some of a record's data."""
 
 
 @dataclass(frozen=True)

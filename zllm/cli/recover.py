@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 from zllm.archive.archive import Archive
 from zllm.archive.options import WriteOptions
-from zllm.archive.recovering import Recovered, recover
 from zllm.cli import options, output
-from zllm.errors import EXIT_DAMAGED, UsageError
+from zllm.errors import EXIT_DAMAGED, UsageError, ZllmError
 from zllm.planner.levels import DEFAULT_LEVEL, LEVELS
 
 SUMMARY = "write a whole archive of what is left of a damaged one"
@@ -47,13 +46,18 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         raise UsageError("a pipe cannot be recovered: save it to a file")
     if os.path.exists(target) and os.path.exists(args.archive) and os.path.samefile(args.archive, target):
         raise UsageError(f"{target} is the damaged archive itself: give the new one another name")
+    from zllm.archive.recovering import recover  # what only writers need
+
     with output.about(args.archive), output.source(args.archive) as source:
         archive = Archive(source, options.read_options(args))
         with output.target(target, force=args.force) as file:
             done = recover(archive, file, _writing(archive, args))
     for text in (*archive.warnings, *map(output.message, archive.problems)):
         console.note(output.prefixed(args.archive, text))
-    _report(done, args.archive, console)
+    _report(done.lost, args.archive, console)
+    sections = "1 section" if done.copied == 1 else f"{done.copied} sections"
+    lost = "what is lost is named above" if done.lost else "nothing is lost"
+    console.note(f"{sections} copied, {output.count(done.packed)} packed again: {lost}")
 
 
 def _writing(archive: Archive, args: argparse.Namespace) -> WriteOptions:
@@ -64,12 +68,9 @@ def _writing(archive: Archive, args: argparse.Namespace) -> WriteOptions:
     return WriteOptions(level=level, llm=False, threads=options.thread_count(args), parity=args.parity)
 
 
-def _report(done: Recovered, name: str, console: output.Console) -> None:
-    for member, problem in done.lost:
+def _report(lost: Sequence[tuple[str, ZllmError]], name: str, console: output.Console) -> None:
+    for member, problem in lost:
         text = output.message(problem)
         if member:
             text = f"lost: {text}" if text.startswith(f"{member}: ") else f"{member}: lost: {text}"
         console.error(output.prefixed(name, text), EXIT_DAMAGED)
-    lost = "nothing is lost" if not done.lost else "what is lost is named above"
-    sections = "1 section" if done.copied == 1 else f"{done.copied} sections"
-    console.note(f"{sections} copied, {output.count(done.packed)} packed again: {lost}")
