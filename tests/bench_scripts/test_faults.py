@@ -6,7 +6,7 @@ from bench.__main__ import main
 
 
 def test_faults(tmp_path, capsys):
-    options = ["--files", "8", "--flips", "12", "--bursts", "2", "--results", str(tmp_path)]
+    options = ["--files", "8", "--flips", "5", "--bursts", "1", "--results", str(tmp_path)]
     assert main(["faults", "--only", "zllm -3", *options]) == 0
     with (tmp_path / "faults.csv").open() as file:
         rows = {row["format"]: row for row in csv.DictReader(file)}
