@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from zllm.errors import (
     BrokenTarError,
+    BusyError,
     ClusterError,
     DamagedError,
     KernelError,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BrokenTarError",
+    "BusyError",
     "ClusterError",
     "DamagedError",
     "KernelError",

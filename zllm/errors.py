@@ -40,6 +40,10 @@ class UsageError(ZllmError, ValueError):
     """
 
 
+class BusyError(ZllmError):
+    """The archive is being changed by somebody else: at a time, one may."""
+
+
 class OtherFormatError(UsageError, tarfile.CompressionError):
     """A mode or an opener of another format, ``r:gz`` or ``gzopen``, which :mod:`tarfile` has and zllm has not."""
 

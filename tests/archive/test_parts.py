@@ -191,11 +191,20 @@ def test_an_archive_cut_behind_a_footer_is_that_generation(mode: str) -> None:
     assert list(found) == ["0", "again", "1"] and not archive.problems
 
 
-@MODES
-def test_deletions_are_refused(mode: str) -> None:
-    found, archive = read(generations(2, deleted=b"0")[0], mode)
+def test_a_deleted_name_hides_members_of_earlier_generations() -> None:
+    found, archive = read(generations(3, deleted=b"0")[0], "r")
+    assert set(found) == {"again", "1", "2"} and not archive.problems
+    found, archive = read(generations(3, deleted=b"again")[0], "r")
+    assert found["again"] == b"again 2" and archive.getnames() == ["0", "1", "2", "again"]
+    assert archive.getmember("again").offset == archive.getmembers()[-1].offset
+
+
+def test_a_pipe_says_that_members_were_deleted() -> None:
+    found, archive = read(generations(2, deleted=b"0")[0], "r|")
     assert "0" in found and isinstance(archive.problem, zllm.UnsupportedVersionError)
     assert "deleted" in str(archive.problem)
+    found, archive = read(generations(2, deleted=b"again")[0], "r|")  # a newer one came before its directory
+    assert found["again"] == b"again 1" and not archive.problems
 
 
 @pytest.mark.parametrize("back", [1, 13, 60, 1 << 40])

@@ -23,6 +23,7 @@ from zllm.format.headerunits import Plain
 from zllm.stats import Stats
 
 if TYPE_CHECKING:
+    from zllm.archive.generations import Generation
     from zllm.archive.layout import Layout
     from zllm.archive.places import Place
 
@@ -55,11 +56,12 @@ class Archive:
         options = options or ReadOptions()
         decoders = Decoders(options)
         if file.seekable() if seekable is None else seekable:
-            self.view: TarView = FileView(file, layout.find(file, options.limits), decoders)
+            found = layout.find(file, options.limits, options.generation)
+            self.view: TarView = FileView(file, found, decoders, options.generation)
         else:
             from zllm.archive.pipe import PipeView
 
-            self.view = PipeView(file, decoders, options.limits)
+            self.view = PipeView(file, decoders, options.limits, options.generation)
         self.latest: Facts | None = None
         """The member that was found last: of a pipe, the one whose data can be read."""
 
@@ -77,6 +79,11 @@ class Archive:
     def layout(self) -> Layout | None:
         """Where the sections are; None from a pipe."""
         return self.view.layout if isinstance(self.view, FileView) else None
+
+    @property
+    def generations(self) -> list[Generation]:
+        """One for each time that the archive was changed, the oldest first; of a pipe, those that have been read."""
+        return self.view.generations
 
     @property
     def warnings(self) -> list[str]:
@@ -100,8 +107,9 @@ class Archive:
     def members(self) -> Iterator[Member]:
         """All members, as they are found, also behind the end of a first tar, and in archives that follow.
 
-        What is damaged or is not a header is passed over, and is among :attr:`problems` then. From a pipe, they come
-        once, and the data of each can be read until the next is asked for.
+        What is damaged or is not a header is passed over, and is among :attr:`problems` then. What a later generation
+        deleted is left out. From a pipe, they come once, and the data of each can be read until the next is asked for;
+        that some of them were deleted is among the problems in the end.
         """
         view = self.view
         if view.opaque:
@@ -115,8 +123,9 @@ class Archive:
                 one = found.next(lambda header: parsed(view, state, header))
             if one is None:
                 break
-            self.latest = one
-            yield one
+            if not view.hides(one.name, one.offset):
+                self.latest = one
+                yield one
             yield from self._plain(found, state)
         view.drain()
 
@@ -159,7 +168,7 @@ class Archive:
                 header = Header(start + section.layout.starts[at], record.headers, record.said_size)
                 one = parsed(view, oddheaders.State(), header)
                 if one is not None and one.name == name:
-                    return header
+                    return None if view.hides(name, one.offset) else header
         return None
 
     def _plain(self, found: Members, state: oddheaders.State) -> Iterator[Member]:
@@ -172,8 +181,9 @@ class Archive:
             if one is None:
                 found.go_back(place)
                 return
-            self.latest = one
-            yield one
+            if not view.hides(one.name, one.offset):
+                self.latest = one
+                yield one
 
     def open(self, wanted: Member) -> MemberFile | TarView | None:
         """The data of a member, or of what a link leads to, as a binary file; None if it has none, as folders.
@@ -200,6 +210,17 @@ class Archive:
                 )
             found = target
         raise LinkTargetError(f"{wanted.name}: too many levels of links", member=wanted.name)
+
+    def original(self, link: Member) -> Member | None:
+        """What a hard link is another name of: the last member of that name before it, no hard link itself; None if
+        there is none.
+        """
+        found: Member | None = link
+        for _ in range(MAX_LINKS):
+            if found is None or not found.islnk():
+                return found
+            found = self._target(found)
+        return None
 
     def _target(self, link: Member) -> Member | None:
         """The last member with the name that a link leads to: of a hard link, before the link."""

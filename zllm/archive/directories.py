@@ -6,14 +6,14 @@ import io
 from bisect import bisect_left
 from typing import BinaryIO
 
-from zllm.archive.places import Layout, Place, Row, read_model
-from zllm.errors import DamagedError, UnsupportedVersionError
+from zllm.archive.generations import Generation, members_of
+from zllm.archive.places import Layout, Place, Row, missing, read_model
+from zllm.errors import DamagedError
 from zllm.format import directory, ends, envelope, section, sectionmap
 from zllm.format.directory import Directory
 from zllm.format.envelope import Kind
 from zllm.format.found import frames_of, refusal
 from zllm.format.limits import Limits
-from zllm.format.parts import DELETED
 
 _STEP = 1 << 20
 _FOOTER = envelope.MAX_SIZE + 10 + envelope.CHECK_SIZE
@@ -23,29 +23,44 @@ _FOOTER = envelope.MAX_SIZE + 10 + envelope.CHECK_SIZE
 class Directories:
     """The only archive in a file, by its directories, if they tell where every byte belongs.
 
+    ``last``: the number of the generation that is the last to be read; None: all are.
+
     Raises:
+        UsageError: there is no such generation.
         DamagedError: they do not.
         UnsupportedVersionError: a feature that this program does not read.
     """
 
-    def __init__(self, file: BinaryIO, start: int, seed: int, limits: Limits) -> None:
+    def __init__(self, file: BinaryIO, start: int, seed: int, limits: Limits, last: int | None = None) -> None:
         self._file = file
         self._start = start
         self._seed = seed
         self._limits = limits
+        self._last = last
         self._at = self._sequence = self._stream = self._members = 0
 
     def layout(self) -> Layout:
         """Where everything is."""
         layout = Layout([], self._start, limits=self._limits)
         self._at = self._start + ends.HEADER_SIZE
-        for place, found, footer in self._generations():
+        begins = self._start
+        found_all = self._generations()
+        if self._last is not None and self._last >= len(found_all):
+            raise missing(self._last, len(found_all) - 1)
+        for place, found, footer in found_all[: None if self._last is None else self._last + 1]:
+            since, before = self._stream, self._members
             self._follow(layout, found, place)
             layout.directories.append(place)
             layout.manifest = {**found.manifest, **layout.manifest}
-            if found.deleted:
-                layout.note(UnsupportedVersionError(DELETED))
+            layout.deletions.add(0, since, found.deleted, before)
             self._at, self._sequence = footer.offset + footer.envelope.whole, footer.envelope.sequence + 1
+            layout.generations.append(
+                Generation(
+                    found.generation, found.time, members_of(found), len(found.deleted), begins, self._at, since,
+                    self._stream,
+                )
+            )  # fmt: skip
+            begins = self._at
         return layout
 
     def _generations(self) -> list[tuple[Place, Directory, Place]]:

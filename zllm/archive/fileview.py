@@ -30,8 +30,9 @@ _MAPS_KEPT = 2
 class FileView(TarView):
     """Of a seekable file, by its layout."""
 
-    def __init__(self, file: BinaryIO, layout: Layout, decoders: Decoders) -> None:
+    def __init__(self, file: BinaryIO, layout: Layout, decoders: Decoders, generation: int | None = None) -> None:
         super().__init__(decoders)
+        self._generation = generation
         self.budget = layout.budget
         self.problem = layout.problem
         self.warnings = layout.warnings
@@ -63,6 +64,12 @@ class FileView(TarView):
         self._starts = [row.header.stream_offset for row in layout.rows]
         self._bases = sorted({row.base for row in layout.rows})
         self.size = layout.rows[-1].header.stream_end if layout.rows else 0
+        self.generations = layout.generations
+        self._deletions = layout.deletions
+
+    def hides(self, name: str, position: int) -> bool:
+        """See :meth:`TarView.hides`."""
+        return bool(self._deletions) and self._deletions.hide(name, position)
 
     def seekable(self) -> bool:
         """Always."""
@@ -120,7 +127,7 @@ class FileView(TarView):
         start = row.header.stream_offset
         self.note(problem)
         if not self.layout.walked:
-            self._use(walked(self._file, self._start, self.layout.limits))
+            self._use(walked(self._file, self._start, self.layout.limits, self._generation))
             other = self._row(start)
             if other is not None and other.header.stream_offset == start and other.offset != row.offset:
                 with contextlib.suppress(DamagedError):

@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any, BinaryIO
 
 from zllm.archive.directories import Directories
-from zllm.archive.places import Layout, Place, Row, read_model
-from zllm.errors import DamagedError, NotZllmError, UnsupportedVersionError, ZllmError
+from zllm.archive.generations import Generation, end_of, members_of
+from zllm.archive.places import Layout, Place, Row, missing, read_model
+from zllm.errors import DamagedError, NotZllmError, UnsupportedVersionError, UsageError, ZllmError
 from zllm.format import ends, envelope, repair, section
 from zllm.format.beginning import recovered
 from zllm.format.envelope import Kind
@@ -22,6 +23,10 @@ __all__ = ["BUILT_IN", "FileSource", "Layout", "Place", "Row", "facts", "find", 
 
 _PER_ROW = 16 << 10
 """What looking at a row costs, in bytes hashed (:class:`repair.Budget`)."""
+UNFINISHED = (
+    "bytes behind the archive are a generation that was never finished, and are passed over: the archive is as it was "
+    "before, and the next change of it overwrites them"
+)
 BUILT_IN = "built in"
 """The origin of models that zllm brings along; in archives it is left out."""
 
@@ -60,14 +65,16 @@ class FileSource:
         return skipped
 
 
-def find(file: BinaryIO, limits: Limits = DEFAULT) -> Layout:
-    """The layout of a seekable file, from its position to its end. Its manifest names the models of all sections.
+def find(file: BinaryIO, limits: Limits = DEFAULT, generation: int | None = None) -> Layout:
+    """The layout of a seekable file, from its position to its end, as it was when it had no later ``generation`` than
+    that. Its manifest names the models of all sections.
 
     Raises:
         NotZllmError: not an archive.
         DamagedError: the file header is damaged, and no archive can be made out behind it.
         UnsupportedVersionError: a version or a feature that this program does not read.
         LimitError: the archive has more than ``limits`` allow.
+        UsageError: there is no such generation, or there are several archives.
     """
     start = file.tell()
     layout = _found(file, start, limits)
@@ -98,21 +105,22 @@ def _found(file: BinaryIO, start: int, limits: Limits) -> Layout:
             raise
         archive_id = found
     try:
-        layout = Directories(file, start, envelope.seed_of(archive_id), limits).layout()
+        layout = Directories(file, start, envelope.seed_of(archive_id), limits, generation).layout()
     except (DamagedError, UnsupportedVersionError):
-        layout = walked(file, start, limits)
+        layout = walked(file, start, limits, generation)
     else:
         if problem is not None:
             layout.problem = DamagedError(f"{ends.damage(problem)}: the rest of the archive is whole, nothing is lost")
     return layout
 
 
-def walked(file: BinaryIO, start: int, limits: Limits = DEFAULT) -> Layout:
+def walked(file: BinaryIO, start: int, limits: Limits = DEFAULT, generation: int | None = None) -> Layout:
     """The layout of a file whose first archive begins at ``start``, by going from part to part."""
     source = FileSource(file, start)
     layout = Layout([], start, limits=limits, walked=True)
     walk = Walk(source, layout.budget, limits)
     models: set[int] = set()  # where they are
+    directories: list[DirectoryPart] = []
     for part in walk.parts():
         if isinstance(part, SectionPart):
             row = Row(start + part.offset, part.envelope, part.seed, part.map.members(), part.placed, part.base, {})
@@ -122,13 +130,66 @@ def walked(file: BinaryIO, start: int, limits: Limits = DEFAULT) -> Layout:
             source.skip(part.size)
         elif isinstance(part, DirectoryPart):
             _complete(file, layout, part, start, models)
+            directories.append(part)
         else:
             _add(layout, part, start)
             if isinstance(part, ModelPart):
                 models.add(start + part.offset)
             source.skip(part.envelope.whole)
     layout.manifest, layout.warnings, layout.problem = walk.manifest, walk.warnings, walk.problem
+    layout.rest = walk.rest
+    unfinished = walk.unfinished
+    if unfinished is not None:
+        _cut(layout, start + unfinished.offset)
+        layout.unfinished, layout.problem = unfinished.size, unfinished.problem
+        layout.warnings.append(f"{unfinished.size} {UNFINISHED}")
+        directories = [part for part in directories if part.offset < unfinished.offset]
+    if generation is not None:
+        directories = _go_back(layout, directories, start, generation)
+    _complete_generations(layout, directories, start)
     return layout
+
+
+def _cut(layout: Layout, end: int) -> None:
+    """Forget what begins at ``end`` of the file or behind it."""
+    layout.rows = [row for row in layout.rows if row.offset < end]
+    layout.others = [place for place in layout.others if place.offset < end]
+    layout.directories = [place for place in layout.directories if place.offset < end]
+    kept = {name: [place for place in places if place.offset < end] for name, places in layout.models.items()}
+    layout.models = {name: places for name, places in kept.items() if places}
+
+
+def _go_back(
+    layout: Layout, directories: list[DirectoryPart], start: int, generation: int
+) -> list[DirectoryPart]:
+    """Forget what is later than ``generation``; the directories that are not."""
+    if any(row.base for row in layout.rows):
+        raise UsageError("there are several archives in one file, so a generation's number does not say which")
+    kept = [part for part in directories if part.directory.generation <= generation]
+    if not kept or kept[-1].directory.generation != generation:
+        raise missing(generation, max((part.directory.generation for part in directories), default=-1))
+    _cut(layout, end_of(start + kept[-1].offset, kept[-1].envelope))
+    return kept
+
+
+def _complete_generations(layout: Layout, directories: list[DirectoryPart], start: int) -> None:
+    """Add what the directories say of generations."""
+    begins, at, before = start, 0, 0
+    for part in directories:
+        found, end = part.directory, end_of(start + part.offset, part.envelope)
+        try:
+            layout.deletions.add(part.base, part.since, found.deleted, before)
+        except DamagedError as exc:
+            layout.note(exc)
+        until = part.since
+        while at < len(layout.rows) and layout.rows[at].offset < end:
+            before, until = before + layout.rows[at].members, layout.rows[at].header.stream_end
+            at += 1
+        layout.generations.append(Generation(
+            found.generation, found.time, members_of(found), len(found.deleted), begins, end, part.since, until,
+            part.base,
+        ))  # fmt: skip
+        begins = end
 
 
 def _add(layout: Layout, part: OtherPart, start: int) -> None:

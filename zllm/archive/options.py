@@ -83,14 +83,20 @@ class ReadOptions(Options):
 
     Args:
         limits: how much of the machine an archive may take.
+        generation: read the archive as it was when this one, counted from 0, was its last; None: as it is.
     """
 
     limits: Limits = DEFAULT
+    generation: int | None = None
 
     def __post_init__(self) -> None:
         """See :meth:`Options.__post_init__`."""
         super().__post_init__()
         _demand("limits", self.limits, "a zllm.Limits", isinstance(self.limits, Limits))
+        right = self.generation is None or isinstance(self.generation, int)
+        _demand("generation", self.generation, "a whole number", right)
+        if self.generation is not None and self.generation < 0:
+            raise UsageError(f"generations count from 0: there is no generation {self.generation}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
@@ -89,17 +89,19 @@ class PartWriter:
         self._sure = self._sure and coded.sure
         return own, sizes, model_size
 
-    def finish(self, manifest: dict[str, Any]) -> int:
-        """Write directory and footer; how many bytes they and the header, if it was written, take."""
+    def finish(self, manifest: dict[str, Any], *, time: int = 0, deleted: Collection[bytes] = ()) -> int:
+        """Write directory and footer; how many bytes they and the header, if it was written, take.
+
+        ``time`` and ``deleted``: see :class:`directory.Directory`.
+        """
         generation = self._end.generation
         if self._cover is not None and self._rows:
             self._cover.end_set(cast(int, self._seed))
         self._cover = None
         # The first generation's directory may be what completes the header; only later ones say where they are.
         back = self.offset - self._end.directory if generation else 0
-        body = directory.pack(
-            Directory(self._directory_rows(), self._others, manifest, generation=generation, back=back)
-        )
+        rows = self._directory_rows()
+        body = directory.pack(Directory(rows, self._others, manifest, generation, time, back, deleted))
         self._begin(Kind.DIRECTORY, body)
         offset = self.offset
         self._part(Kind.DIRECTORY, body)

@@ -8,18 +8,25 @@ from typing import BinaryIO, cast
 
 from zllm.archive.coding import Decoders
 from zllm.archive.embedded import in_memory, match
+from zllm.archive.generations import Generation, end_of, members_of
 from zllm.archive.layout import facts
+from zllm.archive.places import missing
 from zllm.archive.sections import Origin, Section
 from zllm.archive.view import TarView
-from zllm.errors import DamagedError, TruncatedError, renewed
+from zllm.errors import DamagedError, TruncatedError, UnsupportedVersionError, renewed
 from zllm.format import envelope
 from zllm.format.found import DirectoryPart, FramePart, FramesPart, ModelPart, OtherPart, Part, SectionPart
 from zllm.format.frames import FrameRow
 from zllm.format.limits import DEFAULT, Limits
+from zllm.format.names import plain
 from zllm.format.parts import UNUSED, Walk
 from zllm.format.section import OPAQUE, ModelRef, SectionHeader
 
 _PIECE = 16 << 20
+_GONE = (
+    "members that have come were deleted later, which a pipe cannot know beforehand: read the archive from a file to "
+    "have it without them"
+)
 
 
 class Feed:
@@ -70,13 +77,17 @@ class Feed:
 class PipeView(TarView):
     """Of a pipe. Seeking back goes as far as the start of the section that was read last.
 
+    ``generation``: the number of the last one to be read; None: all are.
+
     Raises:
         NotZllmError: not an archive.
         DamagedError: the file header is damaged.
         UnsupportedVersionError: a version or a feature that this program does not read.
     """
 
-    def __init__(self, file: BinaryIO, decoders: Decoders, limits: Limits = DEFAULT) -> None:
+    def __init__(
+        self, file: BinaryIO, decoders: Decoders, limits: Limits = DEFAULT, generation: int | None = None
+    ) -> None:
         super().__init__(decoders)
         self._limits = limits
         self._feed = Feed(file)
@@ -90,6 +101,8 @@ class PipeView(TarView):
         self._base = 0  # of the current section
         self._end = 0
         self._passed = 0  # where the sections before the current one end: what is between is lost
+        self._last = generation
+        self._names: set[bytes] = set()  # of the members of a later generation, until its directory comes
         self._models: dict[ModelRef, None] = {}
         self._count = 0
         self._finished = False
@@ -179,18 +192,36 @@ class PipeView(TarView):
                 break
             if isinstance(part, DirectoryPart):
                 self.manifest = {**self._walk.manifest, "models": [facts(model) for model in self._models]}
+                self._generation(part)
+                if part.directory.generation == self._last:
+                    self._last, self._parts = None, iter(())
+                    self._feed.skip(1 << 62)
             elif isinstance(part, ModelPart):
                 self._model(part)
             elif isinstance(part, FramesPart):
                 self._feed.skip(part.size)
             else:
                 self._other(part)
+        if self._finished and self._last is not None:
+            self.note(missing(self._last, len(self.generations) - 1))
         problem = self._walk.problem
         if isinstance(problem, TruncatedError):
             self.problem = problem
         elif problem is not None:
             self.note(problem)
         return not self._finished
+
+    def _generation(self, part: DirectoryPart) -> None:
+        """A generation is complete."""
+        found, end = part.directory, end_of(part.offset, part.envelope)
+        begins = self.generations[-1].end if self.generations else 0
+        if any(name not in self._names for name in found.deleted):
+            self.note(UnsupportedVersionError(_GONE))
+        self._names.clear()
+        self.generations.append(Generation(
+            found.generation, found.time, members_of(found), len(found.deleted), begins, end, part.since, self._end,
+            part.base,
+        ))  # fmt: skip
 
     def _next_part(self) -> Part | None:
         part, self._held = self._held, None
@@ -199,6 +230,8 @@ class PipeView(TarView):
     def _section(self, part: SectionPart) -> None:
         self._current = None  # let go of the last one before the next comes
         header = part.placed
+        if self._walk.generation:
+            self._names.update(plain(record.name) for record in part.map.records if record.headers)
         self._models.update(dict.fromkeys(header.models))
         match(self.decoders.embedded, header.models)
         self._passed = self._end

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Protocol
 
-from zllm.errors import ZllmError, worse
+from zllm.archive.generations import Deletions, Generation
+from zllm.errors import UsageError, ZllmError, worse
 from zllm.format import modelpart, repair, section
 from zllm.format.envelope import Envelope
 from zllm.format.limits import DEFAULT, Limits
@@ -83,6 +84,13 @@ class Layout:
     """Parts that this program does not use."""
     directories: list[Place] = field(default_factory=list)
     """One for each generation, the oldest first."""
+    generations: list[Generation] = field(default_factory=list)
+    """Those whose directories were found, the oldest first."""
+    deletions: Deletions = field(default_factory=Deletions)
+    unfinished: int = 0
+    """Bytes behind the last footer of a generation that was never finished: they are passed over."""
+    rest: int = 0
+    """Bytes behind the archive that are not part of it."""
     warnings: list[str] = field(default_factory=list)
     problem: ZllmError | None = None
     budget: repair.Budget = field(default_factory=repair.Budget)
@@ -95,6 +103,11 @@ class Layout:
     def note(self, problem: ZllmError) -> None:
         """The archive as a whole is damaged."""
         self.problem = worse(self.problem, problem)
+
+
+def missing(number: int, last: int) -> UsageError:
+    """The error for a generation that is not there; ``last`` is the number of the last one."""
+    return UsageError(f"there is no generation {number}: the archive has {last + 1}, from 0 to {last}")
 
 
 def read_model(file: BinaryIO, place: Place, limits: Limits = DEFAULT) -> modelpart.ModelFile:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from zllm.archive import generations
 from zllm.archive.places import Layout
 from zllm.errors import UsageError
-from zllm.format import ends
-from zllm.format.envelope import Envelope, Kind
 from zllm.format.section import OPAQUE
 
 
@@ -33,10 +32,11 @@ BEGINNING = End()
 
 
 def end_of(layout: Layout) -> End:
-    """The end of the archive that ``layout`` is of, the only one in its file. Zeros behind it are written over.
+    """The end of the archive that ``layout`` is of, the only one in its file. Zeros behind it are written over, and so
+    is a generation that was never finished.
 
     Raises:
-        UsageError: nothing can be added to it: it is damaged, contains one raw stream, or another archive follows it.
+        UsageError: nothing can be added to it: it is damaged, contains one raw stream, or something else follows it.
     """
     if layout.problem is not None or not layout.directories:
         raise UsageError("nothing can be added to a damaged archive: extract what is whole, and make a new one")
@@ -44,12 +44,13 @@ def end_of(layout: Layout) -> End:
         raise UsageError("nothing can be added to several archives in one file")
     if any(row.header.flags & OPAQUE for row in layout.rows):
         raise UsageError("nothing can be added to an archive of one raw stream")
+    if layout.rest:
+        raise UsageError(f"nothing can be added before the {layout.rest} bytes behind the archive, which are others'")
     last = layout.directories[-1]
-    footer = Envelope(Kind.FOOTER, last.envelope.sequence + 1, len(ends.pack_footer(last.envelope.whole)))
     directory = last.offset - layout.start
     return End(
-        offset=directory + last.envelope.whole + footer.whole,
-        sequence=footer.sequence + 1,
+        offset=generations.end_of(directory, last.envelope),
+        sequence=last.envelope.sequence + 2,
         stream=layout.rows[-1].header.stream_end if layout.rows else 0,
         generation=len(layout.directories),
         directory=directory,

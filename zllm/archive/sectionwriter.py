@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from zllm.archive.builder import SectionBuilder
@@ -91,9 +91,10 @@ class SectionWriter:
             if model_size:
                 run.stats.stored(EMBEDDED, 0, model_size)
 
-    def finish(self) -> None:
-        """Write directory and footer."""
-        size = self.parts.finish({"created_by": f"zllm {VERSION}", "level": self.coder.level.number})
+    def finish(self, *, time: int = 0, deleted: Collection[bytes] = ()) -> None:
+        """Write directory and footer; see :meth:`PartWriter.finish`."""
+        manifest = {"created_by": f"zllm {VERSION}", "level": self.coder.level.number}
+        size = self.parts.finish(manifest, time=time, deleted=deleted)
         if self.coder.run.stats is not None:
             self.coder.run.stats.stored(HEADERS, 0, size)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from zllm.archive.coding import Decoders
+from zllm.archive.generations import Generation
 from zllm.archive.hashing import Hasher
 from zllm.archive.readinto import ReadInto
 from zllm.archive.sections import FrameCache, Section
@@ -50,11 +51,17 @@ class TarView(ReadInto, io.RawIOBase):
         """The stream is not a tar."""
         self.lock = threading.RLock()
         """Held between a seek and the read after it, so that several threads can read members of one archive."""
+        self.generations: list[Generation] = []
+        """As far as they are known: of a pipe, those that have ended."""
         self._hasher = Hasher()
         self._position = 0
         self._limit: int | None = None
         self.own: BinaryIO | None = None
         """A file that is closed with the view."""
+
+    def hides(self, name: str, position: int) -> bool:
+        """Whether the member of that name which begins at ``position`` was deleted later. A pipe cannot know."""
+        return False
 
     def close(self) -> None:
         """Nothing is read any more."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from zllm.archive.builder import SectionBuilder
@@ -48,6 +48,12 @@ class Writer:
         self.failed = False
         """Coding or writing went wrong: an OSError now is the output's, not some input file's."""
         options = options or WriteOptions()
+        self.time = 0
+        """When this generation is written, in seconds since 1970; 0: that is not told."""
+        self.deleted: set[bytes] = set()
+        """Names of members of earlier generations that :meth:`close` will say are deleted."""
+        self.before_end: Callable[[], None] = lambda: None
+        """Called when all is written but directory and footer, which make it count."""
         self._coder = Coder(options, self.warnings)
         end = BEGINNING if after is None else end_of(after)
         self._sections = SectionWriter(out, self._coder, end, options.parity)
@@ -64,6 +70,11 @@ class Writer:
     def offset(self) -> int:
         """Bytes of the archive that are written, or were there already."""
         return self._sections.parts.offset
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing was added, and no name deleted."""
+        return not self._started and not self.deleted
 
     def tell(self) -> int:
         """Bytes of the tar stream so far."""
@@ -131,7 +142,8 @@ class Writer:
             if self._builder.records:
                 self._next_section(last=True)
             self._queue.wait()
-            self._sections.finish()
+            self.before_end()
+            self._sections.finish(time=self.time, deleted=self.deleted)
         except BaseException:
             self.failed = True
             raise

@@ -83,6 +83,14 @@ def limit(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def generation(parser: argparse.ArgumentParser) -> None:
+    """``--generation``."""
+    parser.add_argument(
+        "--generation", type=_number, metavar="N",
+        help="the archive as it was when generation N, counted from 0, was its last (list --generations shows them)",
+    )  # fmt: skip
+
+
 class _Limit(argparse.Action):
     """Sets one of the limits."""
 
@@ -129,21 +137,26 @@ def model(parser: argparse.ArgumentParser, purpose: str) -> None:
     parser.add_argument("--model", action="append", metavar="NAME|FILE", help=purpose)
 
 
-def levels(parser: argparse.ArgumentParser) -> None:
-    """Level and model: what decides how data is coded."""
+def levels(parser: argparse.ArgumentParser, default: int | None = 6, said: str = "6") -> None:
+    """Level and model: what decides how data is coded. ``said``: what the help calls the default level."""
     from zllm.planner.levels import LEVELS
 
     group = parser.add_argument_group("levels", "\n".join(f"{n}  {LEVELS[n].description}" for n in sorted(LEVELS)))
-    group.add_argument("--level", type=_level, default=6, metavar="1-9", help="default: 6")
+    group.add_argument("--level", type=_level, default=default, metavar="1-9", help=f"default: {said}")
     for number in sorted(LEVELS):
         group.add_argument(f"-{number}", dest="level", action="store_const", const=number, help=argparse.SUPPRESS)
     model(group, "language model for text (default: the built-in one); given several times, each text gets the best")  # type: ignore[arg-type]
     group.add_argument("--no-llm", dest="llm", action="store_false", help="no language model, at any level")
 
 
-def coding(parser: argparse.ArgumentParser) -> None:
-    """Options of everything that writes an archive: level, model, threads, device."""
-    levels(parser)
+def coding(parser: argparse.ArgumentParser, *, added: bool = False) -> None:
+    """Options of everything that writes an archive: level, model, threads, device. ``added``: to one that is there,
+    whose level is the default.
+    """
+    if added:
+        levels(parser, None, "that of the archive")
+    else:
+        levels(parser)
     parser.add_argument(
         "--embed-model", action="store_true",
         help="put the model into the archive, if it is used: then nothing else is needed to unpack it",
@@ -239,6 +252,12 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def _number(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not the number of a generation")
+    return int(text)
+
+
 def _level(text: str) -> int:
     if not re.fullmatch("[1-9]", text):
         raise argparse.ArgumentTypeError(suggestions.level(text))
@@ -282,6 +301,15 @@ def write_options(
     from zllm.archive.options import WriteOptions
 
     return WriteOptions(**_fields(args, WriteOptions), progress=progress, cluster=cluster)
+
+
+def coding_like(args: argparse.Namespace, manifest: dict[str, Any]) -> WriteOptions:
+    """How to code a little of what is in an archive again: as its manifest says, without a model."""
+    from zllm.archive.options import WriteOptions
+
+    level = manifest.get("level")
+    level = level if isinstance(level, int) and 1 <= level <= 9 else 6
+    return WriteOptions(level=level, llm=False, threads=thread_count(args))
 
 
 def _fields(args: argparse.Namespace, kind: type[Options]) -> dict[str, Any]:

@@ -38,7 +38,6 @@ class Packer:
         self.reproducible = reproducible
         self.members = 0
         self.bytes = 0
-        self.coded = 0
         self._links: dict[Identity, str] = {}  # of files with several names: the name under which it is packed
         self._users: dict[int, str] = {}
         self._groups: dict[int, str] = {}

@@ -37,6 +37,7 @@ def arguments(
     options.model(parser, "the model, if the archive needs one that is not installed")
     options.threads(parser)
     options.limit(parser)
+    options.generation(parser)
     if decodes:
         options.device(parser)
     else:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+import zlib
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from zllm.errors import DamagedError
+from zllm.errors import DamagedError, UsageError
 from zllm.format import limits, section
 from zllm.format.columns import deflate, inflate
 from zllm.format.ends import FORMAT_VERSION
@@ -71,13 +72,50 @@ class OtherPart:
     envelope: Envelope
 
 
+class DeletedNames(Collection[bytes]):
+    """Names as they stand in a directory, each made when its turn comes: short ones as objects take 30 times the bytes.
+
+    They are ascending, so none is there twice.
+    """
+
+    def __init__(self, coded: bytes = b"", count: int = 0) -> None:
+        self._coded = coded
+        self._count = count
+
+    @classmethod
+    def read(cls, reader: Reader, most: int) -> DeletedNames:
+        """The names that come next, ``most`` at most.
+
+        Raises:
+            DamagedError: there are more, or they are not ascending.
+        """
+        count = reader.varint(min(reader.left, most))
+        start, last = reader.pos, None
+        for _ in range(count):
+            name = reader.take(reader.varint(limits.MAX_EXTENDED))
+            if last is not None and name <= last:
+                raise DamagedError(f"{_WHAT} is damaged: its deleted names are not in order")
+            last = name
+        return cls(bytes(reader.data[start : reader.pos]), count)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[bytes]:
+        reader = Reader(self._coded, _WHAT)
+        return (reader.take(reader.varint()) for _ in range(self._count))
+
+    def __contains__(self, name: object) -> bool:
+        return any(one == name for one in self)
+
+
 @dataclass
 class Directory:
     """``manifest`` is what the JSON says (see ``docs/zllm-format.md``), and ``format``.
 
     ``generation`` counts from 0; ``time`` is in seconds since 1970, 0 if it is not known; ``back`` is how many bytes
     before this directory that of the generation before begins, 0 if there is none. ``deleted``: names of members of
-    earlier generations that are not members any more.
+    earlier generations that are not members any more, without slashes at their ends.
     """
 
     rows: list[Row]
@@ -86,11 +124,15 @@ class Directory:
     generation: int = 0
     time: int = 0
     back: int = 0
-    deleted: list[bytes] = field(default_factory=list)
+    deleted: Collection[bytes] = ()
 
 
 def pack(directory: Directory) -> bytes:
-    """The body: models, the deflated text, filters of names if all rows have one."""
+    """The body: models, the deflated text, filters of names if all rows have one.
+
+    Raises:
+        UsageError: more names are deleted than a directory can hold.
+    """
     rows = directory.rows
     models: dict[ModelRef, int] = {}
     text = bytearray()
@@ -105,7 +147,7 @@ def pack(directory: Directory) -> bytes:
         for number in (other.offset, other.envelope.sequence, other.envelope.length):
             put_varint(text, number)
     put_varint(text, len(directory.deleted))
-    for name in directory.deleted:
+    for name in sorted(directory.deleted):
         put_varint(text, len(name))
         text += name
     manifest = {key: value for key, value in directory.manifest.items() if key != "format"}
@@ -114,7 +156,7 @@ def pack(directory: Directory) -> bytes:
     put_varint(out, len(models))
     for model in models:
         section.pack_model(out, model)
-    packed = deflate(bytes(text))
+    packed = _packed(bytes(text), len(directory.deleted))
     put_varint(out, len(text))
     put_varint(out, len(packed))
     out += packed
@@ -122,6 +164,17 @@ def pack(directory: Directory) -> bytes:
     if len(filters) == len(rows) and len(out) + sum(len(names.bits) for names in filters) <= limits.MAX_DIRECTORY:
         out += b"".join(names.bits for names in filters)
     return bytes(out)
+
+
+def _packed(text: bytes, deleted: int) -> bytes:
+    """The text deflated; names that repeat so much that readers would take them for a bomb, less well."""
+    if len(text) > limits.MAX_DIRECTORY or deleted > limits.MAX_DELETED:
+        raise UsageError(f"{deleted} names are too many to delete at once: delete some of them first")
+    packed = deflate(text)
+    if len(text) > DEFAULT.directory_text(len(packed)):
+        coder = zlib.compressobj(0, zlib.DEFLATED, -zlib.MAX_WBITS)
+        packed = coder.compress(text) + coder.flush()
+    return packed
 
 
 def _put_row(text: bytearray, row: Row, models: dict[ModelRef, int], *, whole: bool) -> None:
@@ -160,7 +213,7 @@ def unpack(body: bytes, seed: int = 0, allowed: Limits = DEFAULT, before: int = 
     for _ in range(reader.varint(min(reader.left // _LEAST_OTHER, most))):
         kind, flags, offset = reader.byte(), reader.byte(), reader.varint(1 << 62)
         others.append(OtherPart(offset, Envelope(kind, reader.varint(1 << 62), reader.varint(1 << 62), flags)))
-    deleted = [reader.take(reader.varint(limits.MAX_EXTENDED)) for _ in range(reader.varint(reader.left))]
+    deleted = DeletedNames.read(reader, allowed.deleted)
     manifest = _manifest(reader.rest())
     rows = _with_filters(rows, outer.rest(), seed)
     return Directory(rows, others, {**manifest, "format": FORMAT_VERSION}, generation, time, back, deleted)

@@ -164,6 +164,17 @@ def parse(data: bytes | bytearray | memoryview, seed: int | None) -> Envelope:
     return envelope
 
 
+def is_cut(data: bytes) -> bool:
+    """Whether ``data``, the last bytes of a source, end inside an envelope."""
+    if not 0 < len(data) < MAX_SIZE or data[: len(SYNC)] != SYNC[: len(data)]:
+        return False
+    try:
+        _fields(data)
+    except DamagedError:
+        return True
+    return False
+
+
 _CHECK = struct.Struct("<H")
 _BAD = "the archive is damaged: the checksum of an envelope does not match"
 _MISSING = "the archive is damaged: there is no part where one should be"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from zllm.errors import UnsupportedVersionError
+from zllm.errors import UnsupportedVersionError, ZllmError
 from zllm.format import directory, envelope, modelpart, section
 from zllm.format.envelope import Envelope, Kind
 from zllm.format.sectionmap import SectionMap
@@ -86,7 +86,7 @@ class DirectoryPart:
     """A directory, which was taken whole, and whose checksum holds.
 
     Its archive begins at ``start`` of the source and ``base`` of the stream. ``exact``: it names the sections of its
-    generation that were found, and no other.
+    generation that were found, and no other. ``since``: where in the stream its generation begins.
     """
 
     offset: int
@@ -96,6 +96,18 @@ class DirectoryPart:
     base: int
     directory: directory.Directory
     exact: bool
+    since: int = 0
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A generation that ends before its footer: where in the source it begins, behind the last footer, how many bytes
+    it has, and what was wrong before it.
+    """
+
+    offset: int
+    size: int
+    problem: ZllmError | None
 
 
 Part = SectionPart | FramesPart | FramePart | ModelPart | OtherPart | DirectoryPart

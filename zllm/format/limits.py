@@ -54,6 +54,9 @@ MAX_DIRECTORY = 64 << 20
 FREE_DIRECTORY, MAX_DIRECTORY_RATIO = 8 << 10, 64
 """The text of a directory has at most so many bytes, and so many more for each byte of the directory."""
 
+MAX_DELETED = 4 << 20
+"""Most names that one directory deletes: each costs readers a microsecond."""
+
 MAX_MANIFEST = 64 << 10
 """Most bytes of the manifest, which becomes objects of fifty times that size."""
 
@@ -117,6 +120,7 @@ class Limits:
         name_bytes: bytes of one member's name, or of any other text of an extended header.
         directory_bytes: bytes of a directory, as it is in the file and unpacked.
         directory_free, directory_ratio: bytes that its text may unpack to, and bytes more for each of its own.
+        deleted: names that one directory deletes.
         model_bytes: bytes of an embedded model file.
         model_ratio: how many times as long as its coded form an embedded model may be.
         frame_bytes: bytes of data of one frame, which a decoder makes at once.
@@ -134,6 +138,7 @@ class Limits:
     directory_bytes: int = MAX_DIRECTORY
     directory_free: int = FREE_DIRECTORY
     directory_ratio: int = MAX_DIRECTORY_RATIO
+    deleted: int = MAX_DELETED
     model_bytes: int = MAX_MODEL
     model_ratio: int = MAX_MODEL_RATIO
     frame_bytes: int = WINDOW

@@ -24,13 +24,13 @@ from zllm.format.found import (
     OtherPart,
     Part,
     SectionPart,
+    Unfinished,
     frames_of,
     refusal,
 )
 
 STEP = 1 << 16
 TRUNCATED = "the archive is truncated: it ends before its footer. Whole members can be extracted, the rest is lost"
-DELETED = "members were deleted from the archive, and this version of zllm cannot leave them out"
 CORRECTED = "one byte was wrong and is corrected, nothing is lost"
 OTHER_SECTIONS = "the archive is damaged: its directory names other sections than there are"
 UNUSED = "a part that this program does not use is damaged: its checksum does not match"
@@ -61,6 +61,8 @@ class Walk:
         self.manifest: dict[str, Any] = {}
         self.end = 0
         """Of all archives' stream, as far as it is known."""
+        self.rest = 0
+        """Bytes behind the last archive that are not part of it."""
         self._source = source
         self._budget = budget
         self._allowed = allowed
@@ -78,11 +80,30 @@ class Walk:
         self._generation = 0
         self._back: int | None = 0  # where the directory of the generation before is; 0: none, None: it is lost
         self._whole = False  # the generation that came last has its footer
+        self._notes = 0
+        # What stood when the last footer of this archive had come: where it ends, problem, notes, end of the stream.
+        self._settled: tuple[int, ZllmError | None, int, int] = 0, None, 0, 0
         self._begin()
 
     def note(self, problem: ZllmError) -> None:
         """The archive as a whole is damaged. What is told: :func:`zllm.errors.worse`."""
+        self._notes += 1
         self.problem = worse(self.problem, problem)
+
+    @property
+    def generation(self) -> int:
+        """The number of the generation whose parts come."""
+        return self._generation
+
+    @property
+    def unfinished(self) -> Unfinished | None:
+        """What is behind the last footer, when all parts have come, if it is the beginning of a generation, without
+        damage: writing it was interrupted, or the file was cut.
+        """
+        position, problem, notes, _ = self._settled
+        if self._whole or not self._generation or notes != self._notes:
+            return None
+        return Unfinished(position, self._source.position - position, problem)
 
     def parts(self) -> Iterator[Part]:
         """All that can be found, in order."""
@@ -113,6 +134,7 @@ class Walk:
         self._base, self._rows, self._next, self._whole = self.end, {}, 0, False
         self._directory_at = self._frames = None
         self._last_frame, self._orphans, self._generation, self._back = -1, False, 0, 0
+        self._settled = self._start, self.problem, self._notes, self._base
 
     # Where a part is due
 
@@ -129,11 +151,18 @@ class Walk:
             return None
         try:
             found = envelope.parse(front, self._seed)
-        except DamagedError as exc:
-            found = self._repaired(front, exc)
+        except DamagedError:
+            fixed = self._repaired(front)
+            if fixed is not None:
+                return self._part(fixed)
+            if not envelope.is_cut(front):
+                raise
+            self._source.skip(len(front))
+            self._whole = False
+            return None
         return self._part(found)
 
-    def _repaired(self, front: bytes, problem: DamagedError) -> Envelope:
+    def _repaired(self, front: bytes) -> Envelope | None:
         """The envelope that is due here, if one byte of it is wrong."""
 
         def proved(found: Envelope) -> bool:
@@ -143,9 +172,8 @@ class Walk:
             return len(part) == found.whole and envelope.holds(self._seed, found.pack(self._seed) + part[found.size :])
 
         fixed = repair.envelope(front, self._seed, self._next, proved, self._budget)
-        if fixed is None:
-            raise problem
-        self.note(DamagedError(f"the archive is damaged: of an envelope {CORRECTED}"))
+        if fixed is not None:
+            self.note(DamagedError(f"the archive is damaged: of an envelope {CORRECTED}"))
         return fixed
 
     def _part(self, found: Envelope) -> Part | None:
@@ -184,7 +212,11 @@ class Walk:
             self.note(DamagedError("the archive is damaged: a frame belongs to no section"))
 
     def _model(self, offset: int, found: Envelope) -> Part:
-        front = self._source.peek(found.size + min(modelpart.FRONT_SIZE, found.length))[found.size :]
+        size = found.size + min(modelpart.FRONT_SIZE, found.length)
+        front = self._source.peek(size)
+        if len(front) < size:  # the archive was cut off here
+            return OtherPart(offset, found, self._seed)
+        front = front[found.size :]
         try:
             return ModelPart(offset, found, self._seed, modelpart.read_front(front, found.length, self._allowed))
         except (DamagedError, UnsupportedVersionError) as exc:
@@ -247,8 +279,6 @@ class Walk:
 
     def _directory(self, offset: int, own: Envelope, body: bytes) -> DirectoryPart:
         found = directory.unpack(body, self._seed, self._allowed, offset - self._start)
-        if found.deleted:
-            self.note(UnsupportedVersionError(DELETED))
         self.manifest = {**found.manifest, **self.manifest}
         exact = self._compare(found)
         if self._back is not None:
@@ -256,7 +286,7 @@ class Walk:
             if (found.generation, found.back) != (self._generation, back):
                 self.note(DamagedError("the archive is damaged: its directory is of another generation"))
         self._back = offset
-        return DirectoryPart(offset, own, self._seed, self._start, self._base, found, exact)
+        return DirectoryPart(offset, own, self._seed, self._start, self._base, found, exact, self._settled[3])
 
     def _compare(self, found: directory.Directory) -> bool:
         """Whether the directory names the sections that are there, and no other, as it must, and all can be read."""
@@ -289,6 +319,7 @@ class Walk:
             self._back = None
         self._whole, self._rows, self._directory_at = True, {}, None
         self._generation += 1
+        self._settled = self._source.position, self.problem, self._notes, self.end
 
     # Behind a footer
 
@@ -299,7 +330,7 @@ class Walk:
         if len(rest) < len(front):
             self._source.skip(len(front) - len(rest))
             return None
-        if self._goes_on(front):
+        if self._goes_on(front) or envelope.is_cut(front):
             return self._inside()
         if begins(self._source, self._headers):
             self._begin()
@@ -335,7 +366,7 @@ class Walk:
                     return
             else:
                 self._source.skip(len(data) if last else len(data) - len(ends.FILE_MAGIC) + 1)
-        count = self._source.position - start
+        self.rest = count = self._source.position - start
         self.warnings.append(f"{count} bytes after the end of the archive are not part of it: ignored")
 
     def _may_follow(self, front: bytes) -> bool:

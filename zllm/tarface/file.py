@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing_extensions import Never, Self
 
     from zllm.archive.finding import Header
+    from zllm.archive.growing import Growing
     from zllm.archive.layout import Layout
     from zllm.archive.requirements import Requirements
     from zllm.archive.target import Target
@@ -56,13 +57,13 @@ class ZllmFile(Packing, Unpacking):
     _view: TarView | None = None
     _sink: Writer | None = None
     _own: BinaryIO | None = None
-    _target: Target | None = None
+    _target: Target | Growing | None = None
 
     def __init__(
         self,
         name: StrOrBytesPath | None = None,
         mode: str = "r",
-        fileobj: BinaryIO | Archive | None = None,
+        fileobj: BinaryIO | Archive | Growing | None = None,
         *,
         stream: bool = False,
         **options: Any,
@@ -97,7 +98,11 @@ class ZllmFile(Packing, Unpacking):
                 tar, self._target = opening.writing(path, kind, cast("BinaryIO | None", fileobj), writing)
                 self._sink = tar
             name = opening.name_of(path, fileobj)
-            super().__init__(name, cast(Any, kind[0]), cast(Any, tar), **{"copybufsize": _COPY, **options})
+            written = kind[0].replace("a", "w")  # tarfile itself would look for the end by reading
+            super().__init__(name, cast(Any, written), cast(Any, tar), **{"copybufsize": _COPY, **options})
+            if kind == "a":
+                self.mode = "a"
+                self.members += opening.members_of(self._target, fileobj)
         except NotTarError:  # its view goes on reading
             raise
         except BaseException:
@@ -118,7 +123,9 @@ class ZllmFile(Packing, Unpacking):
         Args:
             name: its name; may be left out if ``fileobj`` is given.
             mode: ``r`` reads a seekable file, ``r|`` a pipe; ``w`` and ``w|`` write (neither ever seeks), replacing a
-                file of that name once the archive is whole; ``x`` refuses to replace.
+                file of that name once the archive is whole; ``x`` refuses to replace; ``a`` adds members to an archive
+                in its place, or makes one if there is none: those count when it is closed, and until then, whatever
+                happens, the archive is what it was.
             fileobj: a binary file to use, or for reading an open :class:`Archive`; it stays open.
             options: the fields of :class:`WriteOptions` for writing (``level``, ``model``, ``llm``, ``threads``,
                 ``frame_size``, ``progress``, ``stats``, ``embed_model``, ``cluster``, ``device``, ``executor``) and of
@@ -135,6 +142,7 @@ class ZllmFile(Packing, Unpacking):
             OtherFormatError: a mode such as ``r:gz``.
             UsageError: an unknown mode, level, frame size, device or executor. All three are also a ValueError.
             MissingDependencyError: the executor needs a package that is not installed.
+            BusyError: another process adds to it.
             OSError: it cannot be opened.
         """
         return cls(name, mode, fileobj, **options)
@@ -242,6 +250,8 @@ class ZllmFile(Packing, Unpacking):
         self._found.position = self.offset
         try:
             found = self._found.next(self._parsed)
+            while found is not None and view.hides(found.name, found.offset):
+                found = self._found.next(self._parsed)
         finally:
             self.offset = self._found.position
         if found is None:
@@ -351,6 +361,9 @@ class ZllmFile(Packing, Unpacking):
             self._release()
             return
         try:
+            if self._sink.untouched and self.mode == "a" and self._target is not None:
+                self._abandon()  # nothing was added: the archive stays as it is
+                return
             super().close()
             self._sink.close()
             if self._target is not None:

@@ -9,17 +9,20 @@ from zllm.archive.options import WriteOptions
 from zllm.errors import OtherFormatError, UsageError
 
 if TYPE_CHECKING:
+    from zllm.archive.growing import Growing
     from zllm.archive.target import Target
     from zllm.archive.writer import Writer
+    from zllm.tarface.info import ZllmInfo
 
 _MODES = {
     "r": "r", "r:": "r", "r:*": "r", "r:zllm": "r", "r|": "r|", "r|*": "r|", "r|zllm": "r|",
     "w": "w", "w:": "w", "w:zllm": "w", "w|": "w", "w|zllm": "w", "x": "x", "x:": "x", "x:zllm": "x",
+    "a": "a", "a:": "a", "a:zllm": "a",
 }  # fmt: skip
 
 
 def kind_of(mode: str) -> str:
-    """``r``, ``r|``, ``w`` or ``x``.
+    """``r``, ``r|``, ``w``, ``x`` or ``a``.
 
     Raises:
         OtherFormatError: the mode asks for another format.
@@ -32,10 +35,10 @@ def kind_of(mode: str) -> str:
         return kind
     action, _, other = mode.replace("|", ":").partition(":")
     if action == "a" and other in ("", "zllm"):
-        raise UsageError("mode 'a': appending to an archive is not supported yet: write a new one with mode w")
+        raise UsageError(f"mode {mode!r}: a pipe cannot be read before it is added to: mode a is for files")
     if action in ("r", "w", "x", "a", "") and other:
         raise OtherFormatError(f"mode {mode!r}: zllm.open knows zllm archives only; tarfile.open knows other formats")
-    raise UsageError(f"mode must be r, r|, w, w| or x, not {mode!r}")
+    raise UsageError(f"mode must be r, r|, w, w|, x or a, not {mode!r}")
 
 
 def path_of(name: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None) -> str | bytes | None:
@@ -52,24 +55,75 @@ def name_of(path: str | bytes | None, fileobj: object) -> str | bytes | None:
 
 
 def writing(
-    path: str | bytes | None, kind: str, fileobj: BinaryIO | None, options: WriteOptions
-) -> tuple[Writer, Target | None]:
-    """Where to write a tar stream, and the file that is to get the name ``path``, unless ``fileobj`` is written.
+    path: str | bytes | None, kind: str, fileobj: BinaryIO | Growing | None, options: WriteOptions
+) -> tuple[Writer, Target | Growing | None]:
+    """Where to write a tar stream, and the file that is to get the name ``path`` or grows, unless ``fileobj`` is
+    written.
 
     Raises:
         OSError, ZllmError: as ``zllm.open``.
     """
+    from zllm.archive.growing import Growing, is_empty
     from zllm.archive.target import Target
     from zllm.archive.writer import Writer
 
+    if isinstance(fileobj, Growing):
+        return adding(fileobj, options), fileobj
+    if kind == "a" and fileobj is not None:
+        if not _at_end(fileobj):
+            growing = Growing("", file=fileobj)
+            return adding(growing, options), growing
+    elif kind == "a" and not is_empty(os.fsdecode(cast(str, path))):
+        growing = Growing(os.fsdecode(cast(str, path)))
+        return adding(growing, options), growing
     if fileobj is not None:
         return Writer(fileobj, options), None
-    target = Target(os.fsdecode(cast(str, path)), replace=kind == "w")
+    target = Target(os.fsdecode(cast(str, path)), replace=kind != "x")
     try:
         return Writer(target.file, options), target
     except BaseException:
         target.discard()
         raise
+
+
+def adding(growing: Growing, options: WriteOptions) -> Writer:
+    """A writer of one more generation; ``growing`` is discarded if there can be none.
+
+    Raises:
+        ZllmError: as ``zllm.open``.
+    """
+    from zllm.archive.growing import now
+    from zllm.archive.writer import Writer
+
+    try:
+        writer = Writer(growing, options, after=growing.layout)
+        writer.time, writer.before_end = now(), growing.sync
+    except BaseException:
+        growing.discard()
+        raise
+    return writer
+
+
+def members_of(target: Target | Growing | None, fileobj: object) -> list[ZllmInfo]:
+    """The members that an archive has to which others are added, as tarfile lists them; none of one that is passed as
+    a :class:`Growing`.
+    """
+    from zllm.archive.growing import Growing
+    from zllm.tarface.file import ZllmFile
+
+    if not isinstance(target, Growing) or target is fileobj:
+        return []
+    target.file.seek(target.layout.start)
+    with ZllmFile(fileobj=cast(BinaryIO, target.file)) as archive:
+        return archive.getmembers()
+
+
+def _at_end(file: BinaryIO) -> bool:
+    """Whether nothing is behind the position of a file."""
+    place = file.tell()
+    empty = not file.read(1)
+    file.seek(place)
+    return empty
 
 
 def is_zllmfile(name: str | os.PathLike[str] | BinaryIO) -> bool:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import copy
 import os
 import tarfile
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from zllm.archive.inputs import Padded
 from zllm.errors import UsageError
+from zllm.format.names import plain
 from zllm.tarface.info import ZllmInfo
 
 if TYPE_CHECKING:
+    from zllm.archive.growing import Growing
     from zllm.archive.target import Target
     from zllm.archive.writer import Writer
 
@@ -21,7 +24,7 @@ class Packing(tarfile.TarFile):
 
     members: list[tarfile.TarInfo]  # tarfile's own, which its types leave out
     _sink: Writer | None = None
-    _target: Target | None = None
+    _target: Target | Growing | None = None
     _adding: bool
     _messages: list[str]
 
@@ -44,6 +47,17 @@ class Packing(tarfile.TarFile):
             if state.st_mtime == info.mtime:
                 info.keep_exact(state.st_mtime_ns)
         return info
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete the members of these names that an archive had when it was opened with mode ``a``: when this one is
+        closed, they are not members any more. Names that no member has do no harm.
+
+        Raises:
+            UsageError: another mode.
+        """
+        if self.mode != "a" or self._sink is None:
+            raise UsageError("members are deleted from an archive that is opened with mode a")
+        self._sink.deleted.update(plain(name) for name in names)
 
     def addfile(self, tarinfo: tarfile.TarInfo, fileobj: Any = None) -> None:
         """As in tarfile; the archive stays valid even if ``fileobj`` has less than ``tarinfo.size`` bytes.

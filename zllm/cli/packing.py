@@ -1,0 +1,165 @@
+"""What the commands share that put files into archives: what is packed, and how."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+import zllm
+from zllm.cli import operands, options, output, progress, suggestions
+from zllm.cli.operands import Folder, Name
+from zllm.cli.packer import Packer
+from zllm.cli.patterns import Excluded
+from zllm.cli.walk import Rules, Walk, check_folders
+from zllm.errors import UsageError
+
+if TYPE_CHECKING:
+    from zllm.archive.growing import Growing
+    from zllm.archive.options import Cluster
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What is packed: ``-C`` and ``-T``, which have their place among the names, and what is left out."""
+    parser.add_argument("-C", "--directory", metavar="DIR", help="look up the names after it in DIR, as tar does")
+    parser.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="leave out names that match, and all below them",
+    )
+    parser.add_argument(
+        "-X",
+        "--exclude-from",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="leave out what matches a line of FILE",
+    )
+    parser.add_argument("-T", "--files-from", metavar="FILE", help="pack the names in FILE, one a line; - is stdin")
+    parser.add_argument(
+        "--null", action="store_true", help="names in -T files end with a NUL, as find -print0 writes them"
+    )
+    parser.add_argument(
+        "--verbatim-files-from", action="store_true", help="in -T files, lines that begin with -C are names, too"
+    )
+    parser.add_argument("--no-recursion", dest="recursive", action="store_false", help="do not enter folders")
+    parser.add_argument("--one-file-system", action="store_true", help="do not enter other file systems")
+    parser.add_argument("--dereference", action="store_true", help="store what symbolic links point to, not the links")
+
+
+def reproducible(parser: argparse.ArgumentParser) -> None:
+    """``--reproducible``."""
+    parser.add_argument(
+        "--reproducible",
+        action="store_true",
+        help="owner and group 0, no user names: the same tree gives the same bytes",
+    )
+
+
+@dataclass
+class Job:
+    """What a command line asks for: the archive, the names of what goes into it with the folders that they are looked
+    up in, and what is left out.
+    """
+
+    args: argparse.Namespace
+    target: str
+    names: list[Name | Folder]
+    rules: Rules
+
+    def total(self) -> int:
+        """Bytes of all regular files without their holes, for the progress bar."""
+        silent = output.Console()
+        silent.print = lambda _: None
+        states = (found.stat for found in Walk(self.rules, silent).operands(self.names))
+        return sum(min(state.st_size, state.st_blocks * 512) for state in states if stat.S_ISREG(state.st_mode))
+
+    def spare(self, *files: BinaryIO) -> None:
+        """Leave out the archive itself: what is written, and what has its name."""
+        states = [os.fstat(file.fileno()) for file in files]
+        if os.path.exists(self.target):
+            states.append(os.stat(self.target))
+        self.rules.ours = {(state.st_dev, state.st_ino) for state in states if stat.S_ISREG(state.st_mode)}
+
+
+def parse(command: options.Parser, argv: Sequence[str], console: output.Console) -> Job:
+    """What the command line asks for.
+
+    Raises:
+        UsageError: that makes no sense.
+        OSError: a folder, or a list of names or patterns, cannot be read.
+    """
+    words, given = operands.split(argv, command)
+    args = command.parse_args(words)
+    console.verbose, console.quiet = args.verbose, args.quiet
+    target = _archive(args, given, command)
+    if all(isinstance(operand, Folder) for operand in given):
+        command.error("name the files and folders to pack")
+    if slip := suggestions.swapped(target, [operand.text for operand in given if isinstance(operand, Name)]):
+        raise UsageError(slip)
+    if args.level is not None:
+        options.check_coding(args)
+    names = list(operands.expand(given, console, null=args.null, verbatim=args.verbatim_files_from))
+    check_folders(names)
+    return Job(args, target, names, _rules(args))
+
+
+def _archive(args: argparse.Namespace, given: list[operands.Operand], command: options.Parser) -> str:
+    """The archive's name; takes it off ``given`` unless ``-f`` gave it."""
+    if args.file is None:
+        place = next((number for number, operand in enumerate(given) if isinstance(operand, Name)), None)
+        if place is None:
+            command.error("name the archive (- for a pipe)")
+        return given.pop(place).text
+    if not args.file:
+        raise UsageError("the name of the archive is empty: is a variable unset?")
+    return str(args.file)
+
+
+def _rules(args: argparse.Namespace) -> Rules:
+    patterns = [*args.exclude, *(p for name in args.exclude_from for p in operands.lines_of_patterns(name))]
+    return Rules(
+        excluded=Excluded(patterns),
+        recursive=args.recursive,
+        one_file_system=args.one_file_system,
+        dereference=args.dereference,
+    )
+
+
+@contextlib.contextmanager
+def packer(
+    file: BinaryIO | Growing, mode: str, job: Job, console: output.Console, bar: progress.Progress, cluster: Cluster | None
+) -> Iterator[Packer]:
+    """Packs into the archive in ``file`` until the block ends: it is complete then, and its warnings are said."""
+    args = job.args
+    with zllm.open(
+        fileobj=file, mode=mode, level=args.level, model=args.model, llm=args.llm,
+        threads=options.thread_count(args), progress=bar, stats=args.stats, dereference=args.dereference,
+        embed_model=args.embed_model, parity=args.parity, cluster=cluster,
+        device=args.device, executor=args.executor, encoding="utf-8",
+    ) as archive:  # fmt: skip
+        yield Packer(archive, console, reproducible=args.reproducible, stats=args.stats)
+    for warning in archive.warnings:
+        console.warn(warning)
+
+
+def check_found(walk: Walk, outcome: str) -> None:
+    """Raise UsageError if there was nothing to pack; ``outcome`` says what follows from that."""
+    if walk.missing and not walk.found:
+        raise UsageError(f"none of the named files exists: {outcome}")
+    if walk.archives and not walk.found:
+        raise UsageError("there is nothing to pack but the archive itself")
+
+
+def summary(packer: Packer, coded: int, seconds: float) -> str:
+    """What was packed, for people. ``coded``: bytes that it takes in the archive, 0 if that is not known."""
+    text = f"{output.count(packer.members)}, {output.size(packer.bytes)}"
+    if coded and packer.bytes:
+        text += f" in {output.size(coded)}, {8 * coded / packer.bytes:.3f} bits per byte"
+    return f"{text}, {output.size(packer.bytes / max(seconds, 1e-3))}/s"
