@@ -16,10 +16,11 @@ from zllm.cli.walk import Found, Identity
 from zllm.format.limits import MAX_EXTENDED
 from zllm.stats import Stats
 
-_TYPES = {
+TYPES = {
     stat.S_IFREG: tarfile.REGTYPE, stat.S_IFDIR: tarfile.DIRTYPE, stat.S_IFLNK: tarfile.SYMTYPE,
     stat.S_IFIFO: tarfile.FIFOTYPE, stat.S_IFCHR: tarfile.CHRTYPE, stat.S_IFBLK: tarfile.BLKTYPE,
 }  # fmt: skip
+"""The types of members, by what is on disk."""
 # O_NONBLOCK in case it has become a pipe without a writer.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _NAME_ROOM = MAX_EXTENDED - 4096
@@ -43,12 +44,16 @@ class Packer:
         self._groups: dict[int, str] = {}
         self._attributes_noted = not hasattr(os, "listxattr")
 
+    def know(self, found: Found) -> None:
+        """It is in the archive already: other names of the same file become links to it."""
+        self._remember(found, found.stat)
+
     def add(self, found: Found) -> None:
         """Add one member. Raises OSError only if the archive cannot be written."""
         kind = stat.S_IFMT(found.stat.st_mode)
         if kind == stat.S_IFSOCK:
             self.console.note(f"{output.printable(found.path)}: socket ignored")
-        elif kind not in _TYPES:
+        elif kind not in TYPES:
             self.console.warn(f"{found.path}: unknown file type: skipped")
         elif len(os.fsencode(found.name)) > _NAME_ROOM:
             self.console.warn(f"{found.path}: its path has over a million bytes: skipped")
@@ -126,7 +131,7 @@ class Packer:
 
     def _info(self, found: Found, state: os.stat_result) -> zllm.ZllmInfo:
         info = zllm.ZllmInfo(names.of_member(found.name))
-        info.type = _TYPES[stat.S_IFMT(state.st_mode)]
+        info.type = TYPES[stat.S_IFMT(state.st_mode)]
         info.mode = stat.S_IMODE(state.st_mode)
         info.set_mtime_ns(state.st_mtime_ns)
         if not self.reproducible:

@@ -95,6 +95,7 @@ class Walk:
         self.missing = 0  # operands that do not exist
         self.found = 0  # operands that do
         self.archives = 0  # operands that are the archive itself
+        self.skipped = 0  # what could not be looked at
         self._shortened = False
 
     def operands(self, operands: Iterable[Name | Folder]) -> Iterator[Found]:
@@ -225,6 +226,7 @@ class Walk:
         return descriptor
 
     def _skip(self, path: str, error: Exception, consequence: str) -> None:
+        self.skipped += 1
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         self.console.warn(f"{path}: {reason}: {consequence}")
 
