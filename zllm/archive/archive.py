@@ -111,6 +111,13 @@ class Archive:
         deleted is left out. From a pipe, they come once, and the data of each can be read until the next is asked for;
         that some of them were deleted is among the problems in the end.
         """
+        for one in self.everything():
+            if not self.view.hides(one.name, one.offset):
+                self.latest = one
+                yield one
+
+    def everything(self) -> Iterator[Member]:
+        """As :meth:`members`, with those that were deleted."""
         view = self.view
         if view.opaque:
             yield member.of_stream(view, STREAM, view.size if isinstance(view, FileView) else 0)
@@ -123,9 +130,7 @@ class Archive:
                 one = found.next(lambda header: parsed(view, state, header))
             if one is None:
                 break
-            if not view.hides(one.name, one.offset):
-                self.latest = one
-                yield one
+            yield one
             yield from self._plain(found, state)
         view.drain()
 
@@ -181,9 +186,7 @@ class Archive:
             if one is None:
                 found.go_back(place)
                 return
-            if not view.hides(one.name, one.offset):
-                self.latest = one
-                yield one
+            yield one
 
     def open(self, wanted: Member) -> MemberFile | TarView | None:
         """The data of a member, or of what a link leads to, as a binary file; None if it has none, as folders.

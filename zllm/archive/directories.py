@@ -63,6 +63,12 @@ class Directories:
             begins = self._at
         return layout
 
+    def last_number(self) -> int:
+        """The number of the last generation. Nothing before its directory is looked at."""
+        footer, distance = self._last_footer()
+        place = self._part(footer.offset - distance, Kind.DIRECTORY)
+        return directory.unpack(self._body(place), self._seed, self._limits, place.offset - self._start).generation
+
     def _generations(self) -> list[tuple[Place, Directory, Place]]:
         """Each directory with its footer, the oldest first."""
         footer, distance = self._last_footer()

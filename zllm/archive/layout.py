@@ -114,6 +114,27 @@ def _found(file: BinaryIO, start: int, limits: Limits) -> Layout:
     return layout
 
 
+def is_changed(file: BinaryIO, limits: Limits = DEFAULT) -> bool:
+    """Whether the archive in a seekable file, from its position on, has several generations, or one that was never
+    finished. The position stays.
+    """
+    start = file.tell()
+    try:
+        seed = envelope.seed_of(ends.read_header(file.read(ends.HEADER_SIZE)))
+        return Directories(file, start, seed, limits).last_number() > 0
+    except (DamagedError, NotZllmError, UnsupportedVersionError):
+        pass
+    finally:
+        file.seek(start)
+    try:
+        found = find(file, limits)
+    except ZllmError:
+        return False
+    finally:
+        file.seek(start)
+    return bool(found.unfinished) or len(found.generations) > 1
+
+
 def walked(file: BinaryIO, start: int, limits: Limits = DEFAULT, generation: int | None = None) -> Layout:
     """The layout of a file whose first archive begins at ``start``, by going from part to part."""
     source = FileSource(file, start)

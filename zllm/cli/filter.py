@@ -137,7 +137,7 @@ class _Coder:
     def _code(self, name: str, whole: Rejoined) -> None:
         if self.decode:
             with output.about(name):
-                _decode(cast(BinaryIO, whole), self.out, self.args, self.console)
+                _decode(whole.sought() or cast(BinaryIO, whole), self.out, self.args, self.console)
         else:
             _encode(cast(BinaryIO, whole), self.out, self.args, self.console)
 
@@ -189,6 +189,14 @@ class Rejoined(ReadInto, io.RawIOBase):
     def readable(self) -> bool:
         """Always: that is all it does."""
         return True
+
+    def sought(self) -> BinaryIO | None:
+        """The stream itself, from its first byte on, if it can be sought and has not been read further."""
+        if not self._rest.seekable():
+            return None
+        self._rest.seek(-len(self._head), os.SEEK_CUR)
+        self._head = b""
+        return self._rest
 
     def read(self, size: int = -1, /) -> bytes:
         """The next ``size`` bytes; fewer only at the end."""

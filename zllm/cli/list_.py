@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from zllm.archive.archive import Archive
 from zllm.archive.member import Member
 from zllm.cli import names, options, output, reading
 
@@ -26,6 +27,10 @@ def parser() -> options.Parser:
     )  # fmt: skip
     result.add_argument("--json", action="store_true", help="one JSON object, for scripts (docs/cli.md)")
     result.add_argument("--null", action="store_true", help="names as they are, each ended by a NUL")
+    result.add_argument(
+        "--generations", action="store_true",
+        help="instead, each change of the archive: number, time, members that it added and deleted, bytes",
+    )  # fmt: skip
     return result
 
 
@@ -35,8 +40,13 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     args = reading.parse(command, argv, console)
     if args.null and (args.json or args.verbose):
         command.error(f"--null gives names alone: leave out {'--json' if args.json else '-v'}")
+    if args.generations and (args.operands or args.null):
+        command.error("--generations is about the archive as a whole: leave out the members and --null")
     wanted = reading.Wanted(args.operands)
     with reading.opened(args, console) as archive:
+        if args.generations:
+            _generations(archive, args, console)
+            return
         wanted.settle(archive)
         members = (member for member in reading.members(archive, args.archive, console) if wanted(member.name))
         if args.json:
@@ -47,6 +57,24 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         else:
             _names(members, args)
     wanted.report_unseen(console)
+
+
+def _generations(archive: Archive, args: argparse.Namespace, console: output.Console) -> None:
+    """All of them; a pipe is read to its end for that."""
+    if archive.layout is None:
+        archive.view.drain()
+    rows = [
+        {"number": g.number, "time": g.time or None, "members": g.members, "deleted": g.deleted, "bytes": g.size}
+        for g in archive.generations
+    ]
+    if args.json:
+        print(json.dumps({"archive": names.of_member(args.archive), "generations": rows}))
+    else:
+        print(f"{'generation':>10} {'time':19} {'added':>9} {'deleted':>9} {'bytes':>12}")
+        for one in archive.generations:
+            when = _when(one.time, "%Y-%m-%d %H:%M:%S") if one.time else "-"
+            print(f"{one.number:10} {when:19} {one.members:9} {one.deleted:9} {one.size:12}")
+    reading.complain(archive, args.archive, console)
 
 
 def _names(members: Iterable[Member], args: argparse.Namespace) -> None:
@@ -86,10 +114,10 @@ def _table(members: Iterable[Member]) -> None:
     print(f"{'total':10} {size:12} {coded:12} {_rate(coded, size):>9} {output.count(count)}")
 
 
-def _when(mtime: float) -> str:
+def _when(mtime: float, form: str = "%Y-%m-%d %H:%M") -> str:
     """A time in the local time zone; ``?`` for one that no calendar has."""
     try:
-        return time.strftime("%Y-%m-%d %H:%M", time.localtime(mtime))
+        return time.strftime(form, time.localtime(mtime))
     except (OverflowError, ValueError, OSError):
         return "?"
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, BinaryIO
+from io import RawIOBase
+from typing import TYPE_CHECKING, BinaryIO, cast
 
+from zllm.archive import layout
+from zllm.archive.archive import Archive
 from zllm.archive.coding import Decoders
+from zllm.archive.fileview import FileView
 from zllm.archive.options import ReadOptions, WriteOptions
 from zllm.archive.pipe import PipeView
+from zllm.archive.state import StateStream
 from zllm.archive.view import TarView
 from zllm.format.ends import FILE_MAGIC as MAGIC
 
@@ -33,16 +38,23 @@ def encoder(out: BinaryIO, options: WriteOptions) -> Iterator[Writer]:
 
 
 @contextlib.contextmanager
-def decoder(file: BinaryIO, options: ReadOptions, warn: Callable[[str], None]) -> Iterator[TarView]:
-    """Gives the bytes that went into the archive in ``file``, which is read once from front to end.
+def decoder(file: BinaryIO, options: ReadOptions, warn: Callable[[str], None]) -> Iterator[RawIOBase]:
+    """Gives the bytes that went into the archive in ``file``, which is read once from front to end; of one that was
+    changed, and can be sought, the tar stream of what is in it now.
 
     Raises:
         NotZllmError: the input is not a zllm archive.
         DamagedError: something of it is damaged or missing; raised at the end at the latest.
     """
-    view = PipeView(file, Decoders(options), options.limits)
+    stream: RawIOBase
+    if file.seekable() and (options.generation is not None or layout.is_changed(file, options.limits)):
+        archive = Archive(file, options)
+        view: TarView = archive.view
+        stream = StateStream(archive, cast(FileView, view))
+    else:
+        stream = view = PipeView(file, Decoders(options), options.limits, options.generation)
     view.everything = True
-    yield view
+    yield stream
     for text in view.warnings:
         warn(text)
     if view.problem is not None:
