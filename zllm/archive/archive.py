@@ -206,7 +206,7 @@ class Archive:
                 return MemberFile(self, found) if found.isreg() or found.type not in tarfile.SUPPORTED_TYPES else None
             if not self.view.seekable():
                 raise tarfile.StreamError(f"{found.name}: cannot extract a link from a pipe as a file object")
-            target = self._target(found)
+            target = self.target(found)
             if target is None:
                 raise LinkTargetError(
                     f"{found.name}: no member is called {found.linkname!r}, to which it leads", member=found.name
@@ -222,10 +222,10 @@ class Archive:
         for _ in range(MAX_LINKS):
             if found is None or not found.islnk():
                 return found
-            found = self._target(found)
+            found = self.target(found)
         return None
 
-    def _target(self, link: Member) -> Member | None:
+    def target(self, link: Member) -> Member | None:
         """The last member with the name that a link leads to: of a hard link, before the link."""
         name = link.linkname
         if link.issym():

@@ -7,9 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from zllm.errors import DamagedError
-from zllm.format import ends
 from zllm.format.directory import Directory
-from zllm.format.envelope import Envelope, Kind
 from zllm.format.names import plain
 
 
@@ -41,12 +39,6 @@ class Generation:
 def members_of(found: Directory) -> int:
     """How many members begin in the generation of a directory."""
     return sum(row.members for row in found.rows)
-
-
-def end_of(offset: int, directory: Envelope) -> int:
-    """Where the footer behind a directory ends that begins at ``offset``."""
-    footer = Envelope(Kind.FOOTER, directory.sequence + 1, len(ends.pack_footer(directory.whole)))
-    return offset + directory.whole + footer.whole
 
 
 class Deletions:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, BinaryIO
 
 from zllm.archive.directories import Directories
-from zllm.archive.generations import Generation, end_of, members_of
+from zllm.archive.generations import Generation, members_of
 from zllm.archive.places import Layout, Place, Row, missing, read_model
 from zllm.errors import DamagedError, NotZllmError, UnsupportedVersionError, UsageError, ZllmError
 from zllm.format import ends, envelope, repair, section
@@ -189,7 +189,7 @@ def _go_back(
     kept = [part for part in directories if part.directory.generation <= generation]
     if not kept or kept[-1].directory.generation != generation:
         raise missing(generation, max((part.directory.generation for part in directories), default=-1))
-    _cut(layout, end_of(start + kept[-1].offset, kept[-1].envelope))
+    _cut(layout, ends.footer_end(start + kept[-1].offset, kept[-1].envelope))
     return kept
 
 
@@ -197,7 +197,7 @@ def _complete_generations(layout: Layout, directories: list[DirectoryPart], star
     """Add what the directories say of generations."""
     begins, at, before = start, 0, 0
     for part in directories:
-        found, end = part.directory, end_of(start + part.offset, part.envelope)
+        found, end = part.directory, ends.footer_end(start + part.offset, part.envelope)
         try:
             layout.deletions.add(part.base, part.since, found.deleted, before)
         except DamagedError as exc:

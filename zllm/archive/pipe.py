@@ -8,13 +8,13 @@ from typing import BinaryIO, cast
 
 from zllm.archive.coding import Decoders
 from zllm.archive.embedded import in_memory, match
-from zllm.archive.generations import Generation, end_of, members_of
+from zllm.archive.generations import Generation, members_of
 from zllm.archive.layout import facts
 from zllm.archive.places import missing
 from zllm.archive.sections import Origin, Section
 from zllm.archive.view import TarView
 from zllm.errors import DamagedError, TruncatedError, UnsupportedVersionError, renewed
-from zllm.format import envelope
+from zllm.format import ends, envelope
 from zllm.format.found import DirectoryPart, FramePart, FramesPart, ModelPart, OtherPart, Part, SectionPart
 from zllm.format.frames import FrameRow
 from zllm.format.limits import DEFAULT, Limits
@@ -213,7 +213,7 @@ class PipeView(TarView):
 
     def _generation(self, part: DirectoryPart) -> None:
         """A generation is complete."""
-        found, end = part.directory, end_of(part.offset, part.envelope)
+        found, end = part.directory, ends.footer_end(part.offset, part.envelope)
         begins = self.generations[-1].end if self.generations else 0
         if any(name not in self._names for name in found.deleted):
             self.note(UnsupportedVersionError(_GONE))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zllm.archive import generations
 from zllm.archive.places import Layout
 from zllm.errors import UsageError
+from zllm.format import ends
 from zllm.format.section import OPAQUE
 
 
@@ -49,7 +49,7 @@ def end_of(layout: Layout) -> End:
     last = layout.directories[-1]
     directory = last.offset - layout.start
     return End(
-        offset=generations.end_of(directory, last.envelope),
+        offset=ends.footer_end(directory, last.envelope),
         sequence=last.envelope.sequence + 2,
         stream=layout.rows[-1].header.stream_end if layout.rows else 0,
         generation=len(layout.directories),

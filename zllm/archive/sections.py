@@ -258,11 +258,11 @@ class Section:
         return bytes(self._fetch(row, self.layout.frame_offsets[frame])[row.header_size :][:1])
 
     def payload(self, frame: int) -> memoryview:
-        """What a frame's codec made, as it is in the archive.
+        """What a frame's codec made of its data, whose checksum was compared.
 
         Raises:
             DamagedError: it is damaged, or lost.
-            LimitError: the frame has more data than is allowed.
+            LimitError: its data would be more than is allowed.
         """
         row = self.layout.frames[frame]
         if row.raw_size > self._limits.frame_bytes:

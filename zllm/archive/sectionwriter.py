@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from zllm.archive.builder import SectionBuilder
@@ -35,8 +35,7 @@ class SectionWriter:
     def __init__(self, out: Output, coder: Coder, end: End = BEGINNING, parity: float = 0.0) -> None:
         self.coder = coder
         self.parts = PartWriter(out, end, parity)
-        # Numbers of models that are in the archive.
-        self._embedded = {number for number, model in enumerate(coder.models, 1) if model.sha256 in end.models}
+        self._embedded = set(end.models)  # SHA-256 of the models that are in the archive
 
     def start(self) -> None:
         """Write what of the archive's header does not depend on the content."""
@@ -78,11 +77,24 @@ class SectionWriter:
         self._write(CodedSection(header, blob, done, builder.members, builder.sure), models)
 
     def _write(self, done: CodedSection, models: list[int]) -> None:
-        run = self.coder.run
-        new = [number for number in models if self.coder.embed and number not in self._embedded]
+        wanted = [self.coder.models[number - 1] for number in models] if self.coder.embed else []
+        new = [model for model in wanted if model.sha256 not in self._embedded]
+        self._embedded.update(model.sha256 for model in new)
+        self._put(done, [model.data for model in new])
+
+    def copy(self, done: CodedSection, models: Mapping[bytes, Callable[[], tuple[bytes, bytes | memoryview]]]) -> None:
+        """Write a section that is coded already. ``models``: those that are to be in the archive, by their SHA-256:
+        each with what gives it, and once more the SHA-256.
+        """
+        new = [sha256 for sha256 in models if sha256 not in self._embedded]
+        data = [models[sha256]()[1] for sha256 in new]
         self._embedded.update(new)
+        self._put(done, data)
+
+    def _put(self, done: CodedSection, models: list[bytes | memoryview]) -> None:
+        run = self.coder.run
         with run.stage("writing") as stage:
-            own, sizes, model_size = self.parts.section(done, [self.coder.models[number - 1].data for number in new])
+            own, sizes, model_size = self.parts.section(done, models)
             stage.bytes_in = own.whole + sum(sizes) + model_size
         if run.stats is not None:
             for (row, _), size in zip(done.frames, sizes, strict=True):

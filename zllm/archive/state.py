@@ -74,7 +74,8 @@ def _hidden(archive: Archive) -> Iterator[Span]:
 
 def _ends(view: FileView) -> Iterator[Span]:
     """The zeros at the end of each generation that another one follows."""
-    for before, after in zip(view.generations, view.generations[1:], strict=False):
+    streams = [one for one in view.generations if one.stream_start < one.stream_end]
+    for before, after in zip(streams, streams[1:], strict=False):
         if before.base == after.base and (span := end_of(view, before)) is not None:
             yield span
 

@@ -50,7 +50,7 @@ class Target:
         except OSError as error:
             raise type(error)(error.errno, _explained(error), name) from None
         self.file = os.fdopen(descriptor, "wb")
-        _remove_stale(self._final)
+        remove_stale(self._final)
 
     def _check_folder(self) -> None:
         """Raises PermissionError if the old file could not be replaced in the end: in a folder like /tmp."""
@@ -151,8 +151,8 @@ def _is_stale(descriptor: int) -> bool:
     return stat.S_ISREG(os.fstat(descriptor).st_mode)
 
 
-def _remove_stale(final: str) -> None:
-    """Remove temporary files of the same target that no living process has locked."""
+def remove_stale(final: str) -> None:
+    """Remove temporary files of the target with that real path that no living process has locked."""
     folder, base = os.path.split(final)
     pattern = partial.pattern(base)
     try:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from zllm.archive.builder import SectionBuilder
 from zllm.archive.coder import Coder
 from zllm.archive.options import WriteOptions
-from zllm.archive.partwriter import Output
+from zllm.archive.partwriter import CodedSection, Output
 from zllm.archive.places import Layout
 from zllm.archive.resuming import BEGINNING, end_of
 from zllm.archive.sectionqueue import SectionQueue
@@ -131,6 +131,38 @@ class Writer:
         self._guard(self._scanner.feed(memoryview(data).cast("B")))
         self._written += len(data)
         return len(data)
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the level codes by context mixing."""
+        return self._coder.level.adaptive
+
+    def copy(self, coded: CodedSection, models: Mapping[bytes, Callable[[], tuple[bytes, bytes | memoryview]]]) -> None:
+        """Take a section of another archive that is coded already: what was added before goes before it. It begins at
+        :meth:`tell` of the tar stream, with a member, or goes on in one that the section before it has not ended.
+
+        Args:
+            coded: the section.
+            models: those that are to be inside the archive: see :meth:`SectionWriter.copy`.
+
+        Raises:
+            OSError: the output cannot be written.
+        """
+        self._check()
+        try:
+            self._start()
+            self._builder.end_member()
+            if self._builder.records:
+                self._next_section()
+            self._queue.wait()
+            self._scanner.passed_header()
+            self._raw = False
+            self._sections.copy(coded, models)
+        except BaseException:
+            self.failed = True
+            raise
+        self._written += coded.header.stream_size
+        self._builder = SectionBuilder(self._written, self._coder.run.stage)
 
     def close(self) -> None:
         """Code what is left, write directory and footer."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from zllm.archive.archive import Archive
 from zllm.archive.growing import Growing
 from zllm.archive.options import ReadOptions
+from zllm.archive.target import remove_stale
 from zllm.cli import options, output, places
 from zllm.errors import NotZllmError, UsageError
 
@@ -37,6 +38,7 @@ def growing(name: str, console: output.Console) -> Iterator[Growing]:
             console.note(
                 f"{name}: {found.layout.unfinished} bytes of a generation that was never finished are overwritten"
             )
+        remove_stale(os.path.realpath(name))  # of a compaction that was killed
         try:
             yield found
         finally:

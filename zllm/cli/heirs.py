@@ -35,18 +35,25 @@ def add(archive: Archive, new: zllm.ZllmFile, links: Iterable[list[Member]]) -> 
         DamagedError, MissingModelError, MissingCodecError: it cannot be decoded.
     """
     names: list[str] = []
-    for first, *others in links:
-        _give(archive, new, first)
-        names.append(first.name)
-        for other in others:
-            info = zllm.ZllmInfo.of(other, 0)
-            info.linkname = first.name
-            _put(new, info, None)
-            names.append(other.name)
+    for group in links:
+        for link in group:
+            give(archive, new, link, group[0].name)
+            names.append(link.name)
     return names
 
 
-def _give(archive: Archive, new: zllm.ZllmFile, link: Member) -> None:
+def give(archive: Archive, new: zllm.ZllmFile, link: Member, heir: str) -> None:
+    """Write a link as what it is a link to, if it is called ``heir``, or else as a link to that.
+
+    Raises:
+        LinkTargetError: the archive does not have the data.
+        DamagedError, MissingModelError, MissingCodecError: it cannot be decoded.
+    """
+    if link.name != heir:
+        info = zllm.ZllmInfo.of(link, 0)
+        info.linkname = heir
+        _put(new, info, None)
+        return
     target = archive.original(link)
     if target is None:
         raise LinkTargetError(

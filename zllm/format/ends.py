@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from zllm.errors import DamagedError, NotZllmError, UnsupportedVersionError
-from zllm.format.envelope import ID_SIZE, REJECT
+from zllm.format.envelope import ID_SIZE, REJECT, Envelope, Kind
 from zllm.format.wire import Reader, checksum, varints
 
 FORMAT_VERSION = 3
@@ -105,3 +105,9 @@ def read_footer(body: bytes) -> int:
     distance = reader.varint(1 << 62)
     reader.end()
     return distance
+
+
+def footer_end(offset: int, directory: Envelope) -> int:
+    """Where the footer ends that follows a directory which begins at ``offset``."""
+    footer = Envelope(Kind.FOOTER, directory.sequence + 1, len(pack_footer(directory.whole)))
+    return offset + directory.whole + footer.whole

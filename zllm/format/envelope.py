@@ -165,14 +165,14 @@ def parse(data: bytes | bytearray | memoryview, seed: int | None) -> Envelope:
 
 
 def is_cut(data: bytes) -> bool:
-    """Whether ``data``, the last bytes of a source, end inside an envelope."""
+    """Whether ``data``, the last bytes of a source, are the beginning of an envelope, and not all of it."""
     if not 0 < len(data) < MAX_SIZE or data[: len(SYNC)] != SYNC[: len(data)]:
         return False
     try:
-        _fields(data)
+        _, end = _fields(data + SYNC[len(data) :] + b"\1" * MAX_SIZE)
     except DamagedError:
-        return True
-    return False
+        return False
+    return end + ENVELOPE_CHECK_SIZE > len(data)
 
 
 _CHECK = struct.Struct("<H")

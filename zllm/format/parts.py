@@ -81,6 +81,7 @@ class Walk:
         self._back: int | None = 0  # where the directory of the generation before is; 0: none, None: it is lost
         self._whole = False  # the generation that came last has its footer
         self._notes = 0
+        self._due_end = 1 << 62  # where the footer ends of a directory that has come
         # What stood when the last footer of this archive had come: where it ends, problem, notes, end of the stream.
         self._settled: tuple[int, ZllmError | None, int, int] = 0, None, 0, 0
         self._begin()
@@ -101,7 +102,7 @@ class Walk:
         damage: writing it was interrupted, or the file was cut.
         """
         position, problem, notes, _ = self._settled
-        if self._whole or not self._generation or notes != self._notes:
+        if self._whole or not self._generation or notes != self._notes or self._source.position >= self._due_end:
             return None
         return Unfinished(position, self._source.position - position, problem)
 
@@ -132,7 +133,7 @@ class Walk:
         self._start, self._seed = self._source.position, envelope.seed_of(archive_id)
         self._source.skip(ends.HEADER_SIZE)
         self._base, self._rows, self._next, self._whole = self.end, {}, 0, False
-        self._directory_at = self._frames = None
+        self._directory_at, self._frames, self._due_end = None, None, 1 << 62
         self._last_frame, self._orphans, self._generation, self._back = -1, False, 0, 0
         self._settled = self._start, self.problem, self._notes, self._base
 
@@ -191,7 +192,7 @@ class Walk:
             self.note(DamagedError(_ORDER))
         self._next = found.sequence + 1
         if found.kind == Kind.DIRECTORY:
-            self._directory_at = offset
+            self._directory_at, self._due_end = offset, ends.footer_end(offset, found)
         if found.kind == Kind.SECTION:
             self._orphans = True
             self._rows[offset - self._start] = len(self._rows), None
@@ -317,7 +318,7 @@ class Walk:
     def _ended(self) -> None:
         if self._directory_at is None or self._back != self._directory_at:
             self._back = None
-        self._whole, self._rows, self._directory_at = True, {}, None
+        self._whole, self._rows, self._directory_at, self._due_end = True, {}, None, 1 << 62
         self._generation += 1
         self._settled = self._source.position, self.problem, self._notes, self.end
 

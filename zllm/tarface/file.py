@@ -198,6 +198,13 @@ class ZllmFile(Packing, Unpacking):
         return self._view
 
     @property
+    def writer(self) -> Writer:
+        """What takes in the tar stream; :class:`UsageError` for an archive that is being read."""
+        if self._sink is None:
+            raise UsageError("the archive is being read")
+        return self._sink
+
+    @property
     def decoders(self) -> Decoders:
         """Codecs and models for reading; :class:`UsageError` for an archive that is being written."""
         return self._reading().decoders
