@@ -26,7 +26,7 @@ def scripts(checkout: Path, tmp_path: Path) -> Path:
         assert match, block
         (folder / match[1]).write_text(block)
     names = {path.name for path in folder.iterdir()}
-    assert names == {"dump.sh", "restore.sh", "pack.sh", "unpack.sh", "nightly.sh", "recover.sh"}
+    assert names == {"dump.sh", "restore.sh", "pack.sh", "unpack.sh", "nightly.sh", "recover.sh", "keep.sh"}
     return folder
 
 
@@ -115,7 +115,7 @@ def test_a_dump_that_begins_with_nul_is_not_empty(run: Shell) -> None:
 def test_a_dump_to_nowhere(run: Shell, dump: tuple[str, bytes], tmp_path: Path) -> None:
     assert b"folder is missing" in run("dump.sh", "no disk/app.zllm", DUMP=dump[0], code=2).stderr
     assert not (tmp_path / "no disk").exists()
-    for script in ("dump.sh", "restore.sh", "pack.sh", "unpack.sh", "nightly.sh", "recover.sh"):
+    for script in ("dump.sh", "restore.sh", "pack.sh", "unpack.sh", "nightly.sh", "recover.sh", "keep.sh"):
         assert b"usage" in run(script, code=None).stderr
         assert run(script, "", code=None).returncode > 0
 
@@ -302,3 +302,19 @@ def test_recovering_what_is_damaged(run: Shell, tree: Path, tmp_path: Path) -> N
     assert b"nothing was restored" in run("recover.sh", str(archive), "back", code=3).stderr
     assert not (tmp_path / "back").exists()
     run("recover.sh", "none.zllm", "back", code=2)
+
+
+def test_an_archive_that_grows(run: Shell, shell: Shell, tree: Path, tmp_path: Path) -> None:
+    for night in range(4):
+        (tree / "night").write_text(f"night {night}")
+        (tree / f"only {night}").write_text("one night")
+        assert run("keep.sh", "tree", "my disk.zllm", KEEP="3").stderr == b""
+        shell(f"zllm extract 'my disk.zllm' -C 'out {night}' && diff -r --no-dereference tree 'out {night}'")
+        (tree / f"only {night}").unlink()
+        if night == 2:
+            shell("zllm extract --generation 1 'my disk.zllm' -C past && grep -x 'night 1' past/night")
+    assert shell("zllm list --generations 'my disk.zllm' | wc -l").stdout.strip() == b"2"
+    damage(tmp_path / "my disk.zllm")
+    assert b"FAILED" in run("keep.sh", "tree", "my disk.zllm", code=3).stderr
+    assert b"FAILED" in run("keep.sh", "no tree", "my disk.zllm", code=2).stderr
+    assert b"FAILED" in run("keep.sh", "tree", "my disk.zllm", code=2, KEEP="0").stderr

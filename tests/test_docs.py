@@ -47,11 +47,11 @@ def test_exit_codes_in_the_docs_are_the_codes(checkout: Path) -> None:
 
 
 def test_every_option_in_the_docs_exists(checkout: Path) -> None:
-    from zllm.cli import create, extract, filter, info, list_, main, model
+    from zllm.cli import append, create, delete, extract, filter, info, list_, main, model, update
 
     known = {"--help", "--version", "--tar"}
     actions = [importlib.import_module(f"zllm.cli.{module}") for module in sorted(set(model.ACTIONS.values()))]
-    for parser in (module.parser() for module in (create, extract, filter, info, list_, model, *actions)):
+    for parser in (module.parser() for module in (append, create, delete, extract, filter, info, list_, model, update, *actions)):
         known |= {option for action in parser._actions for option in action.option_strings}
     text = (checkout / "docs" / "cli.md").read_text(encoding="utf-8")
     of_tar = {"--use-compress-program", "--xattrs", "--acls"}

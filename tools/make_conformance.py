@@ -425,7 +425,7 @@ INVALID: dict[str, Case] = {
     "directory-row-missing": (lambda: rows_with(lambda rows: rows[:1]), DAMAGED, "it names one section only", BOTH),
     "directory-generation": (lambda: directory_with(Directory([], generation=1)), DAMAGED, "generation 1", BOTH),
     "directory-back": (lambda: directory_with(Directory([], back=40)), DAMAGED, "a generation before the first", BOTH),
-    "directory-deleted": (lambda: directory_with(Directory([], deleted=[b"a"])), UNSUPPORTED, "a deleted name", BOTH),
+    "directory-deleted": (lambda: directory_with(Directory([], deleted=[b"a"])), DAMAGED, "a deleted name", BOTH),
     "directory-filters": (lambda: directory_with(change=lambda b: b + b"\xff"), DAMAGED, "a filter too short", BOTH),
     "directory-text-size": (lambda: directory_with(change=lambda b: b"\0\1" + b[2:]), DAMAGED, "its length", BOTH),
     "footer-distance": (lambda: distance_with(1), DAMAGED, "the distance to the directory", BOTH),

@@ -53,7 +53,7 @@ def test_limits() -> None:
     for wrong, says in (
         ("members", r"the size is missing: members=SIZE"),
         ("members=x", r"'x' is not a size, such as 5000 or 10G"),
-        ("member=5", r"unknown limit 'member': choose one of directory-bytes, "),
+        ("member=5", r"unknown limit 'member': choose one of deleted, directory-bytes, "),
     ):
         with pytest.raises(UsageError, match=says):
             limits(wrong)

@@ -16,6 +16,7 @@ from zllm.archive.state import end_of
 from zllm.archive.writer import Writer
 from zllm.errors import UsageError
 from zllm.format import sectionmap, tarscan
+from zllm.format.frames import FrameRow
 from zllm.format.limits import BLOCK
 from zllm.format.names import plain
 from zllm.format.sectionmap import SectionMap
@@ -109,8 +110,9 @@ class Compactor:
         """A section as it is, but for the end of the tar that is in it."""
         section = self._section(row)
         header, found = row.header, section.layout
-        end = next((span for span in self._ends if span[0] < header.stream_end and header.stream_offset < span[1]), None)
-        cut = header.stream_end - max(end[0], header.stream_offset) if end is not None else 0
+        start = header.stream_offset
+        end = next((span for span in self._ends if span[0] < header.stream_end and start < span[1]), None)
+        cut = header.stream_end - max(end[0], start) if end is not None else 0
         if cut == header.stream_size:
             return
         records = list(found.records)
@@ -122,9 +124,12 @@ class Compactor:
         placed = replace(
             header, stream_offset=self._writer.tell(), stream_size=header.stream_size - cut, columns_size=size
         )
-        frames = [(frame, section.payload(number)) for number, frame in enumerate(found.frames)]
+        frames: list[tuple[FrameRow, bytes | memoryview]] = [
+            (frame, section.payload(number)) for number, frame in enumerate(found.frames)
+        ]
         names = [record.name for record in records if record.headers]
-        models = {ref.sha256: self._archive.decoders.embedded[ref.sha256].fetch for ref in header.models if ref.embedded}
+        embedded = self._archive.decoders.embedded
+        models = {ref.sha256: embedded[ref.sha256].fetch for ref in header.models if ref.embedded}
         self._writer.copy(CodedSection(placed, blob, frames, names, not _has_global(section)), models)
         self.counts.sections += 1
 

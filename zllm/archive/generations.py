@@ -10,6 +10,8 @@ from zllm.errors import DamagedError
 from zllm.format.directory import Directory
 from zllm.format.names import plain
 
+MADE_UP = "the directory is damaged: it deletes more members than there are"
+
 
 @dataclass(frozen=True)
 class Generation:
@@ -62,7 +64,7 @@ class Deletions:
         for name in names:
             known[name] = start
             if len(known) > most:
-                raise DamagedError("the directory is damaged: it deletes more members than there are")
+                raise DamagedError(MADE_UP)
         if known and base not in self._by_base:
             self._by_base[base] = known
             self._bases = sorted(self._by_base)

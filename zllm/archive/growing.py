@@ -189,16 +189,3 @@ def _lock_elsewhere(descriptor: int, name: str) -> None:
         raise BusyError(f"{name} is being changed by another process: try again when that has ended") from None
     finally:
         os.lseek(descriptor, position, os.SEEK_SET)
-
-
-def is_empty(name: str) -> bool:
-    """Whether a file of that name has no bytes, or there is none: then an archive is made, as by tarfile.
-
-    Raises:
-        OSError: that cannot be found out.
-    """
-    try:
-        state = os.stat(name)
-    except FileNotFoundError:
-        return True
-    return stat.S_ISREG(state.st_mode) and not state.st_size

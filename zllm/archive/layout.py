@@ -180,9 +180,7 @@ def _cut(layout: Layout, end: int) -> None:
     layout.models = {name: places for name, places in kept.items() if places}
 
 
-def _go_back(
-    layout: Layout, directories: list[DirectoryPart], start: int, generation: int
-) -> list[DirectoryPart]:
+def _go_back(layout: Layout, directories: list[DirectoryPart], start: int, generation: int) -> list[DirectoryPart]:
     """Forget what is later than ``generation``; the directories that are not."""
     if any(row.base for row in layout.rows):
         raise UsageError("there are several archives in one file, so a generation's number does not say which")

@@ -8,7 +8,7 @@ from typing import BinaryIO, cast
 
 from zllm.archive.coding import Decoders
 from zllm.archive.embedded import in_memory, match
-from zllm.archive.generations import Generation, members_of
+from zllm.archive.generations import MADE_UP, Generation, members_of
 from zllm.archive.layout import facts
 from zllm.archive.places import missing
 from zllm.archive.sections import Origin, Section
@@ -215,7 +215,9 @@ class PipeView(TarView):
         """A generation is complete."""
         found, end = part.directory, ends.footer_end(part.offset, part.envelope)
         begins = self.generations[-1].end if self.generations else 0
-        if any(name not in self._names for name in found.deleted):
+        if len(found.deleted) > sum(one.members for one in self.generations if one.base == part.base):
+            self.note(DamagedError(MADE_UP))
+        elif any(name not in self._names for name in found.deleted):
             self.note(UnsupportedVersionError(_GONE))
         self._names.clear()
         self.generations.append(Generation(

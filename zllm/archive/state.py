@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import io
 from collections.abc import Iterator
+from itertools import pairwise
 
 from zllm.archive.archive import Archive
 from zllm.archive.fileview import FileView
@@ -75,7 +76,7 @@ def _hidden(archive: Archive) -> Iterator[Span]:
 def _ends(view: FileView) -> Iterator[Span]:
     """The zeros at the end of each generation that another one follows."""
     streams = [one for one in view.generations if one.stream_start < one.stream_end]
-    for before, after in zip(streams, streams[1:], strict=False):
+    for before, after in pairwise(streams):
         if before.base == after.base and (span := end_of(view, before)) is not None:
             yield span
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 
-from zllm.archive.growing import is_empty
 from zllm.cli import adding, create, options, output, packing, progress, statistics
 from zllm.cli.walk import Walk
 
@@ -33,9 +33,9 @@ def parser() -> options.Parser:
 def run(argv: Sequence[str], console: output.Console) -> None:
     """Runs the command; raises what the program turns into an exit code."""
     job = packing.parse(parser(), argv, console)
-    if not job.target.startswith("-") and is_empty(job.target):
+    if job.target != "-" and not os.path.lexists(job.target):
         job.args.level = job.args.level or 6
-        job.args.force = True  # an empty file
+        job.args.force = False
         create.make(job, console)
         return
     add(job, console)
@@ -51,7 +51,7 @@ def add(job: packing.Job, console: output.Console) -> None:
         walk = Walk(job.rules, console)
         with (
             progress.Progress(console, "packing", total) as bar,
-            packing.packer(archive, "a", job, console, bar, cluster) as packer,
+            packing.packer(archive, "a", job, console, bar=bar, cluster=cluster) as packer,
         ):
             for found in walk.operands(job.names):
                 packer.add(found)

@@ -53,21 +53,18 @@ class Known:
 
     def _same(self, member: Member, found: Found) -> bool:
         state = found.stat
-        if member.mode != stat.S_IMODE(state.st_mode):
-            return False
-        if self._owners and (member.uid, member.gid) != (state.st_uid, state.st_gid):
+        owner = (member.uid, member.gid) if self._owners else None
+        if member.mode != stat.S_IMODE(state.st_mode) or owner not in (None, (state.st_uid, state.st_gid)):
             return False
         if member.islnk():
             return self._same_link(member, found)
         if (tarfile.REGTYPE if member.isreg() else member.type) != TYPES.get(stat.S_IFMT(state.st_mode)):
             return False
-        if member.issym():
-            return _link_text(found) == member.linkname and same_time(member, state)
         if member.isreg():
             return self._same_file(member, found)
         if member.type in (tarfile.CHRTYPE, tarfile.BLKTYPE):
             return (member.devmajor, member.devminor) == (os.major(state.st_rdev), os.minor(state.st_rdev))
-        return same_time(member, state)
+        return same_time(member, state) and (not member.issym() or _link_text(found) == member.linkname)
 
     def _same_link(self, member: Member, found: Found) -> bool:
         """A hard link is the same if what it is another name of is, on disk as in the archive."""

@@ -6,14 +6,17 @@ import argparse
 import os
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import zllm
 from zllm.archive.archive import Archive
-from zllm.archive.compacting import Compactor, Counts
 from zllm.archive.growing import Growing
 from zllm.archive.member import Member
 from zllm.cli import adding, heirs, options, output, progress, reading, statistics
 from zllm.format.names import plain
+
+if TYPE_CHECKING:
+    from zllm.archive.compacting import Counts
 
 SUMMARY = "make an archive smaller that was changed: its newest state alone"
 
@@ -70,13 +73,17 @@ def _is_compact(archive: Archive, growing: Growing) -> bool:
 
 
 def _compact(archive: Archive, args: argparse.Namespace, console: output.Console) -> Counts:
+    from zllm.archive.compacting import Compactor
     from zllm.archive.target import Target
 
     target = Target(args.archive, replace=True)
     try:
         with progress.Progress(console, "packing", None) as bar:
             new = zllm.ZllmFile(
-                fileobj=target.file, mode="w", encoding="utf-8", **vars(options.write_options(args, bar))
+                fileobj=cast(BinaryIO, target.file),
+                mode="w",
+                encoding="utf-8",
+                **vars(options.write_options(args, bar)),
             )
             first: dict[int, str] = {}  # by where the data is, its heir
 

@@ -41,7 +41,7 @@ def make(job: packing.Job, console: output.Console) -> None:
         walk = Walk(job.rules, console)
         with (
             progress.Progress(console, "packing", total) as bar,
-            packing.packer(file, "w", job, console, bar, cluster) as packer,
+            packing.packer(file, "w", job, console, bar=bar, cluster=cluster) as packer,
         ):
             for found in walk.operands(job.names):
                 packer.add(found)

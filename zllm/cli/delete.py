@@ -27,9 +27,7 @@ def parser() -> options.Parser:
         help="the archive, then what is deleted: names, folders, shell patterns",
     )  # fmt: skip
     options.archive_name(result)
-    result.add_argument(
-        "--exclude", action="append", default=[], metavar="PATTERN", help="keep members that match"
-    )
+    result.add_argument("--exclude", action="append", default=[], metavar="PATTERN", help="keep members that match")
     options.model(result, "the model, if a hard link's data has to be packed again")
     options.threads(result)
     options.device(result)
@@ -44,22 +42,22 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     if not args.operands:
         command.error("name the members to delete")
     wanted = reading.Wanted(args.operands, args.exclude)
-    with adding.growing(args.archive, console) as growing:
-        with adding.read(growing, options.read_options(args)) as archive:
-            wanted.settle(archive)
-            members = {member.name: member for member in archive}
-            adding.check_whole(archive)
-            gone = {name for name in members if wanted(name)}
-            wanted.report_unseen(console, "delete")
-            if console.status != EXIT_OK or not gone:
-                return
-            if console.verbose:
-                for name in sorted(gone):
-                    console.print(output.printable(name))
-            write(growing, archive, members, gone, options.coding_like(args, growing.layout.manifest))
-    console.detail(
-        f"{output.printable(args.archive)}: {output.count(len(gone))} deleted, generation {growing.number}"
-    )
+    with (
+        adding.growing(args.archive, console) as growing,
+        adding.read(growing, options.read_options(args)) as archive,
+    ):
+        wanted.settle(archive)
+        members = {member.name: member for member in archive}
+        adding.check_whole(archive)
+        gone = {name for name in members if wanted(name)}
+        wanted.report_unseen(console, "delete")
+        if console.status != EXIT_OK or not gone:
+            return
+        if console.verbose:
+            for name in sorted(gone):
+                console.print(output.printable(name))
+        write(growing, archive, members, gone, options.coding_like(args, growing.layout.manifest))
+    console.detail(f"{output.printable(args.archive)}: {output.count(len(gone))} deleted, generation {growing.number}")
 
 
 def write(growing: Growing, archive: Archive, members: dict[str, Member], gone: set[str], how: WriteOptions) -> None:
@@ -77,6 +75,6 @@ def write(growing: Growing, archive: Archive, members: dict[str, Member], gone: 
             raise
         growing.publish()
         return
-    with zllm.open(fileobj=growing, mode="a", **vars(how), encoding="utf-8") as new:  # type: ignore[arg-type]
+    with zllm.open(fileobj=growing, mode="a", **vars(how), encoding="utf-8") as new:
         moved = heirs.add(archive, new, links.values())
         new.delete([*gone, *moved])

@@ -14,6 +14,7 @@ from typing import Any
 from zllm.archive.archive import Archive
 from zllm.archive.member import Member
 from zllm.cli import names, options, output, reading
+from zllm.errors import DamagedError
 
 SUMMARY = "show what is inside; -v: codec, sizes, and why"
 
@@ -74,7 +75,8 @@ def _generations(archive: Archive, args: argparse.Namespace, console: output.Con
         for one in archive.generations:
             when = _when(one.time, "%Y-%m-%d %H:%M:%S") if one.time else "-"
             print(f"{one.number:10} {when:19} {one.members:9} {one.deleted:9} {one.size:12}")
-    reading.complain(archive, args.archive, console)
+    if any(isinstance(problem, DamagedError) for problem in archive.problems):  # members are not what was asked for
+        reading.complain(archive, args.archive, console)
 
 
 def _names(members: Iterable[Member], args: argparse.Namespace) -> None:

@@ -134,7 +134,13 @@ def _rules(args: argparse.Namespace) -> Rules:
 
 @contextlib.contextmanager
 def packer(
-    file: BinaryIO | Growing, mode: str, job: Job, console: output.Console, bar: progress.Progress, cluster: Cluster | None
+    file: BinaryIO | Growing,
+    mode: str,
+    job: Job,
+    console: output.Console,
+    *,
+    bar: progress.Progress,
+    cluster: Cluster | None,
 ) -> Iterator[Packer]:
     """Packs into the archive in ``file`` until the block ends: it is complete then, and its warnings are said."""
     args = job.args

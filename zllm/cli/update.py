@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import time
 from collections.abc import Sequence
 
@@ -24,7 +25,7 @@ def parser() -> options.Parser:
         "Adds to ARCHIVE, in its place, what of PATH is new, or differs in size, time, mode or owner from what is in\n"
         "it. What it replaces can still be read by --generation. If nothing differs, nothing is written.",
     )
-    result.add_argument("operands", nargs="*", metavar="ARCHIVE PATH", help="the archive, then what it is compared with")
+    result.add_argument("operands", nargs="*", metavar="ARCHIVE PATH", help="the archive, then what goes into it")
     options.archive_name(result)
     packing.arguments(result)
     packing.reproducible(result)
@@ -53,7 +54,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
             adding.check_whole(archive)
             with (
                 progress.Progress(console, "packing", None) as bar,
-                packing.packer(growing, "a", job, console, bar, cluster) as packer,
+                packing.packer(growing, "a", job, console, bar=bar, cluster=cluster) as packer,
             ):
                 update = Update(job, known, packer, Walk(job.rules, console))
                 update.run()
@@ -104,7 +105,7 @@ class Update:
         console = self.packer.console
         vanished = self._vanished() if self.job.args.delete else set()
         if vanished and self.walk.skipped:
-            console.warn("nothing is deleted: not everything could be looked at, so that nobody knows what has vanished")
+            console.warn("nothing is deleted: not everything could be looked at")
             vanished = set()
         self.deleted = len(vanished)
         if console.verbose:
@@ -136,6 +137,4 @@ class Update:
 
 
 def _is_folder(found: Found) -> bool:
-    import stat
-
     return stat.S_ISDIR(found.stat.st_mode)

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
 from zllm.archive import member, oddheaders
 from zllm.archive.archive import MAX_LINKS, Archive
-from zllm.archive.coding import Decoders
 from zllm.archive.memberfile import MemberFile
 from zllm.archive.members import Members
 from zllm.archive.options import ReadOptions, WriteOptions, taken_from
-from zllm.errors import LinkTargetError, NotTarError, OtherFormatError, UsageError, ZllmError, renewed
+from zllm.errors import LinkTargetError, NotTarError, OtherFormatError, UsageError, renewed
 from zllm.format.headerunits import Plain
-from zllm.stats import Stats
 from zllm.tarface import opening
+from zllm.tarface.facts import Facts
 from zllm.tarface.info import ZllmInfo
 from zllm.tarface.packing import Packing
 from zllm.tarface.unpacking import Unpacking
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
     from zllm.archive.finding import Header
     from zllm.archive.growing import Growing
-    from zllm.archive.layout import Layout
-    from zllm.archive.requirements import Requirements
     from zllm.archive.target import Target
     from zllm.archive.view import TarView
     from zllm.archive.writer import Writer
@@ -40,7 +37,7 @@ if TYPE_CHECKING:
 _COPY = 1 << 20
 
 
-class ZllmFile(Packing, Unpacking):
+class ZllmFile(Facts, Packing, Unpacking):
     """An archive, as :mod:`tarfile` knows archives. The constructor takes what :meth:`open` takes.
 
     Reading decodes only what is read, and checks every frame and every member that is read whole. Extracted files get
@@ -89,7 +86,7 @@ class ZllmFile(Packing, Unpacking):
                 else:
                     if fileobj is None:
                         fileobj = self._own = self.fileobj = open(cast(str, path), "rb")  # noqa: SIM115
-                    self.archive = Archive(fileobj, reading, seekable=kind == "r")
+                    self.archive = Archive(cast(BinaryIO, fileobj), reading, seekable=kind == "r")
                 tar = self._view = self.archive.view
                 if self.archive.raw and not options.get("ignore_zeros"):
                     raise NotTarError(tar)
@@ -102,19 +99,31 @@ class ZllmFile(Packing, Unpacking):
             super().__init__(name, cast(Any, written), cast(Any, tar), **{"copybufsize": _COPY, **options})
             if kind == "a":
                 self.mode = "a"
-                self.members += opening.members_of(self._target, fileobj)
+                self._list_members(fileobj)
         except NotTarError:  # its view goes on reading
             raise
         except BaseException:
             self._abandon()
             raise
 
+    def _list_members(self, given: object) -> None:
+        """Have the members that are there among :attr:`members`, as tarfile does; not of a file that grows which was
+        ``given``: who gives it knows them.
+        """
+        from zllm.archive.growing import Growing
+
+        target = self._target
+        if isinstance(target, Growing) and target is not given:
+            target.file.seek(target.layout.start)
+            with type(self)(fileobj=cast(BinaryIO, target.file)) as archive:
+                self.members += archive.getmembers()
+
     @classmethod
     def open(  # type: ignore[override]
         cls,
         name: StrOrBytesPath | None = None,
         mode: str = "r",
-        fileobj: BinaryIO | Archive | None = None,
+        fileobj: BinaryIO | Archive | Growing | None = None,
         bufsize: int = 0,
         **options: Any,
     ) -> Self:
@@ -165,66 +174,6 @@ class ZllmFile(Packing, Unpacking):
         state = " closed" if getattr(self, "closed", True) else ""
         name = getattr(self, "name", None)
         return f"<{type(self).__name__}{state} {name!r} mode={getattr(self, 'mode', None)!r}>"
-
-    @property
-    def warnings(self) -> list[str]:
-        """What went other than asked, without harm to the archive: one line each."""
-        seen = self._sink.warnings if self._sink is not None else []
-        return [*seen, *(self._view.warnings if self._view is not None else []), *self._messages]
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        """The manifest (``docs/zllm-format.md``); empty where the index is lost, and from a pipe until its end."""
-        return self._view.manifest if self._view is not None else {}
-
-    @property
-    def layout(self) -> Layout | None:
-        """Where the sections are; None from a pipe."""
-        return self.archive.layout if self.archive is not None else None
-
-    @property
-    def problem(self) -> ZllmError | None:
-        """What is wrong with the archive as a whole, found so far. Everything that can be read is read all the same."""
-        return next(iter(self.problems), None)
-
-    @property
-    def problems(self) -> list[ZllmError]:
-        """All of it: damage (DamagedError), and where the tar stream was broken when it was packed (BrokenTarError)."""
-        return self._view.problems if self._view is not None else []
-
-    @property
-    def view(self) -> TarView | None:
-        """The tar stream, for reading; None for an archive that is being written."""
-        return self._view
-
-    @property
-    def writer(self) -> Writer:
-        """What takes in the tar stream; :class:`UsageError` for an archive that is being read."""
-        if self._sink is None:
-            raise UsageError("the archive is being read")
-        return self._sink
-
-    @property
-    def decoders(self) -> Decoders:
-        """Codecs and models for reading; :class:`UsageError` for an archive that is being written."""
-        return self._reading().decoders
-
-    def requirements(self) -> Requirements:
-        """What is needed to read all of it; nothing is decoded, and a pipe is read to its end.
-
-        Raises:
-            UsageError: the archive is being written.
-        """
-        return self._reading().requirements()
-
-    def tally(self, stats: Stats) -> None:
-        """Add up what is stored by each codec; nothing is decoded. From a pipe, nothing is known."""
-        self._reading().tally(stats)
-
-    def _reading(self) -> Archive:
-        if self.archive is None:
-            raise UsageError("the archive is being written")
-        return self.archive
 
     # Reading
 

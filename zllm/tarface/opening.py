@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from zllm.archive.growing import Growing
     from zllm.archive.target import Target
     from zllm.archive.writer import Writer
-    from zllm.tarface.info import ZllmInfo
 
 _MODES = {
     "r": "r", "r:": "r", "r:*": "r", "r:zllm": "r", "r|": "r|", "r|*": "r|", "r|zllm": "r|",
@@ -63,22 +62,18 @@ def writing(
     Raises:
         OSError, ZllmError: as ``zllm.open``.
     """
-    from zllm.archive.growing import Growing, is_empty
+    from zllm.archive.growing import Growing
     from zllm.archive.target import Target
     from zllm.archive.writer import Writer
 
     if isinstance(fileobj, Growing):
         return adding(fileobj, options), fileobj
-    if kind == "a" and fileobj is not None:
-        if not _at_end(fileobj):
-            growing = Growing("", file=fileobj)
-            return adding(growing, options), growing
-    elif kind == "a" and not is_empty(os.fsdecode(cast(str, path))):
-        growing = Growing(os.fsdecode(cast(str, path)))
+    if kind == "a" and (fileobj is not None or os.path.lexists(cast(str, path))):
+        growing = Growing("" if fileobj is not None else os.fsdecode(cast(str, path)), file=fileobj)
         return adding(growing, options), growing
     if fileobj is not None:
         return Writer(fileobj, options), None
-    target = Target(os.fsdecode(cast(str, path)), replace=kind != "x")
+    target = Target(os.fsdecode(cast(str, path)), replace=kind == "w")
     try:
         return Writer(target.file, options), target
     except BaseException:
@@ -102,28 +97,6 @@ def adding(growing: Growing, options: WriteOptions) -> Writer:
         growing.discard()
         raise
     return writer
-
-
-def members_of(target: Target | Growing | None, fileobj: object) -> list[ZllmInfo]:
-    """The members that an archive has to which others are added, as tarfile lists them; none of one that is passed as
-    a :class:`Growing`.
-    """
-    from zllm.archive.growing import Growing
-    from zllm.tarface.file import ZllmFile
-
-    if not isinstance(target, Growing) or target is fileobj:
-        return []
-    target.file.seek(target.layout.start)
-    with ZllmFile(fileobj=cast(BinaryIO, target.file)) as archive:
-        return archive.getmembers()
-
-
-def _at_end(file: BinaryIO) -> bool:
-    """Whether nothing is behind the position of a file."""
-    place = file.tell()
-    empty = not file.read(1)
-    file.seek(place)
-    return empty
 
 
 def is_zllmfile(name: str | os.PathLike[str] | BinaryIO) -> bool:
