@@ -51,7 +51,8 @@ def test_every_option_in_the_docs_exists(checkout: Path) -> None:
 
     known = {"--help", "--version", "--tar"}
     actions = [importlib.import_module(f"zllm.cli.{module}") for module in sorted(set(model.ACTIONS.values()))]
-    for parser in (module.parser() for module in (append, create, delete, extract, filter, info, list_, model, update, *actions)):
+    actions += [append, create, delete, extract, filter, info, list_, model, update]
+    for parser in (module.parser() for module in actions):
         known |= {option for action in parser._actions for option in action.option_strings}
     text = (checkout / "docs" / "cli.md").read_text(encoding="utf-8")
     of_tar = {"--use-compress-program", "--xattrs", "--acls"}

@@ -30,6 +30,7 @@ from zllm.errors import (
     TruncatedError,
     UnsupportedVersionError,
     UsageError,
+    VerificationError,
     ZllmError,
 )
 from zllm.version import VERSION
@@ -63,6 +64,7 @@ __all__ = [
     "TruncatedError",
     "UnsupportedVersionError",
     "UsageError",
+    "VerificationError",
     "ZllmError",
     "ZllmFile",
     "ZllmInfo",

@@ -44,6 +44,10 @@ class BusyError(ZllmError):
     """The archive is being changed by somebody else: at a time, one may."""
 
 
+class VerificationError(ZllmError):
+    """What was coded does not decode to what was packed, so it is not written."""
+
+
 class OtherFormatError(UsageError, tarfile.CompressionError):
     """A mode or an opener of another format, ``r:gz`` or ``gzopen``, which :mod:`tarfile` has and zllm has not."""
 

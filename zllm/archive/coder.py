@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from zllm.archive.layout import BUILT_IN
 from zllm.archive.options import WriteOptions, thread_count
+from zllm.codecs import registry
 from zllm.codecs.base import Codec, Run
 from zllm.errors import KernelError, MissingDependencyError, UsageError, ZllmError
 from zllm.executors import Choice
@@ -100,6 +101,16 @@ class Coder:
 
             for name in options.models:
                 store.resolve(name)
+
+    def decoder(self, codec_id: int, number: int) -> Codec:
+        """What decodes frames of that codec and model; ``number``: the planner's, from 1."""
+        from zllm.codecs.llm import LlmCodec
+
+        model = self.models[number - 1]
+        codec = registry.get(codec_id, model)
+        if isinstance(codec, LlmCodec):
+            codec.executor = self._choice.executor_for(model)
+        return codec
 
     def model_ref(self, number: int) -> ModelRef:
         """A model as section headers name it; ``number``: the planner's, from 1."""

@@ -110,6 +110,8 @@ class WriteOptions(Options):
         embed_model: put the model into the archive, if anything is coded with it: then reading needs nothing else.
         parity: share of the archive's size, up to 1, that parity takes beside it, with which damage can be mended.
         cluster: other machines that code frames. They never change a byte of the result.
+        verify: decode what was coded before it is written, and compare: all of it, or nothing if it is False. None: all
+            that decodes fast, and of each section and other codec the first frame and another at random.
     """
 
     level: int = 6
@@ -118,11 +120,13 @@ class WriteOptions(Options):
     embed_model: bool = False
     parity: float = 0.0
     cluster: Cluster | None = None
+    verify: bool | None = None
 
     def __post_init__(self) -> None:
         """See :meth:`Options.__post_init__`."""
         super().__post_init__()
         right = self.frame_size is None or isinstance(self.frame_size, int)
+        _demand("verify", self.verify, "True, False or None", self.verify in (None, True, False))
         _demand("frame_size", self.frame_size, "a whole number", right)
         _demand("parity", self.parity, "a number", isinstance(self.parity, (int, float)))
         if not 0 <= self.parity <= 1:

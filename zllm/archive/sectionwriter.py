@@ -10,6 +10,7 @@ from zllm.archive.builder import SectionBuilder
 from zllm.archive.coder import Coder
 from zllm.archive.partwriter import CodedSection, Output, PartWriter
 from zllm.archive.resuming import BEGINNING, End
+from zllm.archive.verifying import Verifier
 from zllm.codecs import registry
 from zllm.format import frames, section, sectionmap
 from zllm.planner import planner
@@ -32,8 +33,17 @@ class Coded:
 class SectionWriter:
     """Sections may be coded at the same time; they are written in their order."""
 
-    def __init__(self, out: Output, coder: Coder, end: End = BEGINNING, parity: float = 0.0) -> None:
+    def __init__(
+        self,
+        out: Output,
+        coder: Coder,
+        end: End = BEGINNING,
+        *,
+        parity: float = 0.0,
+        verify: bool | None = None,
+    ) -> None:
         self.coder = coder
+        self._verifier = Verifier(coder, verify)
         self.parts = PartWriter(out, end, parity)
         self._embedded = set(end.models)  # SHA-256 of the models that are in the archive
 
@@ -74,7 +84,9 @@ class SectionWriter:
         run.check()
         rows = [row for group in groups for row in group.frames]
         done = list(zip(rows, payloads, strict=True))
-        self._write(CodedSection(header, blob, done, builder.members, builder.sure), models)
+        coded_section = CodedSection(header, blob, done, builder.members, builder.sure)
+        self._verifier.check(coded_section, builder.records, work.data, models)
+        self._write(coded_section, models)
 
     def _write(self, done: CodedSection, models: list[int]) -> None:
         wanted = [self.coder.models[number - 1] for number in models] if self.coder.embed else []

@@ -162,6 +162,7 @@ def coding(parser: argparse.ArgumentParser, *, added: bool = False) -> None:
         help="put the model into the archive, if it is used: then nothing else is needed to unpack it",
     )  # fmt: skip
     parity(parser)
+    verify(parser)
     threads(parser)
     device(parser)
 
@@ -183,6 +184,16 @@ def _share(text: str) -> float:
     if not 0 <= share <= 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a share from 0% to 100%")
     return share
+
+
+def verify(parser: argparse.ArgumentParser) -> None:
+    """``--verify`` and ``--no-verify``."""
+    parser.add_argument(
+        "--verify", action="store_true", default=None,
+        help="decode all that was coded before it is written, and compare (default: what zstd and lz4 code, of "
+        "each 32 MiB the first frame and another one of the rest)",
+    )  # fmt: skip
+    parser.add_argument("--no-verify", dest="verify", action="store_false", help="decode nothing of it")
 
 
 def check_coding(args: argparse.Namespace) -> list[str]:

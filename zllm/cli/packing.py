@@ -147,7 +147,7 @@ def packer(
     with zllm.open(
         fileobj=file, mode=mode, level=args.level, model=args.model, llm=args.llm,
         threads=options.thread_count(args), progress=bar, stats=args.stats, dereference=args.dereference,
-        embed_model=args.embed_model, parity=args.parity, cluster=cluster,
+        embed_model=args.embed_model, parity=args.parity, verify=args.verify, cluster=cluster,
         device=args.device, executor=args.executor, encoding="utf-8",
     ) as archive:  # fmt: skip
         yield Packer(archive, console, reproducible=args.reproducible, stats=args.stats)
