@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import random
 import tarfile
+import zlib
 from collections.abc import Sequence
 
 from zllm import _native
 from zllm.format import columns, directory, ends, envelope, frames, section, sectionmap
+from zllm.format.dictionary import DICTIONARY
 from zllm.format.directory import Directory
 from zllm.format.envelope import Kind
 from zllm.format.frames import FrameRow
@@ -190,6 +192,23 @@ def same_rows() -> bytes:
     archive = Archive().section(SectionMap([], []))
     rows = row(archive.rows[0].offset) * 1000
     return archive.end(directory_body(bytes(3) + varint(1000) + rows + b"\0\0{}"))
+
+
+def deleted_names() -> bytes:
+    """Three million deleted names, of an archive with one member."""
+    archive = Archive().section(empty_member())
+    names = b"".join(b"\x04%c%c%c%c" % (n >> 21 & 127, n >> 14 & 127, n >> 7 & 127, n & 127) for n in range(3_000_000))
+    text = bytes(3) + varint(1) + row(archive.rows[0].offset) + b"\0" + varint(3_000_000) + names + b"{}"
+    coder = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS, zdict=DICTIONARY)
+    packed = coder.compress(text) + coder.flush()
+    return archive.end(varint(0) + varint(len(text)) + varint(len(packed)) + packed)
+
+
+def one_deleted_name() -> bytes:
+    """Deleted names that are all the same: they would be nothing to unpack, and have to be ascending."""
+    archive = Archive().section(empty_member())
+    text = bytes(3) + varint(1) + row(archive.rows[0].offset) + b"\0" + varint(100_000) + b"\1a" * 100_000 + b"{}"
+    return archive.end(directory_body(text))
 
 
 def _manifest(text: bytes) -> bytes:

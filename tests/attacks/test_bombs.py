@@ -65,6 +65,8 @@ def test_maps(make: Callable[[], bytes], code: int, words: str, tmp_path: Path) 
     ("make", "words"),
     [
         (bombs.directory_rows, "the directory is damaged"),
+        (bombs.deleted_names, "it deletes more members than there are"),
+        (bombs.one_deleted_name, "the directory is damaged"),
         (bombs.json_lists, "the directory is damaged"),
         (bombs.json_in_directory, "a manifest of"),
         (bombs.json_depth, "1001 levels"),

@@ -129,7 +129,7 @@ class Compactor:
         ]
         names = [record.name for record in records if record.headers]
         embedded = self._archive.decoders.embedded
-        models = {ref.sha256: embedded[ref.sha256].fetch for ref in header.models if ref.embedded}
+        models = {ref.sha256: embedded[ref.sha256].data for ref in header.models if ref.embedded}
         self._writer.copy(CodedSection(placed, blob, frames, names, not _has_global(section)), models)
         self.counts.sections += 1
 

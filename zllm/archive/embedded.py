@@ -61,6 +61,14 @@ class Embedded:
             raise DamagedError("another model is in its place")
         return store.parse(data, Path(f"{ref.name} (embedded)"))
 
+    def data(self) -> bytes | memoryview:
+        """The model's file.
+
+        Raises:
+            DamagedError: it is damaged.
+        """
+        return self.fetch()[1]
+
     def check(self) -> None:
         """Decode the model, and compare every checksum.
 

@@ -77,14 +77,14 @@ def find(file: BinaryIO, limits: Limits = DEFAULT, generation: int | None = None
         UsageError: there is no such generation, or there are several archives.
     """
     start = file.tell()
-    layout = _found(file, start, limits)
+    layout = _found(file, start, limits, generation)
     places = [place for place in layout.others if place.envelope.kind == Kind.PARITY]
     if places:
         from zllm.archive.mending import Mender
 
         mender = Mender(file, start, places, layout.warnings.append)
         if layout.problem is not None and mender.mend():
-            mended = _found(mender.file, start, limits)
+            mended = _found(mender.file, start, limits, generation)
             layout.warnings += [text for text in mended.warnings if text not in layout.warnings]
             mended.warnings, layout = layout.warnings, mended
         layout.mender = mender
@@ -92,7 +92,7 @@ def find(file: BinaryIO, limits: Limits = DEFAULT, generation: int | None = None
     return layout
 
 
-def _found(file: BinaryIO, start: int, limits: Limits) -> Layout:
+def _found(file: BinaryIO, start: int, limits: Limits, generation: int | None) -> Layout:
     """As :func:`find`, without parity."""
     source = FileSource(file, start)
     problem: DamagedError | NotZllmError | None = None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from zllm.archive.archive import Archive
-from zllm.archive.builder import SectionBuilder
 from zllm.archive.fileview import FileView
 from zllm.archive.options import WriteOptions
 from zllm.archive.partwriter import CodedSection, Output
@@ -18,7 +18,6 @@ from zllm.format import tarscan
 from zllm.format.frames import FrameRow
 from zllm.format.limits import BLOCK
 from zllm.format.section import ModelRef
-from zllm.format.tarscan import TarScanner
 
 _PIECE = 1 << 20
 _END = bytes(2 * BLOCK)
@@ -40,33 +39,6 @@ class Recovered:
     lost: list[tuple[str, ZllmError]] = field(default_factory=list)
 
 
-class _Copier(Writer):
-    """A writer of tar streams that also takes sections as they are."""
-
-    def __init__(self, out: Output, options: WriteOptions) -> None:
-        super().__init__(out, options)
-        self._raw = False
-        self._scanner = TarScanner(is_tar=True)
-        self._models: set[bytes] = set()
-
-    def copy(self, coded: CodedSection, models: dict[bytes, bytes]) -> None:
-        """Write a section; before it, those of its embedded models that were not written before."""
-        self._check()
-        self._start()
-        self._guard(self._scanner.finish())
-        self._scanner = TarScanner(is_tar=True)
-        self._builder.end_member()
-        if self._builder.records:
-            self._next_section()
-        self._queue.wait()
-        header = replace(coded.header, stream_offset=self._written)
-        new = [models[ref.sha256] for ref in header.models if ref.sha256 in models.keys() - self._models]
-        self._models |= models.keys()
-        self._sections.parts.section(replace(coded, header=header), new)
-        self._written += header.stream_size
-        self._builder = SectionBuilder(self._written, self._coder.run.stage)
-
-
 def recover(archive: Archive, out: Output, options: WriteOptions) -> Recovered:
     """Write all that is whole in ``archive``, which is a file, to ``out``, as one generation. Sections without damage
     are copied as they are; of others, members that are proved are packed again as ``options`` say.
@@ -81,11 +53,11 @@ def recover(archive: Archive, out: Output, options: WriteOptions) -> Recovered:
         raise UsageError("a pipe cannot be recovered: save it to a file")
     if archive.raw:
         raise UsageError("an archive of one raw stream cannot be recovered: zllm -d gives what is before the damage")
-    return _Recovery(archive, view, _Copier(out, options)).run()
+    return _Recovery(archive, view, Writer(out, options)).run()
 
 
 class _Recovery:
-    def __init__(self, archive: Archive, view: FileView, writer: _Copier) -> None:
+    def __init__(self, archive: Archive, view: FileView, writer: Writer) -> None:
         self._archive = archive
         self._view = view
         self._writer = writer
@@ -103,7 +75,7 @@ class _Recovery:
             whole = all(one is not None for one in coded) and _joined(chain)
             for one in coded if whole else ():
                 if one is not None:
-                    self._writer.copy(*one)
+                    self._copy(*one)
                     self._found.copied += 1
             if whole:
                 self._tail = self._zeros(chain[-1])
@@ -154,6 +126,11 @@ class _Recovery:
         models, refs = self._models(row.header.models)
         header = replace(row.header, models=refs)
         return CodedSection(header, self._view.map_bytes(row), frames, names, sure), models
+
+    def _copy(self, coded: CodedSection, models: dict[bytes, bytes]) -> None:
+        header = replace(coded.header, stream_offset=self._writer.tell())
+        fetch = {sha256: partial(bytes, data) for sha256, data in models.items()}
+        self._writer.copy(replace(coded, header=header), fetch)
 
     def _models(self, refs: tuple[ModelRef, ...]) -> tuple[dict[bytes, bytes], tuple[ModelRef, ...]]:
         """Files of embedded models, and all models: those that are lost are not embedded any more."""

@@ -94,12 +94,12 @@ class SectionWriter:
         self._embedded.update(model.sha256 for model in new)
         self._put(done, [model.data for model in new])
 
-    def copy(self, done: CodedSection, models: Mapping[bytes, Callable[[], tuple[bytes, bytes | memoryview]]]) -> None:
-        """Write a section that is coded already. ``models``: those that are to be in the archive, by their SHA-256:
-        each with what gives it, and once more the SHA-256.
+    def copy(self, done: CodedSection, models: Mapping[bytes, Callable[[], bytes | memoryview]]) -> None:
+        """Write a section that is coded already. ``models``: those that are to be in the archive, by their SHA-256,
+        each with what gives its file.
         """
         new = [sha256 for sha256 in models if sha256 not in self._embedded]
-        data = [models[sha256]()[1] for sha256 in new]
+        data = [models[sha256]() for sha256 in new]
         self._embedded.update(new)
         self._put(done, data)
 

@@ -137,7 +137,7 @@ class Writer:
         """Whether the level codes by context mixing."""
         return self._coder.level.adaptive
 
-    def copy(self, coded: CodedSection, models: Mapping[bytes, Callable[[], tuple[bytes, bytes | memoryview]]]) -> None:
+    def copy(self, coded: CodedSection, models: Mapping[bytes, Callable[[], bytes | memoryview]]) -> None:
         """Take a section of another archive that is coded already: what was added before goes before it. It begins at
         :meth:`tell` of the tar stream, with a member, or goes on in one that the section before it has not ended.
 

@@ -64,7 +64,7 @@ class Known:
             return self._same_file(member, found)
         if member.type in (tarfile.CHRTYPE, tarfile.BLKTYPE):
             return (member.devmajor, member.devminor) == (os.major(state.st_rdev), os.minor(state.st_rdev))
-        return same_time(member, state) and (not member.issym() or _link_text(found) == member.linkname)
+        return same_time(member, state) and (not member.issym() or link_text(found) == member.linkname)
 
     def _same_link(self, member: Member, found: Found) -> bool:
         """A hard link is the same if what it is another name of is, on disk as in the archive."""
@@ -92,7 +92,8 @@ def _as_float(nanoseconds: int) -> float:
     return float(f"{sign}{rest // 10**9}.{rest % 10**9:09d}")
 
 
-def _link_text(found: Found) -> str | None:
+def link_text(found: Found) -> str | None:
+    """Where a symbolic link leads; None if it is none any more."""
     try:
         return names.of_member(os.readlink(found.base, dir_fd=found.folder))
     except OSError:

@@ -13,7 +13,7 @@ from typing import Any
 
 from zllm.archive.archive import Archive
 from zllm.archive.member import Member
-from zllm.cli import names, options, output, reading
+from zllm.cli import checksums, names, options, output, reading
 from zllm.errors import DamagedError
 
 SUMMARY = "show what is inside; -v: codec, sizes, and why"
@@ -29,6 +29,10 @@ def parser() -> options.Parser:
     result.add_argument("--json", action="store_true", help="one JSON object, for scripts (docs/cli.md)")
     result.add_argument("--null", action="store_true", help="names as they are, each ended by a NUL")
     result.add_argument(
+        "--checksums", action="store_true",
+        help="the SHA-256 of each file, as sha256sum -c reads it; small files are decoded for that",
+    )  # fmt: skip
+    result.add_argument(
         "--generations", action="store_true",
         help="instead, each change of the archive: number, time, members that it added and deleted, bytes",
     )  # fmt: skip
@@ -39,6 +43,8 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     """Runs the command; raises what the program turns into an exit code."""
     command = parser()
     args = reading.parse(command, argv, console)
+    if args.checksums and (args.null or args.json or args.verbose or args.generations):
+        command.error("--checksums prints what sha256sum -c reads: leave out the other forms")
     if args.null and (args.json or args.verbose):
         command.error(f"--null gives names alone: leave out {'--json' if args.json else '-v'}")
     if args.generations and (args.operands or args.null):
@@ -50,7 +56,9 @@ def run(argv: Sequence[str], console: output.Console) -> None:
             return
         wanted.settle(archive)
         members = (member for member in reading.members(archive, args.archive, console) if wanted(member.name))
-        if args.json:
+        if args.checksums:
+            checksums.show(archive, members, args, console)
+        elif args.json:
             rows = [as_json(member) for member in members]
             print(json.dumps({"archive": names.of_member(args.archive), "members": rows}, allow_nan=False))
         elif args.verbose:

@@ -24,15 +24,20 @@ from zllm.format.ends import EMPTY
 
 
 def arguments(
-    parser: argparse.ArgumentParser, *, members: str | None = None, decodes: bool = True, verbose: str = "say more"
+    parser: argparse.ArgumentParser,
+    *,
+    members: str | None = None,
+    rest: str = "MEMBER",
+    decodes: bool = True,
+    verbose: str = "say more",
 ) -> None:
-    """The options of all of them. ``members`` is the help of the operands after the archive; None if there are none.
-    ``decodes``: whether the command may need a model. ``verbose``: the help of ``-v``.
+    """The options of all of them. ``members`` is the help of the operands after the archive, which are called ``rest``;
+    None if there are none. ``decodes``: whether the command may need a model. ``verbose``: the help of ``-v``.
     """
     if members is None:
         parser.add_argument("operands", nargs="*", metavar="ARCHIVE|-", help="the archive; - reads from stdin")
     else:
-        parser.add_argument("operands", nargs="*", metavar="ARCHIVE|- MEMBER", help=f"the archive, then {members}")
+        parser.add_argument("operands", nargs="*", metavar=f"ARCHIVE|- {rest}", help=f"the archive, then {members}")
     options.archive_name(parser)
     options.model(parser, "the model, if the archive needs one that is not installed")
     options.threads(parser)

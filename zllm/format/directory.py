@@ -21,7 +21,7 @@ from zllm.format.envelope import LEAST_PART, Envelope, Kind
 from zllm.format.limits import DEFAULT, Limits
 from zllm.format.names import NameFilter
 from zllm.format.section import ModelRef, SectionHeader
-from zllm.format.wire import Reader, put_varint
+from zllm.format.wire import MAX_VARINT_BYTES, Reader, put_varint
 
 REPEATED_FROM = 64 << 10
 """The only section of an archive has its header in the directory once more if its frames have so many bytes: if the
@@ -81,6 +81,7 @@ class DeletedNames(Collection[bytes]):
     def __init__(self, coded: bytes = b"", count: int = 0) -> None:
         self._coded = coded
         self._count = count
+        self._end = 0
 
     @classmethod
     def read(cls, reader: Reader, most: int) -> DeletedNames:
@@ -90,20 +91,38 @@ class DeletedNames(Collection[bytes]):
             DamagedError: there are more, or they are not ascending.
         """
         count = reader.varint(min(reader.left, most))
-        start, last = reader.pos, None
-        for _ in range(count):
-            name = reader.take(reader.varint(limits.MAX_EXTENDED))
+        found = cls(bytes(reader.data[reader.pos :]), count)
+        last: bytes | None = None
+        for name in found:
             if last is not None and name <= last:
                 raise DamagedError(f"{_WHAT} is damaged: its deleted names are not in order")
             last = name
-        return cls(bytes(reader.data[start : reader.pos]), count)
+        found._coded = reader.take(found._end)
+        return found
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[bytes]:
-        reader = Reader(self._coded, _WHAT)
-        return (reader.take(reader.varint()) for _ in range(self._count))
+        coded, at = self._coded, 0
+        for _ in range(self._count):
+            size = coded[at] if at < len(coded) else 0x80
+            at += 1
+            if size >= 0x80:  # seldom: names are short, and there may be millions
+                reader = Reader(coded[at - 1 : at + MAX_VARINT_BYTES], _WHAT)
+                size = reader.varint(limits.MAX_EXTENDED)
+                at += reader.pos - 1
+            name = coded[at : at + size]
+            if len(name) < size:
+                raise DamagedError(f"{_WHAT} is damaged: {size} bytes wanted, {len(name)} left")
+            at += size
+            yield name
+        self._end = at
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Collection) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __contains__(self, name: object) -> bool:
         return any(one == name for one in self)
