@@ -78,13 +78,16 @@ TARGET static void NAME(spread)(const int8_t *restrict q, uint32_t n, int32_t sc
     for (uint32_t i = 0; i < n; i++) out[i] = shift_right32(q[i] * scale + half, shift);
 }
 
-/* y and z may be the same. */
-TARGET static void NAME(blend)(int32_t *restrict x, const int32_t *y, const int32_t *z, uint32_t n, const int16_t *by) {
+/* A number is 2^13 h + l, and what is shifted by 13 is 2^13 times the products of h, plus those of l, so that 32 bits are
+ * enough: h has 14 bits and a sign, l 13. y and z, which are only read, may be the same. */
+TARGET static void NAME(blend)(int32_t *restrict x, const int32_t *restrict y, const int32_t *restrict z, uint32_t n,
+                               const int16_t *by) {
     const int32_t a = by[0], b = by[1], c = by[2];
     for (uint32_t i = 0; i < n; i++) {
-        const int64_t sum = (int64_t)clamp32(x[i], ZLLM_BLEND) * a + (int64_t)clamp32(y[i], ZLLM_BLEND) * b +
-                            (int64_t)clamp32(z[i], ZLLM_BLEND) * c;
-        x[i] = clamp32(low_bits(sum + (1 << 12), 13), ZLLM_LIMIT);
+        const int32_t p = clamp32(x[i], ZLLM_BLEND), q = clamp32(y[i], ZLLM_BLEND), r = clamp32(z[i], ZLLM_BLEND);
+        const int32_t high = shift_right32(p, 13) * a + shift_right32(q, 13) * b + shift_right32(r, 13) * c;
+        const int32_t low = (p & 8191) * a + (q & 8191) * b + (r & 8191) * c;
+        x[i] = clamp32(high + shift_right32(low + (1 << 12), 13), ZLLM_LIMIT);
     }
 }
 
