@@ -23,7 +23,7 @@ def mended(good: bytes, bad: bytes, shape: Shape, bodies: list[bytes]) -> bytes:
         n for n, pair in enumerate(zip(hashes, parity.hashes_of(bad, shape, SEED), strict=True)) if len(set(pair)) > 1
     ]
     out = bytearray(bad)
-    for number, block in parity.rebuild(bad, shape, parts, wrong)[0].items():
+    for number, block in parity.rebuild(bad, shape, parts, wrong, repair.Budget()).items():
         at = number * shape.block
         out[at : at + shape.block] = block[: len(out) - at]
     return bytes(out)

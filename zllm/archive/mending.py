@@ -10,11 +10,16 @@ from typing import BinaryIO, cast
 from zllm.archive.places import Place
 from zllm.archive.readinto import ReadInto
 from zllm.errors import DamagedError
-from zllm.format import envelope, parity
+from zllm.format import envelope, parity, repair
 from zllm.format.parity import ParityPart, Shape
+from zllm.format.repair import Budget
+from zllm.format.wire import Reader
 
 LESS = "part of the parity is damaged: nothing is lost by that, but less can be mended"
-_MOST_PART = parity.MAX_COVERED * 2
+_FRONT = 64
+"""Bytes before hashes and blocks, at most."""
+_Key = tuple[int, Shape]
+"""Of a set: the seed of its archive, and what it covers."""
 
 
 class Mended(ReadInto, io.RawIOBase):
@@ -78,64 +83,75 @@ class Mender:
         self._start = start
         self._places = list(places)
         self._warn = warn
-        self._sets: dict[tuple[int, Shape], list[tuple[Place, ParityPart]]] | None = None
-        self._used: set[tuple[int, Shape]] = set()
-        self._mended = self._lost = 0
+        self._sets: dict[_Key, list[Place]] | None = None
+        self._used: set[_Key] = set()
+        self._budget = Budget()
+        self._mended = 0
 
     def mend(self, at: int | None = None) -> bool:
         """Use the sets that cover the byte at ``at`` of the file, or all; whether anything was mended."""
         before = self._mended
-        for key, found in self._all().items():
+        for key, places in self._all().items():
             shape = key[1]
             begin = self._start + shape.offset
             if key not in self._used and (at is None or begin <= at < begin + shape.size):
                 self._used.add(key)
-                self._use(shape, found)
+                self._use(shape, places)
         if self._mended > before:
             blocks = "1 damaged block was" if self._mended == 1 else f"{self._mended} damaged blocks were"
             self._warn(f"{blocks} mended by parity, nothing is lost: zllm recover writes a whole archive")
         return self._mended > before
 
-    def _all(self) -> dict[tuple[int, Shape], list[tuple[Place, ParityPart]]]:
-        """The sets, by the seed of their archive and what they cover."""
+    def _all(self) -> dict[_Key, list[Place]]:
+        """Where the parts of each set are: they are read when it is used, for together they may be gigabytes."""
         if self._sets is None:
             self._sets = {}
             for place in self._places:
+                self.file.seek(place.offset + place.envelope.size)
+                front = self.file.read(min(_FRONT, place.envelope.length))
                 try:
-                    part = self._read(place)
+                    shape, _, _ = parity.read_front(Reader(front, "a parity part"))
                 except DamagedError:
                     self._warn(LESS)
                     continue
-                self._sets.setdefault((place.seed, part.shape), []).append((place, part))
+                if self._start + shape.offset + shape.size <= place.offset:
+                    self._sets.setdefault((place.seed, shape), []).append(place)
         return self._sets
 
-    def _read(self, place: Place) -> ParityPart:
-        if place.envelope.length > _MOST_PART:
-            raise DamagedError("a parity part is too long")
+    def _read(self, place: Place, shape: Shape) -> ParityPart | None:
+        """A part of a set; None: it is damaged."""
+        if place.envelope.length > _FRONT + parity.HASH_SIZE * shape.blocks + shape.row:
+            return None
         self.file.seek(place.offset)
         data = self.file.read(place.envelope.whole)
         front = place.envelope.pack(place.seed)
-        body = data[len(front) : -envelope.CHECK_SIZE]
-        if len(data) < place.envelope.whole or not envelope.holds(place.seed, front + data[len(front) :]):
-            raise DamagedError("a parity part is damaged: its checksum does not match")
-        part = parity.unpack(body)
-        if self._start + part.shape.offset + part.shape.size > place.offset:
-            raise DamagedError("a parity part is damaged: it covers what is behind it")
-        return part
+        rest = data[len(front) :]
+        if len(data) < place.envelope.whole or not envelope.holds(place.seed, front + rest):
+            fixed = repair.body(front, rest, place.seed, self._budget)
+            if len(data) < place.envelope.whole or fixed is None:
+                return None
+            rest = fixed
+        try:
+            part = parity.unpack(rest[: -envelope.CHECK_SIZE])
+        except DamagedError:
+            return None
+        return part if part.shape == shape else None
 
-    def _use(self, shape: Shape, found: Sequence[tuple[Place, ParityPart]]) -> None:
+    def _use(self, shape: Shape, places: Sequence[Place]) -> None:
         """Mend what a set covers, as far as that goes."""
-        hashes = next((part.hashes for _, part in found if part.hashes), b"")
+        parts = {part.number: part for place in places if (part := self._read(place, shape)) is not None}
+        if len(parts) < len(places):
+            self._warn(LESS)
+        hashes = next((part.hashes for part in parts.values() if part.hashes), b"")
         if not hashes:
             return
-        seed, begin = found[0][0].seed, self._start + shape.offset
+        seed, begin = places[0].seed, self._start + shape.offset
         self.file.seek(begin)
         covered = self.file.read(shape.size)
         known = [hashes[at : at + parity.HASH_SIZE] for at in range(0, len(hashes), parity.HASH_SIZE)]
         there = parity.hashes_of(covered, shape, seed)
         wrong = [number for number, pair in enumerate(zip(known, there, strict=True)) if pair[0] != pair[1]]
-        parts = list({part.number: part for _, part in found}.values())
-        for number, block in parity.rebuild(covered, shape, parts, wrong)[0].items():
+        for number, block in parity.rebuild(covered, shape, list(parts.values()), wrong, self._budget).items():
             if parity.hash_of(block, seed) == known[number]:
                 at = number * shape.block
                 cast(Mended, self.file).patch(begin + at, block[: shape.size - at])

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from zllm.errors import DamagedError
+from zllm.format.repair import Budget
 from zllm.format.wire import Reader, checksum, put_varint
 
 CODE = 1
@@ -153,35 +154,43 @@ def unpack(body: bytes) -> ParityPart:
         DamagedError: it contradicts itself or a limit, or is of a code that this program does not know.
     """
     reader = Reader(body, _WHAT)
-    if reader.fixed(1) != CODE:
-        raise DamagedError(f"{_WHAT} has a code that this program does not know")
-    offset, size, block = reader.varint(1 << 62), reader.varint(MAX_COVERED), reader.varint(MAX_COVERED)
-    data, parity, number, hashed = (reader.fixed(1) for _ in range(4))
-    if not size or block < LEAST_BLOCK or not data or not parity or data + parity > _SYMBOLS or number >= parity:
-        raise DamagedError(f"{_WHAT} is damaged: its numbers make no sense")
-    shape = Shape(offset, size, block, data, parity)
+    shape, number, hashed = read_front(reader)
     hashes = reader.take(HASH_SIZE * shape.blocks) if hashed else b""
     blocks = reader.take(shape.row)
     reader.end()
     return ParityPart(shape, number, hashes, blocks)
 
 
+def read_front(reader: Reader) -> tuple[Shape, int, bool]:
+    """What stands before hashes and blocks: of which set, number in it, and whether there are hashes.
+
+    Raises:
+        DamagedError: as :func:`unpack`.
+    """
+    if reader.fixed(1) != CODE:
+        raise DamagedError(f"{_WHAT} has a code that this program does not know")
+    offset, size, block = reader.varint(1 << 62), reader.varint(MAX_COVERED), reader.varint(MAX_COVERED)
+    data, parity, number, hashed = (reader.fixed(1) for _ in range(4))
+    if not size or block < LEAST_BLOCK or not data or not parity or data + parity > _SYMBOLS or number >= parity:
+        raise DamagedError(f"{_WHAT} is damaged: its numbers make no sense")
+    return Shape(offset, size, block, data, parity), number, bool(hashed)
+
+
 def rebuild(
-    covered: bytes, shape: Shape, parts: Sequence[ParityPart], wrong: Iterable[int]
-) -> tuple[dict[int, bytes], int]:
-    """The blocks whose numbers are in ``wrong``, computed from the others, and how many have too few parity blocks."""
+    covered: bytes, shape: Shape, parts: Sequence[ParityPart], wrong: Iterable[int], budget: Budget
+) -> dict[int, bytes]:
+    """The blocks whose numbers are in ``wrong``, computed from the others, where there are enough of them."""
     groups: dict[int, list[int]] = {}
     for number in wrong:
         groups.setdefault(number % shape.groups, []).append(number // shape.groups)
     found: dict[int, bytes] = {}
-    lost = 0
     for group, rows in groups.items():
-        if len(rows) > len(parts):
-            lost += len(rows)
+        work = len(rows) * (shape.data + len(rows) ** 2)
+        if len(rows) > len(parts) or not budget.spend(work, shape.block):
             continue
         for row, block in zip(rows, _solved(covered, shape, parts[: len(rows)], group, rows), strict=True):
             found[row * shape.groups + group] = block
-    return found, lost
+    return found
 
 
 def _solved(covered: bytes, shape: Shape, parts: Sequence[ParityPart], group: int, rows: Sequence[int]) -> list[bytes]:
