@@ -20,6 +20,7 @@ from zllm.format.sectionmap import run_hash
 
 CORRECTED = "one byte of a frame was wrong and is corrected, nothing is lost"
 TRIED = "one byte of a frame was wrong and is corrected, as far as members that are read whole prove it"
+WHOLE = "a frame is damaged, but all members in it are whole: nothing is lost"
 _MOST_TRIES = 4
 """Corrections of one frame that are decoded: nearly always there is one, or none."""
 _PER_HASHED = 32
@@ -95,7 +96,10 @@ def rescue(
     row_end = len(front) + row.payload_size
     data = decoder.salvage(part[len(front) : row_end], row.raw_size, section.layout.boundaries(frame))
     data = data[: row.raw_size].ljust(row.raw_size, b"\0")
-    return Salvaged(data, problem, frozenset(_judged(section, frame, data).good))
+    verdict = _judged(section, frame, data)
+    if not verdict.bad and not verdict.unknown:  # then no member will tell
+        section.note(DamagedError(WHOLE))
+    return Salvaged(data, problem, frozenset(verdict.good))
 
 
 def _corrected(
