@@ -129,8 +129,8 @@ INITIAL = [2**22 * (10 * counts(s)[1] + 4) // (10 * sum(counts(s)) + 8) for s in
 class Histories:
     """The table of slots, of the contexts that are hashed."""
 
-    def __init__(self, size: int) -> None:
-        bits = next((t for t in range(16, 24) if 2**t >= 64 * size), 24)
+    def __init__(self, size: int, most: int) -> None:
+        bits = next((t for t in range(16, most) if 2**t >= 64 * size), most)
         self.bytes = bytearray(2**bits)
 
     def slot(self, key: int) -> int:

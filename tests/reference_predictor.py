@@ -9,6 +9,7 @@ from itertools import accumulate
 from operator import mul
 
 from reference import Cursor, clamp
+from reference_code import X86
 from reference_counters import (
     INITIAL,
     NEXT,
@@ -27,22 +28,28 @@ from reference_counters import (
 KNOWN, CERTAIN = 2**16, 2**10
 
 
+TEXT, PROSE, RECORDS, X86_CODE, ARM_CODE = 0, 1, 2, 254, 255
+"""Profiles of text without a model: from RECORDS to 253, they are the size of the records."""
+
+
 class Frame:
     """All that the streams share."""
 
-    def __init__(self, sizes: list[int], model: bool) -> None:
+    def __init__(self, sizes: list[int], model: bool, profile: int) -> None:
         size = sum(sizes)
         self.model = model
+        self.profile = profile
         self.first = 5 if model else 0  # of the contexts
         self.starts = [0, *accumulate(sizes)][:-1]
         self.written = list(self.starts)  # where each stream's next byte goes
         self.text = bytearray(size)
         self.ended: set[int] = set()  # where tokens have ended
         self.follow = [0] * 2**16
-        self.histories = Histories(size)
+        self.histories = Histories(size, 24 if model else 25)
         self.direct = [bytearray(2**8), bytearray(2**16)]  # the histories of contexts 0 and 1
         self.probabilities = [[Adaptive(p, 0, 1023) for p in INITIAL] for _ in range(15)]
         self.match_bits = next((r for r in range(10, 18) if 2**r >= size), 18)
+        self.match_least = 7 if profile == PROSE else 5
         self.matches: dict[int, int] = {}
         self.match_probabilities = [
             [Adaptive(2**22 - 2**20 // (1 + length), 2, 1023) for _ in range(4)] for length in range(16)
@@ -63,9 +70,9 @@ class Frame:
         return n
 
 
-def rate(used: int) -> int:
+def rate(last: int, used: int) -> int:
     """Of a weight vector that has learnt so often."""
-    return 400 + 2500 // (1 + used // 64)
+    return last + 2500 // (1 + used // 64)
 
 
 def trained(weights: list[int], inputs: list[int], step: int) -> list[int]:
@@ -97,10 +104,11 @@ class Mixer:
 
     def learn(self, bit: int) -> None:
         target = ONE if bit else 0
-        for weights, used, i, o in zip(self.weights, self.used, self.selected, self.outputs, strict=True):
-            step = (((target - squash(o)) >> 8) * rate(used[i])) >> 14
+        sets = zip(self.weights, self.used, self.selected, self.outputs, strict=True)
+        for s, (weights, used, i, o) in enumerate(sets):
+            step = (((target - squash(o)) >> 8) * rate(40 if s % 2 else 900, used[i])) >> 14
             weights[i] = trained(weights[i], self.inputs, step)
-            used[i] = min(used[i] + 1, 1023)
+            used[i] = min(used[i] + 1, 4095)
         for weights, i, x in zip(self.final, self.finally_selected, self.mixed, strict=True):
             error = (target - squash(x)) >> 8
             weights[i] = [
@@ -127,7 +135,8 @@ class Maps:
     """Those of what was mixed, and of the model's probability."""
 
     def __init__(self, size: int, model: bool) -> None:
-        self.bits = next((g for g in range(6, 9) if 2**g >= size // 64), 9)
+        most = 9 if model else 11
+        self.bits = next((g for g in range(6, most) if 2**g >= size // 64), most)
         self.mixed = [Map(6, 127) for _ in range(2)]
         self.model = [Map(2, 255) for _ in range(3 if model else 0)]
 
@@ -142,10 +151,11 @@ class Maps:
         return found
 
     def refine(self, x: int, values: tuple[int, int], upper: int, node: int) -> int:
-        total = 2 * squash(x)
+        total = 0
         for each, v in zip(self.mixed, values, strict=True):
             total += each.refine(x, self.group(v, upper), node) >> 5
-        return max(16, min(ONE - 16, total >> 2))
+        total = (2 * squash(x) + total) >> 2 if self.model else (2 * squash(x) + 3 * total) >> 3
+        return max(16, min(ONE - 16, total))
 
     def learn(self, bit: int) -> None:
         for each in self.mixed + self.model:
@@ -181,7 +191,7 @@ class Ends:
     def _learn_weights(self, end: int) -> None:
         target = ONE if end else 0
         for weights, used, i, o in zip(self.weights, self.used, self.selected, self.outputs, strict=True):
-            step = (((target - squash(o)) >> 8) * rate(used[i])) >> 13
+            step = (((target - squash(o)) >> 8) * rate(400, used[i])) >> 13
             weights[i] = trained(weights[i], self.inputs, step)
             used[i] = min(used[i] + 1, 1023)
 
@@ -206,19 +216,21 @@ class Match:
         else:
             self.expected, self.length = None, 0
 
-    def search(self, last_five: int) -> None:
+    def search(self, last: int) -> None:
+        """last: as many bytes as the shortest match has."""
         frame = self.frame
         here = frame.written[self.own]
-        if here - frame.starts[self.own] < 5:
+        if here - frame.starts[self.own] < frame.match_least:
             return
-        k = hashed(last_five << 24) >> (32 - frame.match_bits)
+        older = hashed(last // 256 << (72 - 8 * frame.match_least)) >> (36 - frame.match_bits)
+        k = older * 16 + (hashed(last % 256) >> 28)
         entry = frame.matches.get(k)
         frame.matches[k] = here
         if entry is None or (self.expected is not None and self.length >= 16):
             return
         n = frame.equal_before(entry, here, self.own)
         stream = frame.stream(entry)
-        if n >= 5 and n > self.length and entry < frame.written[stream]:
+        if n >= frame.match_least and n > self.length and entry < frame.written[stream]:
             self.expected, self.length, self.misses = frame.text[entry], n, 0
             self.position, self.stream = entry, stream
 
@@ -293,10 +305,11 @@ class Document:
     def __init__(self, frame: Frame, own: int) -> None:
         self.frame, self.own = frame, own
         self.bytes = 0  # b(1..8)
-        self.word = self.word_before = self.line_word = 0
+        self.start = frame.written[own]
+        self.word = self.word_before = self.word_before_that = self.line_word = 0
         self.classes = 0
         self.followed = frame.follow[0]
-        self.lines, self.match = Lines(), Match(frame, own)
+        self.lines, self.match, self.x86 = Lines(), Match(frame, own), X86()
         self.token_hash = self.token_length = 0
         self.tokens_before = 0, 0  # the newest first
         self.hashes = self._hashes()
@@ -311,13 +324,14 @@ class Document:
         frame.written[self.own] += 1
         self.bytes = (self.bytes << 8 | byte) & (2**64 - 1)
         self._words(byte)
+        self.x86.byte(byte)
         self.classes = (self.classes * 8 + class_of(byte)) & 0xFFFFFFFF
         self.lines.add(byte)
         before = self.last(2, 3)
         frame.follow[before] = (256 * frame.follow[before] + byte) & 0xFFFF
         self.followed = frame.follow[self.last(1, 2)]
         self.match.follow(byte)
-        self.match.search(self.last(1, 5))
+        self.match.search(self.last(1, frame.match_least))
         self.token_hash = hashed(self.token_hash * 256 + byte + 1)
         self.token_length += 1
         self.hashes = self._hashes()
@@ -327,12 +341,14 @@ class Document:
         self.token_hash, self.token_length, self.tokens_before = 0, 0, (token, self.tokens_before[0])
 
     def _words(self, byte: int) -> None:
+        if byte == 0:
+            return
         if class_of(byte) in (2, 3, 7):
             small = byte + 32 if class_of(byte) == 3 else byte
             self.word = hashed(self.word * 256 + small + 1)
         elif self.word:
             self.line_word = self.line_word or self.word
-            self.word_before, self.word = self.word, 0
+            self.word_before_that, self.word_before, self.word = self.word_before, self.word, 0
         if byte == 10:
             self.line_word = 0
 
@@ -342,8 +358,21 @@ class Document:
         return 0 if self.match.expected is None else self.match.expected + 1
 
     def _hashes(self) -> list[int]:
+        values = self._text_values()
+        if self.frame.profile == PROSE:
+            self._make_prose(values)
+        elif self.frame.profile == X86_CODE:
+            self._make_x86(values)
+        elif self.frame.profile >= RECORDS:
+            self._make_records(values, 4 if self.frame.profile == ARM_CODE else self.frame.profile)
+        if self.frame.profile == ARM_CODE:
+            place = self.place(4)
+            values[9] = self.bytes % 2 ** (8 * place) << 16 | self.last(place + 1, place + 1) << 8 | place
+        return [hashed((v + i + 1) * 0xD6E8FEB86659FD93 + i * 0x632BE59BD9B4E019) for i, v in enumerate(values)]
+
+    def _text_values(self) -> list[int]:
         b1, lines = self.last(1, 1), self.lines
-        values = [
+        return [
             self.last(1, 3),
             self.last(2, 3) << 8,
             self.followed << 8 | b1,
@@ -358,7 +387,49 @@ class Document:
             self.expected << 8 | min(self.match.length, 15),
             self.classes << 8 | b1,
         ]
-        return [hashed((v + i + 1) * 0xD6E8FEB86659FD93 + i * 0x632BE59BD9B4E019) for i, v in enumerate(values)]
+
+    def _make_prose(self, values: list[int]) -> None:
+        values[1] = self.last(1, 6) & 0xE0E0E0E0FFFF
+        values[2] = self.word << 32 | min(self.lines.column, 255)
+        values[9] = self.word << 32 | self.classes % 2**18
+        values[10] = self.word << 32 | self.word_before_that
+
+    def _make_x86(self, values: list[int]) -> None:
+        seen, history, kind, b1 = self.x86.seen, self.x86.history, self.x86.kind(), self.last(1, 1)
+        values[2] = history << 4 | kind
+        values[6] = seen << 8 | kind
+        values[7] = seen << 32 | history % 2**12 << 8 | kind
+        values[8] = seen << 32 | history % 2**24 << 4 | kind
+        values[9] = seen << 16 | b1 << 8 | kind
+        values[10] = history % 2**12 << 16 | kind << 8 | b1
+        values[12] = kind << 40 | self.x86.opcode << 24 | self.last(1, 2)
+
+    def place(self, size: int) -> int:
+        """In the record or the word."""
+        return (self.frame.written[self.own] - self.start) % size
+
+    def selectors(self, bits: int) -> tuple[int, int, int]:
+        """What the second and fifth vector of weights and the last final one are selected by, of the bytes before."""
+        if self.frame.profile < X86_CODE:
+            return self.classes % 4096, self.classes % 8, self.classes % 512
+        place = self.place(4)
+        kind, known = place, self.last(place + 1, place + 1)
+        if self.frame.profile == X86_CODE:
+            kind, known = self.x86.kind(), self.x86.known()
+        return kind * 256 + known, kind % 8, kind * 8 + bits
+
+    def _make_records(self, values: list[int], size: int) -> None:
+        written = self.frame.written[self.own] - self.start
+        text = self.frame.text[self.start : self.start + written]
+        place, b1 = written % size, self.last(1, 1)
+        above = text[-size] if written >= size else 0
+        above_that = text[-2 * size] if written >= 2 * size else 0
+        values[6] = place << 16 | above << 8
+        values[7] = above << 16 | above_that << 8 | place
+        values[8] = place << 16 | above << 8 | b1
+        values[9] = place << 8 | b1
+        values[10] = self.last(2, 2) << 8
+        values[12] = self.last(3, 4) << 16
 
     def end_values(self) -> list[int]:
         """What the end of a token is predicted from."""
@@ -397,7 +468,8 @@ class StreamCursor:
             inputs += STRETCH[asked.p >> 10], (asked.p >> 12) - 512
         inputs += self._match_inputs()
         selected = self._selected(lm)
-        x = frame.mixer.mix(inputs, selected, [self.partial, selected[0], document.classes % 64])
+        last = document.selectors(self.partial.bit_length() - 1)[2]
+        x = frame.mixer.mix(inputs, selected, [self.partial, selected[0], last])
         self.predicted = frame.maps.refine(x, (document.last(1, 1), document.last(1, 2)), upper, node)
         return self.predicted
 
@@ -481,13 +553,15 @@ class StreamCursor:
         document, bits = self.document, self.partial.bit_length() - 1
         first = int(document.token_length == 0)
         m = 1 + document.match.length_class() if self.matched else 0
-        confidence = (abs(STRETCH[lm >> 12]) >> 8) * 17 + m if self.frame.model else self.partial
+        kind, narrow, _ = document.selectors(bits)
+        by_partial = self.partial * 8 + narrow
+        confidence = (abs(STRETCH[lm >> 12]) >> 8) * 17 + m if self.frame.model else by_partial
         order = (self.known * 8 + bits) * 2 + first
-        return [m * 2 + first, document.classes % 512, document.last(1, 1), order, confidence, 0]
+        return [m * 2 + first, kind, document.last(1, 1), order, confidence, 0]
 
 
-def _cursors(sizes: list[int], model: bool) -> list[Cursor]:
-    frame = Frame(sizes, model)
+def _cursors(sizes: list[int], model: bool, profile: int = TEXT) -> list[Cursor]:
+    frame = Frame(sizes, model, profile)
     return [StreamCursor(frame, own) for own in range(len(sizes))]
 
 
@@ -496,6 +570,6 @@ def with_model(sizes: list[int]) -> list[Cursor]:
     return _cursors(sizes, True)
 
 
-def alone(sizes: list[int]) -> list[Cursor]:
+def alone(sizes: list[int], profile: int = TEXT) -> list[Cursor]:
     """Without a language model."""
-    return _cursors(sizes, False)
+    return _cursors(sizes, False, profile)

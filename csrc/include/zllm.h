@@ -39,7 +39,7 @@ extern "C" {
 #define ZLLM_VERSION_NUMBER 100 /* 10000 major + 100 minor + patch */
 
 /* Raised whenever any integer on the coding path changes: data is decoded by the version that encoded it. */
-#define ZLLM_ARITHMETIC_VERSION 6
+#define ZLLM_ARITHMETIC_VERSION 7
 
 /* The versions of the library that runs, which need not be those of the header that a program was compiled with. */
 ZLLM_API const char *zllm_version(void); /* "0.1.0": a static string */
@@ -253,6 +253,7 @@ ZLLM_API zllm_result zllm_repeats(const uint8_t *text, size_t n, size_t least, z
 /* Text without a model, by the adaptive predictor alone, with the kernel of that name, or the fastest one for NULL; a kernel
  * is refused as zllm_model_new refuses it. At each of the ascending offsets `cuts` (0 < cut < n) a new
  * document starts; the decoder must be given the same. n must be below 2^32 - 1. *out_size: room in, length out.
+ * The encoder chooses what contexts are made for (docs/arithmetic.md, "profile"), and the code string says it.
  * Any bytes decode to something: a wrong text is not noticed. `cancel` (polled) and `progress` (counts bytes of text done)
  * may be NULL. Failures: ZLLM_E_MEMORY, ZLLM_E_CANCELLED, ZLLM_E_SPACE (encoding), ZLLM_E_KERNEL_...,
  * and ZLLM_E_ARGUMENT for n or cuts. */

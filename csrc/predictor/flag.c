@@ -6,6 +6,7 @@
 #define MODEL_START 12500
 #define COUNTER_START 1250
 #define RATE_DROP 13
+#define RATE_LAST 400
 #define BITS_LEAST 10u
 
 static uint32_t map_bits(uint64_t size) { return log2_within(size / 4, BITS_LEAST, FLAG_BITS_MOST); }
@@ -92,7 +93,8 @@ static void learn_weights(const operations_t *operations, flag_t *f, const table
     int32_t steps[FLAG_SETS];
     for (uint32_t s = 0; s < FLAG_SETS; s++) {
         uint16_t *uses = &f->uses[f->mixer.vector[s]];
-        steps[s] = error_of(squash(t, f->mixer.outputs[s]), end) * t->rate[*uses >> RATE_SHIFT] >> RATE_DROP;
+        const int32_t rate = RATE_LAST + t->decay[*uses >> DECAY_SHIFT];
+        steps[s] = error_of(squash(t, f->mixer.outputs[s]), end) * rate >> RATE_DROP;
         *uses = (uint16_t)(*uses + (*uses < 1023));
     }
     operations->train_flag(&f->mixer, steps);

@@ -16,25 +16,33 @@
 #define MODEL_CONSTANT (2 * MODEL_FIRST - 2) /* its place among the inputs */
 
 #define TABLE_LEAST 16u /* log2 of the slots' bytes */
-#define TABLE_MOST 24u
+#define TABLE_MOST 25u
+#define TABLE_MOST_MODEL 24u
 #define RECENT_LEAST 10u
 #define RECENT_MOST 18u
 #define GROUP_LEAST 6u /* log2 of a map's groups of rows */
-#define GROUP_MOST 9u
+#define GROUP_MOST 11u
+#define GROUP_MOST_MODEL 9u
 
 #define DIRECT_BYTES (257u * 256u)
 #define FOLLOW_COUNT 65536u
 
-static uint32_t table_bits(uint64_t size) { return log2_within(size * 64, TABLE_LEAST, TABLE_MOST); }
+static uint32_t table_bits(uint64_t size, int lm) {
+    return log2_within(size * 64, TABLE_LEAST, lm ? TABLE_MOST_MODEL : TABLE_MOST);
+}
+
 static uint32_t recent_bits(uint64_t size) { return log2_within(size, RECENT_LEAST, RECENT_MOST); }
-static uint32_t group_bits(uint64_t size) { return log2_within(size / 64, GROUP_LEAST, GROUP_MOST); }
+
+static uint32_t group_bits(uint64_t size, int lm) {
+    return log2_within(size / 64, GROUP_LEAST, lm ? GROUP_MOST_MODEL : GROUP_MOST);
+}
 
 static size_t rows_memory(uint64_t size, int lm) {
-    return maps_of(lm) * (sizeof(adaptive_t) * GROUP * KNOTS << group_bits(size));
+    return maps_of(lm) * (sizeof(adaptive_t) * GROUP * KNOTS << group_bits(size, lm));
 }
 
 size_t zllm_predictor_memory(uint64_t size, int lm) {
-    return sizeof(predictor_t) + ((size_t)1 << table_bits(size)) + ((size_t)4 << recent_bits(size)) +
+    return sizeof(predictor_t) + ((size_t)1 << table_bits(size, lm)) + ((size_t)4 << recent_bits(size)) +
            rows_memory(size, lm) + (size_t)size +
            (lm ? zllm_flag_memory(size) + (size_t)size + 1 : DIRECT_BYTES + FOLLOW_COUNT * sizeof(uint16_t));
 }
@@ -75,7 +83,7 @@ predictor_t *zllm_predictor_new(heap_t *heap, const operations_t *operations, ui
     if (size >= UINT32_MAX || streams == 0) return NULL;
     predictor_t *p = zllm_heap_zeroed(heap, 1, sizeof *p);
     if (p == NULL) return NULL;
-    const size_t bytes = (size_t)1 << table_bits(size);
+    const size_t bytes = (size_t)1 << table_bits(size, lm);
     p->heap = heap;
     p->operations = operations;
     p->size = (uint32_t)size;
@@ -87,7 +95,7 @@ predictor_t *zllm_predictor_new(heap_t *heap, const operations_t *operations, ui
     p->recent = zllm_heap_zeroed(heap, (size_t)1 << p->recent_bits, sizeof *p->recent);
     p->text = zllm_heap_take(heap, (size_t)size + 1);
     p->cursors = zllm_heap_zeroed(heap, streams, sizeof *p->cursors);
-    p->group_bits = group_bits(size);
+    p->group_bits = group_bits(size, lm);
     p->rows = zllm_heap_pages(heap, rows_memory(size, p->lm));
     if (lm) {
         p->flag = zllm_flag_new(heap, size);
@@ -125,6 +133,8 @@ void zllm_predictor_free(predictor_t *p) {
     zllm_heap_free_pages(heap, p->rows, rows_memory(p->size, p->lm));
     zllm_heap_free(heap, p);
 }
+
+void zllm_predictor_profile(predictor_t *p, uint32_t profile) { p->profile = profile; }
 
 cursor_t *zllm_predictor_cursor(predictor_t *p, uint32_t stream) { return &p->cursors[stream]; }
 
@@ -175,14 +185,23 @@ static void select_vectors(predictor_t *p, const cursor_t *c, uint32_t match, ui
     const uint32_t first = c->trail.token_length == 0;
     m->final_vector[0] = FINAL_PARTIAL + c->partial;
     m->final_vector[1] = FINAL_MATCH + match * 2 + first;
-    m->final_vector[2] = FINAL_CLASS + (c->trail.classes & 63);
+    m->final_vector[2] = FINAL_CLASS + (c->trail.classes & 511);
     m->vector[0] = SET_MATCH + match * 2 + first;
-    m->vector[1] = SET_CLASS + (c->trail.classes & 511);
+    m->vector[1] = SET_CLASS + (c->trail.classes & 4095);
     m->vector[2] = SET_BYTE + (uint32_t)(c->trail.last & 255);
     m->vector[3] = SET_ORDER + (order * 8 + c->bits) * 2 + first;
-    m->vector[4] = SET_PARTIAL + c->partial;
+    m->vector[4] = SET_PARTIAL + c->partial * 8 + (c->trail.classes & 7);
     if (p->lm) m->vector[4] = SET_PARTIAL + (uint32_t)(model < 0 ? -model : model) / 256 * 17 + match;
     m->vector[5] = SET_COMMON;
+}
+
+/* Of machine code the kind of a byte and the opcode tell more than classes of characters. */
+static void select_code_vectors(predictor_t *p, const cursor_t *c) {
+    const uint32_t place = (c->at - c->document) % 4, above = (uint32_t)(c->trail.last >> 8 * place) & 255;
+    const uint32_t kind = p->profile == PROFILE_X86 ? zllm_x86_kind(&c->x86) : place;
+    p->mixer.final_vector[2] = FINAL_CLASS + (kind << 3 | c->bits);
+    p->mixer.vector[1] = SET_CLASS + (kind << 8 | (p->profile == PROFILE_X86 ? zllm_x86_opcode(&c->x86) : above));
+    p->mixer.vector[4] = SET_PARTIAL + c->partial * 8 + (kind & 7);
 }
 
 static void mix(predictor_t *p) {
@@ -224,28 +243,36 @@ uint32_t zllm_predictor_bit(predictor_t *p, cursor_t *c, uint32_t lm) {
     const int32_t model = p->lm ? stretch(t, lm >> 12) : 0;
     const uint32_t node = node_of(c->partial, c->bits);
     zllm_predictor_find(p, c);
-    prefetch_rows(p, c->group, node);
+    if (p->lm) prefetch_rows(p, c->group, node);
+    else if (node < GROUP / 2) prefetch_next_rows(c->group, node);
     const uint32_t order = p->lm ? context_inputs(p, c, node, MODEL_FIRST) : context_inputs(p, c, node, 0);
     const uint32_t match = match_inputs(p, c);
     if (p->lm) model_inputs(p, c, node, lm, model);
     select_vectors(p, c, match, order, model);
+    if (p->profile >= PROFILE_X86) select_code_vectors(p, c);
     mix(p);
     const uint32_t direct = squash(t, p->mixed);
     const uint32_t a = refine(p, c, 0, node, p->mixed) >> 5;
     const uint32_t b = refine(p, c, 1, node, p->mixed) >> 5;
-    const uint32_t all = (2 * direct + a + b) >> 2;
+    const uint32_t all = p->lm ? (2 * direct + a + b) >> 2 : (2 * direct + 3 * (a + b)) >> 3;
     c->learning = 1;
     p->predicted = codable(all);
     return p->predicted;
 }
+
+/* Text of one kind wants weights that hardly move, text of many kinds such that do: half of the sets have either, and the
+ * final vectors learn which are right. A rate is 12 * 2^14 times the usual one. */
+static const int32_t RATE_LAST[2] = {900, 40};
+#define USES_MOST (DECAYS * (1 << DECAY_SHIFT) - 1)
 
 static void learn_weights(predictor_t *p, int bit) {
     const tables_t *t = &p->tables;
     int32_t steps[SETS], wrong[FINALS];
     for (uint32_t s = 0; s < SETS; s++) {
         uint16_t *uses = &p->uses[p->mixer.vector[s]];
-        steps[s] = error_of(squash(t, p->mixer.outputs[s]), bit) * t->rate[*uses >> RATE_SHIFT] >> 14;
-        *uses = (uint16_t)(*uses + (*uses < 1023));
+        const int32_t rate = RATE_LAST[s & 1] + t->decay[*uses >> DECAY_SHIFT];
+        steps[s] = error_of(squash(t, p->mixer.outputs[s]), bit) * rate >> 14;
+        *uses = (uint16_t)(*uses + (*uses < USES_MOST));
     }
     for (uint32_t f = 0; f < FINALS; f++) wrong[f] = error_of(squash(t, p->mixer.finals[f]), bit);
     p->operations->train(&p->mixer, steps, wrong);
@@ -265,11 +292,27 @@ static void learn(predictor_t *p, int bit) {
     else learn_histories(p, bit, 0);
 }
 
+/* Without a model: what the decisions after the next one will read, as far as it is known (with one, expect.c does this). */
+static INLINED void expect_decisions(const predictor_t *p, const cursor_t *c) {
+    const uint32_t next = SET_PARTIAL + c->partial * 16 + (c->trail.classes & 7);
+    if (c->bits < 7) {
+        __builtin_prefetch(p->weights[next]);
+        __builtin_prefetch(p->weights[next + 8]);
+    }
+    if (c->bits == 0) {
+        __builtin_prefetch(p->weights[SET_CLASS + (c->trail.classes & 4095)]);
+        __builtin_prefetch(p->weights[SET_BYTE + (c->trail.last & 255)]);
+        __builtin_prefetch(p->final[FINAL_CLASS + (c->trail.classes & 511)]);
+    }
+    for (uint32_t i = 0; i < HASHED && c->bits == 1; i++) prefetch_lower_lines(p, c->hash[i]);
+}
+
 void zllm_cursor_skip(predictor_t *p, cursor_t *c, int bit) {
     c->partial = c->partial << 1 | (uint32_t)(bit != 0);
     c->bits++;
     if (c->bits == 4) c->found = 0;
     if (c->bits == 8) zllm_context_byte(p, c, c->partial & 255);
+    if (!p->lm) expect_decisions(p, c);
 }
 
 void zllm_predictor_update(predictor_t *p, cursor_t *c, int bit) {

@@ -16,7 +16,7 @@ typedef struct operations operations_t; /* how it is computed: that of a kernel 
 /* What a stream's contexts are made of that its newest bytes and tokens alone decide. */
 typedef struct {
     uint64_t last; /* the last eight bytes */
-    uint32_t word, word_before, line_word;
+    uint32_t word, word_before, word_before_that, line_word;
     uint32_t classes; /* of the last ten bytes, three bits each */
     uint32_t token_hash, token_length;
     uint32_t tokens_before[2]; /* the newest first */
@@ -29,6 +29,13 @@ size_t zllm_predictor_memory(uint64_t size, int lm);
 predictor_t *zllm_predictor_new(heap_t *heap, const operations_t *operations, uint64_t size, uint32_t streams, int lm);
 void zllm_predictor_free(predictor_t *p);
 cursor_t *zllm_predictor_cursor(predictor_t *p, uint32_t stream);
+/* What the contexts of text without a model are made for: one of the below, or the size of records, from PROFILE_RECORDS
+ * to PROFILE_RECORDS_MOST bytes. Before the first cursor is started; text if not called. */
+enum { PROFILE_TEXT = 0, PROFILE_PROSE = 1, PROFILE_RECORDS = 2, PROFILE_RECORDS_MOST = 253, PROFILE_X86 = 254, PROFILE_ARM = 255 };
+void zllm_predictor_profile(predictor_t *p, uint32_t profile);
+/* The profiles that are worth trying on such bytes, the first one PROFILE_TEXT; returns how many (profile.c). */
+#define PROFILES 5u
+uint32_t zllm_profile_candidates(const uint8_t *sample, size_t n, uint32_t found[PROFILES]);
 /* The stream will write the frame's bytes [start, end). Ranges must ascend with the stream's number, and not overlap.
  * Every stream is started before the first decision of any. */
 void zllm_cursor_start(predictor_t *p, uint32_t stream, uint64_t start, uint64_t end);

@@ -2,6 +2,7 @@
 #ifndef ZLLM_PREDICTOR_STATE_H
 #define ZLLM_PREDICTOR_STATE_H
 
+#include "code.h"
 #include "predictor.h"
 
 #define CONTEXTS 15u /* of a byte: the first two index arrays, the others a hash table */
@@ -24,7 +25,8 @@
 
 #define STRETCH_MAX 2047 /* 12 natural log units, 512 / 3 steps each */
 #define STATES 256u
-#define RATE_SHIFT 6
+#define DECAY_SHIFT 6 /* of how often a weight vector has learnt: 2^6 times a step of its rate */
+#define DECAYS 64u
 #define KNOTS 16u /* of an adaptive probability map */
 #define GROUP 16u /* its rows that belong to a nibble; number 0 is not used */
 
@@ -32,17 +34,17 @@
 enum {
     SET_MATCH = 0,
     SET_CLASS = SET_MATCH + 34,
-    SET_BYTE = SET_CLASS + 512,
+    SET_BYTE = SET_CLASS + 4096,
     SET_ORDER = SET_BYTE + 256,
     SET_PARTIAL = SET_ORDER + 128, /* by the model's confidence, where there is a model */
-    SET_COMMON = SET_PARTIAL + 256,
+    SET_COMMON = SET_PARTIAL + 2048,
     VECTORS = SET_COMMON + 1
 };
 
 /* Where the sets of vectors that mix the sets' outputs start. */
 #define FINALS 3u
 #define FINAL_ROW 8u /* of weights and outputs: padded with zeros */
-enum { FINAL_PARTIAL = 0, FINAL_MATCH = 256, FINAL_CLASS = FINAL_MATCH + 34, FINAL_VECTORS = FINAL_CLASS + 64 };
+enum { FINAL_PARTIAL = 0, FINAL_MATCH = 256, FINAL_CLASS = FINAL_MATCH + 34, FINAL_VECTORS = FINAL_CLASS + 512 };
 
 /* An adaptive probability: of a one in 2^-22, above a count of 10 bits. */
 typedef uint32_t adaptive_t;
@@ -64,7 +66,7 @@ typedef struct {
     } input[4096];                /* [probability in 2^-12]: what the mixer gets of it */
     uint8_t next[STATES][2];
     uint16_t reciprocal[1024 + 1]; /* the last one is read, but not used */
-    uint16_t rate[1024 >> RATE_SHIFT];
+    uint16_t decay[DECAYS]; /* what is added to the learning rate of a weight vector at first */
     adaptive_t prior[STATES];
 } tables_t;
 
@@ -80,11 +82,13 @@ typedef struct {
 
 struct cursor {
     uint32_t start, end, at;
+    uint32_t document; /* where this one starts */
     uint32_t partial; /* the byte's bits so far, after a one */
     uint32_t bits;    /* how many they are */
     int learning;     /* whether a prediction waits for its bit */
     int found;        /* whether `slot` and `group` are of this nibble */
     trail_t trail;
+    x86_t x86; /* of that profile */
     uint32_t line, line_before; /* where this line and the one before it start */
     uint32_t field, fields_before;
     uint32_t fields[2][FIELDS]; /* where this line's fields, and the last one's, start */
@@ -140,6 +144,7 @@ struct predictor {
     uint8_t *text;
     uint32_t size, streams;
     int lm;
+    uint32_t profile;
     cursor_t *cursors;
     flag_t *flag;
     uint8_t *ends; /* [size + 1] with a model: whether a token ended before this byte */
@@ -181,6 +186,9 @@ static inline uint32_t log2_within(uint64_t x, uint32_t least, uint32_t most) {
     while (n < most && (uint64_t)1 << n < x) n++;
     return n;
 }
+
+/* For functions that do nothing but prefetch: gcc finds that they have no effect, and drops calls from the same file. */
+#define INLINED __attribute__((always_inline)) inline
 
 /* It is in lane i; returns what it is. */
 static inline adaptive_t lane_see(lanes_t *l, uint32_t i, adaptive_t *a) {
@@ -228,8 +236,14 @@ static inline uint32_t lower_hash(uint32_t hash, uint32_t upper) {
 }
 
 /* The table's line of a hash. */
-static inline void prefetch_line(const predictor_t *p, uint32_t hash) {
+static INLINED void prefetch_line(const predictor_t *p, uint32_t hash) {
     __builtin_prefetch(p->table + (size_t)(hash & p->line_mask) * 64);
+}
+
+/* Those where the lower nibble's slots may be. */
+static INLINED void prefetch_lower_lines(const predictor_t *p, uint32_t hash) {
+    prefetch_line(p, hash ^ 1);
+    prefetch_line(p, hash ^ 2);
 }
 
 static inline uint32_t maps_of(int lm) { return lm ? MAPS : PLAIN_MAPS; }
@@ -261,8 +275,16 @@ static inline void find_groups(const predictor_t *p, const trail_t *t, uint32_t 
     }
 }
 
+/* The rows of the nibble's next decision, either answer to this one given: without a model, every bit is decided. */
+static INLINED void prefetch_next_rows(adaptive_t *const group[MAPS], uint32_t node) {
+    for (uint32_t k = 0; k < PLAIN_MAPS; k++) {
+        __builtin_prefetch(group[k] + (size_t)node * 2 * KNOTS);
+        __builtin_prefetch(group[k] + ((size_t)node * 2 + 1) * KNOTS);
+    }
+}
+
 /* A row is a line of 64 bytes. */
-static inline void prefetch_rows(const predictor_t *p, adaptive_t *const group[MAPS], uint32_t node) {
+static INLINED void prefetch_rows(const predictor_t *p, adaptive_t *const group[MAPS], uint32_t node) {
     for (uint32_t k = 0; k < maps_of(p->lm); k++) __builtin_prefetch(group[k] + (size_t)node * KNOTS);
 }
 

@@ -4,9 +4,8 @@
 /* exp(-3 / 512) in 2^-32: one step of the stretched domain. */
 #define STEP UINT64_C(4269875056)
 
-/* Learning rate of the mixer's weights: 12 * 2^14 times the usual one. */
-#define RATE_LAST 400u
-#define RATE_FIRST 2500u
+/* What a weight vector's learning rate starts above its last one. */
+#define RATE_DECAY 2500u
 
 static void fill_squash(tables_t *t) {
     uint64_t e = (uint64_t)1 << 31; /* exp(-x) in 2^-31 */
@@ -104,5 +103,5 @@ void zllm_tables_fill(tables_t *t) {
     fill_stretch(t);
     fill_next(t);
     for (uint32_t n = 0; n < 1024; n++) t->reciprocal[n] = (uint16_t)(131072 / (2 * n + 3));
-    for (uint32_t n = 0; n < 1024 >> RATE_SHIFT; n++) t->rate[n] = (uint16_t)(RATE_LAST + RATE_FIRST / (1 + n));
+    for (uint32_t n = 0; n < DECAYS; n++) t->decay[n] = (uint16_t)(RATE_DECAY / (1 + n));
 }

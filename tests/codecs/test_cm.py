@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from cross import vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from limits import within
 
 from zllm import _native as native
-from zllm._native import ARITHMETIC_VERSION, Cancel, Counter, cm_decode, cm_encode, predictor
+from zllm._native import ARITHMETIC_VERSION, Cancel, Counter, cm_decode, cm_encode, coder_decode, predictor
 from zllm.codecs import cm
 from zllm.codecs.base import Run
 from zllm.codecs.cm import CmCodec
@@ -250,3 +251,10 @@ def test_statistics(codec: CmCodec) -> None:
     codec.encode_batch(ITEMS, Run(2, stats=stats))
     assert set(stats.stages) == {"cm"}  # none of the model's
     assert stats.stages["cm"].bytes_in == sum(len(data) for data, _ in ITEMS)
+
+
+@pytest.mark.parametrize(("name", "profile"), [("sorted", 1), ("rows", 21), ("records", 0), ("english", 0), ("x86", 254), ("arm", 255)])
+def test_golden_texts_have_all_kinds_of_profiles(name: str, profile: int) -> None:
+    (text,) = [text for text in vectors.texts() if text.name == f"cm/{name}"]
+    bits = coder_decode(text.coded, [2**16] * 8)
+    assert int("".join(map(str, bits)), 2) == profile

@@ -325,12 +325,38 @@ def texts() -> list[Text]:
     all_of_it = b"".join(files.values())
     edges = [len(files["chinese"]), len(files["chinese"]) + len(files["code"])]
     odd = {"empty": b"", "one": b"x", "two": b"\xff\x00", "noise": noise, "records": records}
+    english = (GOLDEN / "texts" / "english.txt").read_bytes().split()
+    odd["sorted"] = b" ".join(sorted(english))  # long enough for profiles to be tried: prose is the best one
+    odd["rows"] = b"".join(struct.pack("<IBBB", 7 * i, i * i % 5, 0, i % 3) for i in range(1500))  # records of 21
+    odd |= {"x86": _x86_code(), "arm": _arm_code()}
     odd |= {"runs": b"\0" * 900 + b"ab" * 700 + b"\xff" * 70, "again": noise[:500] * 5}
     return [
         *(Text(f"cm/{name}", data, []) for name, data in (files | odd).items()),
         Text("cm/cuts", all_of_it, [1, 2, 777, *edges, len(all_of_it) - 1]),
         Text("cm/many-cuts", files["english"], list(range(1, 2500, 7))),
     ]
+
+
+def _x86_code() -> bytes:
+    """Functions that call each other and read variables at fixed addresses, all by distances."""
+    out = bytearray()
+    choices = [n % 11 for n in pseudo_random("x86", 3000)]
+    for i in range(0, 2400, 3):
+        out += bytes.fromhex("554889e54883ec") + bytes([8 * (choices[i] + 1)])
+        out += b"\xe8" + (choices[i + 1] * 4096 - len(out) - 5).to_bytes(4, "little", signed=True)
+        out += bytes.fromhex("488b05") + (65536 + 8 * choices[i + 2] - len(out) - 7).to_bytes(4, "little", signed=True)
+        out += bytes.fromhex("c9c3")
+    return bytes(out)
+
+
+def _arm_code() -> bytes:
+    """The same of AArch64."""
+    words: list[int] = []
+    choices = [n % 11 for n in pseudo_random("arm", 3000)]
+    for i in range(0, 2400, 3):
+        words += [0xA9BF7BFD, 0x910003FD, 0x94000000 | (choices[i] * 1024 - len(words) - 2) % 2**26]
+        words += [0xF9400000 | choices[i + 1] << 10 | choices[i + 2], 0xD65F03C0]
+    return struct.pack(f"<{len(words)}I", *words)
 
 
 def archive_frames(models: Models, archive: str, path: Path) -> list[Frames]:

@@ -66,10 +66,14 @@ static int run_token(predictor_t *p, predictor_t *q, uint32_t s, uint32_t at, in
     return right;
 }
 
-static int run(uint32_t streams, int lm) {
+static int run(uint32_t streams, int lm, uint32_t profile) {
     predictor_t *p = zllm_predictor_new(heap, kernel->predictor, SIZE, streams, lm);
     predictor_t *q = zllm_predictor_new(heap, &zllm_operations_generic, SIZE, streams, lm);
     int right = p && q && zllm_predictor_memory(SIZE, lm) > SIZE;
+    if (right && !lm) {
+        zllm_predictor_profile(p, profile);
+        zllm_predictor_profile(q, profile);
+    }
     for (uint32_t s = 0; right && s < streams; s++) {
         zllm_cursor_start(p, s, (uint64_t)SIZE * s / streams, (uint64_t)SIZE * (s + 1) / streams);
         zllm_cursor_start(q, s, (uint64_t)SIZE * s / streams, (uint64_t)SIZE * (s + 1) / streams);
@@ -96,7 +100,9 @@ static int too_small(void) {
 int main(int argc, char **argv) {
     if (argc != 2 || zllm_kernel_find(argv[1], &kernel) != ZLLM_OK) return 5;
     if (zllm_heap_open(NULL, &heap) != ZLLM_OK) return 4;
-    const int right = run(1, 0) & run(1, 1) & run(STREAMS, 1) & run(STREAMS, 0);
+    int right = run(1, 0, PROFILE_TEXT) & run(1, 1, PROFILE_TEXT) & run(STREAMS, 1, PROFILE_TEXT);
+    right &= run(STREAMS, 0, PROFILE_PROSE) & run(1, 0, PROFILE_RECORDS) & run(1, 0, 24) & run(STREAMS, 0, PROFILE_RECORDS_MOST);
+    right &= run(1, 0, PROFILE_X86) & run(STREAMS, 0, PROFILE_ARM);
     if (zllm_predictor_new(heap, kernel->predictor, UINT32_MAX, 1, 0) || zllm_predictor_new(heap, kernel->predictor, 1, 0, 0)) return 2;
     if (!too_small()) return 3;
     printf("%016llx\n", (unsigned long long)hash);

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 import reference
+import reference_code
 import reference_predictor
 from models import tiny
+from reference_predictor import ARM_CODE, X86_CODE
 
 from zllm import _native as native
 from zllm.models import zlm
@@ -165,16 +168,57 @@ def test_streams_that_say_the_same(model: Model) -> None:
     check_core(model, streams, [(2 * size, [size]), (size, []), (first + size, [first]), (2 * size, [])])
 
 
-@pytest.mark.parametrize("boundaries", [[], [1], [4, 9, 10], [40, 80]], ids=str)
-@pytest.mark.parametrize("text", [b"every bit of every byte\n\xff\x00\x80" * 4, b"\0" * 90, bytes(range(256))], ids=len)
-def test_text_alone_equals_the_reference(text: bytes, boundaries: list[int]) -> None:
+def coded_by_the_reference(text: bytes, boundaries: list[int], profile: int) -> bytes:
     coder = reference.RangeCoder()
-    (cursor,) = reference_predictor.alone([len(text)])
-    for at, byte in enumerate(text):
+    for k in range(7, -1, -1):
+        coder.put(2**16, profile >> k & 1)
+    (cursor,) = reference_predictor.alone([len(text)], profile)
+    edges = [0, *boundaries, len(text)]
+    absolute = {X86_CODE: reference_code.x86_absolute, ARM_CODE: reference_code.arm_absolute}.get(profile, bytes)
+    for at, byte in enumerate(b"".join(absolute(text[a:b]) for a, b in pairwise(edges))):
         if at in boundaries:
             cursor.cut()
         for k in range(7, -1, -1):
             coder.put(cursor.bit(0), byte >> k & 1)
             cursor.update(byte >> k & 1)
-    assert native.cm_encode(text, boundaries) == coder.finish()
-    assert native.cm_decode(coder.finish(), len(text), boundaries) == text
+    return coder.finish()
+
+
+BOUNDARIES = pytest.mark.parametrize("boundaries", [[], [1], [4, 9, 10], [40, 80]], ids=str)
+ANY_TEXT = [b"every bit of every byte\n\xff\x00\x80" * 4, b"\0" * 90, bytes(range(256))]
+
+
+@BOUNDARIES
+@pytest.mark.parametrize("text", ANY_TEXT, ids=len)
+def test_text_alone_equals_the_reference(text: bytes, boundaries: list[int]) -> None:
+    coded = coded_by_the_reference(text, boundaries, reference_predictor.TEXT)
+    assert native.cm_encode(text, boundaries) == coded
+    assert native.cm_decode(coded, len(text), boundaries) == text
+
+
+# One of each kind of instruction that the reader knows, and addresses near and far.
+INSTRUCTIONS = bytes.fromhex(
+    "e810000000 e8f0ffffff e900000100 488b0510000000 488d3d00ffffff ff1510000000 ff2520000000 0f8410000000 c5f96f05e0ffffff"
+    "c4e27918442410 660f3a0fc108 660f3a63c10a c8100000 c20800 48b80102030405060708 b801020304 66b80102 f6c001 f7c001000000"
+    "66f7c00100 f7d8 48890424 8b04258000c000 8b44240c 8b842400010000 81c400010000 6681c40001 83ec10 0f05 0fa2 0fbae003"
+    "6a01 6800000100 69c064000000 6bc064 9b cc c3 f30f1efa 2e668484000000000000 0f0b d9c0 dfe0 eb10 7410 a801 a900000000 c0e004"
+)
+INSTRUCTIONS += (0x94000010).to_bytes(4, "little") + (0x97FFFFF0).to_bytes(4, "little") + INSTRUCTIONS[3:40]
+PARTS = b"".join(b"It is the %d. of many words.\n" % (i * i) + (i * 300).to_bytes(3, "big") for i in range(40))
+
+
+@BOUNDARIES
+@pytest.mark.parametrize("profile", [1, 2, 3, 20, 253])
+def test_profiles_equal_the_reference(profile: int, boundaries: list[int]) -> None:
+    """What the program chooses is its own affair: whatever is chosen is decoded."""
+    coded = coded_by_the_reference(PARTS, boundaries, profile)
+    assert coded != coded_by_the_reference(PARTS, boundaries, 0)
+    assert native.cm_decode(coded, len(PARTS), boundaries) == PARTS
+
+
+@pytest.mark.parametrize("boundaries", [[], [1], [6, 17, 18], [40, 80, 247]], ids=str)
+@pytest.mark.parametrize("profile", [X86_CODE, ARM_CODE])
+@pytest.mark.parametrize("text", [PARTS, INSTRUCTIONS * 3, random.Random(3).randbytes(900), b"\xe8" * 300, b"\xe8\0\0\0"])
+def test_profiles_of_code_equal_the_reference(text: bytes, profile: int, boundaries: list[int]) -> None:
+    boundaries = [at for at in boundaries if at < len(text)]
+    assert native.cm_decode(coded_by_the_reference(text, boundaries, profile), len(text), boundaries) == text

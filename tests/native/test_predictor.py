@@ -6,6 +6,7 @@ import os
 import random
 import shlex
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -60,6 +61,14 @@ def test_sizes() -> None:
     assert len(native.cm_encode(bytes(1_000_000))) < 60
     assert len(native.cm_encode(LOG)) < len(LOG) / 20
     assert len(native.cm_encode(TEXTS["noise"])) < 50_000 * 1.03
+
+
+def test_records_are_found() -> None:
+    """Counters and noise: what is above tells, what is before does not."""
+    rng = random.Random(3)
+    records = [struct.pack("<IB2s3s", i, rng.randrange(4), rng.randbytes(2), b"\0\x11\xff") for i in range(4000)]
+    noise = 4000 * 18 // 8  # bits that nobody can predict
+    assert noise < len(native.cm_encode(b"".join(records))) < 1.1 * noise
 
 
 @pytest.mark.parametrize("boundaries", [[0], [5, 5], [7, 3], [len(PROSE)]])

@@ -59,10 +59,10 @@ def uint32s(values: Sequence[int]) -> array[int]:
 
 
 def usual_room(size: int) -> int:
-    """Bytes that are enough for the code string of nearly every text of ``size`` bytes: half as much again, and what a
+    """Bytes that are enough for the code string of nearly every text of ``size`` bytes: an eighth more, and what a
     few bytes that nothing predicts take. Where they are not, :class:`RoomError` says so.
     """
-    return max(16, size + size // 2 + 1024)
+    return max(16, size + size // 8 + 1024)
 
 
 def trim_memory() -> None:

@@ -22,8 +22,8 @@ from zllm.format.category import Category
 
 _VERSION = bytes([ARITHMETIC_VERSION])
 # Of a predictor: all that does not grow with the frame, and the most that its table of contexts grows to.
-_STATE = 3 << 20
-_MOST_TABLE = 16 << 20
+_STATE = 6 << 20
+_MOST_TABLE = 32 << 20
 
 
 class CmCodec(Codec):
@@ -36,7 +36,7 @@ class CmCodec(Codec):
 
     def encoder_memory(self, size: int) -> int:
         """See :meth:`Codec.encoder_memory`."""
-        return self.decoder_memory(size)  # the code string once more, instead of the text
+        return self.decoder_memory(size) + size  # the code string, or room for it, instead of the text; changed addresses
 
     def decoder_memory(self, size: int) -> int:
         """See :meth:`Codec.decoder_memory`."""
