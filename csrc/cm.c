@@ -86,6 +86,12 @@ static zllm_result encode(text_t *t, uint32_t profile, const uint8_t *text, uint
     encoder_t e;
     zllm_result rc = text_start(t, profile);
     if (rc != ZLLM_OK) return rc;
+    if (profile >= PROFILE_X86) { /* what is coded goes where the predictor will keep it: there is room for it */
+        uint8_t *changed = zllm_predictor_text(t->p);
+        memcpy(changed, text, t->n);
+        change_addresses(changed, t, profile, 1);
+        text = changed;
+    }
     encoder_start(&e, out, *out_size);
     for (int k = PROFILE_BITS - 1; k >= 0 && t->n > 0; k--) encoder_put(&e, PROFILE_BIT, profile >> k & 1);
     for (size_t i = 0; i < t->n && rc == ZLLM_OK; i++) {
@@ -104,24 +110,6 @@ static zllm_result encode(text_t *t, uint32_t profile, const uint8_t *text, uint
     return rc;
 }
 
-/* The text with this profile's addresses, in memory to be freed; NULL without memory. */
-static uint8_t *with_addresses(const text_t *t, uint32_t profile, const uint8_t *text) {
-    uint8_t *copy = zllm_heap_take(t->heap, t->n);
-    if (copy == NULL) return NULL;
-    memcpy(copy, text, t->n);
-    change_addresses(copy, t, profile, 1);
-    return copy;
-}
-
-static zllm_result encode_with(text_t *t, uint32_t profile, const uint8_t *text, uint8_t *out, size_t *out_size) {
-    if (profile < PROFILE_X86) return encode(t, profile, text, out, out_size);
-    uint8_t *copy = with_addresses(t, profile, text);
-    if (copy == NULL) return ZLLM_E_MEMORY;
-    const zllm_result rc = encode(t, profile, copy, out, out_size);
-    zllm_heap_free(t->heap, copy);
-    return rc;
-}
-
 /* Sets the profile that codes the sample best; `out` has room for n. */
 static zllm_result try_profiles(const text_t *of, const uint8_t *sample, size_t n, uint8_t *out, uint32_t *profile) {
     uint32_t found[PROFILES];
@@ -131,7 +119,7 @@ static zllm_result try_profiles(const text_t *of, const uint8_t *sample, size_t 
     for (uint32_t i = 0; i < candidates; i++) {
         text_t t = {.heap = of->heap, .operations = of->operations, .n = n, .cancel = of->cancel};
         size_t size = n;
-        const zllm_result rc = encode_with(&t, found[i], sample, out, &size);
+        const zllm_result rc = encode(&t, found[i], sample, out, &size);
         if (rc == ZLLM_E_SPACE) continue;
         if (rc != ZLLM_OK) return rc;
         if (size < least) *profile = found[i];
@@ -162,7 +150,7 @@ zllm_result zllm_cm_encode(const uint8_t *text, size_t n, const uint64_t *cuts, 
     zllm_result rc = text_open(&t, kernel, options);
     if (rc != ZLLM_OK) return rc;
     rc = choose_profile(&t, text, &profile);
-    if (rc == ZLLM_OK) rc = encode_with(&t, profile, text, out, out_size);
+    if (rc == ZLLM_OK) rc = encode(&t, profile, text, out, out_size);
     zllm_heap_close(t.heap);
     return rc;
 }

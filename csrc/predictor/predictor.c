@@ -136,6 +136,8 @@ void zllm_predictor_free(predictor_t *p) {
 
 void zllm_predictor_profile(predictor_t *p, uint32_t profile) { p->profile = profile; }
 
+uint8_t *zllm_predictor_text(predictor_t *p) { return p->text; }
+
 cursor_t *zllm_predictor_cursor(predictor_t *p, uint32_t stream) { return &p->cursors[stream]; }
 
 void zllm_cursor_start(predictor_t *p, uint32_t stream, uint64_t start, uint64_t end) {

@@ -36,6 +36,8 @@ void zllm_predictor_profile(predictor_t *p, uint32_t profile);
 /* The profiles that are worth trying on such bytes, the first one PROFILE_TEXT; returns how many (profile.c). */
 #define PROFILES 5u
 uint32_t zllm_profile_candidates(const uint8_t *sample, size_t n, uint32_t found[PROFILES]);
+/* Where it keeps the frame's text. Cursors write it, and read nothing that has not been written. */
+uint8_t *zllm_predictor_text(predictor_t *p);
 /* The stream will write the frame's bytes [start, end). Ranges must ascend with the stream's number, and not overlap.
  * Every stream is started before the first decision of any. */
 void zllm_cursor_start(predictor_t *p, uint32_t stream, uint64_t start, uint64_t end);

@@ -36,7 +36,7 @@ class CmCodec(Codec):
 
     def encoder_memory(self, size: int) -> int:
         """See :meth:`Codec.encoder_memory`."""
-        return self.decoder_memory(size) + size  # the code string, or room for it, instead of the text; changed addresses
+        return self.decoder_memory(size)  # the code string once more, instead of the text
 
     def decoder_memory(self, size: int) -> int:
         """See :meth:`Codec.decoder_memory`."""
