@@ -17,7 +17,9 @@
 
 /* Pieces of a text are coded with each profile that it may want, to see which: a sixteenth of it at most, in bytes. Programs
  * have code, tables and text one behind the other, so that pieces are many. */
-#define PIECES 8u
+#define PIECES_MOST 8u
+#define PIECES_LEAST 2u
+#define PIECE_LEAST (2u << 10) /* bytes, where there are more than the least */
 #define SAMPLE_LEAST (8u << 10)
 #define SAMPLE_MOST (64u << 10)
 #define SAMPLE_SHARE 16u
@@ -129,14 +131,15 @@ static zllm_result try_profiles(const text_t *of, const uint8_t *sample, size_t 
 }
 
 static zllm_result choose_profile(const text_t *t, const uint8_t *text, uint32_t *profile) {
-    const size_t share = t->n / SAMPLE_SHARE, piece = (share < SAMPLE_MOST ? share : SAMPLE_MOST) / PIECES / 4 * 4;
-    const size_t n = PIECES * piece;
+    const size_t share = t->n / SAMPLE_SHARE < SAMPLE_MOST ? t->n / SAMPLE_SHARE : SAMPLE_MOST, many = share / PIECE_LEAST;
+    const size_t pieces = many < PIECES_LEAST ? PIECES_LEAST : many < PIECES_MOST ? many : PIECES_MOST;
+    const size_t piece = share / pieces / 4 * 4, n = pieces * piece;
     *profile = PROFILE_TEXT;
     if (t->n < SAMPLE_LEAST) return ZLLM_OK;
     uint8_t *sample = zllm_heap_take(t->heap, 2 * n);
     if (sample == NULL) return ZLLM_E_MEMORY;
-    for (size_t i = 0; i < PIECES; i++)
-        memcpy(sample + i * piece, text + (t->n / PIECES * i + (t->n / PIECES - piece) / 2) / 4 * 4, piece);
+    for (size_t i = 0; i < pieces; i++)
+        memcpy(sample + i * piece, text + (t->n / pieces * i + (t->n / pieces - piece) / 2) / 4 * 4, piece);
     const zllm_result rc = try_profiles(t, sample, n, sample + n, profile);
     zllm_heap_free(t->heap, sample);
     return rc;
