@@ -264,6 +264,31 @@ ZLLM_API zllm_result zllm_cm_decode(const uint8_t *coded, size_t coded_size, uin
                                     size_t n_cuts, const volatile int32_t *cancel, volatile uint64_t *progress,
                                     const char *kernel, const zllm_options *options);
 
+/* A run of audio samples, after `raw` other bytes: `count` times one sample of each of 1 to 8 channels, `width` bytes each, 1 to
+ * 4, the highest byte first if `big`; `centred`: unsigned numbers, whose middle is silence; `shift`: so many of the lowest bits,
+ * fewer than there are, are zero in all. */
+typedef struct {
+    uint64_t raw, count; /* count is 1 or more */
+    uint32_t width, channels, shift, big, centred;
+} zllm_pcm_run;
+
+/* Whether bytes without a header are samples, as far as differences between neighbours tell: the run that ends with them, its
+ * bytes before the first whole sample in `raw`, or a count of 0. Only encoders need it. */
+ZLLM_API void zllm_pcm_measure(const uint8_t *data, size_t n, zllm_pcm_run *run);
+/* Audio samples, and bytes around them, as a payload of codec pcm (docs/media.md), in its strong or its `fast` form. Any bytes
+ * may be called samples; n must be below 2^32 - 1. *out_size: room in, length out. `cancel` and `progress` as for zllm_cm_encode.
+ * Failures: ZLLM_E_MEMORY, ZLLM_E_CANCELLED, ZLLM_E_SPACE, and ZLLM_E_ARGUMENT for runs that do not fit the data, or change
+ * the format more than 8 times and once more in each 64 KiB. */
+ZLLM_API zllm_result zllm_pcm_encode(const uint8_t *data, size_t n, const zllm_pcm_run *runs, size_t n_runs, int fast,
+                                     uint8_t *out, size_t *out_size, const volatile int32_t *cancel,
+                                     volatile uint64_t *progress, const zllm_options *options);
+/* ZLLM_E_DATA: the runs do not fit n bytes, or another version made it. Any code string decodes to something. */
+ZLLM_API zllm_result zllm_pcm_decode(const uint8_t *coded, size_t coded_size, uint8_t *data, size_t n,
+                                     const volatile int32_t *cancel, volatile uint64_t *progress,
+                                     const zllm_options *options);
+/* Bytes of memory that either takes, at most. */
+ZLLM_API size_t zllm_pcm_memory(int fast);
+
 #ifdef __cplusplus
 }
 #endif

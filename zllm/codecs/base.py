@@ -93,6 +93,17 @@ class Codec(ABC):
     categories: ClassVar[frozenset[Category]] = frozenset()
     cost: ClassVar[Cost] = Cost(0, 0)
 
+    @classmethod
+    def within(cls, budget: float) -> Codec | None:
+        """The instance to try where encoding may cost ``budget`` nanoseconds a byte; None if it costs more."""
+        return cls() if cls.cost.encode <= budget else None
+
+    def recognises(self, data: Buffer, boundaries: Sequence[int] = ()) -> bool | None:
+        """Whether the data is what the codec was made for, at little cost. It is tried on what it recognises even
+        where zstd saves nothing, and on nothing that it does not; None: only coding the data tells.
+        """
+        return None
+
     def settings(self) -> dict[str, int]:
         """Keyword arguments of the constructor, the model apart, that make a codec with the same payloads elsewhere."""
         return {}

@@ -23,6 +23,7 @@ _BUILTIN: dict[int, tuple[str, str, str]] = {
     2: ("zstd", "zllm.codecs.zstd", "ZstdCodec"),
     3: ("llm", "zllm.codecs.llm", "LlmCodec"),
     4: ("cm", "zllm.codecs.cm", "CmCodec"),
+    5: ("pcm", "zllm.codecs.pcm", "PcmCodec"),
 }
 
 

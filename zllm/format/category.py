@@ -14,6 +14,7 @@ class Category(IntEnum):
     AUDIO = 3
     COMPRESSED = 4
     BINARY = 5
+    IMAGE = 6
 
 
 TEXTS = frozenset({Category.TEXT, Category.STRUCTURED})

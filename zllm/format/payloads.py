@@ -125,6 +125,46 @@ def read_cm(payload: bytes | bytearray | memoryview, size: int, version: int) ->
     return view[1:]
 
 
+MEDIA_VERSION = 1
+"""Of the arithmetic of codecs pcm and image: the first byte of their payloads. Raised whenever an integer changes."""
+_MEDIA = "a frame of media"
+
+
+def pack_media(payload: bytes, size: int) -> bytes:
+    """A payload of codec pcm or image, of ``size`` bytes of data; as long as readers ask for, as in :func:`pack_cm`."""
+    return payload.ljust(-(-(size - limits.FREE_MIXED_TEXT) // limits.MAX_MIXED_TEXT_RATIO) + 1, b"\0")
+
+
+def pack_plain_media(data: bytes | bytearray | memoryview) -> bytes:
+    """The same of data in which there is nothing for such a codec."""
+    return b"\0" + bytes(data)
+
+
+def read_media(payload: bytes | bytearray | memoryview, size: int) -> memoryview | bytes:
+    """What C decodes to ``size`` bytes of data, or that data itself.
+
+    Raises:
+        DamagedError: it does not fit such data.
+        UnsupportedVersionError: it was made with another version of the arithmetic.
+    """
+    view = memoryview(payload)
+    if size > MAX_DATA:
+        raise DamagedError(f"{_MEDIA} is damaged: {size} bytes are more than one may have")
+    if size == 0 and not view:
+        return b""
+    if not view or not size:
+        raise DamagedError(f"{_MEDIA} is damaged: {len(view)} bytes claim to be {size}")
+    if view[0] == 0 and len(view) == size + 1:
+        return bytes(view[1:])
+    if view[0] == 0 or size > limits.FREE_MIXED_TEXT + limits.MAX_MIXED_TEXT_RATIO * (len(view) - 1):
+        raise DamagedError(f"{_MEDIA} is damaged: {len(view)} bytes claim to be {size}")
+    if view[0] != MEDIA_VERSION:
+        raise UnsupportedVersionError(
+            f"media were coded with version {view[0]} of their arithmetic, this program has {MEDIA_VERSION}"
+        )
+    return view
+
+
 def _check_size(size: int) -> None:
     if size > MAX_DATA:
         raise DamagedError(f"{_TEXT} is damaged: {size} bytes are more than one may have")

@@ -356,6 +356,10 @@ class _Remote(Codec):
         # Of the instance, since it stands for any codec.
         self.name, self.id, self.cost = local.name, local.id, local.cost  # type: ignore[misc]
 
+    def recognises(self, data: Buffer, boundaries: Sequence[int] = ()) -> bool | None:
+        """See :meth:`Codec.recognises`."""
+        return self.local.recognises(data, boundaries)
+
     def encode(self, data: Buffer, boundaries: Sequence[int] = ()) -> bytes:
         """See :meth:`Codec.encode`."""
         return self.encode_batch([(data, boundaries)], Run())[0]

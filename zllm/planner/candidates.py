@@ -9,8 +9,8 @@ from zllm.codecs.base import Codec
 from zllm.format.category import Category
 from zllm.planner.levels import Level
 
-_SLOWEST_FAST = 500
-"""Nanoseconds a byte: zllm's own codecs that are slower need not be looked at for budgets below it."""
+_FASTEST_OWN = 50
+"""Nanoseconds a byte: all of zllm's own codecs cost more, and need not be looked at for budgets below it."""
 
 
 class Candidates:
@@ -21,9 +21,10 @@ class Candidates:
     """
 
     def __init__(self, level: Level, wrap: Callable[[Codec], Codec]) -> None:
-        found = registry.chosen() if level.budget >= _SLOWEST_FAST else registry.foreign()
-        usable = [c for c in found if not c.needs_model and c.cost.encode <= level.budget and c.name not in _YARDSTICKS]
-        self._codecs = [(codec.categories, wrap(codec())) for codec in usable]
+        found = registry.chosen() if level.budget >= _FASTEST_OWN else registry.foreign()
+        usable = [c for c in found if not c.needs_model and c.name not in _YARDSTICKS]
+        made = [(codec.categories, codec.within(level.budget)) for codec in usable]
+        self._codecs = [(categories, wrap(codec)) for categories, codec in made if codec is not None]
 
     def of(self, category: Category) -> list[Codec]:
         """Those for data of that category, cheapest first."""

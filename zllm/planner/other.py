@@ -25,13 +25,15 @@ from zllm.planner.yardstick import Yardstick
 class Unit:
     """One frame of the fast codec, and the smallest that others have made of it.
 
-    ``quick``: bytes by zstd -9, where anything else may be tried. ``payload``: by the fast codec, where it ran.
+    ``quick``: bytes by zstd -9, where anything else may be tried. ``asked``: codecs that are tried; those that have
+    ``recognised`` the data are among them. ``payload``: by the fast codec, where it ran.
     """
 
     piece: Piece
     category: Category
     quick: int = 0
     asked: list[Codec] = field(default_factory=list)
+    recognised: list[Codec] = field(default_factory=list)
     best: list[CodedFrame] = field(default_factory=list)
     payload: bytes | None = None
 
@@ -68,15 +70,29 @@ class OtherPlanner:
         tried = [unit for unit in units if self.candidates.of(unit.category)]
         for unit, size in zip(tried, self.yardstick.quick_sizes([unit.piece for unit in tried]), strict=True):
             unit.quick = size
-            if size < unit.size * (1 - TUNING.hardly):
-                unit.asked = self.candidates.of(unit.category)
-        large = [unit for unit in tried if unit.asked and unit.size >= TUNING.probed]
-        pieces = [unit.piece for unit in large]
-        quick = sampled_sizes(pieces, QUICK, self.quiet)
-        for codec in _each(unit.asked for unit in large):
-            for unit, size, limit in zip(large, sampled_sizes(pieces, codec, self.quiet), quick, strict=True):
-                if size >= limit:
-                    unit.asked = [other for other in unit.asked if other is not codec]
+            worth_trying = size < unit.size * (1 - TUNING.hardly)
+            for codec in self.candidates.of(unit.category):
+                known = codec.recognises(unit.piece.data, unit.piece.boundaries)
+                if worth_trying if known is None else known:
+                    unit.asked.append(codec)
+                if known:
+                    unit.recognised.append(codec)
+        self._sample([unit for unit in tried if unit.asked and unit.size >= TUNING.probed])
+
+    def _sample(self, units: Sequence[Unit]) -> None:
+        """Ask no longer what loses in samples: against zstd -9, or clearly against a codec that recognised the data.
+        Such a codec is asked whatever a sample says, which may lack its header and most of a row of pixels."""
+        pieces = [unit.piece for unit in units]
+        limits = sampled_sizes(pieces, QUICK, self.quiet)
+        for codec in _each(unit.recognised for unit in units):
+            own = [at for at, unit in enumerate(units) if codec in unit.recognised and unit.asked != [codec]]
+            for at, size in zip(own, sampled_sizes([pieces[at] for at in own], codec, self.quiet), strict=True):
+                limits[at] = min(limits[at], int(size * TUNING.clearly))
+        for codec in _each(unit.asked for unit in units):
+            own = [at for at, unit in enumerate(units) if codec in unit.asked and codec not in unit.recognised]
+            for at, size in zip(own, sampled_sizes([pieces[at] for at in own], codec, self.quiet), strict=True):
+                if size >= limits[at]:
+                    units[at].asked = [other for other in units[at].asked if other is not codec]
 
     def _try(self, codec: Codec, units: Sequence[Unit], run: Run) -> None:
         """Code the units by ``codec``; its frames are kept where they are the smallest so far."""

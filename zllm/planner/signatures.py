@@ -75,7 +75,7 @@ def _has_controls(head: bytes) -> bool:
 
 
 def _is_audio(head: bytes) -> bool:
-    if head.startswith(b"RIFF") and head[8:12] == b"WAVE":
+    if head.startswith((b"RIFF", b"RF64")) and head[8:12] == b"WAVE":
         at = head.find(b"fmt ")
         return at >= 0 and len(head) >= at + 10 and struct.unpack_from("<H", head, at + 8)[0] in _WAVE_PCM
     return (head.startswith(b"FORM") and head[8:12] in (b"AIFF", b"AIFC")) or head.startswith(b".snd\x00\x00\x00")
