@@ -289,6 +289,26 @@ ZLLM_API zllm_result zllm_pcm_decode(const uint8_t *coded, size_t coded_size, ui
 /* Bytes of memory that either takes, at most. */
 ZLLM_API size_t zllm_pcm_memory(int fast);
 
+/* A run of `rows` rows of pixels, after `raw` other bytes: `columns` pixels of `planes` samples, 1 to 4 and 2^18 a row, of `width` bytes, 1 or 2,
+ * the highest byte first if `big`; `padding` bytes follow each row. */
+typedef struct {
+    uint64_t raw, rows; /* rows is 1 or more, and so is columns */
+    uint32_t columns, planes, width, big, padding;
+} zllm_image_run;
+
+/* Whether bytes without a header are rows of pixels, as zllm_pcm_measure tells of samples: rows is 0 if not. */
+ZLLM_API void zllm_image_measure(const uint8_t *data, size_t n, zllm_image_run *run);
+/* Pixels, and bytes around them, as a payload of codec image (docs/media.md), and back; all as of zllm_pcm_encode and
+ * zllm_pcm_decode. */
+ZLLM_API zllm_result zllm_image_encode(const uint8_t *data, size_t n, const zllm_image_run *runs, size_t n_runs,
+                                       uint8_t *out, size_t *out_size, const volatile int32_t *cancel,
+                                       volatile uint64_t *progress, const zllm_options *options);
+ZLLM_API zllm_result zllm_image_decode(const uint8_t *coded, size_t coded_size, uint8_t *data, size_t n,
+                                       const volatile int32_t *cancel, volatile uint64_t *progress,
+                                       const zllm_options *options);
+/* Bytes of memory that either takes for `size` bytes, at most. */
+ZLLM_API size_t zllm_image_memory(uint64_t size);
+
 #ifdef __cplusplus
 }
 #endif

@@ -65,7 +65,8 @@ void zllm_pcm_measure(const uint8_t *data, size_t n, zllm_pcm_run *run) {
     uint64_t best = UINT64_MAX;
     for (uint32_t form = 0; form < 16; form++) {
         sample_format_t f = {.width = (form & 3) + 1, .big = form >> 2 & 1, .centred = form >> 3 & 1};
-        if (f.width == 1 ? f.big : f.centred) continue; /* bytes have no order, and only they are unsigned */
+        /* Bytes have no order, and only they are unsigned; numbers of 4 bytes are mostly something else. */
+        if (f.width == 4 || (f.width == 1 ? f.big : f.centred)) continue;
         for (uint32_t c = 0; c < sizeof CHANNELS; c++) {
             f.channels = CHANNELS[c];
             for (size_t phase = 0; phase < f.width; phase++) {

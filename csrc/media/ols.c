@@ -132,7 +132,15 @@ static void gather(ols_t *o) {
     for (uint32_t i = 0; i < o->n; i++) o->newest[0][i] = o->newest[1][i] = 0;
 }
 
-void zllm_ols_learn(ols_t *o, int32_t y) {
+static void learn_any(ols_t *o, int32_t y) {
+    for (uint32_t i = 0; i < o->n; i++) {
+        const int64_t x = o->x[i];
+        for (uint32_t j = 0; j <= i; j++) o->products[i][j] += x * o->x[j];
+        o->targets[i] += x * y;
+    }
+}
+
+static void learn_windows(ols_t *o, int32_t y) {
     if (o->since == 0) memcpy(o->first, o->x, sizeof o->first);
     const int64_t a = o->x[0], b = o->lead < o->n ? o->x[o->lead] : 0;
     for (uint32_t i = 0; i < o->n; i++) {
@@ -141,10 +149,15 @@ void zllm_ols_learn(ols_t *o, int32_t y) {
         o->newest[1][i] += b * x;
         o->targets[i] += y * x;
     }
+}
+
+void zllm_ols_learn(ols_t *o, int32_t y) {
+    if (o->lead) learn_windows(o, y);
+    else learn_any(o, y);
     o->energy += (int64_t)y * y;
     if (++o->since < o->every) return;
     o->since = 0;
-    gather(o);
+    if (o->lead) gather(o);
     solve(o);
     for (uint32_t i = 0; i < o->n; i++) {
         for (uint32_t j = 0; j <= i; j++) o->products[i][j] -= o->products[i][j] >> o->fade;

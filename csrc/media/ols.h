@@ -14,7 +14,7 @@ typedef struct {
     uint32_t every;    /* samples between two solutions */
     uint32_t fade;     /* at each solution, sums lose 2^-fade of them */
     uint32_t since;
-    uint32_t lead;        /* the second window's newest input, or n */
+    uint32_t lead;        /* the second window's newest input, or n; 0: no windows */
     int64_t newest[2][OLS_MOST]; /* since the last solution: sums of each window's newest input times x[i] */
     int32_t first[OLS_MOST];     /* the inputs of the first sample since then */
     int32_t x[OLS_MOST];  /* inputs of the prediction that waits for its sample */
@@ -24,8 +24,8 @@ typedef struct {
     int64_t energy;                       /* sum of y^2 */
 } ols_t;
 
-/* Inputs are one or two windows that move by one from sample to sample: x[i] becomes x[i + 1], but for the newest, x[0]
- * and x[lead]. */
+/* lead > 0: inputs are one or two windows that move by one from sample to sample, which makes learning faster: x[i] becomes
+ * x[i + 1], but for the newest, x[0] and x[lead]. 0: inputs are any. */
 void zllm_ols_start(ols_t *o, uint32_t n, uint32_t lead, uint32_t every, uint32_t fade);
 /* Of the inputs o->x, each below 2^24 in magnitude; the prediction is in 2^-OLS_FRACTION. */
 int64_t zllm_ols_predict(const ols_t *o);

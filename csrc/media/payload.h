@@ -3,7 +3,7 @@
 #define ZLLM_MEDIA_PAYLOAD_H
 
 #include "../cancel.h"
-#include "decide.h"
+#include "bytes.h"
 
 /* The first byte of a payload: raised whenever an integer on the coding path changes. */
 #define MEDIA_VERSION 1
@@ -44,24 +44,37 @@ static inline void write_number(writer_t *w, uint64_t value) {
     } while (value);
 }
 
-/* A call's work, told every POLL bytes or so. */
-#define POLL 4096u
+/* Changes of a format, each of which makes a new predictor: so many, and one more for so many bytes of data. */
+#define FREE_CHANGES 8u
+#define CHANGE_DATA (64u << 10)
+
+/* A call's work: one code string, the data it is of, and who watches. */
 typedef struct {
+    heap_t *heap;
+    tables_t *tables;
+    bytes_t *bytes; /* made when there are any */
+    string_t string;
+    uint8_t *at; /* the next byte of data */
     const volatile int32_t *cancel;
     volatile uint64_t *progress;
     size_t untold;
-} watch_t;
+} work_t;
 
-static inline zllm_result watch_done(watch_t *w, size_t bytes) {
+/* Before and after all work; the end passes on what has come of it. */
+zllm_result zllm_work_start(work_t *w, heap_t *heap);
+zllm_result zllm_work_end(work_t *w, zllm_result rc);
+/* Code bytes that are neither samples nor pixels. */
+zllm_result zllm_work_bytes(work_t *w, uint64_t count);
+
+/* So many bytes more are done. Told, and asked for more, every POLL bytes or so. */
+#define POLL 4096u
+static inline zllm_result work_done(work_t *w, size_t bytes) {
     w->untold += bytes;
     if (w->untold < POLL) return ZLLM_OK;
     if (w->progress) *w->progress += w->untold;
     w->untold = 0;
+    if (w->string.to.full) return ZLLM_E_SPACE;
     return cancelled(w->cancel) ? ZLLM_E_CANCELLED : ZLLM_OK;
-}
-
-static inline void watch_end(watch_t *w) {
-    if (w->progress) *w->progress += w->untold;
 }
 
 #endif

@@ -1,23 +1,13 @@
 /* Codec pcm: runs of audio samples, and the bytes around them (docs/media.md has the payload). */
-#include "bytes.h"
 #include "payload.h"
 #include "samples.h"
 
-/* Changes of the format, each of which makes a new predictor: so many, and one more for so many bytes of data. */
-#define FREE_CHANGES 8u
-#define CHANGE_DATA (64u << 10)
-
 typedef struct {
-    heap_t *heap;
-    tables_t *tables;
-    bytes_t *bytes;
+    work_t work;
     samples_t *samples;
     sample_format_t format; /* of samples, when there is one */
-    string_t string;
-    watch_t watch;
     int fast;
-    uint8_t *data;
-} work_t;
+} audio_t;
 
 static int formats_equal(const sample_format_t *a, const sample_format_t *b) {
     return a->width == b->width && a->channels == b->channels && a->shift == b->shift && a->big == b->big &&
@@ -46,55 +36,37 @@ static int runs_valid(const zllm_pcm_run *runs, size_t n_runs, size_t n) {
     return changes <= FREE_CHANGES + n / CHANGE_DATA;
 }
 
-static zllm_result code_bytes(work_t *w, uint8_t **at, uint64_t count) {
-    zllm_result rc = ZLLM_OK;
-    if (w->bytes == NULL && count) w->bytes = zllm_bytes_new(w->heap, w->tables);
-    if (w->bytes == NULL && count) return ZLLM_E_MEMORY;
-    if (count) zllm_bytes_run(w->bytes);
-    for (; count && rc == ZLLM_OK; count--, ++*at) {
-        const uint8_t byte = zllm_bytes_code(w->bytes, &w->string, w->string.decoding ? 0 : **at);
-        if (w->string.decoding) **at = byte;
-        rc = watch_done(&w->watch, 1);
-    }
-    return rc;
-}
-
-static zllm_result code_samples(work_t *w, uint8_t **at, const zllm_pcm_run *run) {
+static zllm_result code_samples(audio_t *a, const zllm_pcm_run *run) {
+    work_t *w = &a->work;
     const sample_format_t format = format_of(run);
     const size_t size = (size_t)format.width * format.channels;
     zllm_result rc = ZLLM_OK;
-    if (w->samples == NULL || !formats_equal(&format, &w->format)) {
-        zllm_samples_free(w->heap, w->samples);
-        w->samples = zllm_samples_new(w->heap, w->tables, &format, w->fast);
-        w->format = format;
+    if (a->samples == NULL || !formats_equal(&format, &a->format)) {
+        zllm_samples_free(w->heap, a->samples);
+        a->samples = zllm_samples_new(w->heap, w->tables, &format, a->fast);
+        a->format = format;
     }
-    if (w->samples == NULL) return ZLLM_E_MEMORY;
-    if (!w->string.decoding && !zllm_samples_fit(&format, *at, (size_t)run->count * format.channels)) return ZLLM_E_ARGUMENT;
-    for (uint64_t i = 0; i < run->count && rc == ZLLM_OK; i++, *at += size) {
-        zllm_samples_code(w->samples, &w->string, *at);
-        rc = watch_done(&w->watch, size);
-        if (w->string.to.full) rc = ZLLM_E_SPACE;
+    if (a->samples == NULL) return ZLLM_E_MEMORY;
+    if (!w->string.decoding && !zllm_samples_fit(&format, w->at, (size_t)run->count * format.channels)) return ZLLM_E_ARGUMENT;
+    for (uint64_t i = 0; i < run->count && rc == ZLLM_OK; i++, w->at += size) {
+        zllm_samples_code(a->samples, &w->string, w->at);
+        rc = work_done(w, size);
     }
     return rc;
 }
 
 /* All of the data, by runs that are valid. */
-static zllm_result code_all(work_t *w, size_t n, const zllm_pcm_run *runs, size_t n_runs) {
-    zllm_result rc = cancelled(w->watch.cancel) ? ZLLM_E_CANCELLED : ZLLM_OK;
-    uint8_t *at = w->data;
-    w->tables = zllm_heap_take(w->heap, sizeof *w->tables);
-    if (w->tables) zllm_media_tables(w->tables);
-    else rc = ZLLM_E_MEMORY;
+static zllm_result code_all(audio_t *a, heap_t *heap, size_t n, const zllm_pcm_run *runs, size_t n_runs) {
+    work_t *w = &a->work;
+    const uint8_t *end = w->at + n;
+    zllm_result rc = zllm_work_start(w, heap);
     for (size_t i = 0; i < n_runs && rc == ZLLM_OK; i++) {
-        rc = code_bytes(w, &at, runs[i].raw);
-        if (rc == ZLLM_OK) rc = code_samples(w, &at, &runs[i]);
+        rc = zllm_work_bytes(w, runs[i].raw);
+        if (rc == ZLLM_OK) rc = code_samples(a, &runs[i]);
     }
-    if (rc == ZLLM_OK) rc = code_bytes(w, &at, n - (size_t)(at - w->data));
-    if (rc == ZLLM_OK) watch_end(&w->watch);
-    zllm_samples_free(w->heap, w->samples);
-    zllm_bytes_free(w->heap, w->bytes);
-    zllm_heap_free(w->heap, w->tables);
-    return rc;
+    if (rc == ZLLM_OK) rc = zllm_work_bytes(w, (uint64_t)(end - w->at));
+    zllm_samples_free(heap, a->samples);
+    return zllm_work_end(w, rc);
 }
 
 static void write_runs(writer_t *out, const zllm_pcm_run *runs, size_t n_runs, int fast) {
@@ -138,16 +110,18 @@ zllm_result zllm_pcm_encode(const uint8_t *data, size_t n, const zllm_pcm_run *r
     write_runs(&front, runs, n_runs, fast);
     if (front.full) return ZLLM_E_SPACE;
     /* Encoding reads through the pointer that decoding writes through. */
-    work_t w = {.data = (uint8_t *)(uintptr_t)data, .fast = fast, .watch = {cancel, progress, 0}};
-    encoder_start(&w.string.to, out + front.at, *out_size - front.at);
-    zllm_result rc = zllm_heap_open(options, &w.heap);
+    audio_t a = {.work = {.at = (uint8_t *)(uintptr_t)data, .cancel = cancel, .progress = progress}, .fast = fast};
+    encoder_t *string = &a.work.string.to;
+    encoder_start(string, out + front.at, *out_size - front.at);
+    heap_t *heap;
+    zllm_result rc = zllm_heap_open(options, &heap);
     if (rc != ZLLM_OK) return rc;
-    rc = code_all(&w, n, runs, n_runs);
-    zllm_heap_close(w.heap);
+    rc = code_all(&a, heap, n, runs, n_runs);
+    zllm_heap_close(heap);
     if (rc != ZLLM_OK) return rc;
-    if (n) encoder_finish(&w.string.to);
-    *out_size = front.at + w.string.to.at;
-    return w.string.to.full ? ZLLM_E_SPACE : ZLLM_OK;
+    if (n) encoder_finish(string);
+    *out_size = front.at + string->at;
+    return string->full ? ZLLM_E_SPACE : ZLLM_OK;
 }
 
 zllm_result zllm_pcm_decode(const uint8_t *coded, size_t coded_size, uint8_t *data, size_t n,
@@ -165,9 +139,9 @@ zllm_result zllm_pcm_decode(const uint8_t *coded, size_t coded_size, uint8_t *da
         if (!read_run(&in, i ? &runs[i - 1] : NULL, &runs[i])) rc = ZLLM_E_DATA;
     if (rc == ZLLM_OK && (n >= UINT32_MAX || !runs_valid(runs, (size_t)n_runs, n))) rc = ZLLM_E_DATA;
     if (rc == ZLLM_OK) {
-        work_t w = {.heap = heap, .data = data, .fast = first & 1, .watch = {cancel, progress, 0}, .string = {.decoding = 1}};
-        decoder_start(&w.string.from, coded + in.at, coded_size - in.at);
-        rc = code_all(&w, n, runs, (size_t)n_runs);
+        audio_t a = {.work = {.at = data, .cancel = cancel, .progress = progress, .string = {.decoding = 1}}, .fast = first & 1};
+        decoder_start(&a.work.string.from, coded + in.at, coded_size - in.at);
+        rc = code_all(&a, heap, n, runs, (size_t)n_runs);
     }
     zllm_heap_free(heap, runs);
     zllm_heap_close(heap);

@@ -296,14 +296,14 @@ def test_noise_is_not_stored_larger() -> None:
 @pytest.mark.parametrize(
     ("fast", "width", "channels", "expected"),
     [
-        (0, 1, 1, ""),
-        (0, 2, 2, ""),
-        (0, 3, 6, ""),
-        (0, 4, 1, ""),
-        (1, 1, 2, ""),
-        (1, 2, 2, ""),
-        (1, 3, 1, ""),
-        (1, 4, 2, ""),
+        (0, 1, 1, "e592652a0fc49521"),
+        (0, 2, 2, "15943329a06f2e13"),
+        (0, 3, 6, "794c08b1e4f0c7d5"),
+        (0, 4, 1, "ca4d176facb35219"),
+        (1, 1, 2, "9a1eddd58c2cf8d1"),
+        (1, 2, 2, "23c58bf6c4b21b0b"),
+        (1, 3, 1, "484d152697d05cb9"),
+        (1, 4, 2, "8374c8d767cd0dd1"),
     ],
 )
 def test_payloads_are_the_same_for_ever(fast: int, width: int, channels: int, expected: str) -> None:

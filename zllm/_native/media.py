@@ -80,6 +80,61 @@ def pcm_decode(
     return _decoded(lib.zllm_pcm_decode, coded, size, cancel, counter)
 
 
+class ImageRun(NamedTuple):
+    """``rows`` rows of pixels, after ``raw`` other bytes; see ``zllm_image_run`` in ``zllm.h``."""
+
+    raw: int
+    rows: int
+    columns: int
+    planes: int
+    width: int = 1
+    big: bool = False
+    padding: int = 0
+
+    @property
+    def row(self) -> int:
+        """Bytes of a row and its padding."""
+        return self.columns * self.planes * self.width + self.padding
+
+
+def image_measure(data: bytes | bytearray | memoryview) -> ImageRun | None:
+    """The rows that fill ``data``, of a length that it tells, but for bytes at the ends; None if there are none."""
+    out = ffi.new("zllm_image_run *")
+    with ffi.from_buffer("uint8_t[]", data) as view:
+        lib.zllm_image_measure(view, len(data), out)
+    if not out.rows:
+        return None
+    return ImageRun(out.raw, out.rows, out.columns, out.planes, out.width, bool(out.big), out.padding)
+
+
+def image_memory(size: int) -> int:
+    """Bytes of memory that coding a frame of ``size`` bytes takes, its data and payload apart."""
+    return int(lib.zllm_image_memory(size))
+
+
+def image_encode(
+    data: bytes | bytearray | memoryview,
+    runs: Sequence[ImageRun],
+    *,
+    cancel: Cancel | None = None,
+    counter: Counter | None = None,
+) -> bytes:
+    """The payload of codec image. It raises the same as :func:`pcm_encode`."""
+    given = ffi.new("zllm_image_run[]", [tuple(run) for run in runs])
+
+    def call(view: Any, out: Any, size: Any, *watching: Any) -> int:
+        return int(lib.zllm_image_encode(view, len(data), given, len(runs), out, size, *watching, ffi.NULL))
+
+    return _encoded(call, data, len(runs), cancel, counter)
+
+
+def image_decode(
+    coded: bytes | bytearray | memoryview, size: int, *, cancel: Cancel | None = None, counter: Counter | None = None
+) -> bytes:
+    """The ``size`` bytes that :func:`image_encode` was given. It raises the same as :func:`pcm_decode`."""
+    return _decoded(lib.zllm_image_decode, coded, size, cancel, counter)
+
+
 def _encoded(
     call: Callable[..., int],
     data: bytes | bytearray | memoryview,

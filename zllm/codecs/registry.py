@@ -24,6 +24,7 @@ _BUILTIN: dict[int, tuple[str, str, str]] = {
     3: ("llm", "zllm.codecs.llm", "LlmCodec"),
     4: ("cm", "zllm.codecs.cm", "CmCodec"),
     5: ("pcm", "zllm.codecs.pcm", "PcmCodec"),
+    6: ("image", "zllm.codecs.image", "ImageCodec"),
 }
 
 

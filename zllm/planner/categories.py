@@ -33,6 +33,7 @@ _PRINTABLE_ASCII = bytes(range(32, 127)) + b"\t\n\r"
 _BY_EXTENSION = {
     Category.TENSOR: frozenset({"safetensors", "npy", "npz", "pt", "pth", "gguf", "ckpt"}),
     Category.AUDIO: frozenset({"wav", "aif", "aiff", "aifc", "au"}),
+    Category.IMAGE: frozenset({"bmp", "dib", "ppm", "pgm", "pnm", "pam", "tga", "tif", "tiff"}),
 }
 _SHAPE = bytes.maketrans(
     b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", b"0" * 10 + b"a" * 26 + b"A" * 26

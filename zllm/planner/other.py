@@ -26,7 +26,7 @@ class Unit:
     """One frame of the fast codec, and the smallest that others have made of it.
 
     ``quick``: bytes by zstd -9, where anything else may be tried. ``asked``: codecs that are tried; those that have
-    ``recognised`` the data are among them. ``payload``: by the fast codec, where it ran.
+    ``recognised`` the data are among them. ``tried``: whether any might have been. ``payload``: by the fast codec, where it ran.
     """
 
     piece: Piece
@@ -34,6 +34,7 @@ class Unit:
     quick: int = 0
     asked: list[Codec] = field(default_factory=list)
     recognised: list[Codec] = field(default_factory=list)
+    tried: bool = False
     best: list[CodedFrame] = field(default_factory=list)
     payload: bytes | None = None
 
@@ -67,16 +68,18 @@ class OtherPlanner:
 
     def _ask(self, units: Sequence[Unit]) -> None:
         """Set which codecs are asked about each unit."""
-        tried = [unit for unit in units if self.candidates.of(unit.category)]
-        for unit, size in zip(tried, self.yardstick.quick_sizes([unit.piece for unit in tried]), strict=True):
-            unit.quick = size
-            worth_trying = size < unit.size * (1 - TUNING.hardly)
+        for unit in units:
             for codec in self.candidates.of(unit.category):
                 known = codec.recognises(unit.piece.data, unit.piece.boundaries)
-                if worth_trying if known is None else known:
+                if known is not False:
                     unit.asked.append(codec)
                 if known:
                     unit.recognised.append(codec)
+        tried = [unit for unit in units if unit.asked]
+        for unit, size in zip(tried, self.yardstick.quick_sizes([unit.piece for unit in tried]), strict=True):
+            unit.quick, unit.tried = size, True
+            if size >= unit.size * (1 - TUNING.hardly):
+                unit.asked = list(unit.recognised)
         self._sample([unit for unit in tried if unit.asked and unit.size >= TUNING.probed])
 
     def _sample(self, units: Sequence[Unit]) -> None:
@@ -129,7 +132,7 @@ class OtherPlanner:
     def _why(self, unit: Unit) -> Reason:
         if unit.best:
             return Reason(Why.SMALLEST, unit.best[0].codec_id, millibits(cost_of(unit.best), unit.size))
-        return Reason(Why.SAMPLES if self.candidates.of(unit.category) else Why.LEVEL)
+        return Reason(Why.SAMPLES if unit.tried else Why.LEVEL)
 
 
 def _each(groups: Iterable[Sequence[Codec]]) -> list[Codec]:

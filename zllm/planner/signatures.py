@@ -1,4 +1,4 @@
-"""What the first bytes of a file give away: formats that are compressed already, audio samples, float tensors."""
+"""What the first bytes of a file give away: compressed formats, audio samples, pixels, float tensors."""
 
 from __future__ import annotations
 
@@ -54,6 +54,8 @@ _COMPRESSED: tuple[tuple[int, bytes], ...] = (
 _ZIPPED_TENSORS = re.compile(rb"PK\x03\x04.{4}\x00\x00.{16}.{4}[^/]{0,64}(/data\.pkl|\.npy)", re.DOTALL)
 _FLOAT_DESCR = re.compile(rb"'descr': *'[<>=|]?[fc]\d")
 _FLOAT_DTYPE = re.compile(rb'"dtype": *"(?:F|BF)\d')
+_PNM = re.compile(rb"P[56]\s+(?:#[^\n]*\n\s*)*\d+\s+\d+\s+\d+\s|P7\nWIDTH ")
+_BITMAP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 _MAX_SAFETENSORS_HEADER = 100_000_000
 _WAVE_PCM = (1, 3, 0xFFFE)  # integers, floats, "extensible" (nearly always one of the two)
 
@@ -64,6 +66,8 @@ def signature(head: bytes) -> Category | None:
         return Category.AUDIO
     if _is_tensor(head):
         return Category.TENSOR
+    if _is_image(head):
+        return Category.IMAGE
     if any(head.startswith(magic, offset) for offset, magic in _COMPRESSED):
         # Words can look like these ("ORC", "ID3 tags"): text never has the control bytes of a real header nearby.
         return Category.COMPRESSED if _has_controls(head[:64]) else None
@@ -79,6 +83,13 @@ def _is_audio(head: bytes) -> bool:
         at = head.find(b"fmt ")
         return at >= 0 and len(head) >= at + 10 and struct.unpack_from("<H", head, at + 8)[0] in _WAVE_PCM
     return (head.startswith(b"FORM") and head[8:12] in (b"AIFF", b"AIFC")) or head.startswith(b".snd\x00\x00\x00")
+
+
+def _is_image(head: bytes) -> bool:
+    """Of a format whose pixels are, or may be, as they are."""
+    if head.startswith(b"BM"):
+        return len(head) >= 30 and head[15:18] == bytes(3) and head[14] in _BITMAP_HEADERS and head[6:10] == bytes(4)
+    return head.startswith((b"II*\0", b"MM\0*")) or _PNM.match(head) is not None
 
 
 def _is_tensor(head: bytes) -> bool:

@@ -6,10 +6,10 @@ A header may lie: what it says is a proposal, which costs bytes where it is wron
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 from zllm._native.media import PcmRun, pcm_measure
+from zllm.codecs.media.coder import Changes, parts
 
 _MOST_CHUNKS = 64
 """Chunks of a file that are walked."""
@@ -17,8 +17,6 @@ _MEASURED = 1 << 12
 """Bytes of a member from which on it is measured."""
 _LOOKED_AT = 1 << 12
 """Bytes that tell whether lowest bits may be unused."""
-_FREE_CHANGES, _CHANGE_DATA = 8, 64 << 10
-"""Of the format, as many as C takes."""
 _PCM_GUID = b"\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71"
 _BYTES_OF_AU = {2: 1, 3: 2, 4: 3, 5: 4}
 
@@ -35,18 +33,15 @@ class _Samples(NamedTuple):
 
 
 def runs(data: memoryview, boundaries: Sequence[int]) -> list[PcmRun]:
-    """The samples of a frame, whose members end at ``boundaries``; none if it has none."""
+    """The samples of a frame, whose members begin at ``boundaries``; none if it has none."""
     found: list[PcmRun] = []
-    end = changes = 0
-    for start, stop in pairwise([0, *boundaries, len(data)]):
-        run = _member(data[start:stop])
-        if run is None:
+    changes = Changes(len(data))
+    end = 0
+    for start, part in parts(data, boundaries):
+        run = _member(part)
+        if run is None or not changes.allow(*run[2:]):
             continue
         run = run._replace(raw=start + run.raw - end)
-        changed = bool(found) and run[2:] != found[-1][2:]
-        if changed and changes == _FREE_CHANGES + len(data) // _CHANGE_DATA:
-            continue
-        changes += changed
         end += run.raw + run.frames * run.frame
         found.append(run)
     return found
