@@ -186,6 +186,9 @@ uint32_t zllm_model_vocab(const zllm_model *m) { return m->vocab; }
 
 uint32_t zllm_model_outputs(const zllm_model *m) { return model_outputs(m); }
 
+/* Tokens ascend by their bytes, and every single byte is one: the first is the byte 0. */
+uint32_t zllm_model_start(const zllm_model *m) { return m->network->inputs > m->vocab ? m->vocab : 0; }
+
 size_t zllm_model_memory(const zllm_model *m) { return m->memory + m->network->memory; }
 
 size_t zllm_stream_memory(const zllm_model *m) { return m->network->family->lane_memory(m->network); }

@@ -68,7 +68,17 @@ typedef enum {
     ZLLM_E_SPACE = 7,              /* an output buffer is too small */
     ZLLM_E_CANCELLED = 8,          /* *cancel became non-zero */
     ZLLM_E_ARGUMENT = 9,           /* an argument is out of its range */
-    ZLLM_E_KERNEL_WRONG = 10       /* the kernel's self-check found another integer than the scalar code gives */
+    ZLLM_E_KERNEL_WRONG = 10,      /* the kernel's self-check found another integer than the scalar code gives */
+    /* Of archives and of coded buffers (zllm_archive.h, zllm_text.h). */
+    ZLLM_E_FORMAT = 11,  /* not zllm data */
+    ZLLM_E_VERSION = 12, /* it takes another version of the library, or a feature that this one lacks */
+    ZLLM_E_DAMAGED = 13, /* a checksum, a length or a structure is wrong, or the end is missing */
+    ZLLM_E_MISSING = 14, /* a model or codec is not here */
+    ZLLM_E_LIMIT = 15,   /* more of something than zllm_limits allows */
+    ZLLM_E_TAR = 16,     /* the tar stream was broken before it was packed; the archive is whole */
+    ZLLM_E_INPUT = 17,   /* the input cannot be read */
+    ZLLM_E_OUTPUT = 18,  /* a function of the caller that takes data failed */
+    ZLLM_END = 19        /* there is no more; no error */
 } zllm_result;
 
 /* Types of a tensor's elements. */
@@ -139,6 +149,8 @@ ZLLM_API const char *zllm_model_kernel(const zllm_model *model);
 ZLLM_API uint32_t zllm_model_vocab(const zllm_model *model);
 /* How many weights say what follows: one of each token, and where the head has two levels, before them one of each class. */
 ZLLM_API uint32_t zllm_model_outputs(const zllm_model *model);
+/* The token that starts streams and documents: vocab if the embedding has a row more, else the byte 0. */
+ZLLM_API uint32_t zllm_model_start(const zllm_model *model);
 /* Bytes of memory that the model holds, and that one stream needs while it is coded. Estimates: small parts are left out. */
 ZLLM_API size_t zllm_model_memory(const zllm_model *model);
 ZLLM_API size_t zllm_stream_memory(const zllm_model *model);

@@ -1,0 +1,275 @@
+/* Opening archives, and going from section to section. */
+#define _POSIX_C_SOURCE 200809L
+#define _FILE_OFFSET_BITS 64
+#include "archive/archive.h"
+#include "archive/search.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MOST_THREADS 64u
+
+static _Thread_local problem_t opening; /* why this thread's last archive could not be opened */
+
+static zllm_result refuse(zllm_result rc, const problem_t *p) {
+    opening = *p;
+    return rc;
+}
+
+/* All memory of models and of coding comes from the archive's heap, so that one limit holds for all of it; without a limit
+ * they have heaps of their own, which may be of large pages. */
+static void *heap_allocate(void *heap, size_t size) { return zllm_heap_take(heap, size); }
+
+static void heap_release(void *heap, void *memory, size_t size) {
+    (void)size;
+    zllm_heap_free(heap, memory);
+}
+
+static zllm_result read_options(const zllm_archive_options *from, zllm_archive_options *to, problem_t *p) {
+    const unsigned char *bytes = (const unsigned char *)from;
+    *to = (zllm_archive_options){.size = sizeof *to};
+    if (from == NULL) return ZLLM_OK;
+    int good = from->size >= sizeof *to;
+    for (size_t i = sizeof *to; good && i < from->size; i++) good = bytes[i] == 0;
+    if (!good) return zllm_problem(p, ZLLM_E_ARGUMENT, "the options are of another version of the library");
+    *to = *from;
+    return ZLLM_OK;
+}
+
+static void set_up(zllm_archive *a, const zllm_archive_options *o) {
+    a->memory = (zllm_options){.size = sizeof a->memory};
+    if (o->memory != NULL) a->memory = *o->memory;
+    a->memory.size = sizeof a->memory;
+    if (a->memory.memory_limit != 0)
+        a->memory = (zllm_options){.size = sizeof a->memory, .allocate = heap_allocate, .release = heap_release,
+                                   .context = a->heap};
+    const decoding_t decoding = {.kernel = o->kernel, .cancel = o->cancel, .options = &a->memory};
+    a->input.heap = a->heap;
+    a->members.heap = a->heap;
+    a->models = (models_t){.heap = a->heap, .input = &a->input, .limits = &a->limits, .decoding = decoding,
+                           .find = o->find_model, .context = o->context};
+    a->decoder = (decoder_of_frames_t){
+        .heap = a->heap, .input = &a->input, .limits = &a->limits, .decoding = decoding, .models = &a->models,
+        .threads = o->threads == 0 ? 1 : o->threads < MOST_THREADS ? o->threads : MOST_THREADS, .told = &a->told};
+    a->walk = (walk_t){.heap = a->heap, .input = &a->input, .decoder = &a->decoder, .told = &a->told, .tries = SEARCHES};
+}
+
+static void close_file(int file) {
+    if (file >= 0) (void)close(file);
+}
+
+/* A new archive without an input. It has the file, which is closed with it. */
+static zllm_result make(const zllm_archive_options *options, int file, zllm_archive **out, problem_t *p) {
+    zllm_archive_options o;
+    zllm_limits limits;
+    heap_t *heap = NULL;
+    zllm_result rc = read_options(options, &o, p);
+    if (rc == ZLLM_OK && zllm_limits_read(o.limits, &limits) != ZLLM_OK)
+        rc = zllm_problem(p, ZLLM_E_ARGUMENT, "the limits are of another version of the library");
+    if (rc == ZLLM_OK && (rc = zllm_heap_open(o.memory, &heap)) != ZLLM_OK)
+        rc = zllm_problem(p, rc, "the memory that was given cannot be used, or is too little");
+    zllm_archive *a = rc == ZLLM_OK ? zllm_heap_zeroed(heap, 1, sizeof *a) : NULL;
+    if (rc == ZLLM_OK && a == NULL) rc = NO_MEMORY(p);
+    if (rc != ZLLM_OK) {
+        zllm_heap_close(heap);
+        close_file(file);
+        return rc;
+    }
+    a->heap = heap;
+    a->limits = limits;
+    a->file = file;
+    set_up(a, &o);
+    *out = a;
+    return ZLLM_OK;
+}
+
+static zllm_result begin(zllm_archive *a, zllm_archive **out) {
+    const zllm_result rc = zllm_walk_begin(&a->walk, &a->problem);
+    if (rc == ZLLM_OK) {
+        *out = a;
+        return ZLLM_OK;
+    }
+    (void)refuse(rc, &a->problem);
+    zllm_archive_close(a);
+    return rc;
+}
+
+zllm_result zllm_archive_open_input(const zllm_input *input, const zllm_archive_options *options, zllm_archive **out) {
+    zllm_archive *a;
+    problem_t p;
+    *out = NULL;
+    const zllm_result rc = make(options, -1, &a, &p);
+    if (rc != ZLLM_OK) return refuse(rc, &p);
+    a->input.input = *input;
+    return begin(a, out);
+}
+
+static int read_memory(void *archive, uint64_t offset, void *data, size_t *size) {
+    const zllm_archive *a = archive;
+    memcpy(data, a->data + offset, *size); /* within its bounds: input.size is known */
+    return 0;
+}
+
+zllm_result zllm_archive_open_memory(const void *data, size_t size, const zllm_archive_options *options,
+                                     zllm_archive **out) {
+    zllm_archive *a;
+    problem_t p;
+    *out = NULL;
+    const zllm_result rc = make(options, -1, &a, &p);
+    if (rc != ZLLM_OK) return refuse(rc, &p);
+    a->data = data;
+    a->input.input = (zllm_input){.read = read_memory, .context = a, .size = size};
+    return begin(a, out);
+}
+
+static int read_file(void *archive, uint64_t offset, void *data, size_t *size) {
+    const zllm_archive *a = archive;
+    const size_t wanted = *size;
+    *size = 0;
+    while (*size < wanted) {
+        const ssize_t got = pread(a->file, (char *)data + *size, wanted - *size, (off_t)(offset + *size));
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return 1;
+        if (got == 0) break;
+        *size += (size_t)got;
+    }
+    return 0;
+}
+
+zllm_result zllm_archive_open(const char *path, const zllm_archive_options *options, zllm_archive **out) {
+    struct stat state;
+    zllm_archive *a;
+    problem_t p;
+    *out = NULL;
+    const int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0 || fstat(file, &state) != 0 || !S_ISREG(state.st_mode)) {
+        (void)zllm_problem(&p, ZLLM_E_INPUT, "%s: %s", path, file < 0 ? strerror(errno) : "not a regular file");
+        close_file(file);
+        return refuse(ZLLM_E_INPUT, &p);
+    }
+    const zllm_result rc = make(options, file, &a, &p);
+    if (rc != ZLLM_OK) return refuse(rc, &p);
+    a->input.input = (zllm_input){.read = read_file, .context = a, .size = (uint64_t)state.st_size};
+    return begin(a, out);
+}
+
+static void free_index(zllm_archive *a) {
+    for (size_t i = 0; i < a->n_index; i++) zllm_heap_free(a->heap, a->index[i].frame_places);
+    a->n_index = 0;
+}
+
+void zllm_archive_close(zllm_archive *a) {
+    if (a == NULL) return;
+    heap_t *heap = a->heap;
+    const int file = a->file;
+    zllm_section_free(&a->section);
+    zllm_walk_free(&a->walk);
+    zllm_models_free(&a->models);
+    zllm_members_free(&a->members);
+    free_index(a);
+    zllm_heap_free(heap, a->index);
+    zllm_input_free(&a->input);
+    zllm_heap_free(heap, a);
+    zllm_heap_close(heap);
+    close_file(file);
+}
+
+const char *zllm_archive_error(const zllm_archive *a) { return a != NULL ? a->problem.text : opening.text; }
+
+uint64_t zllm_archive_ignored(const zllm_archive *a) { return a->walk.ignored; }
+
+/* Sections. */
+
+static zllm_result add_index(zllm_archive *a) {
+    const section_t *s = &a->section;
+    if (a->n_index == a->index_room) {
+        const size_t room = 2 * a->index_room + 16;
+        indexed_t *more = zllm_heap_zeroed(a->heap, room, sizeof *more);
+        if (more == NULL) return NO_MEMORY(&a->problem);
+        if (a->n_index > 0) memcpy(more, a->index, a->n_index * sizeof *more);
+        zllm_heap_free(a->heap, a->index);
+        a->index = more;
+        a->index_room = room;
+    }
+    indexed_t *i = &a->index[a->n_index];
+    *i = (indexed_t){.place = s->place, .base = s->base, .start = section_start(s), .end = section_end(s), .seed = s->seed,
+                     .envelope = s->envelope, .exact = s->exact, .frames_at = s->frames_at, .frames_size = s->frames_size};
+    if (!s->exact && s->frame_places != NULL) {
+        const size_t size = (s->map.n_frames + 1) * sizeof *i->frame_places;
+        i->frame_places = zllm_heap_take(a->heap, size);
+        if (i->frame_places == NULL) return NO_MEMORY(&a->problem);
+        memcpy(i->frame_places, s->frame_places, size);
+    }
+    a->n_index++;
+    return ZLLM_OK;
+}
+
+/* Read a section once more. Its map was right before, unless the input changes. */
+static zllm_result reload(zllm_archive *a, const indexed_t *i) {
+    const size_t size = (size_t)i->envelope.length + CHECK_SIZE, front = envelope_size(&i->envelope);
+    uint8_t known[MAX_ENVELOPE], *body = zllm_heap_take(a->heap, size);
+    section_t *s = &a->section;
+    problem_t *p = &a->problem;
+    size_t got;
+    zllm_section_free(s);
+    if (body == NULL) return NO_MEMORY(p);
+    zllm_result rc = zllm_input_at(&a->input, i->place + front, body, size, &got, p);
+    const size_t known_size = zllm_envelope_write(&i->envelope, i->seed, known);
+    if (rc == ZLLM_OK && (got < size || !zllm_part_holds(i->seed, known, known_size, body, size)))
+        rc = DAMAGED(p, "a section map is damaged: its checksum does not match");
+    *s = (section_t){.place = i->place, .base = i->base, .seed = i->seed, .envelope = i->envelope};
+    if (rc == ZLLM_OK) rc = zllm_section_open(s, &a->decoder, body, size - CHECK_SIZE, p);
+    zllm_heap_free(a->heap, body);
+    if (rc == ZLLM_OK && i->frame_places != NULL) {
+        const size_t places = (s->map.n_frames + 1) * sizeof *s->frame_places;
+        s->frame_places = zllm_heap_take(a->heap, places);
+        if (s->frame_places == NULL) rc = NO_MEMORY(p);
+        else memcpy(s->frame_places, i->frame_places, places);
+    }
+    s->exact = i->exact;
+    s->frames_at = i->frames_at;
+    s->frames_size = i->frames_size;
+    if (rc != ZLLM_OK) zllm_section_free(s);
+    return rc;
+}
+
+zllm_result zllm_archive_advance(zllm_archive *a) {
+    const size_t next = a->started ? a->current + 1 : 0;
+    zllm_result rc = ZLLM_END;
+    a->record = a->reading = 0;
+    a->offset = 0;
+    if (!a->input.input.sequential && next < a->n_index) rc = reload(a, &a->index[next]);
+    else if (!a->ended) {
+        rc = zllm_walk_next(&a->walk, &a->section, &a->problem);
+        if (rc == ZLLM_END) a->ended = 1;
+        if (rc == ZLLM_OK && !a->input.input.sequential) rc = add_index(a);
+    }
+    if (rc != ZLLM_OK) return rc;
+    a->started = 1;
+    a->current = next;
+    return ZLLM_OK;
+}
+
+zllm_result zllm_archive_restart(zllm_archive *a) {
+    if (a->input.input.sequential && a->started)
+        return zllm_problem(&a->problem, ZLLM_E_ARGUMENT, "a pipe cannot be read backwards");
+    zllm_section_free(&a->section);
+    a->started = a->in_member = a->raw_given = 0;
+    a->current = a->record = 0;
+    return ZLLM_OK;
+}
+
+zllm_result zllm_archive_again(zllm_archive *a) {
+    walk_t *w = &a->walk;
+    zllm_section_free(&a->section);
+    free_index(a);
+    zllm_models_forget(&a->models);
+    zllm_input_seek(&a->input, 0);
+    w->end = w->members = w->sections = w->ignored = w->held = 0;
+    w->tries = SEARCHES;
+    a->told = (problem_t){0};
+    a->started = a->ended = 0;
+    return zllm_walk_begin(w, &a->problem);
+}

@@ -1,0 +1,266 @@
+/* Members, their data, and the tar stream. */
+#include "archive/archive.h"
+
+#define STEP ((size_t)64 << 10)
+
+/* What the end of an archive is: nothing more, or what is wrong with all of it. */
+static zllm_result at_end(zllm_archive *a) {
+    if (a->told.result == ZLLM_OK) return ZLLM_END;
+    a->problem = a->told;
+    return a->told.result;
+}
+
+static zllm_result cut_off(zllm_archive *a) {
+    return DAMAGED(&a->problem, "the rest of this member is in a section of the archive that is lost");
+}
+
+/* Hashes. */
+
+void zllm_archive_hash_begin(zllm_archive *a, const record_t *r, int fresh) {
+    if (fresh) {
+        a->hashing = r->sha256 != NULL || archive_goes_on(a, (size_t)(r - a->section.map.records));
+        if (a->hashing) zllm_sha256_start(&a->hash);
+    }
+}
+
+zllm_result zllm_archive_hash_end(zllm_archive *a, const record_t *r) {
+    uint8_t found[SHA256_SIZE];
+    if (!a->hashing || archive_goes_on(a, (size_t)(r - a->section.map.records))) return ZLLM_OK;
+    a->hashing = 0;
+    zllm_sha256_end(&a->hash, found);
+    if (r->sha256 == NULL || memcmp(found, r->sha256, SHA256_SIZE) == 0) return ZLLM_OK;
+    return DAMAGED(&a->problem, "its SHA-256 is not the one stored in the archive");
+}
+
+/* The next section, if it goes on where this one ends. */
+static zllm_result go_on(zllm_archive *a) {
+    const uint64_t end = section_end(&a->section), base = a->section.base;
+    const zllm_result rc = zllm_archive_advance(a);
+    if (rc == ZLLM_END) return cut_off(a);
+    if (rc != ZLLM_OK) return rc;
+    const int fits = section_start(&a->section) == end && a->section.base == base;
+    return fits && a->section.facts.flags & SECTION_CONTINUED && a->section.map.n_records > 0 ? ZLLM_OK : cut_off(a);
+}
+
+/* Members. */
+
+/* The stream is not a tar: all of it is one "member". */
+static zllm_result give_raw(zllm_archive *a, zllm_member *out) {
+    *out = (zllm_member){.name = "-", .name_size = 1, .link_name = "", .user = "", .group = "", .kind = ZLLM_RAW,
+                         .size = ZLLM_UNKNOWN, .mode = 0644};
+    a->in_member = a->raw_given = 1;
+    a->said = ZLLM_UNKNOWN;
+    return ZLLM_OK;
+}
+
+static int is_raw(const zllm_archive *a) {
+    return a->started ? (a->section.facts.flags & SECTION_OPAQUE) != 0 && a->current == 0 : a->ended && a->told.result == ZLLM_OK;
+}
+
+static void note_broken(zllm_archive *a, const record_t *r) {
+    problem_t p;
+    const int continued = a->section.facts.flags & SECTION_CONTINUED && r == a->section.map.records;
+    if (r->data_size == 0 || continued || a->section.facts.flags & SECTION_OPAQUE) return;
+    (void)zllm_problem(&p, ZLLM_E_TAR, "the tar stream was broken before it was packed: bytes of no member");
+    zllm_problem_note(&a->told, &p);
+}
+
+static zllm_result give(zllm_archive *a, size_t record, zllm_member *out) {
+    const record_t *r = &a->section.map.records[record];
+    const zllm_result rc = zllm_members_read(&a->members, a->section.map.blocks + r->headers_at, r->headers_size,
+                                             section_start(&a->section) + r->at, out, &a->problem);
+    if (rc != ZLLM_OK) return rc;
+    a->in_member = 1;
+    a->finished = 0;
+    a->reading = record;
+    a->record = record + 1;
+    a->offset = a->given = 0;
+    a->said = out->size;
+    zllm_archive_hash_begin(a, r, 1);
+    return ZLLM_OK;
+}
+
+zllm_result zllm_archive_next(zllm_archive *a, zllm_member *out) {
+    *out = (zllm_member){.name = "", .link_name = "", .user = "", .group = ""};
+    a->in_member = 0;
+    if (!a->started && !a->raw_given) {
+        const zllm_result rc = zllm_archive_advance(a);
+        if (rc != ZLLM_OK && rc != ZLLM_END) return rc;
+        if (is_raw(a)) return give_raw(a, out);
+    }
+    for (;;) {
+        while (a->started && !a->raw_given && a->record < a->section.map.n_records) {
+            const record_t *r = &a->section.map.records[a->record];
+            if (r->headers_size > 0) return give(a, a->record, out);
+            note_broken(a, r);
+            a->record++;
+        }
+        const zllm_result rc = zllm_archive_advance(a);
+        if (rc == ZLLM_END) return at_end(a);
+        if (rc != ZLLM_OK) return rc;
+    }
+}
+
+static zllm_result bad_place(zllm_archive *a) {
+    return zllm_problem(&a->problem, ZLLM_E_ARGUMENT, "no member that can be reached begins at this place");
+}
+
+zllm_result zllm_archive_seek(zllm_archive *a, uint64_t place) {
+    a->in_member = 0;
+    if (place == 0) return zllm_archive_restart(a);
+    if (!a->started || place < section_start(&a->section)) {
+        const zllm_result rc = zllm_archive_restart(a);
+        if (rc != ZLLM_OK) return rc;
+    }
+    if (!a->input.input.sequential && a->n_index > 0 && place < a->index[a->n_index - 1].end) {
+        size_t number = 0; /* the section is known: it alone is read */
+        while (a->index[number].end <= place) number++;
+        if (!a->started || a->current != number) {
+            a->started = number > 0;
+            a->current = number > 0 ? number - 1 : 0;
+            const zllm_result rc = zllm_archive_advance(a);
+            if (rc != ZLLM_OK) return rc;
+        }
+    }
+    while (!a->started || place >= section_end(&a->section)) {
+        const zllm_result rc = zllm_archive_advance(a);
+        if (rc != ZLLM_OK) return rc == ZLLM_END ? bad_place(a) : rc;
+    }
+    for (size_t i = 0; i < a->section.map.n_records; i++) {
+        const record_t *r = &a->section.map.records[i];
+        if (section_start(&a->section) + r->at != place || r->headers_size == 0) continue;
+        a->record = i;
+        return ZLLM_OK;
+    }
+    return bad_place(a);
+}
+
+zllm_result zllm_archive_find(zllm_archive *a, const char *name, zllm_member *member) {
+    uint64_t place = ZLLM_UNKNOWN;
+    size_t size = strlen(name);
+    while (size > 0 && name[size - 1] == '/') size--;
+    if (a->input.input.sequential) return bad_place(a);
+    zllm_result rc = zllm_archive_seek(a, 0);
+    if (rc != ZLLM_OK) return rc;
+    while ((rc = zllm_archive_next(a, member)) == ZLLM_OK) {
+        const char *own = member->name;
+        size_t own_size = member->name_size;
+        while (own_size > 0 && own[own_size - 1] == '/') own_size--;
+        if (member->kind != ZLLM_RAW && own_size == size && memcmp(own, name, size) == 0) place = member->place;
+    }
+    if (rc != ZLLM_END && (place == ZLLM_UNKNOWN || rc != a->told.result)) return rc;
+    if (place == ZLLM_UNKNOWN) return zllm_problem(&a->problem, ZLLM_E_MISSING, "%s is not in the archive", name);
+    rc = zllm_archive_seek(a, place);
+    return rc == ZLLM_OK ? zllm_archive_next(a, member) : rc;
+}
+
+/* Data. */
+
+static zllm_result end_member(zllm_archive *a) {
+    const zllm_result rc = zllm_archive_hash_end(a, &a->section.map.records[a->reading]);
+    a->finished = 1;
+    if (rc != ZLLM_OK) return rc;
+    if (a->given == a->said) return ZLLM_OK;
+    return zllm_problem(&a->problem, ZLLM_E_TAR, "unexpected end of data: the tar stream ends inside this member");
+}
+
+zllm_result zllm_archive_read(zllm_archive *a, void *data, size_t *size) {
+    uint8_t *out = data;
+    const size_t room = *size;
+    *size = 0;
+    if (!a->in_member) return zllm_problem(&a->problem, ZLLM_E_ARGUMENT, "no member was given");
+    if (a->said == ZLLM_UNKNOWN) return zllm_archive_stream(a, data, room, size);
+    while (!a->finished) {
+        const record_t *r = &a->section.map.records[a->reading];
+        if (a->offset == r->data_size) {
+            if (!archive_goes_on(a, a->reading)) return end_member(a);
+            const zllm_result rc = go_on(a);
+            if (rc != ZLLM_OK) return rc;
+            a->record = 1;
+            continue;
+        }
+        if (*size == room) break;
+        const uint64_t left = r->data_size - a->offset;
+        const size_t part = room - *size < left ? room - *size : (size_t)left;
+        const zllm_result rc = zllm_section_read(&a->section, &a->decoder, a->reading, a->offset, out + *size, part,
+                                                 &a->problem);
+        if (rc != ZLLM_OK) return rc;
+        if (a->hashing) zllm_sha256_add(&a->hash, out + *size, part);
+        a->offset += part;
+        a->given += part;
+        *size += part;
+    }
+    return ZLLM_OK;
+}
+
+/* The stream. */
+
+/* Bytes of the record a->reading from a->offset on, of one kind; *got is 0 at its end. */
+static zllm_result stream_record(zllm_archive *a, uint8_t *out, size_t size, size_t *got) {
+    const record_t *r = &a->section.map.records[a->reading];
+    const uint64_t data_end = (uint64_t)r->headers_size + r->data_size, end = data_end + r->zeros;
+    const uint64_t stop = a->offset < r->headers_size ? r->headers_size : a->offset < data_end ? data_end : end;
+    const size_t part = size < stop - a->offset ? size : (size_t)(stop - a->offset);
+    zllm_result rc = ZLLM_OK;
+    if (a->offset == 0) {
+        const int continued = a->reading == 0 && a->section.facts.flags & SECTION_CONTINUED;
+        zllm_archive_hash_begin(a, r, !continued);
+    }
+    if (part == 0) return ZLLM_OK;
+    if (stop == r->headers_size && a->offset < r->headers_size)
+        memcpy(out, a->section.map.blocks + r->headers_at + a->offset, part);
+    else if (a->offset < data_end) {
+        rc = zllm_section_read(&a->section, &a->decoder, a->reading, a->offset - r->headers_size, out, part, &a->problem);
+        if (rc == ZLLM_OK && a->hashing) zllm_sha256_add(&a->hash, out, part);
+        if (rc == ZLLM_OK && a->offset + part == data_end) rc = zllm_archive_hash_end(a, r);
+    } else memset(out, 0, part);
+    if (rc != ZLLM_OK) return rc;
+    a->offset += part;
+    *got = part;
+    return ZLLM_OK;
+}
+
+zllm_result zllm_archive_stream(zllm_archive *a, uint8_t *out, size_t size, size_t *got) {
+    *got = 0;
+    while (*got < size) {
+        size_t part = 0;
+        if (a->started && a->reading < a->section.map.n_records) {
+            const zllm_result rc = stream_record(a, out + *got, size - *got, &part);
+            if (rc != ZLLM_OK) return rc;
+            *got += part;
+            if (part > 0) continue;
+            a->reading++;
+            a->offset = 0;
+            continue;
+        }
+        const uint64_t end = a->started ? section_end(&a->section) : 0;
+        if (a->ended && (a->input.input.sequential || !a->started || a->current + 1 >= a->n_index)) break;
+        const zllm_result rc = zllm_archive_advance(a);
+        if (rc == ZLLM_END) break;
+        if (rc != ZLLM_OK) return rc;
+        if (section_start(&a->section) != end) return DAMAGED(&a->problem, "a section of the archive is lost");
+    }
+    if (*got == 0 && size > 0 && at_end(a) != ZLLM_END) return a->told.result;
+    return ZLLM_OK;
+}
+
+zllm_result zllm_archive_tar(zllm_archive *a, zllm_write write, void *context) {
+    zllm_result rc = zllm_archive_restart(a);
+    if (rc != ZLLM_OK) return rc;
+    uint8_t *buffer = zllm_heap_take(a->heap, STEP);
+    if (buffer == NULL) return NO_MEMORY(&a->problem);
+    const int before = a->decoder.everything;
+    a->decoder.everything = 1;
+    a->reading = 0;
+    a->offset = 0;
+    for (;;) {
+        size_t got;
+        rc = zllm_archive_stream(a, buffer, STEP, &got);
+        if (got > 0 && write(context, buffer, got) != 0)
+            rc = zllm_problem(&a->problem, ZLLM_E_OUTPUT, "the tar stream cannot be written");
+        if (rc != ZLLM_OK || got == 0) break;
+    }
+    a->decoder.everything = before;
+    zllm_heap_free(a->heap, buffer);
+    return rc;
+}

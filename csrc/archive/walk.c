@@ -1,0 +1,365 @@
+#include "archive/walk.h"
+
+#include "archive/search.h"
+#include "cancel.h"
+
+#define MISSING "the archive is damaged: parts of it are missing"
+#define ORDER "the archive is damaged: its parts are out of order"
+#define TRUNCATED \
+    "the archive is truncated: it ends before its footer. Whole members can be extracted, the rest is lost"
+
+static void note(walk_t *w, zllm_result result, const char *text) {
+    problem_t one;
+    (void)zllm_problem(&one, result, "%s", text);
+    zllm_problem_note(w->told, &one);
+}
+
+static int is_hard(zllm_result rc) {
+    return rc == ZLLM_E_MEMORY || rc == ZLLM_E_INPUT || rc == ZLLM_E_LIMIT || rc == ZLLM_E_CANCELLED ||
+           (rc >= ZLLM_E_KERNEL_UNKNOWN && rc <= ZLLM_E_KERNEL_UNSUPPORTED) || rc == ZLLM_E_KERNEL_WRONG;
+}
+
+/* What is wrong with a part is noted, and the walk goes on; unless nothing can go on. */
+static zllm_result noted(walk_t *w, zllm_result rc, const problem_t *p) {
+    if (rc == ZLLM_OK || is_hard(rc)) return rc;
+    zllm_problem_note(w->told, p);
+    return ZLLM_OK;
+}
+
+zllm_result zllm_walk_begin(walk_t *w, problem_t *p) {
+    const uint8_t *data;
+    size_t got;
+    zllm_result rc = zllm_input_peek(w->input, HEADER_SIZE, &data, &got, p);
+    if (rc == ZLLM_OK) rc = zllm_header_read(data, got, &w->seed, p);
+    if (rc != ZLLM_OK) return rc;
+    w->start = w->input->position;
+    w->base = w->end;
+    w->next = w->last_frame = w->generation = 0;
+    w->back = 0;
+    w->directory_at = -1;
+    w->orphans = w->whole = 0;
+    w->n_seen = 0;
+    return zllm_input_skip(w->input, HEADER_SIZE, NULL, p);
+}
+
+void zllm_walk_free(walk_t *w) { zllm_heap_free(w->heap, w->seen); }
+
+static zllm_result add_seen(walk_t *w, uint64_t offset, uint64_t number, problem_t *p) {
+    if (w->n_seen == w->seen_room) {
+        const size_t room = 2 * w->seen_room + 16;
+        seen_t *more = zllm_heap_zeroed(w->heap, room, sizeof *more);
+        if (more == NULL) return NO_MEMORY(p);
+        if (w->n_seen > 0) memcpy(more, w->seen, w->n_seen * sizeof *more);
+        zllm_heap_free(w->heap, w->seen);
+        w->seen = more;
+        w->seen_room = room;
+    }
+    w->seen[w->n_seen++] = (seen_t){.offset = offset, .number = number};
+    return ZLLM_OK;
+}
+
+/* Frames. */
+
+/* All frames of a section are where the map says if a part with the right number is behind them. */
+static zllm_result find_frames(walk_t *w, section_t *s, int *found, problem_t *p) {
+    const uint8_t *data;
+    envelope_t e;
+    size_t got;
+    zllm_result rc = zllm_input_look(w->input, s->frames_size, MAX_ENVELOPE, &data, &got, p);
+    if (rc != ZLLM_OK) return rc;
+    *found = zllm_envelope_read(data, got, &w->seed, &e) && e.number == s->envelope.number + 1 + s->map.n_frames;
+    if (!*found) return ZLLM_OK;
+    s->exact = 1;
+    s->frames_at = w->input->position;
+    w->next = e.number;
+    if (!w->input->input.sequential) return zllm_input_skip(w->input, s->frames_size, NULL, p);
+    w->held = s->frames_size;
+    return zllm_input_peek(w->input, s->frames_size, &s->block, &got, p);
+}
+
+static zllm_result take_frame(walk_t *w, section_t *s, const envelope_t *e, problem_t *p) {
+    const size_t i = (size_t)(e->number - s->envelope.number - 1);
+    const envelope_t due = zllm_frame_envelope(&s->map.frames[i], e->number);
+    const uint64_t whole = envelope_whole(e);
+    if (e->number > w->next) note(w, ZLLM_E_DAMAGED, MISSING);
+    w->next = e->number + 1;
+    if (envelope_whole(&due) == whole && w->input->input.sequential) {
+        const uint8_t *data;
+        size_t got;
+        zllm_result rc = zllm_input_peek(w->input, whole, &data, &got, p);
+        if (rc != ZLLM_OK) return rc;
+        if (got == whole && s->frame_parts[i] == NULL) {
+            s->frame_parts[i] = zllm_heap_take(w->heap, got);
+            if (s->frame_parts[i] == NULL) return NO_MEMORY(p);
+            memcpy(s->frame_parts[i], data, got);
+        }
+    } else if (envelope_whole(&due) == whole) s->frame_places[i] = w->input->position;
+    return zllm_input_skip(w->input, whole, NULL, p);
+}
+
+/* Frames one by one, for they are not where they should be. */
+static zllm_result find_each_frame(walk_t *w, section_t *s, problem_t *p) {
+    const uint8_t *data;
+    envelope_t e;
+    size_t got;
+    s->frame_places = zllm_heap_zeroed(w->heap, s->map.n_frames + 1, sizeof *s->frame_places);
+    s->frame_parts = zllm_heap_zeroed(w->heap, s->map.n_frames + 1, sizeof *s->frame_parts);
+    if (s->frame_places == NULL || s->frame_parts == NULL) return NO_MEMORY(p);
+    while (w->next < w->last_frame) {
+        zllm_result rc = zllm_input_peek(w->input, MAX_ENVELOPE, &data, &got, p);
+        if (rc != ZLLM_OK || got == 0) return rc;
+        if (got >= FILE_MAGIC_SIZE && memcmp(data, zllm_file_magic, FILE_MAGIC_SIZE) == 0) break;
+        if (!zllm_envelope_read(data, got, &w->seed, &e)) {
+            note(w, ZLLM_E_DAMAGED, "the archive is damaged: there is no part where one should be");
+            rc = zllm_search_part(w->input, w->seed, w->next, &w->tries, p);
+        } else if (e.kind == KIND_FRAME && !(e.flags & FLAGS_REJECT) && e.number >= w->next && e.number < w->last_frame) {
+            rc = take_frame(w, s, &e, p);
+        } else break;
+        if (rc != ZLLM_OK) return rc;
+    }
+    return ZLLM_OK;
+}
+
+static zllm_result find_all_frames(walk_t *w, section_t *s, problem_t *p) {
+    int found = 1;
+    w->last_frame = s->envelope.number + 1 + s->map.n_frames;
+    w->orphans = 0;
+    if (s->map.n_frames == 0) {
+        s->exact = 1;
+        return ZLLM_OK;
+    }
+    const zllm_result rc = find_frames(w, s, &found, p);
+    return rc == ZLLM_OK && !found ? find_each_frame(w, s, p) : rc;
+}
+
+/* Parts that are read here. */
+
+static zllm_result accept_section(walk_t *w, section_t *s, problem_t *p) {
+    const uint64_t start = section_start(s);
+    if (start < w->end) return DAMAGED(p, ORDER);
+    if (start > w->end) note(w, ZLLM_E_DAMAGED, "the archive is damaged: a section is missing");
+    if (section_end(s) > w->decoder->limits->output_bytes)
+        return zllm_problem(p, ZLLM_E_LIMIT, "the archive unpacks to more bytes than the limit that was set");
+    w->members += s->map.members;
+    if (w->members > w->decoder->limits->members)
+        return zllm_problem(p, ZLLM_E_LIMIT, "the archive has more members than the limit that was set");
+    if (w->sections++ == 0) w->opaque = (s->facts.flags & SECTION_OPAQUE) != 0;
+    w->end = section_end(s);
+    for (size_t i = 0; i < s->map.n_frames; i++) {
+        const envelope_t e = zllm_frame_envelope(&s->map.frames[i], s->envelope.number + 1 + i);
+        s->frames_size += envelope_whole(&e);
+    }
+    w->seen[w->n_seen - 1] = (seen_t){
+        .offset = s->place - w->start, .number = s->envelope.number, .length = s->envelope.length,
+        .members = s->map.members, .frames = s->map.n_frames, .frames_size = s->frames_size, .facts = s->facts,
+        .readable = 1};
+    return ZLLM_OK;
+}
+
+static zllm_result read_directory(walk_t *w, uint64_t offset, const uint8_t *body, size_t size, problem_t *p) {
+    directory_t found;
+    zllm_result rc = zllm_directory_read(w->heap, body, size, offset - w->start, w->decoder->limits, w->seen, w->n_seen,
+                                         &found, p);
+    if (rc != ZLLM_OK && rc != ZLLM_E_VERSION) return rc;
+    rc = noted(w, rc, p);
+    if (!found.same) note(w, ZLLM_E_DAMAGED, "the archive is damaged: its directory names other sections than there are");
+    const uint64_t back = w->back > 0 ? offset - (uint64_t)w->back : 0;
+    if (w->back >= 0 && (found.generation != w->generation || found.back != back))
+        note(w, ZLLM_E_DAMAGED, "the archive is damaged: its directory is of another generation");
+    w->back = (int64_t)offset;
+    return rc;
+}
+
+static void end_generation(walk_t *w) {
+    if (w->directory_at < 0 || w->back != w->directory_at) w->back = -1;
+    w->whole = 1;
+    w->n_seen = 0;
+    w->directory_at = -1;
+    w->generation++;
+}
+
+static zllm_result read_footer(walk_t *w, uint64_t offset, const uint8_t *body, size_t size, problem_t *p) {
+    bytes_t b = bytes_of(body, size);
+    const uint64_t distance = bytes_varint(&b, MAX_OFFSET);
+    const int good = !b.bad && bytes_left(&b) == 0;
+    const int there = good && w->directory_at >= 0 && distance == offset - (uint64_t)w->directory_at;
+    end_generation(w);
+    return there ? ZLLM_OK : DAMAGED(p, "the archive is damaged: the directory is not where the footer says");
+}
+
+static const char *name_of(uint8_t kind) {
+    return kind == KIND_SECTION ? "a section map" : kind == KIND_DIRECTORY ? "the directory" : "the footer";
+}
+
+/* A section, a directory or a footer; *got: it is a section that can be read. */
+static zllm_result take_part(walk_t *w, const envelope_t *e, section_t *s, int *got_section, problem_t *p) {
+    const uint64_t offset = w->input->position, whole = envelope_whole(e);
+    const size_t front = envelope_size(e);
+    const uint8_t *data;
+    size_t got;
+    zllm_result rc = zllm_input_peek(w->input, whole, &data, &got, p);
+    if (rc != ZLLM_OK) return rc;
+    if (got < whole) return zllm_input_skip(w->input, got, NULL, p); /* the archive was cut off here */
+    const size_t size = (size_t)e->length;
+    if (!zllm_part_holds(w->seed, data, front, data + front, size + CHECK_SIZE)) {
+        rc = DAMAGED(p, "%s is damaged: its checksum does not match%s", name_of(e->kind),
+                     e->kind == KIND_SECTION ? "" : ": nothing is lost by that");
+        if (e->kind == KIND_FOOTER) end_generation(w);
+    } else if (e->kind == KIND_DIRECTORY) rc = read_directory(w, offset, data + front, size, p);
+    else if (e->kind == KIND_FOOTER) rc = read_footer(w, offset, data + front, size, p);
+    else {
+        *s = (section_t){.place = offset, .base = w->base, .seed = w->seed, .envelope = *e};
+        rc = zllm_section_open(s, w->decoder, data + front, size, p);
+        if (rc == ZLLM_OK) rc = accept_section(w, s, p);
+        *got_section = rc == ZLLM_OK;
+        if (rc != ZLLM_OK) zllm_section_free(s);
+    }
+    rc = noted(w, rc, p);
+    if (rc == ZLLM_OK) rc = zllm_input_skip(w->input, whole, NULL, p);
+    return rc == ZLLM_OK && *got_section ? find_all_frames(w, s, p) : rc;
+}
+
+static zllm_result take_model(walk_t *w, const envelope_t *e, problem_t *p) {
+    const uint64_t whole = envelope_whole(e);
+    embedded_t one = {.envelope = *e, .place = w->input->position, .seed = w->seed};
+    const size_t front = envelope_size(e), body = e->length < MODEL_FRONT ? (size_t)e->length : MODEL_FRONT;
+    const uint8_t *data;
+    size_t got;
+    zllm_result rc = zllm_input_peek(w->input, front + body, &data, &got, p);
+    if (rc != ZLLM_OK) return rc;
+    if (got < front + body) return zllm_input_skip(w->input, whole, NULL, p);
+    rc = zllm_model_part_read(data + front, body, e->length, w->decoder->limits, &one.said, p);
+    if (rc == ZLLM_OK && w->input->input.sequential) {
+        rc = zllm_input_peek(w->input, whole, &data, &got, p);
+        if (rc != ZLLM_OK || got < whole) return rc == ZLLM_OK ? zllm_input_skip(w->input, whole, NULL, p) : rc;
+        one.copy = zllm_heap_take(w->heap, got);
+        if (one.copy == NULL) return NO_MEMORY(p);
+        memcpy(one.copy, data, got);
+    }
+    if (rc == ZLLM_OK) rc = zllm_models_embedded(w->decoder->models, &one, p);
+    if (rc != ZLLM_OK) zllm_heap_free(w->heap, one.copy);
+    rc = noted(w, rc, p);
+    return rc == ZLLM_OK ? zllm_input_skip(w->input, whole, NULL, p) : rc;
+}
+
+/* A part that is not used. */
+static zllm_result pass_part(walk_t *w, const envelope_t *e, problem_t *p) {
+    uint64_t left = envelope_whole(e);
+    part_check_t check;
+    if (!w->verify || e->kind == KIND_FRAME) return zllm_input_skip(w->input, left, NULL, p);
+    zllm_part_check_start(&check, w->seed);
+    while (left > 0) {
+        const uint8_t *data;
+        size_t got;
+        const uint64_t step = lesser(left > CHECK_SIZE ? left - CHECK_SIZE : left, (uint64_t)1 << 16);
+        zllm_result rc = zllm_input_peek(w->input, step, &data, &got, p);
+        if (rc != ZLLM_OK || got < step) return rc == ZLLM_OK ? zllm_input_skip(w->input, left, NULL, p) : rc;
+        if (left > CHECK_SIZE) zllm_part_check_add(&check, data, got);
+        else if (zllm_part_check_end(&check) != little32(data))
+            note(w, ZLLM_E_DAMAGED, "a part that this program does not use is damaged: its checksum does not match");
+        rc = zllm_input_skip(w->input, got, NULL, p);
+        if (rc != ZLLM_OK) return rc;
+        left -= got;
+    }
+    return ZLLM_OK;
+}
+
+static void check_place(walk_t *w, const envelope_t *e) {
+    const int belongs = e->kind == KIND_FRAME && e->number < w->last_frame;
+    if (e->number > w->next || belongs != (e->number < w->last_frame)) note(w, ZLLM_E_DAMAGED, MISSING);
+    else if (e->kind == KIND_FRAME && !belongs && !w->orphans && !(e->flags & FLAG_SEALED))
+        note(w, ZLLM_E_DAMAGED, "the archive is damaged: a frame belongs to no section");
+    if (w->directory_at >= 0 && e->kind != KIND_FOOTER) note(w, ZLLM_E_DAMAGED, ORDER);
+}
+
+static zllm_result read_part(walk_t *w, const envelope_t *e, section_t *s, int *got_section, problem_t *p) {
+    const uint64_t offset = w->input->position;
+    zllm_result rc = ZLLM_OK;
+    w->whole = 0;
+    if (e->number < w->next) {
+        note(w, ZLLM_E_DAMAGED, ORDER);
+        return zllm_input_skip(w->input, envelope_whole(e), NULL, p);
+    }
+    const zllm_result refused = zllm_envelope_refusal(e, p);
+    if (refused != ZLLM_OK) zllm_problem_note(w->told, p);
+    check_place(w, e);
+    w->next = e->number + 1;
+    if (e->kind == KIND_DIRECTORY) w->directory_at = (int64_t)offset;
+    if (e->kind == KIND_SECTION) {
+        w->orphans = 1;
+        rc = add_seen(w, offset - w->start, e->number, p);
+        if (rc != ZLLM_OK) return rc;
+    }
+    if (refused == ZLLM_OK && e->kind == KIND_MODEL) return take_model(w, e, p);
+    if (refused == ZLLM_OK && (e->kind == KIND_SECTION || e->kind == KIND_DIRECTORY || e->kind == KIND_FOOTER))
+        return take_part(w, e, s, got_section, p);
+    return pass_part(w, e, p);
+}
+
+/* What is next before a footer. */
+static zllm_result inside(walk_t *w, section_t *s, int *got_section, problem_t *p) {
+    const uint8_t *data;
+    envelope_t e;
+    size_t got;
+    uint32_t seed;
+    problem_t unused;
+    zllm_result rc = zllm_input_peek(w->input, MAX_ENVELOPE, &data, &got, p);
+    if (rc != ZLLM_OK) return rc;
+    if (zllm_header_read(data, got, &seed, &unused) == ZLLM_OK) {
+        note(w, ZLLM_E_DAMAGED, TRUNCATED);
+        return zllm_walk_begin(w, p);
+    }
+    if (zllm_envelope_read(data, got, &w->seed, &e)) return read_part(w, &e, s, got_section, p);
+    note(w, ZLLM_E_DAMAGED, "the archive is damaged: there is no part where one should be");
+    rc = zllm_search_part(w->input, w->seed, w->next, &w->tries, p);
+    w->whole = 0;
+    return rc;
+}
+
+/* What is next behind a footer: more of the archive, another one, or nothing that belongs to one. */
+static zllm_result between(walk_t *w, section_t *s, int *got_section, problem_t *p) {
+    const uint8_t *data;
+    envelope_t e;
+    size_t got, zeros = 0;
+    zllm_result rc = zllm_input_peek(w->input, MAX_ENVELOPE, &data, &got, p);
+    if (rc != ZLLM_OK) return rc;
+    while (zeros < got && data[zeros] == 0) zeros++;
+    if (zeros > 0) return zllm_input_skip(w->input, zeros, NULL, p);
+    if (zllm_envelope_read(data, got, &w->seed, &e) && e.number >= w->next) return inside(w, s, got_section, p);
+    rc = zllm_walk_begin(w, p);
+    if (rc == ZLLM_OK || rc == ZLLM_E_MEMORY || rc == ZLLM_E_INPUT) return rc;
+    if (rc == ZLLM_E_VERSION) {
+        zllm_problem_note(w->told, p);
+        return zllm_input_skip(w->input, UINT64_MAX, NULL, p);
+    }
+    if (got >= 4 && got < HEADER_SIZE && memcmp(data, zllm_file_magic, got < FILE_MAGIC_SIZE ? got : FILE_MAGIC_SIZE) == 0) {
+        w->whole = 0; /* an archive begins, and that is all there is of it */
+        return zllm_input_skip(w->input, got, NULL, p);
+    }
+    uint64_t passed;
+    rc = zllm_search_archive(w->input, w->seed, w->next, &w->tries, &passed, p);
+    if (rc == ZLLM_OK) note(w, ZLLM_E_DAMAGED, "the archive is damaged: there are unknown bytes between its parts");
+    if (rc == ZLLM_END) w->ignored += passed;
+    return rc == ZLLM_END ? ZLLM_OK : rc;
+}
+
+zllm_result zllm_walk_next(walk_t *w, section_t *s, problem_t *p) {
+    int found = 0;
+    zllm_section_free(s);
+    zllm_result rc = zllm_input_skip(w->input, w->held, NULL, p);
+    w->held = 0;
+    while (rc == ZLLM_OK && !found) {
+        const uint8_t *data;
+        size_t got;
+        if (cancelled(w->decoder->decoding.cancel)) return zllm_problem(p, ZLLM_E_CANCELLED, "cancelled");
+        rc = zllm_input_peek(w->input, 1, &data, &got, p);
+        if (rc != ZLLM_OK) break;
+        if (got == 0) {
+            if (!w->whole) note(w, ZLLM_E_DAMAGED, TRUNCATED);
+            w->whole = 1;
+            return ZLLM_END;
+        }
+        rc = w->whole ? between(w, s, &found, p) : inside(w, s, &found, p);
+    }
+    return rc;
+}
