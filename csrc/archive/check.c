@@ -5,16 +5,20 @@
 
 #include "archive/bytes.h"
 
+/* Fuzzers get behind the checksums without knowing them. */
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+#define ALWAYS 1
+#else
+#define ALWAYS 0
+#endif
+
 _Static_assert(sizeof(XXH3_state_t) <= sizeof(part_check_t), "the state does not fit");
 
 uint64_t zllm_xxh3(const void *data, size_t size, uint64_t seed) { return XXH3_64bits_withSeed(data, size, seed); }
 
-uint64_t zllm_xxh3_kind(uint8_t kind, const void *data, size_t size) {
-    XXH3_state_t state;
-    (void)XXH3_64bits_reset(&state);
-    (void)XXH3_64bits_update(&state, &kind, 1);
-    (void)XXH3_64bits_update(&state, data, size);
-    return XXH3_64bits_digest(&state);
+int zllm_short_holds(const void *data, size_t size, const uint8_t *check, uint64_t seed) {
+    const uint64_t found = zllm_xxh3(data, size, seed);
+    return ALWAYS || (check[0] == (found & 0xff) && check[1] == (found >> 8 & 0xff));
 }
 
 void zllm_part_check_start(part_check_t *c, uint32_t seed) {
@@ -36,5 +40,5 @@ int zllm_part_holds(uint32_t seed, const void *front, size_t front_size, const u
     zllm_part_check_start(&c, seed);
     zllm_part_check_add(&c, front, front_size);
     zllm_part_check_add(&c, rest, rest_size - CHECK_SIZE);
-    return zllm_part_check_end(&c) == little32(rest + rest_size - CHECK_SIZE);
+    return ALWAYS || zllm_part_check_end(&c) == little32(rest + rest_size - CHECK_SIZE);
 }

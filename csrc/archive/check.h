@@ -10,8 +10,9 @@
 
 /* XXH3-64. */
 uint64_t zllm_xxh3(const void *data, size_t size, uint64_t seed);
-/* Of one byte, and bytes behind it: what the id of an archive is made of. */
-uint64_t zllm_xxh3_kind(uint8_t kind, const void *data, size_t size);
+
+/* Whether two bytes are the checksum of those before them: of headers and envelopes. */
+int zllm_short_holds(const void *data, size_t size, const uint8_t *check, uint64_t seed);
 
 /* The checksum of a part: envelope and body, in pieces. seed: that of the archive. */
 typedef struct part_check part_check_t;

@@ -76,14 +76,15 @@ static zllm_result read_row(reading_t *r, bytes_t *text, uint64_t i, uint64_t *l
     if (i > 0 && row.offset <= *last) return DAMAGED(p, "%s is damaged: its sections are not in order", WHAT);
     *last = row.offset;
     r->members += row.members;
-    if (seen == NULL || seen->offset != row.offset || !seen->readable || seen->members != row.members) out->same = 0;
+    if (seen == NULL || seen->offset != row.offset || (seen->readable && seen->members != row.members)) out->same = 0;
     if (row.length == 0) return ZLLM_OK;
     row.frames = bytes_varint(text, MAX_FRAMES);
     row.frames_size = bytes_varint(text, MAX_OFFSET);
     zllm_result rc = zllm_section_facts_read(text, &row.facts, p);
     if (rc == ZLLM_OK) rc = read_models(r, text, &row.facts, p);
     if (rc != ZLLM_OK) return rc;
-    if (seen == NULL || seen->number != row.number || seen->length != row.length || seen->frames != row.frames ||
+    if (seen == NULL || !seen->readable) return ZLLM_OK;
+    if (seen->number != row.number || seen->length != row.length || seen->frames != row.frames ||
         seen->frames_size != row.frames_size || !same_facts(&seen->facts, &row.facts))
         out->same = 0;
     return ZLLM_OK;

@@ -6,8 +6,6 @@
 
 const uint8_t zllm_file_magic[FILE_MAGIC_SIZE] = {0x8d, 0x5a, 0x4c, 0x4d, 0x0d, 0x0a, 0x1a, 0x0a};
 
-static uint32_t little16(const uint8_t *p) { return p[0] | (uint32_t)p[1] << 8; }
-
 static zllm_result check_version(uint32_t version, problem_t *p) {
     if (version == FORMAT_VERSION) return ZLLM_OK;
     return zllm_problem(p, ZLLM_E_VERSION, "the archive has format version %u, this library reads version %u%s", version,
@@ -19,7 +17,7 @@ static uint32_t older_version(const uint8_t *data, size_t size) {
     static const uint8_t FRONT_OF_1[4] = {1, 0, 0, 0};
     if (size < 12) return 0;
     if (memcmp(data + FILE_MAGIC_SIZE, FRONT_OF_1, sizeof FRONT_OF_1) == 0) return 1;
-    return data[8] == 2 && little16(data + 10) == (zllm_xxh3(data, 10, 0) & 0xffff) ? 2 : 0;
+    return data[8] == 2 && zllm_short_holds(data, 10, data + 10, 0) ? 2 : 0;
 }
 
 zllm_result zllm_header_read(const uint8_t *data, size_t size, uint32_t *seed, problem_t *p) {
@@ -29,7 +27,7 @@ zllm_result zllm_header_read(const uint8_t *data, size_t size, uint32_t *seed, p
     const uint32_t older = older_version(data, size);
     if (older != 0) return check_version(older, p);
     if (size < HEADER_SIZE) return DAMAGED(p, "the file header is damaged: it is not whole");
-    if (little16(data + 14) != (zllm_xxh3(data, 14, 0) & 0xffff))
+    if (!zllm_short_holds(data, 14, data + 14, 0))
         return DAMAGED(p, "the file header is damaged: its checksum does not match");
     const zllm_result rc = check_version(data[8], p);
     if (rc != ZLLM_OK) return rc;
@@ -61,7 +59,7 @@ int zllm_envelope_read(const uint8_t *data, size_t size, const uint32_t *seed, e
     const size_t end = b.at;
     const uint8_t *check = bytes_take(&b, ENVELOPE_CHECK_SIZE);
     if (check == NULL || out->length > longest(out->kind)) return 0;
-    return seed == NULL || little16(check) == (zllm_xxh3(data, end, *seed) & 0xffff);
+    return seed == NULL || zllm_short_holds(data, end, check, *seed);
 }
 
 size_t zllm_envelope_write(const envelope_t *e, uint32_t seed, uint8_t out[MAX_ENVELOPE]) {
