@@ -145,7 +145,7 @@ zllm_result zllm_archive_open(const char *path, const zllm_archive_options *opti
     *out = NULL;
     const int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0 || fstat(file, &state) != 0 || !S_ISREG(state.st_mode)) {
-        (void)zllm_problem(&p, ZLLM_E_INPUT, "%s: %s", path, file < 0 ? strerror(errno) : "not a regular file");
+        (void)zllm_problem(&p, ZLLM_E_INPUT, "%s", file < 0 ? strerror(errno) : "not a regular file");
         close_file(file);
         return refuse(ZLLM_E_INPUT, &p);
     }

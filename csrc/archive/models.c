@@ -1,11 +1,5 @@
 #include "archive/models.h"
 
-#include "model.h"
-#include "zllm_testing.h"
-
-#define ANSWER_TEXT "zllm: known answer"
-#define ANSWER_TOKENS (sizeof ANSWER_TEXT)
-
 void zllm_models_free(models_t *m) {
     for (known_model_t *k = m->known; k != NULL;) {
         known_model_t *next = k->next;
@@ -124,34 +118,6 @@ zllm_result zllm_models_unpack(models_t *m, const embedded_t *e, uint8_t **data,
     return rc;
 }
 
-static uint32_t token_of_byte(const zllm_model *model, uint8_t byte) {
-    for (uint32_t i = 0; i < model->vocab; i++)
-        if (model->token_offsets[i + 1] - model->token_offsets[i] == 1 &&
-            model->token_bytes[model->token_offsets[i]] == byte)
-            return i;
-    return 0; /* every byte is a token */
-}
-
-/* The first bytes of what a model answers to a fixed text (docs/model-format.md). */
-static zllm_result answer(heap_t *heap, const zllm_model *model, uint32_t start, uint8_t out[SHA256_SIZE], problem_t *p) {
-    uint32_t tokens[ANSWER_TOKENS] = {start};
-    const size_t n = (size_t)(model->vocab + 1) * ANSWER_TOKENS;
-    uint64_t *sums = zllm_heap_take(heap, n * sizeof *sums);
-    sha256_t hash;
-    if (sums == NULL) return NO_MEMORY(p);
-    for (size_t i = 1; i < ANSWER_TOKENS; i++) tokens[i] = token_of_byte(model, (uint8_t)ANSWER_TEXT[i - 1]);
-    const zllm_result rc = zllm_evaluate(model, tokens, ANSWER_TOKENS, NULL, sums);
-    zllm_sha256_start(&hash);
-    for (size_t i = 0; i < n && rc == ZLLM_OK; i++) {
-        uint8_t bytes[8];
-        for (int k = 0; k < 8; k++) bytes[k] = (uint8_t)(sums[i] >> 8 * k);
-        zllm_sha256_add(&hash, bytes, sizeof bytes);
-    }
-    zllm_sha256_end(&hash, out);
-    zllm_heap_free(heap, sums);
-    return rc == ZLLM_OK ? ZLLM_OK : NO_MEMORY(p);
-}
-
 static zllm_result parse(models_t *m, known_model_t *k, const uint8_t *data, size_t size, problem_t *p) {
     uint8_t found[SHA256_SIZE];
     zllm_sha256(data, size, found);
@@ -160,8 +126,9 @@ static zllm_result parse(models_t *m, known_model_t *k, const uint8_t *data, siz
     zllm_result rc = zllm_model_parse(data, size, m->decoding.kernel, m->decoding.options, &k->model);
     if (rc != ZLLM_OK) return zllm_problem_of_coder(rc, "the model", p);
     k->start = zllm_model_start(k->model);
-    rc = answer(m->heap, k->model, k->start, found, p);
-    if (rc == ZLLM_OK && memcmp(found, k->ref.known_answer, ANSWER_SIZE) != 0)
+    rc = zllm_model_answer(k->model, found, m->decoding.options);
+    if (rc != ZLLM_OK) rc = NO_MEMORY(p);
+    else if (memcmp(found, k->ref.known_answer, ANSWER_SIZE) != 0)
         rc = zllm_problem(p, ZLLM_E_MISSING, "the model '%s' is here, but computes other numbers", k->ref.name);
     if (rc == ZLLM_OK) return ZLLM_OK;
     zllm_model_free(k->model);

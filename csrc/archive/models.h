@@ -50,4 +50,7 @@ zllm_result zllm_models_load(models_t *m, known_model_t *model, problem_t *p);
 /* Decode a model part, compare its checksum and hash. */
 zllm_result zllm_models_unpack(models_t *m, const embedded_t *e, uint8_t **data, problem_t *p);
 
+/* What a model answers to a fixed text (docs/model-format.md). */
+zllm_result zllm_model_answer(const zllm_model *model, uint8_t out[SHA256_SIZE], const zllm_options *options);
+
 #endif

@@ -58,11 +58,15 @@ static zllm_result fill(input_t *s, size_t size, problem_t *p) {
         else if (at >= s->input.size) want = 0;
         else if (s->input.size - at < want) want = (size_t)(s->input.size - at);
         else if (want < STEP && s->input.size - at >= STEP && s->have == 0) want = STEP;
+        if (want == 0) {
+            s->ended = 1;
+            break;
+        }
         zllm_result rc = make_room(s, s->have + want, p);
         if (rc == ZLLM_OK) rc = read_at(s, at, s->buffer + s->from + s->have, want, &got, p);
         if (rc != ZLLM_OK) return rc;
         s->have += got;
-        s->ended = got < want || want == 0;
+        s->ended = got < want;
     }
     return ZLLM_OK;
 }

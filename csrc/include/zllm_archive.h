@@ -62,9 +62,9 @@ typedef struct {
     void *context;
 } zllm_archive_options;
 
-/* Where an archive comes from. `read` stores up to *size bytes, and in *size how many; fewer only at the end. It gets the
- * offset of the first: of a pipe that is always the byte behind the last one it gave. Returns 0, or anything else if reading
- * failed. */
+/* Where an archive comes from. `read` stores up to *size bytes, and in *size how many: at least one, but none at the end. It
+ * gets the offset of the first: of a pipe that is always the byte behind the last one it gave. Returns 0, or anything else if
+ * reading failed. */
 typedef struct {
     int (*read)(void *context, uint64_t offset, void *data, size_t *size);
     void *context;
@@ -100,7 +100,7 @@ typedef enum {
 
 #define ZLLM_UNKNOWN UINT64_MAX
 
-/* A member. Pointers are good until the next call for the archive. Names are bytes as they stand, mostly UTF-8, with a NUL
+/* A member. Texts are good until the next member is given, headers until the next call for the archive. Names are bytes as they stand, mostly UTF-8, with a NUL
  * behind them; a name with a NUL in it is longer than strlen says. */
 typedef struct {
     const char *name, *link_name; /* a folder's name has no slash at its end */
