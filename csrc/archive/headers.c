@@ -1,229 +1,4 @@
-#include "archive/headers.h"
-
-#define WHAT "the section map"
-#define MAX_UNITS (WINDOW / BLOCK)
-#define BASE 5u
-#define MAX_DIGITS 9u
-
-/* Columns, from the first of them on. */
-enum {
-    PARTS = 0, RAW_SIZES, RAW, PROFILES, EXTENDED_PROFILE, MAIN_PROFILE, EXTENDED_FORM, MAIN_FORM, SHORT_FORM,
-    EXTENDED_NAMES, NAMES, LINKS, RESTS, LITERALS, KEYS, KEY_NUMBERS, VALUES, DIGITS, SECONDS, FRACTIONS = 22,
-    SIZES = 26, SIZE_TOPS = 28, TAIL_SIZES, TAILS
-};
-enum { PART_RAW, PART_MAIN, PART_PAX, PART_LONG, PART_TAIL };
-enum { LITERAL, NUL_END, SPACE_END, FOLLOWS, ROUNDED };
-/* Keywords whose times are differences from the last of the same. */
-enum { TIME_MAIN, TIME_EXTENDED, TIME_MTIME, TIME_ATIME, TIME_CTIME, TIME_CREATION, TIMES };
-
-/* Keywords of an extended header: each and `=`. */
-typedef struct {
-    text_t keys;
-} pattern_t;
-
-/* What extended headers say that the main block repeats. */
-typedef struct {
-    text_t name, link;
-    int timed;
-    uint64_t floor, rounded;
-} heard_t;
-
-/* An extended header's block, whose name is known when the main block is. */
-typedef struct {
-    size_t at;
-    text_t name;
-    int beside, summed; /* the name is a folder in the member's; the checksum is not a literal */
-} pending_t;
-
-struct headers {
-    heap_t *heap;
-    bytes_t column[HEADER_COLUMNS];
-    uint8_t *shown[HEADER_COLUMNS]; /* own copies of columns of texts with escapes */
-    uint64_t longest, room;
-    pattern_t *patterns;
-    size_t n_patterns;
-    pending_t *pending;
-    size_t n_pending, pending_room;
-    uint32_t last[TIMES];
-    size_t plane[HEADER_COLUMNS]; /* numbers taken of planes, at their first columns */
-    uint8_t *out;
-    size_t used, out_room;
-    int bad; /* a column ended too early */
-};
-
-static zllm_result malformed(problem_t *p) { return DAMAGED(p, "%s is damaged: its headers make no sense", WHAT); }
-
-/* Taking from columns. What is not there reads as nothing, and h->bad stays. */
-
-static uint32_t next_byte(headers_t *h, int column) {
-    bytes_t *b = &h->column[column];
-    if (b->at == b->size) {
-        h->bad = 1;
-        return 0;
-    }
-    return b->data[b->at++];
-}
-
-static uint64_t next_number(headers_t *h, int column) {
-    const uint64_t value = bytes_varint(&h->column[column], UINT64_MAX);
-    h->bad |= h->column[column].bad;
-    return value;
-}
-
-static const uint8_t *next_bytes(headers_t *h, int column, uint64_t size) {
-    static const uint8_t none[NUMBER_SIZE];
-    const uint8_t *p = bytes_take(&h->column[column], size);
-    if (p == NULL) h->bad = 1;
-    return p == NULL ? none : p;
-}
-
-static uint32_t next_plane(headers_t *h, int column, uint32_t planes) {
-    const size_t at = h->plane[column]++;
-    uint32_t value = 0;
-    if (at >= h->column[column].size) {
-        h->bad = 1;
-        return 0;
-    }
-    for (uint32_t i = 0; i < planes; i++) value |= (uint32_t)h->column[(uint32_t)column + i].data[at] << 8 * i;
-    return value;
-}
-
-static size_t unescape(uint8_t *text, size_t size) {
-    size_t to = 0;
-    for (size_t i = 0; i < size; i++, to++) {
-        const int escape = text[i] == 1 && i + 1 < size && (text[i + 1] == 2 || text[i + 1] == 3);
-        text[to] = escape ? (text[i + 1] == 2 ? 0 : 1) : text[i];
-        i += (size_t)escape;
-    }
-    return to;
-}
-
-static text_t next_text(headers_t *h, int column, uint64_t most) {
-    bytes_t *b = &h->column[column];
-    const uint8_t *from = b->data + b->at, *end = bytes_left(b) > 0 ? memchr(from, 0, bytes_left(b)) : NULL;
-    if (end == NULL) {
-        h->bad = 1;
-        return (text_t){(const uint8_t *)"", 0};
-    }
-    text_t text = {from, (size_t)(end - from)};
-    b->at += text.size + 1;
-    if (h->shown[column] != NULL) text.size = unescape(h->shown[column] + (from - b->data), text.size);
-    if (text.size > most) h->bad = 1;
-    return h->bad ? (text_t){(const uint8_t *)"", 0} : text;
-}
-
-/* Writing blocks. */
-
-static zllm_result reserve(headers_t *h, uint64_t size, problem_t *p) {
-    if (size > h->room - h->used) return DAMAGED(p, "%s is damaged: more headers than a section can hold", WHAT);
-    if (size <= h->out_room - h->used) return ZLLM_OK;
-    const uint64_t doubled = 2 * (uint64_t)h->out_room + 4096, least = h->used + size;
-    const size_t room = (size_t)lesser(doubled > least ? doubled : least, h->room);
-    uint8_t *out = zllm_heap_take(h->heap, room);
-    if (out == NULL) return NO_MEMORY(p);
-    if (h->used > 0) memcpy(out, h->out, h->used);
-    zllm_heap_free(h->heap, h->out);
-    h->out = out;
-    h->out_room = room;
-    return ZLLM_OK;
-}
-
-static zllm_result put(headers_t *h, const void *data, size_t size, problem_t *p) {
-    const zllm_result rc = reserve(h, size, p);
-    if (rc != ZLLM_OK) return rc;
-    if (size > 0) memcpy(h->out + h->used, data, size);
-    h->used += size;
-    return ZLLM_OK;
-}
-
-static zllm_result put_zeros(headers_t *h, size_t size, problem_t *p) {
-    const zllm_result rc = reserve(h, size, p);
-    if (rc != ZLLM_OK) return rc;
-    if (size > 0) memset(h->out + h->used, 0, size);
-    h->used += size;
-    return ZLLM_OK;
-}
-
-/* Times. */
-
-static uint64_t next_seconds(headers_t *h, int key) {
-    const uint32_t coded = next_plane(h, SECONDS, 4);
-    const uint32_t change = coded & 1 ? ~(coded >> 1) : coded >> 1;
-    return h->last[key] += change;
-}
-
-static int time_key(text_t key) {
-    static const struct {
-        const char *name;
-        int key;
-    } KNOWN[] = {{"mtime", TIME_MTIME}, {"atime", TIME_ATIME}, {"ctime", TIME_CTIME},
-                 {"LIBARCHIVE.creationtime", TIME_CREATION}};
-    for (size_t i = 0; i < sizeof KNOWN / sizeof *KNOWN; i++)
-        if (strlen(KNOWN[i].name) == key.size && memcmp(KNOWN[i].name, key.data, key.size) == 0) return KNOWN[i].key;
-    return -1;
-}
-
-/* Whether a text is a time: whole seconds of up to ten digits, perhaps a point and up to nine more; cut and rounded. */
-static int read_time(text_t text, uint64_t *floor, uint64_t *rounded) {
-    size_t at = 0;
-    *floor = 0;
-    for (; at < text.size && at < 10 && text.data[at] >= '0' && text.data[at] <= '9'; at++)
-        *floor = 10 * *floor + (uint64_t)(text.data[at] - '0');
-    if (at == 0 || (text.data[0] == '0' && at > 1)) return 0;
-    *rounded = *floor;
-    if (at == text.size) return 1;
-    const size_t digits = text.size - at - 1;
-    if (text.data[at] != '.' || digits < 1 || digits > MAX_DIGITS) return 0;
-    for (size_t i = at + 1; i < text.size; i++)
-        if (text.data[i] < '0' || text.data[i] > '9') return 0;
-    *rounded += text.data[at + 1] >= '5';
-    return 1;
-}
-
-static size_t put_decimal(char *out, uint64_t value, size_t least) {
-    char digits[20];
-    size_t n = 0;
-    do digits[n++] = (char)('0' + value % 10);
-    while ((value /= 10) > 0 || n < least);
-    for (size_t i = 0; i < n; i++) out[i] = digits[n - 1 - i];
-    return n;
-}
-
-/* The value of a record with a time; `room` has what is made for it. */
-static text_t next_time(headers_t *h, int key, char room[32], problem_t *p) {
-    const uint32_t form = next_byte(h, DIGITS);
-    if (form == 0) return next_text(h, VALUES, h->longest);
-    const size_t digits = form - 1;
-    if (digits > MAX_DIGITS) {
-        (void)malformed(p);
-        h->bad = 1;
-        return (text_t){(const uint8_t *)room, 0};
-    }
-    size_t size = put_decimal(room, next_seconds(h, key), 1);
-    if (digits > 0) {
-        room[size++] = '.';
-        size += put_decimal(room + size, next_plane(h, FRACTIONS, 4), digits);
-    }
-    return (text_t){(const uint8_t *)room, size};
-}
-
-/* Of form FOLLOWS or ROUNDED the first or second of `known`, if they are known. */
-static zllm_result next_mtime(headers_t *h, uint32_t form, int key, int are_known, const uint64_t known[2],
-                              uint8_t out[NUMBER_SIZE], problem_t *p) {
-    if (form == LITERAL) {
-        memcpy(out, next_bytes(h, LITERALS, NUMBER_SIZE), NUMBER_SIZE);
-        return ZLLM_OK;
-    }
-    uint64_t value;
-    if (form == NUL_END || form == SPACE_END) value = next_seconds(h, key);
-    else {
-        value = form == FOLLOWS ? known[0] : known[1];
-        if ((form == FOLLOWS && !(are_known & 1)) || (form == ROUNDED && !(are_known & 2)) || value > MAX_OCTAL)
-            return DAMAGED(p, "%s is damaged: a time that repeats nothing", WHAT);
-    }
-    zllm_octal(out, value, form == SPACE_END ? ' ' : 0);
-    return ZLLM_OK;
-}
+#include "archive/headercolumns.h"
 
 /* Extended headers. */
 
@@ -231,15 +6,15 @@ static int is_key(text_t key, const char *name) { return key.size == strlen(name
 
 static zllm_result put_record(headers_t *h, text_t key, text_t value, problem_t *p) {
     char number[20];
-    const size_t size = zllm_pax_size(key.size, value.size), digits = put_decimal(number, size, 1);
-    zllm_result rc = reserve(h, size, p);
+    const size_t size = zllm_pax_size(key.size, value.size), digits = zllm_header_decimal(number, size, 1);
+    zllm_result rc = zllm_header_reserve(h, size, p);
     if (rc != ZLLM_OK) return rc;
     number[digits] = ' ';
-    rc = put(h, number, digits + 1, p);
-    if (rc == ZLLM_OK) rc = put(h, key.data, key.size, p);
-    if (rc == ZLLM_OK) rc = put(h, "=", 1, p);
-    if (rc == ZLLM_OK) rc = put(h, value.data, value.size, p);
-    return rc == ZLLM_OK ? put(h, "\n", 1, p) : rc;
+    rc = zllm_header_put(h, number, digits + 1, p);
+    if (rc == ZLLM_OK) rc = zllm_header_put(h, key.data, key.size, p);
+    if (rc == ZLLM_OK) rc = zllm_header_put(h, "=", 1, p);
+    if (rc == ZLLM_OK) rc = zllm_header_put(h, value.data, value.size, p);
+    return rc == ZLLM_OK ? zllm_header_put(h, "\n", 1, p) : rc;
 }
 
 /* The records of a pax header. */
@@ -250,20 +25,20 @@ static zllm_result put_records(headers_t *h, const pattern_t *pattern, heard_t *
         const uint8_t *equals = memchr(at, '=', (size_t)(end - at));
         if (equals == NULL) break;
         const text_t key = {at, (size_t)(equals - at)};
-        const int time = time_key(key);
+        const int time = zllm_header_time_key(key);
         text_t value;
         if (time >= 0) {
             uint64_t floor, rounded;
-            value = next_time(h, time, room, p);
-            if (time == TIME_MTIME && read_time(value, &floor, &rounded)) {
+            value = zllm_header_time(h, time, room, p);
+            if (time == TIME_MTIME && zllm_header_read_time(value, &floor, &rounded)) {
                 heard->timed = 1;
                 heard->floor = floor;
                 heard->rounded = rounded;
             }
-        } else if (is_key(key, "path")) value = heard->name = next_text(h, NAMES, h->longest);
-        else if (is_key(key, "linkpath")) value = heard->link = next_text(h, LINKS, h->longest);
-        else value = next_text(h, VALUES, h->longest);
-        if (h->bad) return malformed(p);
+        } else if (is_key(key, "path")) value = heard->name = zllm_header_text(h, NAMES, h->longest);
+        else if (is_key(key, "linkpath")) value = heard->link = zllm_header_text(h, LINKS, h->longest);
+        else value = zllm_header_text(h, VALUES, h->longest);
+        if (h->bad) return malformed_headers(p);
         const zllm_result rc = put_record(h, key, value, p);
         if (rc != ZLLM_OK) return rc;
         at = equals + 1;
@@ -289,26 +64,26 @@ static zllm_result add_pending(headers_t *h, pending_t one, problem_t *p) {
 static zllm_result put_extended_block(headers_t *h, size_t at, uint64_t length, const heard_t *own,
                                       const uint8_t *profile, text_t link, text_t rest, problem_t *p) {
     uint8_t size[NUMBER_SIZE], mtime[NUMBER_SIZE];
-    const uint32_t form = next_byte(h, EXTENDED_FORM), of_size = form % BASE;
+    const uint32_t form = zllm_header_byte(h, EXTENDED_FORM), of_size = form % BASE;
     const uint64_t known[2] = {own->floor, h->last[TIME_EXTENDED]};
     if (length > MAX_EXTENDED || form >= 2 * BASE * BASE || (of_size != LITERAL && of_size != FOLLOWS))
-        return malformed(p);
-    if (of_size == LITERAL) memcpy(size, next_bytes(h, LITERALS, NUMBER_SIZE), NUMBER_SIZE);
+        return malformed_headers(p);
+    if (of_size == LITERAL) memcpy(size, zllm_header_bytes(h, LITERALS, NUMBER_SIZE), NUMBER_SIZE);
     else zllm_octal(size, length, 0);
-    const zllm_result rc = next_mtime(h, form / BASE % BASE, TIME_EXTENDED, own->timed ? 3 : 2, known, mtime, p);
+    const zllm_result rc = zllm_header_mtime(h, form / BASE % BASE, TIME_EXTENDED, own->timed ? 3 : 2, known, mtime, p);
     if (rc != ZLLM_OK) return rc;
     zllm_block_write(h->out + at, profile, link, rest, size, mtime);
     pending_t one = {.at = at, .summed = form < BASE * BASE};
-    if (!one.summed) memcpy(h->out + at + 148, next_bytes(h, LITERALS, SUM_SIZE), SUM_SIZE);
-    const text_t name = next_text(h, EXTENDED_NAMES, WINDOW);
+    if (!one.summed) memcpy(h->out + at + 148, zllm_header_bytes(h, LITERALS, SUM_SIZE), SUM_SIZE);
+    const text_t name = zllm_header_text(h, EXTENDED_NAMES, WINDOW);
     one.beside = name.size > 0 && name.data[0] == '/';
     one.name = name.size > 0 ? (text_t){name.data + 1, name.size - 1} : name;
     return add_pending(h, one, p);
 }
 
 static zllm_result next_profile(headers_t *h, int column, const uint8_t **out, problem_t *p) {
-    const uint64_t number = next_number(h, column);
-    if (number >= h->column[PROFILES].size / PROFILE_SIZE) return malformed(p);
+    const uint64_t number = zllm_header_number(h, column);
+    if (number >= h->column[PROFILES].size / PROFILE_SIZE) return malformed_headers(p);
     *out = h->column[PROFILES].data + number * PROFILE_SIZE;
     return ZLLM_OK;
 }
@@ -319,22 +94,22 @@ static zllm_result next_extended(headers_t *h, int is_long, heard_t *heard, prob
     heard_t own = {0};
     zllm_result rc = next_profile(h, EXTENDED_PROFILE, &profile, p);
     if (rc != ZLLM_OK) return rc;
-    const text_t rest = next_text(h, RESTS, REST_SIZE), link = next_text(h, LINKS, h->longest);
-    if (h->bad || link.size > NAME_SIZE) return malformed(p);
-    rc = put_zeros(h, BLOCK, p);
+    const text_t rest = zllm_header_text(h, RESTS, REST_SIZE), link = zllm_header_text(h, LINKS, h->longest);
+    if (h->bad || link.size > NAME_SIZE) return malformed_headers(p);
+    rc = zllm_header_zeros(h, BLOCK, p);
     if (rc == ZLLM_OK && is_long) {
         const int of_name = profile[24] == 'L';
-        const text_t text = next_text(h, of_name ? NAMES : LINKS, h->longest);
+        const text_t text = zllm_header_text(h, of_name ? NAMES : LINKS, h->longest);
         *(of_name ? &own.name : &own.link) = text;
-        rc = put(h, text.data, text.size, p);
-        if (rc == ZLLM_OK) rc = put_zeros(h, 1, p);
+        rc = zllm_header_put(h, text.data, text.size, p);
+        if (rc == ZLLM_OK) rc = zllm_header_zeros(h, 1, p);
     } else if (rc == ZLLM_OK) {
-        const uint64_t number = next_number(h, KEY_NUMBERS);
-        rc = h->bad || number >= h->n_patterns ? malformed(p) : put_records(h, &h->patterns[number], &own, p);
+        const uint64_t number = zllm_header_number(h, KEY_NUMBERS);
+        rc = h->bad || number >= h->n_patterns ? malformed_headers(p) : put_records(h, &h->patterns[number], &own, p);
     }
     if (rc != ZLLM_OK) return rc;
     const size_t length = h->used - at - BLOCK;
-    rc = put_zeros(h, (size_t)(padded(length) - length), p);
+    rc = zllm_header_zeros(h, (size_t)(padded(length) - length), p);
     if (rc == ZLLM_OK) rc = put_extended_block(h, at, length, &own, profile, link, rest, p);
     if (own.name.data != NULL) heard->name = own.name;
     if (own.link.data != NULL) heard->link = own.link;
@@ -351,8 +126,8 @@ static zllm_result next_extended(headers_t *h, int is_long, heard_t *heard, prob
 static zllm_result next_short(headers_t *h, text_t of_header, uint32_t form, int column, uint8_t room[NAME_SIZE],
                               text_t *out, problem_t *p) {
     if (form == 0) {
-        *out = next_text(h, column, h->longest);
-        return out->size <= NAME_SIZE ? ZLLM_OK : malformed(p);
+        *out = zllm_header_text(h, column, h->longest);
+        return out->size <= NAME_SIZE ? ZLLM_OK : malformed_headers(p);
     }
     if (form > 2 || of_header.data == NULL) return DAMAGED(p, "%s is damaged: a name that repeats nothing", WHAT);
     *out = (text_t){room, zllm_name_cut(of_header, form == 2, room)};
@@ -361,12 +136,12 @@ static zllm_result next_short(headers_t *h, text_t of_header, uint32_t form, int
 
 static zllm_result next_size(headers_t *h, uint32_t form, uint8_t out[NUMBER_SIZE], problem_t *p) {
     if (form == LITERAL) {
-        memcpy(out, next_bytes(h, LITERALS, NUMBER_SIZE), NUMBER_SIZE);
+        memcpy(out, zllm_header_bytes(h, LITERALS, NUMBER_SIZE), NUMBER_SIZE);
         return ZLLM_OK;
     }
-    if (form != NUL_END && form != SPACE_END) return malformed(p);
-    const uint64_t low = next_plane(h, SIZES, 2), top = next_number(h, SIZE_TOPS);
-    if (top > MAX_OCTAL >> 16) return malformed(p);
+    if (form != NUL_END && form != SPACE_END) return malformed_headers(p);
+    const uint64_t low = zllm_header_plane(h, SIZES, 2), top = zllm_header_number(h, SIZE_TOPS);
+    if (top > MAX_OCTAL >> 16) return malformed_headers(p);
     zllm_octal(out, top << 16 | low, form == SPACE_END ? ' ' : 0);
     return ZLLM_OK;
 }
@@ -379,22 +154,22 @@ static zllm_result next_main(headers_t *h, const heard_t *heard, uint8_t room[NA
     text_t link = {0};
     zllm_result rc = next_profile(h, MAIN_PROFILE, &profile, p);
     if (rc != ZLLM_OK) return rc;
-    const text_t rest = next_text(h, RESTS, REST_SIZE);
-    const uint32_t form = next_byte(h, SHORT_FORM);
+    const text_t rest = zllm_header_text(h, RESTS, REST_SIZE);
+    const uint32_t form = zllm_header_byte(h, SHORT_FORM);
     rc = next_short(h, heard->name, form % 3, NAMES, room, name, p);
     if (rc == ZLLM_OK) rc = next_short(h, heard->link, form / 3, LINKS, link_room, &link, p);
     if (rc != ZLLM_OK) return rc;
-    const uint32_t numbers = next_byte(h, MAIN_FORM);
-    if (numbers >= 2 * BASE * BASE) return malformed(p);
+    const uint32_t numbers = zllm_header_byte(h, MAIN_FORM);
+    if (numbers >= 2 * BASE * BASE) return malformed_headers(p);
     rc = next_size(h, numbers % BASE, size, p);
-    if (rc == ZLLM_OK) rc = next_mtime(h, numbers / BASE % BASE, TIME_MAIN, heard->timed ? 3 : 0, known, mtime, p);
-    if (rc == ZLLM_OK) rc = h->bad ? malformed(p) : reserve(h, BLOCK, p);
+    if (rc == ZLLM_OK) rc = zllm_header_mtime(h, numbers / BASE % BASE, TIME_MAIN, heard->timed ? 3 : 0, known, mtime, p);
+    if (rc == ZLLM_OK) rc = h->bad ? malformed_headers(p) : zllm_header_reserve(h, BLOCK, p);
     if (rc != ZLLM_OK) return rc;
     uint8_t *block = h->out + h->used;
     zllm_block_write(block, profile, link, rest, size, mtime);
     if (name->size > 0) memcpy(block, name->data, name->size);
     if (numbers < BASE * BASE) zllm_block_sum(block);
-    else memcpy(block + 148, next_bytes(h, LITERALS, SUM_SIZE), SUM_SIZE);
+    else memcpy(block + 148, zllm_header_bytes(h, LITERALS, SUM_SIZE), SUM_SIZE);
     h->used += BLOCK;
     return ZLLM_OK;
 }
@@ -413,9 +188,9 @@ static zllm_result name_pending(headers_t *h, text_t member, problem_t *p) {
 }
 
 static zllm_result next_blob(headers_t *h, int sizes, int column, problem_t *p) {
-    const uint64_t size = next_number(h, sizes);
+    const uint64_t size = zllm_header_number(h, sizes);
     const uint8_t *data = bytes_take(&h->column[column], size);
-    return data == NULL ? malformed(p) : put(h, data, (size_t)size, p);
+    return data == NULL ? malformed_headers(p) : zllm_header_put(h, data, (size_t)size, p);
 }
 
 zllm_result zllm_headers_next(headers_t *h, size_t *size, problem_t *p) {
@@ -424,13 +199,13 @@ zllm_result zllm_headers_next(headers_t *h, size_t *size, problem_t *p) {
     heard_t heard = {0};
     text_t name = {0};
     zllm_result rc = ZLLM_OK;
-    uint32_t part = next_byte(h, PARTS);
+    uint32_t part = zllm_header_byte(h, PARTS);
     h->n_pending = 0;
     if (part == PART_RAW && !h->bad) rc = next_blob(h, RAW_SIZES, RAW, p);
     else {
-        for (; rc == ZLLM_OK && (part == PART_PAX || part == PART_LONG); part = next_byte(h, PARTS)) {
+        for (; rc == ZLLM_OK && (part == PART_PAX || part == PART_LONG); part = zllm_header_byte(h, PARTS)) {
             rc = next_extended(h, part == PART_LONG, &heard, p);
-            if (h->used - start > MAX_UNIT) rc = malformed(p);
+            if (h->used - start > MAX_UNIT) rc = malformed_headers(p);
         }
         if (rc == ZLLM_OK && part != PART_MAIN && part != PART_TAIL)
             rc = DAMAGED(p, "%s is damaged: unknown kind of header", WHAT);
@@ -449,11 +224,11 @@ static zllm_result read_patterns(headers_t *h, problem_t *p) {
     bytes_t *keys = &h->column[KEYS];
     size_t n = 0;
     for (size_t i = 0; i < keys->size; i++) n += keys->data[i] == 0;
-    if (n > MAX_UNITS) return malformed(p);
+    if (n > MAX_UNITS) return malformed_headers(p);
     h->patterns = zllm_heap_zeroed(h->heap, n + 1, sizeof *h->patterns);
     if (h->patterns == NULL) return NO_MEMORY(p);
-    while (h->n_patterns < n) h->patterns[h->n_patterns++].keys = next_text(h, KEYS, MAX_EXTENDED);
-    return h->bad || bytes_left(keys) > 0 ? malformed(p) : ZLLM_OK;
+    while (h->n_patterns < n) h->patterns[h->n_patterns++].keys = zllm_header_text(h, KEYS, MAX_EXTENDED);
+    return h->bad || bytes_left(keys) > 0 ? malformed_headers(p) : ZLLM_OK;
 }
 
 static zllm_result show(headers_t *h, int column, problem_t *p) {
@@ -486,7 +261,7 @@ zllm_result zllm_headers_open(heap_t *heap, const bytes_t *columns, const zllm_l
     const bytes_t *profiles = &h->column[PROFILES];
     if (profiles->size % PROFILE_SIZE != 0 || profiles->size > MAX_UNITS * PROFILE_SIZE || planes_differ(h, SECONDS, 4) ||
         planes_differ(h, FRACTIONS, 4) || planes_differ(h, SIZES, 2))
-        return malformed(p);
+        return malformed_headers(p);
     for (size_t i = 0; i < sizeof TEXTS / sizeof *TEXTS && rc == ZLLM_OK; i++) rc = show(h, TEXTS[i], p);
     return rc == ZLLM_OK ? read_patterns(h, p) : rc;
 }

@@ -54,7 +54,8 @@ static zllm_result give_raw(zllm_archive *a, zllm_member *out) {
 }
 
 static int is_raw(const zllm_archive *a) {
-    return a->started ? (a->section.facts.flags & SECTION_OPAQUE) != 0 && a->current == 0 : a->ended && a->told.result == ZLLM_OK;
+    if (!a->started) return a->ended && a->told.result == ZLLM_OK; /* an empty stream */
+    return (a->section.facts.flags & SECTION_OPAQUE) != 0 && a->current == 0;
 }
 
 static void note_broken(zllm_archive *a, const record_t *r) {

@@ -17,8 +17,8 @@ void zllm_input_free(input_t *s) {
 /* Up to `size` bytes at `offset`; fewer at the end only. */
 static zllm_result read_at(const input_t *s, uint64_t offset, uint8_t *data, size_t size, size_t *got, problem_t *p) {
     *got = 0;
-    if (!s->input.sequential) size = offset < s->input.size && s->input.size - offset < size ? (size_t)(s->input.size - offset) : size;
     if (!s->input.sequential && offset >= s->input.size) return ZLLM_OK;
+    if (!s->input.sequential && s->input.size - offset < size) size = (size_t)(s->input.size - offset);
     while (*got < size) {
         size_t count = size - *got;
         if (s->input.read(s->input.context, offset + *got, data + *got, &count) != 0 || count > size - *got)

@@ -100,8 +100,8 @@ typedef enum {
 
 #define ZLLM_UNKNOWN UINT64_MAX
 
-/* A member. Texts are good until the next member is given, headers until the next call for the archive. Names are bytes as they stand, mostly UTF-8, with a NUL
- * behind them; a name with a NUL in it is longer than strlen says. */
+/* A member. Texts are good until the next member is given, headers until the next call for the archive. Names are bytes as
+ * they stand, mostly UTF-8, with a NUL behind them; a name with a NUL in it is longer than strlen says. */
 typedef struct {
     const char *name, *link_name; /* a folder's name has no slash at its end */
     size_t name_size, link_name_size;

@@ -155,7 +155,8 @@ static void place_entry(work_t *w, const path_t *p, const zllm_member *m) {
     const int folder = tree_enter(&w->tree, p, 1);
     int failed = folder < 0 ? -1 : 0;
     tree_temporary(temporary);
-    if (failed == 0) failed = m->kind == ZLLM_FIFO ? make_fifo(w, folder, temporary, m) : make_file(w, folder, temporary, m, &rc);
+    if (failed == 0 && m->kind == ZLLM_FIFO) failed = make_fifo(w, folder, temporary, m);
+    else if (failed == 0) failed = make_file(w, folder, temporary, m, &rc);
     if (failed == 0) failed = tree_place(&w->tree, folder, temporary, p);
     const int error = errno;
     if (failed != 0 && folder >= 0) (void)unlinkat(folder, temporary, 0);

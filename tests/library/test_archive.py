@@ -40,7 +40,7 @@ def run(installed: Installed, path: Path, mode: str, *options: str) -> subproces
 def tar_of(path: Path, model: Path | None = None) -> bytes:
     """The tar stream, as Python's reader gives it."""
     with path.open("rb") as file:
-        view = FileView(file, layout.find(file), Decoders(ReadOptions(models=(model,))))
+        view = FileView(file, layout.find(file), Decoders(ReadOptions(model=model)))
         return view.read()
 
 
