@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from extraction.tars import FILE, FOLDER, HARD, PIPE, SYMBOLIC, CHARACTER, header
+from extraction.tars import CHARACTER, FILE, FOLDER, HARD, PIPE, SYMBOLIC, header
 from library.conftest import Installed
 
 from zllm.archive.options import WriteOptions
