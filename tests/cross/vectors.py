@@ -396,7 +396,7 @@ def _frames(path: Path, model: Path | None, codec: int) -> Iterator[tuple[memory
             section = view.section(number)
             for frame, row in enumerate(section.layout.frames):
                 if row.codec == codec:
-                    yield section._payload(frame), row.raw_size, section.layout.boundaries(frame)
+                    yield section.payload(frame), row.raw_size, section.layout.boundaries(frame)
 
 
 def _parse(model: store.Model, payload: memoryview, size: int, boundaries: tuple[int, ...]) -> Frame:
