@@ -112,6 +112,11 @@ static zllm_result encode(text_t *t, uint32_t profile, const uint8_t *text, uint
     return rc;
 }
 
+/* Bytes of a sample's code string, as they tell of a whole text: what records gain does not grow with it. */
+static size_t judged(size_t size, uint32_t profile) {
+    return profile >= PROFILE_RECORDS && profile <= PROFILE_RECORDS_MOST ? size + size / 128 : size;
+}
+
 /* Sets the profile that codes the sample best; `out` has room for n. */
 static zllm_result try_profiles(const text_t *of, const uint8_t *sample, size_t n, uint8_t *out, uint32_t *profile) {
     uint32_t found[PROFILES];
@@ -124,6 +129,7 @@ static zllm_result try_profiles(const text_t *of, const uint8_t *sample, size_t 
         const zllm_result rc = encode(&t, found[i], sample, out, &size);
         if (rc == ZLLM_E_SPACE) continue;
         if (rc != ZLLM_OK) return rc;
+        size = judged(size, found[i]);
         if (size < least) *profile = found[i];
         if (size < least) least = size;
     }

@@ -33,8 +33,8 @@ cursor_t *zllm_predictor_cursor(predictor_t *p, uint32_t stream);
  * to PROFILE_RECORDS_MOST bytes. Before the first cursor is started; text if not called. */
 enum { PROFILE_TEXT = 0, PROFILE_PROSE = 1, PROFILE_RECORDS = 2, PROFILE_RECORDS_MOST = 253, PROFILE_X86 = 254, PROFILE_ARM = 255 };
 void zllm_predictor_profile(predictor_t *p, uint32_t profile);
-/* The profiles that are worth trying on such bytes, the first one PROFILE_TEXT; returns how many (profile.c). */
-#define PROFILES 5u
+/* The profiles that are worth trying on such bytes; returns how many (profile.c). */
+#define PROFILES 4u
 uint32_t zllm_profile_candidates(const uint8_t *sample, size_t n, uint32_t found[PROFILES]);
 /* Where it keeps the frame's text. Cursors write it, and read nothing that has not been written. */
 uint8_t *zllm_predictor_text(predictor_t *p);

@@ -36,11 +36,19 @@ static int is_arm(const uint8_t *code, size_t n) {
     return calls > n / 4 / 64;
 }
 
+/* Text of two bytes a character, as UTF-16 of most alphabets: of either the even or the odd bytes nearly all are controls. */
+static int is_wide(const uint8_t *text, size_t n) {
+    size_t binary[2] = {0};
+    for (size_t i = 0; i < n; i++) binary[i & 1] += (size_t)is_binary(text[i]);
+    const size_t most = binary[0] > binary[1] ? binary[0] : binary[1], least = binary[0] + binary[1] - most;
+    return most > n / 2 - n / 16 && least < n / 16;
+}
+
 uint32_t zllm_profile_candidates(const uint8_t *sample, size_t n, uint32_t found[PROFILES]) {
     size_t binary = 0;
     uint32_t candidates = 0;
     for (size_t i = 0; i < n; i++) binary += (size_t)is_binary(sample[i]);
-    found[candidates++] = PROFILE_TEXT;
+    found[candidates++] = is_wide(sample, n) ? PROFILE_PROSE : PROFILE_TEXT;
     if (binary <= n / 64) {
         found[candidates++] = PROFILE_PROSE;
         return candidates;
