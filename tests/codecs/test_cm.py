@@ -253,7 +253,10 @@ def test_statistics(codec: CmCodec) -> None:
     assert stats.stages["cm"].bytes_in == sum(len(data) for data, _ in ITEMS)
 
 
-@pytest.mark.parametrize(("name", "profile"), [("sorted", 1), ("rows", 21), ("records", 0), ("english", 0), ("x86", 254), ("arm", 255)])
+KINDS_OF_PROFILES = [("sorted", 1), ("rows", 21), ("records", 0), ("english", 0), ("x86", 254), ("arm", 255)]
+
+
+@pytest.mark.parametrize(("name", "profile"), KINDS_OF_PROFILES)
 def test_golden_texts_have_all_kinds_of_profiles(name: str, profile: int) -> None:
     (text,) = [text for text in vectors.texts() if text.name == f"cm/{name}"]
     bits = coder_decode(text.coded, [2**16] * 8)

@@ -198,10 +198,12 @@ def test_text_alone_equals_the_reference(text: bytes, boundaries: list[int]) -> 
 
 # One of each kind of instruction that the reader knows, and addresses near and far.
 INSTRUCTIONS = bytes.fromhex(
-    "e810000000 e8f0ffffff e900000100 488b0510000000 488d3d00ffffff ff1510000000 ff2520000000 0f8410000000 c5f96f05e0ffffff"
-    "c4e27918442410 660f3a0fc108 660f3a63c10a c8100000 c20800 48b80102030405060708 b801020304 66b80102 f6c001 f7c001000000"
-    "66f7c00100 f7d8 48890424 8b04258000c000 8b44240c 8b842400010000 81c400010000 6681c40001 83ec10 0f05 0fa2 0fbae003"
-    "6a01 6800000100 69c064000000 6bc064 9b cc c3 f30f1efa 2e668484000000000000 0f0b d9c0 dfe0 eb10 7410 a801 a900000000 c0e004"
+    "e810000000 e8f0ffffff e900000100 488b0510000000 488d3d00ffffff ff1510000000 ff2520000000 "
+    "0f8410000000 c5f96f05e0ffffff c4e27918442410 660f3a0fc108 660f3a63c10a c8100000 c20800 "
+    "48b80102030405060708 b801020304 66b80102 f6c001 f7c001000000 66f7c00100 f7d8 48890424 8b04258000c000 "
+    "8b44240c 8b842400010000 81c400010000 6681c40001 83ec10 0f05 0fa2 0fbae003 6a01 6800000100 "
+    "69c064000000 6bc064 9b cc c3 f30f1efa 2e668484000000000000 0f0b d9c0 dfe0 eb10 7410 a801 a900000000 "
+    "c0e004"
 )
 INSTRUCTIONS += (0x94000010).to_bytes(4, "little") + (0x97FFFFF0).to_bytes(4, "little") + INSTRUCTIONS[3:40]
 PARTS = b"".join(b"It is the %d. of many words.\n" % (i * i) + (i * 300).to_bytes(3, "big") for i in range(40))
@@ -218,7 +220,9 @@ def test_profiles_equal_the_reference(profile: int, boundaries: list[int]) -> No
 
 @pytest.mark.parametrize("boundaries", [[], [1], [6, 17, 18], [40, 80, 247]], ids=str)
 @pytest.mark.parametrize("profile", [X86_CODE, ARM_CODE])
-@pytest.mark.parametrize("text", [PARTS, INSTRUCTIONS * 3, random.Random(3).randbytes(900), b"\xe8" * 300, b"\xe8\0\0\0"])
+@pytest.mark.parametrize(
+    "text", [PARTS, INSTRUCTIONS * 3, random.Random(3).randbytes(900), b"\xe8" * 300, b"\xe8\0\0\0"], ids=len
+)
 def test_profiles_of_code_equal_the_reference(text: bytes, profile: int, boundaries: list[int]) -> None:
     boundaries = [at for at in boundaries if at < len(text)]
     assert native.cm_decode(coded_by_the_reference(text, boundaries, profile), len(text), boundaries) == text
