@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SHARED_BYTES = 96 << 20
-"""zstd -19 takes 90 MB for a frame of 8 MiB or more, 37 for 2 MiB, cm 28 for 4 MiB. With so much, and two sections of
+"""zstd -19 takes 90 MB for a frame of 8 MiB or more, 37 for 2 MiB, cm 46 for 4 MiB. With so much, and two sections of
 32 MiB in work, packing stays below 300 MB in all (``tests/test_memory.py``)."""
 
 
