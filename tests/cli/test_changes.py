@@ -383,3 +383,11 @@ def test_compact_keeps_embedded_models(tree: Path, zllm: Run, prose: bytes) -> N
     assert size - 1000 < (tree / "m.zllm").stat().st_size < size
     assert json.loads(zllm("info", "--json", "m.zllm").stdout)["models"][0]["embedded"]
     assert zllm("cat", "m.zllm", "prose1").stdout == prose[20_000:40_000]
+
+
+def test_the_tar_streams_of_archives_behind_each_other(tree: Path, zllm: Run) -> None:
+    zllm("delete", "a.zllm", "d/b")
+    one = zllm("cat", "--tar", "a.zllm").stdout
+    (tree / "two.zllm").write_bytes((tree / "a.zllm").read_bytes() * 2)
+    assert zllm("cat", "--tar", "two.zllm").stdout == one * 2
+    assert names("two.zllm") == [name for name in BASE if name != "d/b"] * 2

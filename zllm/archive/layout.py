@@ -132,7 +132,7 @@ def is_changed(file: BinaryIO, limits: Limits = DEFAULT) -> bool:
         return False
     finally:
         file.seek(start)
-    return bool(found.unfinished) or len(found.generations) > 1
+    return bool(found.unfinished) or any(one.number for one in found.generations)
 
 
 def walked(file: BinaryIO, start: int, limits: Limits = DEFAULT, generation: int | None = None) -> Layout:

@@ -40,8 +40,13 @@ class StateStream(ReadInto, io.RawIOBase):
         pieces: list[bytes] = []
         left = self._view.size if size is None or size < 0 else size
         while left and (count := min(left, self._until() - self._position)) > 0:
-            self._view.seek(self._position)
-            piece = self._view.read(count)
+            with self._view.lock:
+                self._view.seek(self._position)
+                strict, self._view.strict = self._view.strict, False  # several archives are one stream
+                try:
+                    piece = self._view.read(count)
+                finally:
+                    self._view.strict = strict
             if not piece:
                 break
             pieces.append(piece)

@@ -19,7 +19,10 @@ from zllm.version import VERSION
 
 # A command is a module zllm.cli.NAME (list: list_) with SUMMARY, a line for the help, and run(argv, console); it is
 # imported when it is called. In the help these come first, others after them.
-_FIRST = ("create", "extract", "list", "test", "cat", "info", "model", "bench", "filter")
+_FIRST = (
+    "create", "extract", "list", "test", "cat", "info", "append", "update", "delete", "compact", "diff", "model",
+    "bench", "filter",
+)  # fmt: skip
 _TAR_LETTERS = {"c": "create", "x": "extract", "t": "list"}
 
 _USAGE = """usage: zllm COMMAND ...            zllm COMMAND --help shows its options

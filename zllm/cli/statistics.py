@@ -10,7 +10,7 @@ from zllm.stats import EMBEDDED, HEADERS, Row, Stats
 
 # In the order in which the bytes pass them; stages of other packages' codecs come before writing.
 _ORDER = ("reading", "sorting", "headers", "store", "lz4", "zstd", "cm", "probe", "tokenizing", "model")
-_LAST = ("hashing", "writing")
+_LAST = ("verifying", "hashing", "writing")
 _NONE = "-"
 
 

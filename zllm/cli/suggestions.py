@@ -16,19 +16,22 @@ _VERBS = {
     "unpack": "extract", "untar": "extract", "unzip": "extract", "x": "extract",
     "contents": "list", "l": "list", "ls": "list", "t": "test",
     "check": "test", "integrity": "test", "verify": "test",
-    "benchmark": "bench", "models": "model", "print": "cat", "stat": "info",
+    "compare": "diff", "r": "append", "u": "update", "refresh": "update", "remove": "delete", "rm": "delete",
+    "vacuum": "compact", "prune": "compact", "benchmark": "bench", "models": "model", "print": "cat", "stat": "info",
 }  # fmt: skip
 _LEVELS = "levels are 1 to 9"
 _NOT_STORED = "access control lists and extended attributes are not stored; tar stores them: tar -I zllm"
 # Options of other programs, and what to do here.
 _OPTIONS = {
-    "--append": "an archive cannot be added to: make a new one",
+    "--append": "zllm append ARCHIVE PATH...",
     "--best": "-9 is the strongest level",
     "--bzip2": "zllm chooses codecs by itself",
     "--concatenate": "cat joins archives: cat a.zllm b.zllm > c.zllm",
+    "--compare": "zllm diff ARCHIVE DIR",
     "--create": "zllm create ARCHIVE PATH...",
     "--decode": "--decompress, or -d",
-    "--delete": "an archive cannot be changed: make a new one",
+    "--delete": "zllm delete ARCHIVE MEMBER...",
+    "--diff": "zllm diff ARCHIVE DIR",
     "--extract": "zllm extract ARCHIVE",
     "--fast": "-1 is the fastest level",
     "--get": "zllm extract ARCHIVE",
@@ -49,7 +52,7 @@ _OPTIONS = {
     "--to-stdout": "zllm cat ARCHIVE MEMBER writes to stdout",
     "--ultra": "-9 is the strongest level",
     "--uncompress": "--decompress, or -d",
-    "--update": "an archive cannot be changed: make a new one",
+    "--update": "zllm update ARCHIVE PATH...",
     "--xattrs": _NOT_STORED,
     "--xz": "zllm chooses codecs by itself",
     "--zstd": "zllm chooses codecs by itself",
@@ -62,7 +65,7 @@ _OPTIONS = {
     "-k": "input files are always kept",
     "-l": "zllm list ARCHIVE",
     "-p": "modes are kept without it",
-    "-r": "an archive cannot be added to: make a new one",
+    "-r": "zllm append ARCHIVE PATH...",
     "-x": "zllm extract ARCHIVE",
     "-z": "zllm chooses codecs by itself",
 }  # fmt: skip

@@ -339,7 +339,7 @@ class Walk:
         magic = ends.FILE_MAGIC[: len(front)]
         if _MAGIC_AT_LEAST <= len(front) < ends.HEADER_SIZE and front[: len(magic)] == magic:
             self._source.skip(len(front))
-            self._whole = False  # an archive begins, and that is all there is of it
+            self._whole, self._generation = False, 0  # an archive begins, and that is all there is of it
             return None
         self._garbage()
         return None
