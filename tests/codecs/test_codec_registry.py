@@ -107,7 +107,17 @@ def test_broken_plug_ins_do_not_keep_others_from_working(install):
     )
     assert registry.get(200).name == "reversed"
     assert isinstance(registry.get(2), ZstdCodec)
-    assert set(registry.names().values()) == {"store", "lz4", "zstd", "llm", "cm", "pcm", "image", "reversed"}
+    assert set(registry.names().values()) == {
+        "store",
+        "lz4",
+        "zstd",
+        "llm",
+        "cm",
+        "pcm",
+        "image",
+        "tensors",
+        "reversed",
+    }
     with pytest.raises(MissingCodecError) as caught:
         registry.get(199)
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)

@@ -25,6 +25,7 @@ _BUILTIN: dict[int, tuple[str, str, str]] = {
     4: ("cm", "zllm.codecs.cm", "CmCodec"),
     5: ("pcm", "zllm.codecs.pcm", "PcmCodec"),
     6: ("image", "zllm.codecs.image", "ImageCodec"),
+    7: ("tensors", "zllm.codecs.tensors", "TensorsCodec"),
 }
 
 

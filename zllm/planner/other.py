@@ -21,12 +21,17 @@ from zllm.planner.units import CodedFrame, Piece, cost_of, cut_pieces, frame_siz
 from zllm.planner.yardstick import Yardstick
 
 
+_QUICKLY = 100
+"""Nanoseconds a byte: what is decoded faster is given up for a slower codec only if that saves what the level asks."""
+
+
 @dataclass(eq=False)
 class Unit:
     """One frame of the fast codec, and the smallest that others have made of it.
 
     ``quick``: bytes by zstd -9, where anything else may be tried. ``asked``: codecs that are tried; those that have
-    ``recognised`` the data are among them. ``tried``: whether any might have been. ``payload``: by the fast codec, where it ran.
+    ``recognised`` the data are among them. ``tried``: whether any might have been.
+    ``payload``: by the fast codec, where it ran.
     """
 
     piece: Piece
@@ -90,7 +95,8 @@ class OtherPlanner:
         for codec in _each(unit.recognised for unit in units):
             own = [at for at, unit in enumerate(units) if codec in unit.recognised and unit.asked != [codec]]
             for at, size in zip(own, sampled_sizes([pieces[at] for at in own], codec, self.quiet), strict=True):
-                limits[at] = min(limits[at], int(size * TUNING.clearly))
+                quickly = codec.cost.decode < _QUICKLY
+                limits[at] = min(limits[at], int(size * (1 - self.level.min_gain if quickly else TUNING.clearly)))
         for codec in _each(unit.asked for unit in units):
             own = [at for at, unit in enumerate(units) if codec in unit.asked and codec not in unit.recognised]
             for at, size in zip(own, sampled_sizes([pieces[at] for at in own], codec, self.quiet), strict=True):
