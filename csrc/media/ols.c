@@ -1,5 +1,5 @@
 /* Bounds. |x|, |y| < 2^24, so a product is below 2^48; sums lose 2^-fade of them after every `every` samples, so they are
- * below 2^48 * every * 2^fade, and every * 2^fade <= 2^10. Scaled so that all diagonals are in [2^28, 2^30), the matrix is
+ * below 2^48 * every * 2^fade, and every * 2^fade <= 2^12. Scaled so that all diagonals are in [2^28, 2^30), the matrix is
  * that of a positive form, its entries and its factor's are up to 2^30, and every sum of products has a true value up to 2^60.
  * Rounding may break that, so what is stored is clamped, and sums of products of clamped numbers are modulo 2^64. Weights of
  * scaled inputs are clamped to 2^27: with OLS_MOST entries up to 2^30 their sums stay below 2^63.

@@ -28,11 +28,12 @@ KINDS = {
 }
 HEADER = b"{'descr': '<f4', 'fortran_order': False, 'shape': (20000,), }     \n"
 
+WORDS = b"".join(RNG.choice([b"words ", b"and ", b"others "]) for _ in range(900))
+NPY = b"\x93NUMPY\1\0" + len(HEADER).to_bytes(2, "little") + HEADER
+
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    "front", [b"", b"\x93NUMPY\1\0" + len(HEADER).to_bytes(2, "little") + HEADER], ids=["raw", "npy"]
-)
+@pytest.mark.parametrize("front", [b"", NPY], ids=["raw", "npy"])
 def test_numbers_pay(kind: str, front: bytes) -> None:
     data, most = front + KINDS[kind][0] + b"end", KINDS[kind][1]
     payload = TensorsCodec().encode(data)
@@ -41,14 +42,18 @@ def test_numbers_pay(kind: str, front: bytes) -> None:
     assert TensorsCodec().recognises(data)
 
 
-@pytest.mark.parametrize("level", [3, 4, 6, 9])
+@pytest.mark.parametrize("level", [3, 4, 6])
 def test_it_is_chosen(level: int) -> None:
-    data, _ = KINDS["bfloat16"]
+    """At level 6 too, where a large file's predictor would save less than it costs to decode."""
+    data = KINDS["bfloat16"][0] * (1 if level < 5 else 7)
     ((frame,),) = Planner(get_level(level)).encode([Group(Category.TENSOR, memoryview(data))])
     assert frame.codec_id == TensorsCodec.id
 
 
-@pytest.mark.parametrize("data", [RNG.randbytes(5000), b"words and words " * 300, b"", b"few"])
+@pytest.mark.parametrize(
+    "data",
+    [RNG.randbytes(5000), WORDS, b"", b"few"],
+)
 def test_what_has_no_numbers_is_not_taken_for_them(data: bytes) -> None:
     assert not TensorsCodec().recognises(data)
     assert TensorsCodec().decode(TensorsCodec().encode(data), len(data)) == data

@@ -1,7 +1,8 @@
 """Codec 7: numbers of some bytes each, a plane of each byte, and each plane by what suits it: stored, or a zstd frame.
 
 What repeats in floating-point numbers is in their exponents, which stand in one byte of each number, or nearly: numbers
-of type bfloat16 and float32 are turned by one bit first, so that the exponent fills a byte and the sign joins the mantissa.
+of type bfloat16 and float32 are turned by one bit first, so that the exponent fills a byte and the sign joins the
+mantissa.
 Exponents of trained weights have 2 to 3 bits of information, mantissas all of theirs.
 
 Payload::

@@ -20,7 +20,6 @@ from zllm.planner.tuning import TUNING
 from zllm.planner.units import CodedFrame, Piece, cost_of, cut_pieces, frame_size
 from zllm.planner.yardstick import Yardstick
 
-
 _QUICKLY = 100
 """Nanoseconds a byte: what is decoded faster is given up for a slower codec only if that saves what the level asks."""
 

@@ -66,10 +66,8 @@ def _unused(samples: memoryview, run: PcmRun) -> int:
     for byte in range(run.width):
         lowest = run.width - 1 - byte if run.big else byte
         plane = samples[lowest :: run.width]
-        if any(plane[: _LOOKED_AT // run.width].tobytes()):  # nearly always, and soon known
-            used = _used(plane[: _LOOKED_AT // run.width].tobytes())
-            if used & 1:
-                return shift
+        if _used(plane[: _LOOKED_AT // run.width].tobytes()) & 1:
+            return shift  # nearly always, and soon known
         used = _used(plane.tobytes())
         if used:
             return shift + (used & -used).bit_length() - 1
