@@ -73,7 +73,10 @@ void zllm_pcm_measure(const uint8_t *data, size_t n, zllm_pcm_run *run) {
                 const uint64_t cost = cost_of(&f, phase, data, n);
                 if (cost >= best) continue;
                 best = cost;
-                *run = (zllm_pcm_run){phase, (n - phase) / (f.width * f.channels), f.width, f.channels, 0, (uint32_t)f.big, (uint32_t)f.centred};
+                *run = (zllm_pcm_run){.raw = phase, .count = (n - phase) / (f.width * f.channels), .width = f.width};
+                run->channels = f.channels;
+                run->big = (uint32_t)f.big;
+                run->centred = (uint32_t)f.centred;
             }
         }
     }

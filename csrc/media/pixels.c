@@ -117,7 +117,10 @@ static uint32_t size_of(int32_t x) { return x < 0 ? 0u - (uint32_t)x : (uint32_t
 static site_t site_of(const pixels_t *p, uint32_t column, uint32_t plane) {
     const int32_t step = (int32_t)p->format.planes;
     const size_t at = (size_t)(column + MARGIN) * p->format.planes + plane;
-    site_t s = {.column = column + MARGIN, .plane = plane, .here = p->line[0] + at, .up = p->line[1] + at, .up2 = p->line[2] + at};
+    site_t s = {.column = column + MARGIN, .plane = plane};
+    s.here = p->line[0] + at;
+    s.up = p->line[1] + at;
+    s.up2 = p->line[2] + at;
     s.n = s.up[0];
     s.w = s.here[-step];
     s.nw = s.up[-step];
@@ -163,7 +166,8 @@ static void guess(pixels_t *p, site_t *s) {
         s->guess[k] = fitted < 0 ? 0 : fitted > most ? most : (int32_t)fitted;
     }
     const int32_t med = middle(s->w, s->n, s->w + s->n - s->nw), d = s->before;
-    const int32_t across = d + middle(s->w - s->before_w, s->n - s->before_n, s->w - s->before_w + s->n - s->before_n - s->nw + s->before_nw);
+    const int32_t dw = s->w - s->before_w, dn = s->n - s->before_n, dnw = s->nw - s->before_nw;
+    const int32_t across = d + middle(dw, dn, dw + dn - dnw);
     s->guess[2] = med * (1 << HALF);
     s->guess[3] = (int32_t)least(size_of(across > 0 ? across : 0), (1u << p->bits) - 1) * (1 << HALF);
     const int32_t slope = (s->w + s->ne) * 4 + (s->ne - s->nne) * 2 + (s->n - s->nn) * 2; /* in 2^-HALF */
