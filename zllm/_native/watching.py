@@ -33,6 +33,10 @@ class Counter:
         """The count."""
         return int(self._count[0])
 
+    def add(self, count: int) -> None:
+        """Count bytes that were done without C; not while C counts."""
+        self._count[0] += count
+
 
 class Stages:
     """Nanoseconds per stage of coding, added up over calls; not to be shared between threads."""

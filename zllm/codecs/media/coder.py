@@ -52,7 +52,10 @@ class MediaCodec(Codec):
             if not len(data):
                 return b""
             code = self._encode(memoryview(data), boundaries, cancel, counter)
-            return payloads.pack_plain_media(data) if code is None else payloads.pack_media(code, len(data))
+            if code is None:
+                counter.add(len(data))
+                return payloads.pack_plain_media(data)
+            return payloads.pack_media(code, len(data))
 
         return batches.code(self.name, [len(data) for data, _ in items], one, self.encoder_memory, run)
 
@@ -66,7 +69,10 @@ class MediaCodec(Codec):
 
         def one(at: int, cancel: Cancel, counter: Counter) -> bytes:
             size, code = items[at][1], codes[at]
-            return code if isinstance(code, bytes) else self._decode(code, size, cancel, counter)
+            if isinstance(code, bytes):
+                counter.add(size)
+                return code
+            return self._decode(code, size, cancel, counter)
 
         codes = [payloads.read_media(payload, size) for payload, size, _ in items]
         return batches.code(self.name, [size for _, size, _ in items], one, self.decoder_memory, run)
