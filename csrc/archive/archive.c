@@ -246,10 +246,9 @@ zllm_result zllm_archive_advance(zllm_archive *a) {
         if (rc == ZLLM_END) a->ended = 1;
         if (rc == ZLLM_OK && !a->input.input.sequential) rc = add_index(a);
     }
-    if (rc != ZLLM_OK) return rc;
-    a->started = 1;
-    a->current = next;
-    return ZLLM_OK;
+    a->started = a->started || rc == ZLLM_OK;
+    if (a->started) a->current = next; /* of a section that cannot be had, or behind the last one, nothing is in memory */
+    return rc;
 }
 
 zllm_result zllm_archive_restart(zllm_archive *a) {

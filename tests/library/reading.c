@@ -84,18 +84,61 @@ static int read_archive(zllm_archive *archive, int print) {
     return 0;
 }
 
-/* A buffer there and back. */
-static int code_text(const file_t *text) {
-    size_t size = zllm_bound(text->size), back = text->size;
-    uint8_t *coded = malloc(size), *out = malloc(text->size + 1);
+/* The second member is found by its name, and by its place, also from the end. */
+static int find_again(zllm_archive *archive) {
+    zllm_member member, again;
+    zllm_model_ref model;
+    uint64_t place, codecs;
+    char name[200];
+    size_t size = 1;
+    if (zllm_archive_next(archive, &member) != ZLLM_OK || zllm_archive_next(archive, &member) != ZLLM_OK) return 1;
+    place = member.place;
+    if (member.name_size >= sizeof name) return 1;
+    strcpy(name, member.name);
+    while (zllm_archive_next(archive, &again) == ZLLM_OK) continue;
+    if (zllm_archive_seek(archive, place) != ZLLM_OK || zllm_archive_next(archive, &again) != ZLLM_OK) return 1;
+    if (again.place != place || strcmp(again.name, name) != 0) return 1;
+    if (zllm_archive_find(archive, name, &again) != ZLLM_OK || again.place != place) return 1;
+    if (zllm_archive_read(archive, name, &size) != ZLLM_OK || size != 1) return 1;
+    if (zllm_archive_find(archive, "no such member", &again) != ZLLM_E_MISSING) return 1;
+    if (zllm_archive_seek(archive, place + 1) != ZLLM_E_ARGUMENT) return 1;
+    if (zllm_archive_codecs(archive, &codecs) != ZLLM_OK || codecs == 0) return 1;
+    if ((codecs >> 3 & 1) != (zllm_archive_model(archive, 0, &model) == ZLLM_OK)) return 1;
+    return zllm_archive_model(archive, 1, &model) != ZLLM_END;
+}
+
+/* A buffer there and back; what is damaged, too short or of another model is told. */
+static int code_text(const zllm_model *model, const void *text, size_t length) {
+    size_t size = zllm_bound(length), back = length, small = length - 1, said;
+    uint8_t *coded = malloc(size), *out = malloc(length + 1);
+    int needs_model;
     if (coded == NULL || out == NULL) return 1;
-    if (zllm_compress(NULL, text->data, text->size, coded, &size, NULL) != ZLLM_OK) return 1;
-    if (zllm_decompress(NULL, coded, size, out, &back, NULL) != ZLLM_OK) return 1;
-    if (back != text->size || memcmp(out, text->data, back) != 0) return 1;
-    printf("text: %lu bytes are %lu\n", (unsigned long)text->size, (unsigned long)size);
+    if (zllm_compress(model, text, length, coded, &size, NULL) != ZLLM_OK) return 1;
+    if (zllm_text_size(coded, size, &said, &needs_model) != ZLLM_OK || said != length) return 1;
+    if (zllm_decompress(model, coded, size, out, &back, NULL) != ZLLM_OK) return 1;
+    if (back != length || memcmp(out, text, back) != 0) return 1;
+    if (zllm_decompress(model, coded, size, out, &small, NULL) != ZLLM_E_SPACE) return 1;
+    if (needs_model && zllm_decompress(NULL, coded, size, out, &back, NULL) != ZLLM_E_MISSING) return 1;
+    coded[size - 1] ^= 1;
+    if (zllm_decompress(model, coded, size, out, &back, NULL) != ZLLM_E_DAMAGED) return 1;
+    if (zllm_decompress(model, "other", 5, out, &back, NULL) != ZLLM_E_FORMAT) return 1;
+    printf("text%s: %lu bytes are %lu\n", needs_model ? " by the model" : "", (unsigned long)length, (unsigned long)size);
     free(coded);
     free(out);
     return 0;
+}
+
+static int code_texts(const file_t *model_file) {
+    static const char TEXT[] = "It is a truth universally acknowledged, that a single man in possession of a good fortune, "
+                               "must be in want of a wife. It is a truth universally acknowledged.";
+    zllm_model *model = NULL;
+    int rc = code_text(NULL, TEXT, sizeof TEXT);
+    if (rc == 0 && model_file->data != NULL) {
+        if (zllm_model_parse(model_file->data, model_file->size, NULL, NULL, &model) != ZLLM_OK) return 1;
+        rc = code_text(model, TEXT, sizeof TEXT);
+        zllm_model_free(model);
+    }
+    return rc;
 }
 
 int main(int count, char **arguments) {
@@ -115,6 +158,9 @@ int main(int count, char **arguments) {
     rc = zllm_archive_open(arguments[1], &options, &archive);
     if (rc != ZLLM_OK) return fail(NULL, rc);
     if (read_archive(archive, 1) != 0) return 1;
+    rc = zllm_archive_open(arguments[1], &options, &archive);
+    if (rc != ZLLM_OK || find_again(archive) != 0) return fail(archive, rc);
+    zllm_archive_close(archive);
     memset(&input, 0, sizeof input);
     input.read = read_piece;
     input.context = &archive_file;
@@ -124,7 +170,7 @@ int main(int count, char **arguments) {
         if (rc != ZLLM_OK) return fail(NULL, rc);
         if (read_archive(archive, 0) != 0) return 1;
     }
-    rc = code_text(&archive_file);
+    rc = code_texts(&model);
     free(archive_file.data);
     free(model.data);
     return rc;

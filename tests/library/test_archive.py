@@ -79,8 +79,40 @@ def test_a_program_reads_with_what_is_installed(
         lines = done.stdout.splitlines()
         expected = expected_lines(GOLDEN / name, model)
         assert (done.returncode, lines[: len(expected)]) == (0, expected), done.stderr
-        assert lines[len(expected) : -1] == [f"{len(expected)} members"] * 2
-        assert re.fullmatch(r"text: (\d+) bytes are \d+", lines[-1])
+        assert lines[len(expected) :][:2] == [f"{len(expected)} members"] * 2
+        texts = lines[len(expected) + 2 :]
+        assert [text.split(":")[0] for text in texts] == ["text", "text by the model"][: 2 if model else 1]
+        assert all(int(text.split()[-1]) < int(text.split(": ")[1].split()[0]) for text in texts), texts
+
+
+def test_every_allocation_may_fail(installed: Installed, checkout: Path, tmp_path: Path) -> None:
+    program, source = tmp_path / "failing", checkout / "tests" / "library" / "failing.c"
+    flags = ["-std=c11", "-DZLLM_STATIC", f"-I{checkout / 'csrc' / 'include'}"]
+    libraries = [str(installed.root / "usr/lib/libzllm.a"), "-lzstd", "-llz4", "-lz", "-pthread"]
+    subprocess.run(["cc", *flags, str(source), "-o", str(program), *libraries], check=True)
+    for name in ("two-sections", "member-in-two-sections", "pax-header", "one-member-lz4", "generations"):
+        words = [str(program), str(CONFORMANCE / "valid" / f"{name}.zllm")]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+        assert int(done.stdout.split()[0]) > 50
+
+
+def test_examples_of_the_document(installed: Installed, checkout: Path, tmp_path: Path) -> None:
+    text = (checkout / "docs" / "c-library.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```c\n(.*?)^```", text, re.M | re.S)
+    assert len(examples) == 2
+    for number, example in enumerate(examples):
+        (tmp_path / "example.c").write_text(example)
+        program = tmp_path / f"example{number}"
+        flags = [*installed.flags("--cflags", "--libs"), f"-Wl,-rpath,{installed.root / 'usr/lib'}"]
+        words = ["cc", "-Wall", "-Wextra", "-Werror", "-pedantic", str(tmp_path / "example.c"), "-o", str(program)]
+        subprocess.run([*words, *flags], check=True)
+        path = GOLDEN / ("cm.zllm" if number == 0 else "texts/code.txt")
+        done = subprocess.run([str(program), str(path)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        if number == 0:
+            with zllm.open(path) as archive:
+                assert [line.split()[-1] for line in done.stdout.splitlines()] == archive.getnames()
 
 
 @MODES
