@@ -21,6 +21,14 @@ int zllm_short_holds(const void *data, size_t size, const uint8_t *check, uint64
     return ALWAYS || (check[0] == (found & 0xff) && check[1] == (found >> 8 & 0xff));
 }
 
+uint64_t zllm_xxh3_kind(uint8_t kind, const void *data, size_t size) {
+    XXH3_state_t state;
+    (void)XXH3_64bits_reset(&state);
+    (void)XXH3_64bits_update(&state, &kind, 1);
+    (void)XXH3_64bits_update(&state, data, size);
+    return XXH3_64bits_digest(&state);
+}
+
 void zllm_part_check_start(part_check_t *c, uint32_t seed) {
     memset(c, 0, sizeof *c); /* it is compared with what was there */
     (void)XXH3_64bits_reset_withSeed((XXH3_state_t *)(void *)c->state, seed);

@@ -14,6 +14,9 @@ uint64_t zllm_xxh3(const void *data, size_t size, uint64_t seed);
 /* Whether two bytes are the checksum of those before them: of headers and envelopes. */
 int zllm_short_holds(const void *data, size_t size, const uint8_t *check, uint64_t seed);
 
+/* XXH3-64 of one byte, and bytes behind it: the id of an archive is made of a kind and a body. */
+uint64_t zllm_xxh3_kind(uint8_t kind, const void *data, size_t size);
+
 /* The checksum of a part: envelope and body, in pieces. seed: that of the archive. */
 typedef struct part_check part_check_t;
 struct part_check {

@@ -1,5 +1,6 @@
 #include "archive/walk.h"
 
+#include "archive/recover.h"
 #include "archive/search.h"
 #include "cancel.h"
 
@@ -29,9 +30,23 @@ static zllm_result noted(walk_t *w, zllm_result rc, const problem_t *p) {
 zllm_result zllm_walk_begin(walk_t *w, problem_t *p) {
     const uint8_t *data;
     size_t got;
+    uint32_t seed = 0;
     zllm_result rc = zllm_input_peek(w->input, HEADER_SIZE, &data, &got, p);
-    if (rc == ZLLM_OK) rc = zllm_header_read(data, got, &w->seed, p);
+    if (rc == ZLLM_OK) rc = zllm_header_read(data, got, &seed, p);
+    if (rc == ZLLM_E_DAMAGED || rc == ZLLM_E_FORMAT) {
+        problem_t other;
+        int found;
+        const zllm_result hard = zllm_header_recover(w->input, &seed, &found, &other);
+        if (hard != ZLLM_OK) {
+            *p = other;
+            return hard;
+        }
+        if (!found) return rc;
+        note(w, ZLLM_E_DAMAGED, "the file header is damaged: nothing else is lost");
+        rc = ZLLM_OK;
+    }
     if (rc != ZLLM_OK) return rc;
+    w->seed = seed;
     w->start = w->input->position;
     w->base = w->end;
     w->next = w->last_frame = w->generation = 0;

@@ -36,14 +36,19 @@ class Installed:
         return run.stdout.split()
 
 
-@pytest.fixture(scope="session")
-def installed(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """The library as a user has it."""
-    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
+def skip_without(*tools: str) -> None:
+    """Skip a test where something is missing that the library is built with."""
+    if missing := [tool for tool in tools if shutil.which(tool) is None]:
         pytest.skip(f"there is no {', '.join(missing)}")
     probe = "#include <zstd.h>\n#include <lz4.h>\n#include <zlib.h>\n#include <xxhash.h>\n"
     if subprocess.run(["cc", "-E", "-"], input=probe, text=True, capture_output=True, check=False).returncode:
         pytest.skip("there are no headers of zstd, lz4, zlib and xxhash")
+
+
+@pytest.fixture(scope="session")
+def installed(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """The library as a user has it."""
+    skip_without(*TOOLS)
     found = Installed(tmp_path_factory.mktemp("root"), tmp_path_factory.mktemp("library"))
     command = [
         "make", "-C", str(checkout / "csrc"), "-j2", f"BUILD={found.build}", f"DESTDIR={found.root}",

@@ -38,7 +38,8 @@ def extract(installed: Installed, archive: Path, folder: Path) -> subprocess.Com
 
 def test_a_tree_comes_back(installed: Installed, tmp_path: Path) -> None:
     archive = packed(
-        tmp_path / "a.zllm", header(b"d/", FOLDER, mode=0o500, mtime=1_500_000_000), file(b"d/f"), file(b"d/empty", b""),
+        tmp_path / "a.zllm", header(b"d/", FOLDER, mode=0o500, mtime=1_500_000_000), file(b"d/f"),
+        file(b"d/empty", b""),
         header(b"d/hard", HARD, link=b"d/f"), header(b"d/soft", SYMBOLIC, link=b"f"), header(b"pipe", PIPE),
         header(b"first", HARD, link=b"d/soft"), header(b"set", FILE, mode=0o6755),
     )  # fmt: skip

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from library.conftest import skip_without
 
 from zllm._native import _core
 from zllm.version import VERSION
@@ -30,8 +31,7 @@ def functions(header: Path, prefix: str) -> set[str]:
 @pytest.fixture(scope="module")
 def built(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that ``make check`` has built in; it ends well."""
-    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        pytest.skip(f"there is no {', '.join(missing)}")
+    skip_without(*TOOLS)
     folder = tmp_path_factory.mktemp("build")
     command = ["make", "-C", str(checkout / "csrc"), "-j2", f"BUILD={folder}", "CFLAGS=-O1", "all", "check"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
