@@ -161,10 +161,21 @@ static zllm_result copy_texts(members_t *m, const found_t *f, zllm_member *out, 
     return ZLLM_OK;
 }
 
+/* All that are kept are looked at for every member: the newest few kilobytes, which is more than anybody writes. */
+#define GLOBALS_KEPT ((size_t)16 << 10)
+
+static void forget_oldest(members_t *m) {
+    global_t *first = m->globals;
+    m->globals = first->next;
+    if (m->globals == NULL) m->last = NULL;
+    m->globals_size -= first->size;
+    zllm_heap_free(m->heap, first->text);
+    zllm_heap_free(m->heap, first);
+}
+
 static zllm_result add_global(members_t *m, text_t text, uint64_t place, problem_t *p) {
-    if (m->last != NULL && m->last->place >= place) return ZLLM_OK; /* seen before */
-    if (text.size > MAX_UNIT - m->globals_size)
-        return zllm_problem(p, ZLLM_E_LIMIT, "the archive has too many headers that hold for all members");
+    if (text.size > GLOBALS_KEPT || (m->last != NULL && m->last->place >= place)) return ZLLM_OK; /* or seen before */
+    while (m->globals_size + text.size > GLOBALS_KEPT) forget_oldest(m);
     global_t *g = zllm_heap_zeroed(m->heap, 1, sizeof *g);
     uint8_t *copy = zllm_heap_take(m->heap, text.size + 1);
     if (g == NULL || copy == NULL) {

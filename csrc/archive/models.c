@@ -17,8 +17,13 @@ void zllm_models_forget(models_t *m) {
         zllm_heap_free(m->heap, e->copy);
         zllm_heap_free(m->heap, e);
         e = next;
+        m->n--;
     }
     m->embedded = NULL;
+}
+
+static zllm_result too_many(problem_t *p) {
+    return zllm_problem(p, ZLLM_E_LIMIT, "the archive names more than %u models", MOST_KNOWN);
 }
 
 static int same_model(const known_model_t *k, const model_said_t *said) {
@@ -33,6 +38,7 @@ zllm_result zllm_models_name(models_t *m, const model_said_t *said, known_model_
             *out = k;
             return ZLLM_OK;
         }
+    if (m->n == MOST_KNOWN) return too_many(p);
     known_model_t *k = zllm_heap_zeroed(m->heap, 1, sizeof *k);
     char *texts = zllm_heap_zeroed(m->heap, (size_t)said->name_size + said->origin_size + 2, 1);
     if (k == NULL || texts == NULL) {
@@ -53,12 +59,16 @@ zllm_result zllm_models_name(models_t *m, const model_said_t *said, known_model_
     if (m->last == NULL) m->known = k;
     else m->last->next = k;
     m->last = *out = k;
+    m->n++;
     return ZLLM_OK;
 }
 
 zllm_result zllm_models_embedded(models_t *m, const embedded_t *part, problem_t *p) {
-    embedded_t *e = zllm_heap_zeroed(m->heap, 1, sizeof *e), **end = &m->embedded;
+    embedded_t **end = &m->embedded;
+    if (m->n == MOST_KNOWN) return too_many(p);
+    embedded_t *e = zllm_heap_zeroed(m->heap, 1, sizeof *e);
     if (e == NULL) return NO_MEMORY(p);
+    m->n++;
     *e = *part;
     e->next = NULL;
     while (*end != NULL) end = &(*end)->next;

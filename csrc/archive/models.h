@@ -6,6 +6,9 @@
 #include "archive/source.h"
 #include "archive/unpack.h"
 
+/* Entries of an archive, at most: lists of them are gone through. */
+#define MOST_KNOWN 16384u
+
 /* A model that some section names. */
 typedef struct known_model {
     struct known_model *next;
@@ -36,6 +39,7 @@ typedef struct {
     void *context;
     known_model_t *known, *last;
     embedded_t *embedded;
+    size_t n; /* entries of both lists */
 } models_t;
 
 void zllm_models_free(models_t *m);
