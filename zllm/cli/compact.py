@@ -56,7 +56,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         console.detail(f"{name}: there is nothing to remove")
         return
     after, seconds = os.stat(args.archive).st_size, time.monotonic() - started
-    how = f"{counts.sections} sections copied, {output.count(counts.again)} packed again"
+    how = f"{output.count(counts.sections, 'section')} copied, {output.count(counts.again)} packed again"
     sizes = f"{output.size(before)} before, {output.size(after)} now"
     console.detail(f"{name}: {output.count(counts.members)}, {sizes}; {how}, {seconds:.1f} s")
 

@@ -241,9 +241,9 @@ def prefixed(name: str, text: str) -> str:
     return text if text.startswith(f"{shown(name)}: ") else f"{shown(name)}: {text}"
 
 
-def count(members: int) -> str:
-    """A number of members, for people."""
-    return "1 member" if members == 1 else f"{members} members"
+def count(number: int, what: str = "member") -> str:
+    """A number of things, for people."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def size(count: float) -> str:
