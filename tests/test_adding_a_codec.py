@@ -26,7 +26,8 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 def counters(count: int) -> bytes:
     rng = random.Random(1)
-    return struct.pack(f"<{count}I", *itertools.accumulate(rng.choice((999, 1000, 1000, 1001)) for _ in range(count)))
+    steps = itertools.accumulate((rng.choice((-1, 0, 0, 1)) for _ in range(count - 1)), initial=20_000)
+    return struct.pack(f"<{count}I", *itertools.accumulate(steps))
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_it_is_chosen_and_decodes(run: Run, tmp_path: Path, level: str) -> None:
     assert (tmp_path / "work" / "out" / "times").read_bytes() == counters(70_000)
     assert run("create", "--level", level, "b.zllm", "times", "noise", installed=False).returncode == 0
     sizes = [(tmp_path / "work" / name).stat().st_size for name in ("a.zllm", "b.zllm")]
-    assert sizes[0] < 0.9 * sizes[1]
+    assert sizes[0] < 0.95 * sizes[1]
 
 
 def test_a_level_that_it_is_too_slow_for_does_without(run: Run) -> None:

@@ -107,7 +107,7 @@ def test_text_of_another_arithmetic(zllm: Run, tree: Path, monkeypatch: pytest.M
     from zllm.codecs import cm
 
     monkeypatch.setattr(cm, "_VERSION", bytes([200]))
-    with package.open("old.zllm", "w", level=5, threads=1) as archive:
+    with package.open("old.zllm", "w", level=5, threads=1, verify=False) as archive:
         archive.add(tree, "tree")
     result = zllm("info", "--requires", "--json", "old.zllm", code=4)
     assert b"version 200" in result.stderr and json.loads(result.stdout)["arithmetic"] == [200]
@@ -136,7 +136,7 @@ def test_a_codec_that_nobody_has(zllm: Run, tree: Path, monkeypatch: pytest.Monk
 
     with monkeypatch.context() as patch:
         patch.setattr(ZstdCodec, "id", 200)
-        with package.open("new.zllm", "w", level=2) as archive:
+        with package.open("new.zllm", "w", level=2, verify=False) as archive:
             archive.add(tree, "tree")
     facts = asked(zllm, Path("new.zllm"), pipe=False, code=4)
     assert ("codec-200", "missing") in {(codec["name"], codec["state"]) for codec in facts["codecs"]}

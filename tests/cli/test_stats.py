@@ -49,7 +49,8 @@ def number(cell: str) -> int:
 def test_every_stage_of_packing_appears(packed: tuple[Path, str]) -> None:
     stages = rows(packed[1], "stage")
     expected = {"reading", "sorting", "headers", "probe", "zstd", "cm", "tokenizing", "model", *Stages.NAMES}
-    assert set(stages) == {*expected, "verifying", "hashing", "writing", "all"}
+    # Noise may look like audio for a while.
+    assert set(stages) - {"pcm"} == {*expected, "verifying", "hashing", "writing", "all"}
     total = sum(float(cells[0]) for name, cells in stages.items() if name not in ("all", *Stages.NAMES))
     assert total == pytest.approx(float(stages["all"][0]), abs=0.05)  # ten figures, each rounded
     assert number(stages["reading"][2]) == number(stages["hashing"][2]) == SIZE + 300_000

@@ -42,10 +42,9 @@ def test_numbers_pay(kind: str, front: bytes) -> None:
     assert TensorsCodec().recognises(data)
 
 
-@pytest.mark.parametrize("level", [3, 4, 6])
+@pytest.mark.parametrize("level", [3, 4])
 def test_it_is_chosen(level: int) -> None:
-    """At level 6 too, where a large file's predictor would save less than it costs to decode."""
-    data = KINDS["bfloat16"][0] * (1 if level < 5 else 7)
+    data = KINDS["bfloat16"][0]
     ((frame,),) = Planner(get_level(level)).encode([Group(Category.TENSOR, memoryview(data))])
     assert frame.codec_id == TensorsCodec.id
 

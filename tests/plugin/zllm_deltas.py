@@ -1,4 +1,4 @@
-"""A codec for numbers of 4 bytes that grow by about the same each time: counters, time stamps, offsets."""
+"""A codec for numbers of 4 bytes that grow by steps that change slowly: odometers, positions, angles."""
 
 from __future__ import annotations
 
