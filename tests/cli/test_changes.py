@@ -350,7 +350,7 @@ def test_compact_copies_what_stays(tree: Path, zllm: Run) -> None:
     zllm("append", "a.zllm", "d/b")
     zllm("delete", "a.zllm", "d/b")
     said = zllm("compact", "-v", "a.zllm").stderr
-    assert b"1 sections copied, 5 members packed again" in said
+    assert b"1 section copied, 5 members packed again" in said
     assert (tree / "a.zllm").read_bytes().count((tree / "large").read_bytes()[:200_000]) == 1
 
 
