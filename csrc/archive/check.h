@@ -17,10 +17,10 @@ int zllm_short_holds(const void *data, size_t size, const uint8_t *check, uint64
 /* XXH3-64 of one byte, and bytes behind it: the id of an archive is made of a kind and a body. */
 uint64_t zllm_xxh3_kind(uint8_t kind, const void *data, size_t size);
 
-/* The checksum of a part: envelope and body, in pieces. seed: that of the archive. */
+/* The checksum of a part: CRC-32, which goes on from the archive's seed, of envelope and body, in pieces. */
 typedef struct part_check part_check_t;
 struct part_check {
-    _Alignas(64) uint8_t state[768];
+    uint32_t value;
 };
 void zllm_part_check_start(part_check_t *c, uint32_t seed);
 void zllm_part_check_add(part_check_t *c, const void *data, size_t size);

@@ -134,6 +134,7 @@ static zllm_result read_text(reading_t *r, const bytes_t *outer, directory_t *ou
     if (bytes_left(outer) > 0 && bytes_left(outer) != r->members)
         return DAMAGED(p, "%s is damaged: its filters do not fit its members", WHAT);
     if (deleted == 0) return ZLLM_OK;
+    if (out->generation == 0) return DAMAGED(p, "%s is damaged: the first generation deletes names", WHAT);
     return zllm_problem(p, ZLLM_E_VERSION,
                         "members were deleted from the archive, and this version of zllm cannot leave them out");
 }

@@ -142,7 +142,7 @@ static zllm_result check_codec(const section_t *s, const frame_row_t *f, problem
     if (f->slot > s->facts.n_models)
         return DAMAGED(p, "a section is damaged: a frame needs a model that the section does not name");
     if (f->codec > CODEC_CM)
-        return zllm_problem(p, ZLLM_E_MISSING, "unknown codec id %u: a newer zllm is needed", f->codec);
+        return zllm_problem(p, ZLLM_E_MISSING, "codec %u is not known to this library: unpack the archive with zllm, or a newer library", f->codec);
     return ZLLM_OK;
 }
 

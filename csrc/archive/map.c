@@ -202,7 +202,9 @@ static zllm_result read_groups(reading_t *r, bytes_t *hashes, problem_t *p) {
     }
     if (kinds->bad || bytes_left(kinds) > 0 || groups > r->m->n_frames || frame < r->m->n_frames)
         return DAMAGED(p, "%s is damaged: its groups make no sense", WHAT);
-    if (hashes->bad || bytes_left(hashes) > 0) return DAMAGED(p, "%s is damaged: its hashes do not fit its frames", WHAT);
+    /* What is left are hashes of runs, which are asked for where a frame is damaged. */
+    if (hashes->bad || bytes_left(hashes) % RUN_HASH_SIZE > 0)
+        return DAMAGED(p, "%s is damaged: its hashes do not fit its frames", WHAT);
     return ZLLM_OK;
 }
 

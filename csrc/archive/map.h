@@ -6,6 +6,7 @@
 #include "archive/part.h"
 
 #define FRAME_HASH_SIZE 8u
+#define RUN_HASH_SIZE 4u
 
 /* Header blocks, then data, then zeros. */
 typedef struct {
