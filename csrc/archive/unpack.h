@@ -27,6 +27,13 @@ typedef struct {
 zllm_result zllm_unpack_cm(const decoding_t *d, const uint8_t *data, size_t size, uint8_t *out, size_t out_size,
                            const uint64_t *cuts, size_t n_cuts, int limited, const char *what, problem_t *p);
 
+/* Payloads of frames of samples, of pixels and of numbers. */
+zllm_result zllm_unpack_pcm(const decoding_t *d, const uint8_t *data, size_t size, uint8_t *out, size_t out_size,
+                            problem_t *p);
+zllm_result zllm_unpack_image(const decoding_t *d, const uint8_t *data, size_t size, uint8_t *out, size_t out_size,
+                              problem_t *p);
+zllm_result zllm_unpack_tensors(heap_t *heap, const uint8_t *data, size_t size, uint8_t *out, size_t out_size, problem_t *p);
+
 /* What a failure of the coder means here. */
 zllm_result zllm_problem_of_coder(zllm_result rc, const char *what, problem_t *p);
 

@@ -150,7 +150,8 @@ ZLLM_API zllm_result zllm_archive_verify(zllm_archive *archive, zllm_report repo
 
 /* What decoding all of the archive takes: model number i, from 0; ZLLM_END past the last. Not of a pipe. */
 ZLLM_API zllm_result zllm_archive_model(zllm_archive *archive, size_t i, zllm_model_ref *model);
-/* Bit n: some frame is of codec n. Codecs that this library has: 0 store, 1 lz4, 2 zstd, 3 llm, 4 cm. Not of a pipe. */
+/* Bit n: some frame is of codec n. Codecs that this library has: 0 store, 1 lz4, 2 zstd, 3 llm, 4 cm, 5 pcm,
+ * 6 image, 7 tensors. Not of a pipe. */
 ZLLM_API zllm_result zllm_archive_codecs(zllm_archive *archive, uint64_t *codecs);
 /* SHA-256, by which archives name models. */
 ZLLM_API void zllm_hash(const void *data, size_t size, uint8_t sha256[32]);
