@@ -98,11 +98,13 @@ class Verifier:
 def _batches(numbers: Iterable[int], sizes: Sequence[int]) -> Iterator[list[int]]:
     """Frames that are decoded at the same time: so many that all threads have work, and memory stays small."""
     batch: list[int] = []
+    size = 0
     for number in numbers:
         batch.append(number)
-        if sum(sizes[n] for n in batch) >= _BATCH:
+        size += sizes[number]
+        if size >= _BATCH:
             yield batch
-            batch = []
+            batch, size = [], 0
     if batch:
         yield batch
 
