@@ -112,6 +112,21 @@ def test_sections_and_what_spans_them(zllm: Run, folder: Path, monkeypatch: pyte
         assert found.keys() != files.keys()
 
 
+def test_what_was_deleted_or_replaced_does_not_come_back(zllm: Run, folder: Path) -> None:
+    zllm("create", "-q", "-3", "a.zllm", "f")
+    (folder / "f" / "doc0.txt").write_bytes(b"newer")
+    (folder / "f" / "added").write_bytes(b"added")
+    zllm("update", "a.zllm", "f")
+    zllm("delete", "a.zllm", "f/noise.bin")
+    assert zllm("recover", "a.zllm", "b.zllm").stderr.endswith(b"nothing is lost\n")
+    names = zllm("list", "b.zllm").stdout
+    assert names == zllm("list", "a.zllm").stdout and names.count(b"f/doc0.txt\n") == 1 and b"noise" not in names
+    assert zllm("cat", "b.zllm", "f/doc0.txt").stdout == b"newer"
+    overwrite(folder / "a.zllm", frame_of(folder / "a.zllm", -1), 3)  # of the newest generation
+    zllm("recover", "a.zllm", "c.zllm", code=3)
+    assert b"noise" not in zllm("list", "c.zllm").stdout
+
+
 def test_what_cannot_be_recovered(zllm: Run, folder: Path) -> None:
     zllm("create", "-q", "-3", "a.zllm", "f")
     for arguments, text in (

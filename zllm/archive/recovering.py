@@ -41,7 +41,8 @@ class Recovered:
 
 def recover(archive: Archive, out: Output, options: WriteOptions) -> Recovered:
     """Write all that is whole in ``archive``, which is a file, to ``out``, as one generation. Sections without damage
-    are copied as they are; of others, members that are proved are packed again as ``options`` say.
+    are copied as they are; of others, and of those with members that were deleted or replaced later, members that are
+    proved are packed again as ``options`` say.
 
     Raises:
         UsageError: the archive is a pipe, contains one raw stream, or there is nothing whole in it.
@@ -72,7 +73,7 @@ class _Recovery:
                 self._found.lost.append(("", DamagedError(LOST_SECTION)))
             end = chain[-1].header.stream_end
             coded = [self._whole(row) for row in chain]
-            whole = all(one is not None for one in coded) and _joined(chain)
+            whole = all(one is not None for one in coded) and _joined(chain) and not self._hides(chain)
             for one in coded if whole else ():
                 if one is not None:
                     self._copy(*one)
@@ -100,6 +101,16 @@ class _Recovery:
             if not goes_on or after is None or after.header.stream_offset != row.header.stream_end:
                 yield chain
                 chain = []
+
+    def _hides(self, chain: list[Row]) -> bool:
+        """Whether a member in it was deleted or replaced by a later generation: it is not to come back."""
+        sections = [section for row in chain if (section := self._section(row)) is not None]
+        return any(
+            self._view.hides(record.name, section.header.stream_offset + start)
+            for section in sections
+            for record, start in zip(section.layout.records, section.layout.starts, strict=False)
+            if record.headers
+        )
 
     def _section(self, row: Row) -> Section | None:
         try:
@@ -157,7 +168,7 @@ class _Recovery:
                 start, size = section.header.stream_offset + layout.starts[number], record.size
                 if section.header.continues and number == len(layout.records) - 1:
                     size = self._size_in(chain, row, record.size)
-                if record.headers:
+                if record.headers and not self._view.hides(record.name, start):
                     self._member(record.name, start, size)
 
     def _size_in(self, chain: list[Row], first: Row, size: int) -> int:
