@@ -62,13 +62,14 @@ def zllm(tmp_path: Path) -> Run:
     return run
 
 
-# Root could not be kept from reading anything. The first run loads what the second one needs, for to another user the
+# Root could not be kept from reading anything. The first runs load what the last one needs, for to another user the
 # folders of Python and of the package may be closed.
 AS_NOBODY = """
 import os, sys
 from zllm.cli.main import main
 words = sys.argv[1:]
-main(["create", "-q", "-2", "warm.zllm", *words[-1:]])
+for command in (["create", "-2"], ["append"], ["update", "--delete"]):
+    main([*command, "-q", "warm.zllm", *words[-1:]])
 os.unlink("warm.zllm")
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 sys.exit(main(words))

@@ -327,7 +327,7 @@ def test_a_codec_of_another_package_needs_the_same_version_there(plugin: None) -
 
 def test_a_codec_of_another_package_is_used_on_workers(zllm: Run, alone: Farm, tmp_path: Path, plugin: None) -> None:
     alone.add(1)
-    (tmp_path / "times").write_bytes(counters(200_000))
+    (tmp_path / "times").write_bytes(counters(70_000))
     words = ["create", "--level", "4", "--stats"]
     result = zllm(*words, "--dask", alone.address, "there.zllm", "times")
     zllm(*words, "here.zllm", "times")

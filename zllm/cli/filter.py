@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import BinaryIO, cast
 
 from zllm.archive.readinto import ReadInto
-from zllm.cli import options, output, progress, statistics, streams
+from zllm.cli import memory, options, output, progress, statistics, streams
 from zllm.errors import EXIT_FAILURE, UsageError, ZllmError
 
 SUMMARY = "stdin to stdout; what zllm does without a command"
@@ -154,6 +154,7 @@ def _decode(file: BinaryIO, out: BinaryIO, args: argparse.Namespace, console: ou
 
 
 def _encode(file: BinaryIO, out: BinaryIO, args: argparse.Namespace, console: output.Console) -> None:
+    memory.give_back_large()
     with (
         options.cluster(args) as cluster,
         progress.Progress(console, "compressing") as bar,

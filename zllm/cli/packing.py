@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 import zllm
-from zllm.cli import operands, options, output, progress, suggestions
+from zllm.cli import memory, operands, options, output, progress, suggestions
 from zllm.cli.operands import Folder, Name
 from zllm.cli.packer import Packer
 from zllm.cli.patterns import Excluded
@@ -143,6 +143,7 @@ def packer(
     cluster: Cluster | None,
 ) -> Iterator[Packer]:
     """Packs into the archive in ``file`` until the block ends: it is complete then, and its warnings are said."""
+    memory.give_back_large()
     args = job.args
     with zllm.open(
         fileobj=file, mode=mode, level=args.level, model=args.model, llm=args.llm,
