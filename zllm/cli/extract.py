@@ -20,6 +20,7 @@ from zllm.extraction import filters
 from zllm.extraction.attributes import Policy, current_umask
 from zllm.extraction.errors import DeviceError
 from zllm.extraction.extractor import Extractor
+from zllm.format import extended
 
 if TYPE_CHECKING:
     from zllm.archive.sections import FrameCache
@@ -89,6 +90,10 @@ def _add_attributes(parser: argparse.ArgumentParser) -> None:
         help="everything belongs to the user who extracts (default for others)",
     )
     group.add_argument("--numeric-owner", action="store_true", help="owners by number, not by name")
+    group.add_argument(
+        "--xattrs", action="store_true", help="extended attributes, capabilities among them (packed by create --xattrs)"
+    )
+    group.add_argument("--acls", action="store_true", help="access control lists (packed by create --acls)")
     group.add_argument("--devices", action="store_true", help="device nodes, too: only root can make them")
     group.add_argument(
         "--filter", choices=("data", "tar", "fully_trusted"),
@@ -139,9 +144,18 @@ def _policy(args: argparse.Namespace) -> Policy:
         owners=(root if args.owners is None else args.owners) and args.filter != "data",
         numeric_owner=args.numeric_owner,
         devices=args.devices or trusted,
+        xattrs=_attribute_filter(args),
+        acls=args.acls and args.filter != "data",
         keep=args.keep_old_files,
         now=time.time_ns(),
     )
+
+
+def _attribute_filter(args: argparse.Namespace) -> Callable[[str], bool] | None:
+    """Which extended attributes are restored. Those outside of ``user.`` give rights, or mean something to a system."""
+    if not args.xattrs:
+        return None
+    return (lambda name: name.startswith("user.")) if args.filter == "data" else (lambda _: True)
 
 
 class Unpacker:
@@ -169,6 +183,7 @@ class Unpacker:
         self._wanted = wanted
         self._policy = policy
         self._extractor: Extractor | None = None
+        self._attributes_noted = policy.xattrs is not None or policy.acls
 
     def __enter__(self) -> Unpacker:
         return self
@@ -198,6 +213,12 @@ class Unpacker:
         """Extract one member. Raises OSError if nothing more can be written."""
         if self._console.verbose:
             self._console.print(output.printable(member.name))
+        if not self._attributes_noted and extended.has_any(member.pax_headers):
+            self._attributes_noted = True
+            self._console.note(
+                f"{output.printable(member.name)}: extended attributes and access control lists are not restored: "
+                "pass --xattrs and --acls"
+            )
         try:
             filtered = self._filtered(member)
         except (filters.FilterError, OSError) as error:

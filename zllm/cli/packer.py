@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import tarfile
@@ -12,6 +11,7 @@ import zllm
 from zllm.archive import sparse
 from zllm.archive.inputs import Padded
 from zllm.cli import names, output
+from zllm.cli.extended import Extended
 from zllm.cli.walk import Found, Identity
 from zllm.format.limits import MAX_EXTENDED
 from zllm.stats import Stats
@@ -24,25 +24,31 @@ TYPES = {
 # O_NONBLOCK in case it has become a pipe without a writer.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _NAME_ROOM = MAX_EXTENDED - 4096
-_LABEL = "security.selinux"  # which the system that unpacks gives to every file
+_ATTRIBUTES_ROOM = MAX_EXTENDED // 2
 
 
 class Packer:
     """Adds members to an archive."""
 
     def __init__(
-        self, archive: zllm.ZllmFile, console: output.Console, *, reproducible: bool, stats: Stats | None = None
+        self,
+        archive: zllm.ZllmFile,
+        console: output.Console,
+        *,
+        reproducible: bool,
+        stats: Stats | None = None,
     ) -> None:
         self.archive = archive
         self.stats = stats
         self.console = console
         self.reproducible = reproducible
+        self.attributes = Extended(user=self._user, group=self._group) if not reproducible else Extended()
         self.members = 0
         self.bytes = 0
         self._links: dict[Identity, str] = {}  # of files with several names: the name under which it is packed
         self._users: dict[int, str] = {}
         self._groups: dict[int, str] = {}
-        self._attributes_noted = not hasattr(os, "listxattr")
+        self._attributes_noted = False
 
     def know(self, found: Found) -> None:
         """It is in the archive already: other names of the same file become links to it."""
@@ -71,12 +77,25 @@ class Packer:
             except OSError as error:
                 self._skip(found, error)
                 return
+        if info.isdir():
+            self._look_into(found, info)
         first = self._first(found, found.stat) if info.issym() else None
         if first is not None:
             info.type, info.linkname = tarfile.LNKTYPE, first
         self._put(found, info, None)
         if info.issym():
             self._remember(found, found.stat)
+
+    def _look_into(self, found: Found, info: zllm.ZllmInfo) -> None:
+        follow = 0 if self.archive.dereference else os.O_NOFOLLOW
+        try:
+            descriptor = os.open(found.base, _READ | os.O_DIRECTORY | follow, dir_fd=found.folder)
+        except OSError:  # the walk says so when it wants to enter it
+            return
+        try:
+            self._look_for_attributes(found, info, descriptor)
+        finally:
+            os.close(descriptor)
 
     def _add_file(self, found: Found) -> None:
         follow = self.archive.dereference
@@ -97,21 +116,26 @@ class Packer:
                 info.type, info.linkname = tarfile.LNKTYPE, first
                 self._put(found, info, None)
                 return
-            self._look_for_attributes(found, descriptor)
+            self._look_for_attributes(found, info, descriptor)
             self._put_data(found, info, cast(BinaryIO, file), state)
             self._remember(found, state)
 
-    def _look_for_attributes(self, found: Found, descriptor: int) -> None:
-        """Say, once, that a file has more than is packed."""
-        if self._attributes_noted:
-            return
-        with contextlib.suppress(OSError):  # a file system without them
-            if any(name != _LABEL for name in os.listxattr(descriptor)):
-                self._attributes_noted = True
-                self.console.note(
-                    f"{output.printable(found.path)}: extended attributes and access control lists are not packed: "
-                    "tar --xattrs --acls -I zllm packs them"
-                )
+    def _look_for_attributes(self, found: Found, info: zllm.ZllmInfo, descriptor: int) -> None:
+        """Take the extended attributes and lists of a file or folder, or say, once, that it has some."""
+        problems: list[str] = []
+        records, left = self.attributes.of(descriptor, problems.append)
+        for problem in problems:
+            self.console.warn(f"{found.path}: {problem}: packed without")
+        if sum(map(len, records.values())) > _ATTRIBUTES_ROOM:
+            self.console.warn(f"{found.path}: its extended attributes have over half a million bytes: packed without")
+        else:
+            info.pax_headers = {**info.pax_headers, **records}
+        if left and not self._attributes_noted:
+            self._attributes_noted = True
+            self.console.note(
+                f"{output.printable(found.path)}: extended attributes and access control lists are not packed: "
+                "pass --xattrs and --acls"
+            )
 
     def _put_data(self, found: Found, info: zllm.ZllmInfo, file: BinaryIO, state: os.stat_result) -> None:
         source: BinaryIO | sparse.SparseReader = file

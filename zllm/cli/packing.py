@@ -51,6 +51,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-recursion", dest="recursive", action="store_false", help="do not enter folders")
     parser.add_argument("--one-file-system", action="store_true", help="do not enter other file systems")
     parser.add_argument("--dereference", action="store_true", help="store what symbolic links point to, not the links")
+    parser.add_argument("--xattrs", action="store_true", help="pack extended attributes, capabilities among them")
+    parser.add_argument("--acls", action="store_true", help="pack access control lists")
 
 
 def reproducible(parser: argparse.ArgumentParser) -> None:
@@ -151,7 +153,9 @@ def packer(
         embed_model=args.embed_model, parity=args.parity, verify=args.verify, cluster=cluster,
         device=args.device, executor=args.executor, encoding="utf-8",
     ) as archive:  # fmt: skip
-        yield Packer(archive, console, reproducible=args.reproducible, stats=args.stats)
+        packer = Packer(archive, console, reproducible=args.reproducible, stats=args.stats)
+        packer.attributes.xattrs, packer.attributes.acls = args.xattrs, args.acls
+        yield packer
     for warning in archive.warnings:
         console.warn(warning)
 

@@ -1,4 +1,4 @@
-"""Mode, owner and times of what was extracted: what they should be, and setting them."""
+"""Mode, owner, times and extended attributes of what was extracted: what they should be, and setting them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import stat
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+
+from zllm.format import extended
 
 _DECIMAL = re.compile(r"([+-]?)([0-9]{1,30})(?:\.([0-9]*))?")
 _SPECIAL = 0o7000
@@ -67,6 +70,10 @@ class Policy:
     numeric_owner: bool = False
     """Owners are found by their numbers, not by their names."""
     devices: bool = False
+    xattrs: Callable[[str], bool] | None = None
+    """Whether the extended attribute of that name is restored; None: none is."""
+    acls: bool = False
+    """Access control lists are restored."""
     keep: bool = False
     """What exists is not replaced."""
     now: int | None = None
@@ -81,6 +88,9 @@ class Attributes:
     owner: tuple[int, int] | None = None
     times: tuple[int, int] | None = None
     """Of last access and of modification, in nanoseconds."""
+    extended: tuple[tuple[str, Callable[[], bytes]], ...] = ()
+    """Names of extended attributes, access control lists among them, and what gives their values or raises ValueError.
+    Links, pipes and devices get none."""
 
 
 class Owners:
@@ -100,24 +110,32 @@ class Owners:
         return (-1 if user is None else user), (-1 if group is None else group)
 
     def _user(self, name: str, number: int) -> int:
+        found = self.user(name)
+        return number if found is None else found
+
+    def _group(self, name: str, number: int) -> int:
+        found = self.group(name)
+        return number if found is None else found
+
+    def user(self, name: str) -> int | None:
+        """The user's number here; None if there is no such user."""
         if name not in self._users:
             self._users[name] = None
             with contextlib.suppress(ImportError, KeyError, ValueError):
                 import pwd
 
                 self._users[name] = pwd.getpwnam(name).pw_uid
-        found = self._users[name]
-        return number if found is None else found
+        return self._users[name]
 
-    def _group(self, name: str, number: int) -> int:
+    def group(self, name: str) -> int | None:
+        """The group's number here; None if there is no such group."""
         if name not in self._groups:
             self._groups[name] = None
             with contextlib.suppress(ImportError, KeyError, ValueError):
                 import grp
 
                 self._groups[name] = grp.getgrnam(name).gr_gid
-        found = self._groups[name]
-        return number if found is None else found
+        return self._groups[name]
 
 
 def wanted(member: tarfile.TarInfo, policy: Policy, owners: Owners) -> Attributes:
@@ -131,11 +149,33 @@ def wanted(member: tarfile.TarInfo, policy: Policy, owners: Owners) -> Attribute
         mode,
         None if owner == (-1, -1) else owner,
         None if time is None else (time if policy.now is None else policy.now, time),
+        _extended(member, policy, owners),
     )
 
 
+def _extended(member: tarfile.TarInfo, policy: Policy, owners: Owners) -> tuple[tuple[str, Callable[[], bytes]], ...]:
+    records = member.pax_headers
+    if not records or not (policy.xattrs or policy.acls):
+        return ()
+    found: list[tuple[str, Callable[[], bytes]]] = []
+    if policy.xattrs:
+        found += [
+            (name, partial(bytes, value)) for name, value in extended.attributes_of(records) if policy.xattrs(name)
+        ]
+    if policy.acls:
+        user, group = (_nobody, _nobody) if policy.numeric_owner else (owners.user, owners.group)
+        for keyword, name in extended.ACLS.items():
+            if keyword in records:
+                found.append((name, partial(extended.acl_value, records[keyword], user, group)))
+    return tuple(found)
+
+
+def _nobody(_: str) -> None:
+    """Names are not looked up."""
+
+
 Failed = Callable[[str, Exception], None]
-"""Hears what could not be set ("owner", "mode", "time"), and why."""
+"""Hears what could not be set ("owner", "mode", "time", "extended attribute NAME"), and why."""
 
 
 def _attempt(what: str, failed: Failed, call: Callable[[], None]) -> bool:
@@ -154,8 +194,17 @@ def to_descriptor(descriptor: int, attributes: Attributes, failed: Failed) -> No
         mode &= ~_SPECIAL  # or it would run as somebody else than it was meant to
     if mode is not None:
         _attempt("mode", failed, lambda: os.fchmod(descriptor, mode))
+    for name, value in attributes.extended:  # a new owner would take capabilities away, a new mode change a list's mask
+        what = "access control list" if name in extended.ACLS.values() else f"extended attribute {name}"
+        _attempt(what, failed, partial(_set_extended, descriptor, name, value))
     if times is not None:
         _attempt("time", failed, lambda: os.utime(descriptor, ns=times))
+
+
+def _set_extended(descriptor: int, name: str, value: Callable[[], bytes]) -> None:
+    if not hasattr(os, "setxattr"):
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+    os.setxattr(descriptor, name, value())
 
 
 def to_name(folder: int, name: bytes, attributes: Attributes, failed: Failed) -> None:
