@@ -126,18 +126,28 @@ class Growing:
                 self._close()
 
 
-def now() -> int:
-    """The time of a generation, in seconds since 1970: ``SOURCE_DATE_EPOCH`` if that is set, or else the clock's.
+def epoch() -> int | None:
+    """``SOURCE_DATE_EPOCH`` (reproducible-builds.org), in seconds; None if it is not set.
 
     Raises:
-        UsageError: the variable is not a number of seconds.
+        UsageError: it is not a number of seconds.
     """
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
     if not text:
-        return max(0, int(time.time()))
+        return None
     if not (text.isascii() and text.isdigit()) or len(text) > 18:
         raise UsageError(f"SOURCE_DATE_EPOCH={text}: not a number of seconds since 1970")
     return int(text)
+
+
+def now() -> int:
+    """The time of a generation, in seconds since 1970: :func:`epoch`, or else the clock's.
+
+    Raises:
+        UsageError: as there.
+    """
+    told = epoch()
+    return max(0, int(time.time())) if told is None else told
 
 
 def _opened(name: str) -> IO[bytes]:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 
-from zllm.cli import adding, create, options, output, packing, progress, statistics
+from zllm.cli import adding, create, incoming, options, output, packing, progress, statistics
 from zllm.cli.walk import Walk
 
 SUMMARY = "add files and folders to an archive"
@@ -22,6 +22,8 @@ def parser() -> options.Parser:
     result.add_argument("operands", nargs="*", metavar="ARCHIVE PATH", help="the archive, then what is added to it")
     options.archive_name(result)
     packing.arguments(result)
+    packing.newer(result)
+    incoming.arguments(result)
     packing.reproducible(result)
     options.coding(result, added=True)
     options.helpers(result)
@@ -53,9 +55,7 @@ def add(job: packing.Job, console: output.Console) -> None:
             progress.Progress(console, "packing", total) as bar,
             packing.packer(archive, "a", job, console, bar=bar, cluster=cluster) as packer,
         ):
-            for found in walk.operands(job.names):
-                packer.add(found)
-            packing.check_found(walk, "nothing was added")
+            packing.add_all(job, walk, packer, "nothing was added")
     for text in idle:
         console.note(text)
     statistics.show(args.stats, console)

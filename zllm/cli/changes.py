@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from zllm.archive.archive import Archive
 from zllm.archive.member import Member
-from zllm.cli import names
+from zllm.cli import names, times
 from zllm.cli.packer import TYPES
 from zllm.cli.walk import Found, Identity
 
@@ -81,9 +81,10 @@ class Known:
 
 def same_time(member: Member, state: os.stat_result) -> bool:
     """Whether the time of a member is that of a file, to the nanosecond where the archive has it so."""
+    modified = times.stored(state.st_mtime_ns)
     if "mtime" in member.pax_headers:
-        return member.mtime == _as_float(state.st_mtime_ns)
-    return member.mtime == state.st_mtime_ns // 10**9
+        return member.mtime == _as_float(modified)
+    return member.mtime == modified // 10**9
 
 
 def _as_float(nanoseconds: int) -> float:

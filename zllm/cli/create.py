@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from zllm.cli import options, output, packing, progress, statistics
+from zllm.cli import incoming, options, output, packing, progress, statistics
 from zllm.cli.walk import Walk
 
 SUMMARY = "pack files and folders into an archive"
@@ -17,6 +17,8 @@ def parser() -> options.Parser:
     result.add_argument("operands", nargs="*", metavar="ARCHIVE|- PATH", help="the archive, then what goes into it")
     options.archive_name(result)
     packing.arguments(result)
+    packing.newer(result)
+    incoming.arguments(result)
     result.add_argument("--force", "--overwrite", action="store_true", help="replace ARCHIVE if it exists")
     packing.reproducible(result)
     options.coding(result)
@@ -43,9 +45,7 @@ def make(job: packing.Job, console: output.Console) -> None:
             progress.Progress(console, "packing", total) as bar,
             packing.packer(file, "w", job, console, bar=bar, cluster=cluster) as packer,
         ):
-            for found in walk.operands(job.names):
-                packer.add(found)
-            packing.check_found(walk, "no archive was made")
+            packing.add_all(job, walk, packer, "no archive was made")
         coded = file.tell() if file.seekable() else 0
     for text in idle:
         console.note(text)

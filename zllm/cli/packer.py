@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import stat
 import tarfile
+import time
 from typing import BinaryIO, cast
 
 import zllm
 from zllm.archive import sparse
 from zllm.archive.inputs import Padded
-from zllm.cli import names, output
+from zllm.cli import names, output, times
 from zllm.cli.extended import Extended
 from zllm.cli.walk import Found, Identity
+from zllm.extraction.attributes import current_umask
 from zllm.format.limits import MAX_EXTENDED
 from zllm.stats import Stats
 
@@ -82,9 +84,23 @@ class Packer:
         first = self._first(found, found.stat) if info.issym() else None
         if first is not None:
             info.type, info.linkname = tarfile.LNKTYPE, first
-        self._put(found, info, None)
+        self._put(found.name, info, None)
         if info.issym():
             self._remember(found, found.stat)
+
+    def add_stream(self, name: str, file: BinaryIO) -> None:
+        """Add what is left of ``file``, which is on the disk, as a file that was made now."""
+        info = zllm.ZllmInfo(names.of_member(name))
+        info.mode = 0o666 & ~current_umask()
+        info.set_mtime_ns(times.stored(time.time_ns()))
+        if not self.reproducible:
+            info.uid, info.gid = os.geteuid(), os.getegid()
+            info.uname, info.gname = self._user(info.uid), self._group(info.gid)
+        info.size = max(0, os.fstat(file.fileno()).st_size - file.tell())
+        padded = Padded(file, info.size, self.stats)
+        self._put(name, info, padded)
+        if problem := padded.problem():
+            self.console.warn(f"{name}: {problem}")
 
     def _look_into(self, found: Found, info: zllm.ZllmInfo) -> None:
         follow = 0 if self.archive.dereference else os.O_NOFOLLOW
@@ -114,7 +130,7 @@ class Packer:
             first = self._first(found, state)
             if first is not None:
                 info.type, info.linkname = tarfile.LNKTYPE, first
-                self._put(found, info, None)
+                self._put(found.name, info, None)
                 return
             self._look_for_attributes(found, info, descriptor)
             self._put_data(found, info, cast(BinaryIO, file), state)
@@ -146,7 +162,7 @@ class Packer:
             info.size = source.size
             info.store_holes(info.name, state.st_size)
         padded = Padded(source, info.size, self.stats)
-        self._put(found, info, padded)
+        self._put(found.name, info, padded)
         after = os.fstat(file.fileno())
         if problem := padded.problem():
             self.console.warn(f"{found.path}: {problem}")
@@ -157,7 +173,7 @@ class Packer:
         info = zllm.ZllmInfo(names.of_member(found.name))
         info.type = TYPES[stat.S_IFMT(state.st_mode)]
         info.mode = stat.S_IMODE(state.st_mode)
-        info.set_mtime_ns(state.st_mtime_ns)
+        info.set_mtime_ns(times.stored(state.st_mtime_ns))
         if not self.reproducible:
             info.uid, info.gid = state.st_uid, state.st_gid
             info.uname, info.gname = self._user(state.st_uid), self._group(state.st_gid)
@@ -197,9 +213,9 @@ class Packer:
     def _skip(self, found: Found, error: OSError) -> None:
         self.console.warn(f"{found.path}: {error.strerror or error}: skipped")
 
-    def _put(self, found: Found, info: zllm.ZllmInfo, data: Padded | None) -> None:
+    def _put(self, name: str, info: zllm.ZllmInfo, data: Padded | None) -> None:
         if self.console.verbose:
-            self.console.print(output.printable(found.name))
+            self.console.print(output.printable(name))
         self.archive.addfile(info, data)
         self.archive.members.clear()  # tarfile remembers them all, which adds up: a kilobyte each
         self.members += 1

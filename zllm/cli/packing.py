@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 import zllm
-from zllm.cli import memory, operands, options, output, progress, suggestions
+from zllm.cli import incoming, memory, operands, options, output, places, progress, suggestions, times
+from zllm.cli.incoming import Incoming
 from zllm.cli.operands import Folder, Name
 from zllm.cli.packer import Packer
-from zllm.cli.patterns import Excluded
+from zllm.cli.patterns import VERSION_CONTROL, Excluded
 from zllm.cli.walk import Rules, Walk, check_folders
 from zllm.errors import UsageError
 
@@ -41,6 +42,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="leave out what matches a line of FILE",
     )
+    parser.add_argument(
+        "--exclude-vcs",
+        action="store_true",
+        help="leave out what git, Subversion and others keep: .git, .svn, CVS, ...",
+    )
+    parser.add_argument(
+        "--exclude-caches",
+        action="store_true",
+        help="leave out what is in folders with a file CACHEDIR.TAG, but for that file",
+    )
     parser.add_argument("-T", "--files-from", metavar="FILE", help="pack the names in FILE, one a line; - is stdin")
     parser.add_argument(
         "--null", action="store_true", help="names in -T files end with a NUL, as find -print0 writes them"
@@ -53,6 +64,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dereference", action="store_true", help="store what symbolic links point to, not the links")
     parser.add_argument("--xattrs", action="store_true", help="pack extended attributes, capabilities among them")
     parser.add_argument("--acls", action="store_true", help="pack access control lists")
+
+
+def newer(parser: argparse.ArgumentParser) -> None:
+    """``--newer``, which would not go with comparing."""
+    parser.add_argument(
+        "-N",
+        "--newer",
+        type=times.newer,
+        metavar="DATE|FILE",
+        help="pack what has changed since DATE (2026-11-30, 2026-11-30T12:00, @SECONDS), or since FILE (a name with a"
+        " slash) has; and folders",
+    )
 
 
 def reproducible(parser: argparse.ArgumentParser) -> None:
@@ -74,6 +97,7 @@ class Job:
     target: str
     names: list[Name | Folder]
     rules: Rules
+    incoming: Incoming | None = None
 
     def total(self) -> int:
         """Bytes of all regular files without their holes, for the progress bar."""
@@ -97,11 +121,14 @@ def parse(command: options.Parser, argv: Sequence[str], console: output.Console)
         UsageError: that makes no sense.
         OSError: a folder, or a list of names or patterns, cannot be read.
     """
+    argv, writer = incoming.split(argv)
     words, given = operands.split(argv, command)
     args = command.parse_args(words)
     console.verbose, console.quiet = args.verbose, args.quiet
     target = _archive(args, given, command)
-    if all(isinstance(operand, Folder) for operand in given):
+    lists = [operand.text for operand in given if isinstance(operand, operands.NameList)]
+    coming = incoming.parse(args, writer, lists) if hasattr(args, "stdin_name") else None
+    if coming is None and all(isinstance(operand, Folder) for operand in given):
         command.error("name the files and folders to pack")
     if slip := suggestions.swapped(target, [operand.text for operand in given if isinstance(operand, Name)]):
         raise UsageError(slip)
@@ -109,7 +136,7 @@ def parse(command: options.Parser, argv: Sequence[str], console: output.Console)
         options.check_coding(args)
     names = list(operands.expand(given, console, null=args.null, verbatim=args.verbatim_files_from))
     check_folders(names)
-    return Job(args, target, names, _rules(args))
+    return Job(args, target, names, _rules(args), coming)
 
 
 def _archive(args: argparse.Namespace, given: list[operands.Operand], command: options.Parser) -> str:
@@ -125,12 +152,18 @@ def _archive(args: argparse.Namespace, given: list[operands.Operand], command: o
 
 
 def _rules(args: argparse.Namespace) -> Rules:
-    patterns = [*args.exclude, *(p for name in args.exclude_from for p in operands.lines_of_patterns(name))]
+    patterns = [
+        *args.exclude,
+        *(VERSION_CONTROL if args.exclude_vcs else ()),
+        *(p for name in args.exclude_from for p in operands.lines_of_patterns(name)),
+    ]
     return Rules(
         excluded=Excluded(patterns),
         recursive=args.recursive,
         one_file_system=args.one_file_system,
         dereference=args.dereference,
+        caches=not args.exclude_caches,
+        newer=getattr(args, "newer", None),
     )
 
 
@@ -158,6 +191,23 @@ def packer(
         yield packer
     for warning in archive.warnings:
         console.warn(warning)
+
+
+def add_all(job: Job, walk: Walk, packer: Packer, outcome: str) -> None:
+    """Pack what the names stand for, and what comes from stdin or a command.
+
+    Raises:
+        UsageError: there was nothing to pack; ``outcome`` says what follows from that.
+    """
+    if job.incoming is not None:
+        beside = job.target != "-" and places.descriptor(job.target) is None
+        folder = os.path.dirname(os.path.abspath(job.target)) if beside else None
+        with job.incoming.spooled(folder) as file:
+            packer.add_stream(job.incoming.name, file)
+    for found in walk.operands(job.names):
+        packer.add(found)
+    if job.incoming is None:
+        check_found(walk, outcome)
 
 
 def check_found(walk: Walk, outcome: str) -> None:

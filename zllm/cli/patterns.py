@@ -11,6 +11,12 @@ _CLASSES = {
     "graph": r"\x21-\x7e", "lower": "a-z", "print": r"\x20-\x7e", "punct": r"!-/:-@\[-`{-~", "space": r"\s",
     "upper": "A-Z", "xdigit": "0-9a-fA-F",
 }  # fmt: skip
+VERSION_CONTROL = (
+    "CVS", "RCS", "SCCS", ".git", ".gitignore", ".gitattributes", ".gitmodules", ".cvsignore", ".svn", ".arch-ids",
+    "{arch}", "=RELEASE-ID", "=meta-update", "=update", ".bzr", ".bzrignore", ".bzrtags", ".hg", ".hgignore", ".hgtags",
+    "_darcs",
+)  # fmt: skip
+"""What ``--exclude-vcs`` leaves out: the names in GNU tar's manual."""
 _MAGIC = re.compile(r"[*?\[\\]")
 
 

@@ -126,6 +126,7 @@ class Update:
             if name not in self.known.seen
             and any(top == "." or patterns.named(name, top) for top in tops)
             and not self.job.rules.excluded(name)
+            and not any(name.startswith(f"{names.of_member(cache)}/") for cache in self.walk.caches)
         }
 
     def summary(self, growing: Growing, seconds: float) -> str:

@@ -23,6 +23,8 @@ _OPEN = 24
 """Folders that are open at the same time, of the path to the innermost one."""
 _PIECE = 4000
 """Bytes of a path that one system call is given: Linux takes 4,096."""
+_TAG = "CACHEDIR.TAG"
+_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _PASSED = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -60,6 +62,10 @@ class Rules:
     recursive: bool = True
     one_file_system: bool = False
     dereference: bool = False
+    caches: bool = True
+    """The contents of folders are packed that call themselves caches by a file CACHEDIR.TAG (bford.info/cachedir)."""
+    newer: int | None = None
+    """Only what has changed after this time, in nanoseconds, and folders."""
     ours: set[Identity] = field(default_factory=set)
 
 
@@ -96,6 +102,7 @@ class Walk:
         self.found = 0  # operands that do
         self.archives = 0  # operands that are the archive itself
         self.skipped = 0  # what could not be looked at
+        self.caches: list[str] = []  # the names of folders whose contents were left out
         self._shortened = False
 
     def operands(self, operands: Iterable[Name | Folder]) -> Iterator[Found]:
@@ -133,7 +140,7 @@ class Walk:
                 self.console.warn(f"{found.path}: it is the archive itself: skipped")
                 return
             self.found += 1
-            if not self.rules.excluded(given):
+            if not self.rules.excluded(given) and not self._is_old(found):
                 yield from self._below(found)
 
     def _below(self, top: Found) -> Iterator[Found]:
@@ -167,7 +174,14 @@ class Walk:
             self._skip(os.path.join(within.prefix, given), error, "skipped")
             return None
         found = Found(level.descriptor, entry, state, given, within.prefix, f"{within.name}/{entry}")
-        return None if found.identity in self.rules.ours else found
+        return None if found.identity in self.rules.ours or self._is_old(found) else found
+
+    def _is_old(self, found: Found) -> bool:
+        """Whether neither data nor facts have changed since ``newer``, as GNU tar has it."""
+        state, newer = found.stat, self.rules.newer
+        if newer is None or stat.S_ISDIR(state.st_mode):
+            return False
+        return max(state.st_mtime_ns, state.st_ctime_ns) <= newer
 
     def _enter(self, found: Found, levels: list[_Level]) -> None:
         """Go into ``found``, if it is a folder to go into."""
@@ -183,6 +197,9 @@ class Walk:
             state = os.fstat(descriptor)
             # By the bytes of the name: the same order in every locale.
             entries = sorted(os.listdir(descriptor), key=os.fsencode)
+            if not self.rules.caches and _TAG in entries and _is_tag(descriptor):
+                self.caches.append(found.name)
+                entries = [_TAG]
         except OSError as error:
             self._skip(found.path, error, "its contents are skipped")
             return
@@ -229,6 +246,16 @@ class Walk:
         self.skipped += 1
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         self.console.warn(f"{path}: {reason}: {consequence}")
+
+
+def _is_tag(folder: int) -> bool:
+    with contextlib.suppress(OSError):
+        tag = os.open(_TAG, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            return os.read(tag, len(_SIGNATURE)) == _SIGNATURE
+        finally:
+            os.close(tag)
+    return False
 
 
 def check_folders(operands: Iterable[Name | Folder]) -> None:
