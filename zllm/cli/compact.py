@@ -55,6 +55,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     if counts is None:
         console.detail(f"{name}: there is nothing to remove")
         return
+    console.facts.update(members=counts.members, bytes_before=before, archive_bytes=os.stat(args.archive).st_size)
     after, seconds = os.stat(args.archive).st_size, time.monotonic() - started
     how = f"{output.count(counts.sections, 'section')} copied, {output.count(counts.again)} packed again"
     sizes = f"{output.size(before)} before, {output.size(after)} now"

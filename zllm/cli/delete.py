@@ -57,6 +57,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
             for name in sorted(gone):
                 console.print(output.printable(name))
         write(growing, archive, members, gone, options.coding_like(args, growing.layout.manifest))
+    console.facts.update(deleted=len(gone), generation=growing.number)
     console.detail(f"{output.printable(args.archive)}: {output.count(len(gone))} deleted, generation {growing.number}")
 
 

@@ -49,6 +49,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         comparison.run()
     if comparison.differences:
         console.raise_status(EXIT_WARNING)
+    console.facts.update(members=comparison.members, differences=comparison.differences)
     console.detail(
         f"{output.printable(args.archive)}: {output.count(comparison.members)}, {comparison.differences} differences"
     )

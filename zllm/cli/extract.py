@@ -123,6 +123,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
                     unpacker.add(member)
             unpacker.finish()
     wanted.report_unseen(console, "extract")
+    console.facts.update(members=unpacker.members, bytes=unpacker.bytes)
     what = f"{output.count(unpacker.members)}, {output.size(unpacker.bytes)}"
     console.detail(f"{output.printable(args.archive)}: {what}, unpacked")
 

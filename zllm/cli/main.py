@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from zllm.cli import output, signals, standard, suggestions
+from zllm.cli import jsonlog, output, signals, standard, suggestions
 from zllm.errors import EXIT_FAILURE, UsageError, ZllmError
 from zllm.version import VERSION
 
@@ -46,7 +46,8 @@ def main(argv: Sequence[str] | None = None, program: str | None = None, *, last:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     name = program or ("unzllm" if os.path.basename(sys.argv[0]).startswith("unzllm") else "zllm")
-    console = output.Console()
+    words, as_json = jsonlog.take(words) if jsonlog.OPTION in words else (words, False)
+    console = jsonlog.JsonConsole() if as_json else output.Console()
     undo: Callable[[], None] | None = None
     try:
         undo = signals.install()
@@ -54,8 +55,10 @@ def main(argv: Sequence[str] | None = None, program: str | None = None, *, last:
             _dispatch(words, name, console)
         if sys.stdout is not None:
             sys.stdout.flush()
+        console.finished(console.status)
     except BaseException as error:  # the one place where all errors end
         _explain(error, console)
+        console.finished(console.status)
     finally:
         if undo is not None and not last:
             undo()
@@ -148,10 +151,10 @@ def _explain(error: BaseException, console: output.Console) -> None:
         import traceback
 
         traceback.print_exception(error)
-    if isinstance(error, KeyboardInterrupt):
-        signals.die(getattr(error, "signum", signal.SIGINT))
-    if isinstance(error, BrokenPipeError):
-        signals.die(signal.SIGPIPE)
+    if isinstance(error, (KeyboardInterrupt, BrokenPipeError)):
+        number = signal.SIGPIPE if isinstance(error, BrokenPipeError) else getattr(error, "signum", signal.SIGINT)
+        console.finished(128 + number)
+        signals.die(number)
     if isinstance(error, SystemExit):
         raise error
     console.error(output.message(error), error.exit_code if isinstance(error, ZllmError) else EXIT_FAILURE)

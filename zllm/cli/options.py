@@ -65,6 +65,9 @@ def verbosity(parser: argparse.ArgumentParser, verbose: str = "say more") -> Non
     """``-v``, whose help is ``verbose``, and ``-q``."""
     parser.add_argument("-v", "--verbose", action="count", default=0, help=verbose)
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no notes")
+    parser.add_argument(  # taken by the program before the command sees it
+        "--log-json", action="store_true", help="messages, progress and the outcome as JSON lines on stderr"
+    )
 
 
 def threads(parser: argparse.ArgumentParser) -> None:

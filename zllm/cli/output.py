@@ -37,6 +37,10 @@ class Console:
         self.status = EXIT_OK
         self.reported: set[str] = set()  # members of the archive at hand that the tar stream breaks off in
         self.print: Callable[[str], None] = _print
+        self.machine = False
+        """A program reads what is said."""
+        self.facts: dict[str, int | str] = {}
+        """What was done, for such a program."""
 
     def note(self, text: str) -> None:
         """Something good to know that changes no exit code; silent with ``-q``."""
@@ -57,6 +61,13 @@ class Console:
         """Something failed: exit code ``status`` at least. The caller goes on with what is left."""
         self._say(text)
         self.raise_status(status)
+
+    def progress(self, label: str, unit: str) -> Callable[[int, int | None], None] | None:
+        """What hears how much is done, if it is not a bar on a terminal."""
+        return None
+
+    def finished(self, status: int) -> None:
+        """The process ends with this code."""
 
     def raise_status(self, status: int) -> None:
         """Remember the gravest of the exit codes."""

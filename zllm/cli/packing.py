@@ -220,6 +220,7 @@ def check_found(walk: Walk, outcome: str) -> None:
 
 def summary(packer: Packer, coded: int, seconds: float) -> str:
     """What was packed, for people. ``coded``: bytes that it takes in the archive, 0 if that is not known."""
+    packer.console.facts.update(members=packer.members, bytes=packer.bytes, archive_bytes=coded)
     text = f"{output.count(packer.members)}, {output.size(packer.bytes)}"
     if coded and packer.bytes:
         text += f" in {output.size(coded)}, {8 * coded / packer.bytes:.3f} bits per byte"

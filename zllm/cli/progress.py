@@ -14,8 +14,11 @@ from zllm.cli.output import Console, on_terminal
 
 
 def wanted(console: Console) -> bool:
-    """Whether a bar would be seen: stderr is a terminal that can move its cursor, and ``-q`` was not given."""
-    return not console.quiet and on_terminal(sys.stderr) and os.environ.get("TERM", "") not in ("", "dumb")
+    """Whether anybody would see it: ``-q`` was not given, and stderr is a terminal that can move its cursor, or read by
+    a program."""
+    if console.quiet or console.machine:
+        return not console.quiet
+    return on_terminal(sys.stderr) and os.environ.get("TERM", "") not in ("", "dumb")
 
 
 class Progress:
@@ -30,7 +33,9 @@ class Progress:
         self._lock = threading.Lock()
         self._bar: Any = None
         self._saved = console.print
-        if wanted(console):
+        self._report = console.progress(label, unit)
+        self._done, self._total = 0, total
+        if wanted(console) and self._report is None:
             with contextlib.suppress(Exception):
                 self._bar = self._open(label, total, unit)
                 console.print = self._print
@@ -67,10 +72,11 @@ class Progress:
     @property
     def shown(self) -> bool:
         """Whether anybody sees it."""
-        return self._bar is not None
+        return self._bar is not None or self._report is not None
 
     def expect(self, total: int) -> None:
         """How many bytes there are in all, now that it is known."""
+        self._total = total
         bar = self._bar
         if bar is not None:
             with self._no_harm():
@@ -79,6 +85,10 @@ class Progress:
 
     def __call__(self, count: int) -> None:
         """``count`` more bytes are done."""
+        if self._report is not None:
+            with self._lock:
+                self._done += count
+                self._report(self._done, None if self._total is None else max(self._total, self._done))
         if self._bar is None:
             return
         with self._lock, self._no_harm():

@@ -55,6 +55,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     for text in (*archive.warnings, *map(output.message, archive.problems)):
         console.note(output.prefixed(args.archive, text))
     _report(done.lost, args.archive, console)
+    console.facts.update(copied=done.copied, packed=done.packed, lost=len(done.lost))
     sections = "1 section" if done.copied == 1 else f"{done.copied} sections"
     lost = "what is lost is named above" if done.lost else "nothing is lost"
     console.note(f"{sections} copied, {output.count(done.packed)} packed again: {lost}")

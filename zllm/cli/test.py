@@ -60,6 +60,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
                 size += _check(archive, member, args, console, decode=not whole)
                 members += 1
     wanted.report_unseen(console, "test")
+    console.facts.update(members=members, bytes=size)
     if not console.status:
         found = "all whole" if args.percent == 100 else f"all whole of the {args.percent}% that were decoded"
         console.detail(f"{output.printable(args.archive)}: {output.count(members)}, {output.size(size)}, {found}")

@@ -131,6 +131,9 @@ class Update:
 
     def summary(self, growing: Growing, seconds: float) -> str:
         """What was done, for people."""
+        self.packer.console.facts.update(
+            added=self.added, changed=self.changed, deleted=self.deleted, generation=growing.number
+        )
         if not (self.added or self.changed or self.deleted):
             return "nothing has changed"
         counts = f"{self.added} added, {self.changed} changed, {self.deleted} deleted"
