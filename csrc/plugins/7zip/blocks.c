@@ -209,15 +209,15 @@ static size_t look_on(const uint8_t *in, size_t n, look_t *kind) {
     return end;
 }
 
-/* How long the run is that the data begins with. Short runs of another kind belong to it; if it is short itself, so does what
- * follows. */
+/* How long the run is that the data begins with. Short runs of another kind belong to it, unless it is noise; if it is
+ * short itself, so does what follows. */
 static size_t run_of_kind(const uint8_t *in, size_t n, look_t *kind) {
     size_t end = look_on(in, n, kind);
     while (end < n) {
         look_t next;
         const size_t more = look_on(in + end, n - end, &next);
         if (end < LEAST_RUN && more > end) *kind = next;
-        else if (next != *kind && more >= LEAST_RUN && end >= LEAST_RUN) break;
+        else if (next != *kind && (more >= LEAST_RUN || *kind == NOISE) && end >= LEAST_RUN) break;
         end += more;
     }
     return end;
