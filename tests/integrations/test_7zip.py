@@ -178,7 +178,9 @@ def test_damage_is_found(sevenzip: SevenZip, tree: Path, tmp_path: Path) -> None
     sevenzip("a", "-m0=ZLLM:c=64k:mf=none", "a.7z", "tree/prose.txt", "tree/sub/table.bin", cwd=tmp_path)
     whole = (tmp_path / "a.7z").read_bytes()
     listed = sevenzip("l", "-slt", "a.7z", cwd=tmp_path).stdout
-    packed = sum(int(line.split()[-1]) for line in listed.splitlines() if line.startswith("Packed Size = ") and len(line) > 14)
+    packed = sum(
+        int(line.split()[-1]) for line in listed.splitlines() if line.startswith("Packed Size = ") and len(line) > 14
+    )
     source = random.Random(4)
     for at in [32, 33, 34, 32 + packed - 1, *(source.randrange(32, 32 + packed) for _ in range(4))]:
         broken = bytearray(whole)
@@ -274,9 +276,7 @@ def test_a_damaged_zllm_archive(sevenzip: SevenZip, zllm: Run, tree: Path, tmp_p
     sevenzip("t", "a.zllm", cwd=tmp_path, code=2)
 
 
-def test_a_zllm_archive_whose_model_is_missing(
-    sevenzip: SevenZip, zllm: Run, tmp_path: Path, prose: bytes
-) -> None:
+def test_a_zllm_archive_whose_model_is_missing(sevenzip: SevenZip, zllm: Run, tmp_path: Path, prose: bytes) -> None:
     (tmp_path / "prose").write_bytes(prose[:4000])
     zllm("create", "a.zllm", "prose")
     sevenzip("t", "a.zllm", cwd=tmp_path)

@@ -56,7 +56,10 @@ def test_file_knows_archives(packed: Path, contrib: Path, tmp_path: Path) -> Non
     need("file")
     (tmp_path / "other").write_bytes(b"\x8dZLM\n\x1a\n\n")
     said = subprocess.run(
-        ["file", "-b", "--mime-type", "-m", contrib / "magic", packed, "other"], capture_output=True, text=True, check=True
+        ["file", "-b", "--mime-type", "-m", contrib / "magic", packed, "other"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert said.stdout.split() == ["application/x-zllm", "application/octet-stream"]
 
@@ -107,7 +110,13 @@ def test_mcs_script(packed: Path, contrib: Path, shell: Run, tmp_path: Path) -> 
     need("tar", "awk")
     script = contrib / "mc.uzllm"
     lines = shell(f"{script} list a.zllm", code=0).stdout.decode().splitlines()
-    assert [line.split(maxsplit=7)[-1] for line in lines] == ["tree", "tree/a file.txt", "tree/link -> sub/b", "tree/sub", "tree/sub/b"]
+    assert [line.split(maxsplit=7)[-1] for line in lines] == [
+        "tree",
+        "tree/a file.txt",
+        "tree/link -> sub/b",
+        "tree/sub",
+        "tree/sub/b",
+    ]
     assert [line[0] for line in lines] == ["d", "-", "l", "d", "-"]
     shell(f"{script} copyout a.zllm 'tree/a file.txt' out", code=0)
     assert (tmp_path / "out").read_bytes() == b"what mc shows\n" * 3

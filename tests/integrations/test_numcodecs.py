@@ -75,7 +75,12 @@ def test_under_zarr(tmp_path: Path) -> None:
     numcodecs.register_codec(ZllmCodec)
     array = ARRAYS["waves"]
     made = zarr.create_array(
-        tmp_path / "a.zarr", shape=array.shape, chunks=(20, 40), dtype=array.dtype, compressors=ZllmCodec(), zarr_format=2
+        tmp_path / "a.zarr",
+        shape=array.shape,
+        chunks=(20, 40),
+        dtype=array.dtype,
+        compressors=ZllmCodec(),
+        zarr_format=2,
     )
     made[:] = array
     again = zarr.open_array(tmp_path / "a.zarr", mode="r")
