@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -86,3 +87,16 @@ def test_under_zarr(tmp_path: Path) -> None:
     again = zarr.open_array(tmp_path / "a.zarr", mode="r")
     assert np.array_equal(again[:], array)
     assert again[7, 33] == array[7, 33]
+
+
+def test_the_example_of_the_docs(checkout: Path) -> None:
+    numcodecs.register_codec(ZllmCodec)
+    text = (checkout / "docs" / "integrations.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(import numcodecs\n.*?)^```", text, re.M | re.S)
+    exec(example, {})
+
+
+def test_the_layout_is_that_of_the_c_library() -> None:
+    """Mark, codec, varint, payload, checksum: docs/c-library.md."""
+    coded = ZllmCodec().encode(b"abc")
+    assert coded[:7] == b"\xb5\x54\x00\x03abc" and len(coded) == 11

@@ -17,7 +17,7 @@ try:
     from numcodecs.abc import Codec
     from numcodecs.compat import ensure_bytes, ensure_contiguous_ndarray, ndarray_copy
 except ImportError as exc:
-    raise MissingDependencyError("numcodecs", "pip install numcodecs", "coding chunks of arrays") from exc
+    raise MissingDependencyError("numcodecs", "pip install 'zllm[numcodecs]'", "coding chunks of arrays") from exc
 
 MARK = b"\xb5\x54"
 MOST = 64 << 20

@@ -65,8 +65,8 @@ static result_t open_archive(void *self, in_stream_t *stream, const uint64_t *mo
     a->stream = stream;
     (void)stream->table->unknown.add(stream);
     const zllm_input input = {.read = read_at, .context = a, .size = a->stream_size};
-    const zllm_archive_options options = {.size = sizeof options, .find_model = find_model,
-                                          .threads = processors < 1 ? 1 : processors > MOST_THREADS ? MOST_THREADS : (uint32_t)processors};
+    const long threads = processors < 1 ? 1 : processors > MOST_THREADS ? MOST_THREADS : processors;
+    const zllm_archive_options options = {.size = sizeof options, .find_model = find_model, .threads = (uint32_t)threads};
     const zllm_result rc = zllm_archive_open_input(&input, &options, &a->archive);
     if (rc == ZLLM_OK) {
         const result_t read = read_items(a);

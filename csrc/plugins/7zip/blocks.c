@@ -131,7 +131,8 @@ static zllm_result code_text(coding_t *c, text_t *t, uint8_t *out, size_t *size,
 }
 
 /* A text by the model. */
-static zllm_result model_text(coding_t *c, const uint8_t *in, size_t n, uint8_t *out, size_t *size, volatile uint64_t *progress) {
+static zllm_result model_text(coding_t *c, const uint8_t *in, size_t n, uint8_t *out, size_t *size,
+                              volatile uint64_t *progress) {
     text_t t = {0};
     const size_t room = *size;
     size_t front = 0;
@@ -156,13 +157,15 @@ static size_t put_block(uint8_t *out, uint8_t codec, size_t data, size_t payload
 }
 
 /* Append a block of `in`; ZLLM_E_SPACE if there is no room for it. */
-static zllm_result append(coding_t *c, bytes_out_t *out, uint8_t codec, const uint8_t *in, size_t n, volatile uint64_t *progress) {
+static zllm_result append(coding_t *c, bytes_out_t *out, uint8_t codec, const uint8_t *in, size_t n,
+                          volatile uint64_t *progress) {
     uint8_t *const to = out->data + out->size;
     const size_t left = out->room - out->size;
     if (left < FRONT_ROOM) return ZLLM_E_SPACE;
     size_t size = left - FRONT_ROOM;
     uint8_t *const payload = to + FRONT_ROOM;
-    const zllm_result rc = codec == CODEC_LLM ? model_text(c, in, n, payload, &size, progress) : predict(c, in, n, payload, &size, progress);
+    const zllm_result rc = codec == CODEC_LLM ? model_text(c, in, n, payload, &size, progress)
+                                              : predict(c, in, n, payload, &size, progress);
     if (rc != ZLLM_OK) return rc;
     const size_t front = put_block(to, codec, n, size);
     memmove(to + front, payload, size);
@@ -263,7 +266,8 @@ static zllm_result encode_run(coding_t *c, piece_t *p, const uint8_t *in, size_t
     const zllm_result first = append(c, out, CODEC_CM, in, n, model ? NULL : &p->progress);
     if (!model || (first != ZLLM_OK && first != ZLLM_E_SPACE)) return first;
     const size_t predicted = first == ZLLM_OK ? out->size : out->room;
-    bytes_out_t other = {.data = malloc(predicted + 1), .room = predicted - (first == ZLLM_OK ? predicted * c->gain / 1000 : 0)};
+    const size_t gain = first == ZLLM_OK ? predicted * c->gain / 1000 : 0;
+    bytes_out_t other = {.data = malloc(predicted + 1), .room = predicted - gain};
     if (other.data == NULL) return ZLLM_E_MEMORY;
     const zllm_result second = append_texts(c, &other, in, n, &p->progress);
     if (second == ZLLM_OK) {
@@ -332,8 +336,8 @@ size_t piece_memory(const coding_t *c, size_t size, int decoding) {
     size_t coder = zllm_predictor_memory(size, 0);
     if (c->model != NULL) {
         const size_t text = size < MODEL_BLOCK ? size : MODEL_BLOCK;
-        const size_t model = zllm_job_memory(c->model->model, text, 16, decoding) + (decoding ? 64 : 16) * zllm_stream_memory(c->model->model) +
-                             (decoding ? 0 : 5 * text);
+        const size_t lanes = (decoding ? 32 : 16) * zllm_stream_memory(c->model->model);
+        const size_t model = zllm_job_memory(c->model->model, text, 16, decoding) + lanes + (decoding ? 0 : 5 * text);
         if (model > coder) coder = model;
     }
     return coder + (decoding ? 2 : 3) * size;

@@ -17,7 +17,8 @@ typedef struct {
     volatile int32_t cancel;
 } coding_t;
 
-/* A piece of work: encoding takes `in` and makes `out`, blocks, with malloc; decoding takes a block's payload and fills `out`. */
+/* A piece of work: encoding takes `in` and makes `out`, blocks, with malloc; decoding takes a block's payload and fills
+ * `out`. */
 typedef struct {
     uint8_t *in, *out;
     size_t in_size, out_size;
@@ -34,8 +35,8 @@ void decode_piece(coding_t *coding, piece_t *piece);
 /* Bytes that a thread takes, roughly, for pieces of that many bytes. */
 size_t piece_memory(const coding_t *coding, size_t size, int decoding);
 
-/* Work at n pieces by at most `threads` threads; `tick` is called by the caller's thread a few times a second, with the bytes that are
- * done; what it returns ends the work if it is not 0, and is returned. */
+/* Work at n pieces by at most `threads` threads; `tick` is called by the caller's thread a few times a second, with the bytes
+ * that are done; what it returns ends the work if it is not 0, and is returned. */
 typedef void (*work_t)(coding_t *coding, piece_t *piece);
 int work_at(work_t work, coding_t *coding, piece_t *pieces, size_t n, uint32_t threads,
             int (*tick)(void *context, uint64_t done), void *context);

@@ -33,7 +33,7 @@ result_t put_bytes(variant_t *out, const void *data, size_t size) {
 static uint32_t character(const uint8_t *text, size_t size, size_t *length) {
     static const uint32_t LEAST[] = {0, 0x80, 0x800, 0x10000};
     const uint32_t first = text[0];
-    const size_t more = first < 0x80 ? 0 : first >= 0xc2 && first < 0xe0 ? 1 : (first & 0xf0) == 0xe0 ? 2 : first >= 0xf0 && first < 0xf5 ? 3 : 4;
+    const size_t more = first < 0x80 ? 0 : first < 0xc2 ? 4 : first < 0xe0 ? 1 : first < 0xf0 ? 2 : first < 0xf5 ? 3 : 4;
     uint32_t value = more == 0 ? first : first & (0x3fu >> more);
     *length = 1;
     if (more == 4 || more >= size) return ESCAPE + first;

@@ -126,7 +126,7 @@ static result_t extract_item(run_t *r, uint32_t index, int32_t mode) {
     r->out = NULL;
     result_t rc = r->callback->table->stream(r->callback, index, &r->out, mode);
     if (rc != S_OK) return rc;
-    if (mode == MODE_EXTRACT && r->out == NULL && item->kind != ZLLM_FOLDER) return S_OK; /* passed over, or a link that is made */
+    if (mode == MODE_EXTRACT && r->out == NULL && item->kind != ZLLM_FOLDER) return S_OK; /* passed over, or a link */
     rc = r->callback->table->prepare(r->callback, mode);
     if (rc == S_OK && item->unknown_holes) {
         complain("%s: its holes are in a format that only tar knows", item->name);
@@ -151,7 +151,8 @@ result_t extract_items(opened_t *a, const uint32_t *indices, uint32_t n, int32_t
         else if (a->items[index].size != ZLLM_UNKNOWN) total += a->items[index].size;
     }
     if (rc == S_OK) rc = callback->table->total(callback, total);
-    for (uint32_t i = 0; i < n && rc == S_OK; i++) rc = extract_item(&r, all ? i : indices[i], testing ? MODE_TEST : MODE_EXTRACT);
+    const int32_t mode = testing ? MODE_TEST : MODE_EXTRACT;
+    for (uint32_t i = 0; i < n && rc == S_OK; i++) rc = extract_item(&r, all ? i : indices[i], mode);
     free(r.part);
     return rc;
 }

@@ -95,7 +95,8 @@ static const coder_model_t *load(const char *path, const uint8_t *data, size_t s
     memcpy(m->sha256, hash, HASH_SIZE);
     const zllm_result rc = zllm_model_parse(data, size, NULL, NULL, &m->model);
     if (rc != ZLLM_OK || !read_header(m, data, size)) {
-        complain("%s: %s", path, rc == ZLLM_E_MODEL ? zllm_model_error() : rc == ZLLM_OK || rc == ZLLM_E_MEMORY ? "out of memory" : "its kernel is refused");
+        complain("%s: %s", path, rc == ZLLM_E_MODEL ? zllm_model_error()
+                                 : rc == ZLLM_OK || rc == ZLLM_E_MEMORY ? "out of memory" : "its kernel is refused");
         free_model(m);
         return NULL;
     }
@@ -120,7 +121,8 @@ static int path_of(const char *wanted, char out[PATH_ROOM]) {
     char beside[PATH_ROOM];
     const size_t length = strlen(wanted);
     const int is_path = strchr(wanted, '/') != NULL || (length > 4 && strcmp(wanted + length - 4, ".zlm") == 0);
-    const int n = is_path ? snprintf(out, PATH_ROOM, "%s", wanted) : snprintf(out, PATH_ROOM, "%s%s.zlm", folder(beside), wanted);
+    const int n = is_path ? snprintf(out, PATH_ROOM, "%s", wanted)
+                          : snprintf(out, PATH_ROOM, "%s%s.zlm", folder(beside), wanted);
     return n > 0 && (size_t)n < PATH_ROOM;
 }
 

@@ -15,9 +15,9 @@ typedef struct coder_model {
     uint8_t sha256[HASH_SIZE];
 } coder_model_t;
 
-/* The model to encode with. `wanted` is a file, or the name, without .zlm, of one in the folder models beside the plug-in; "": what ZLLM_MODEL says,
- * or "default" if it is there; "none": no model. Returns 0, with a line on stderr, if there is no such model; *out may be NULL
- * otherwise. */
+/* The model to encode with. `wanted` is a file, or the name, without .zlm, of one in the folder models beside the plug-in;
+ * "": what ZLLM_MODEL says, or "default" if it is there; "none": no model. Returns 0, with a line on stderr, if there is no
+ * such model; *out may be NULL otherwise. */
 int model_named(const char *wanted, const coder_model_t **out);
 /* The model whose file's hash begins with these bytes: ZLLM_MODEL's, or one in that folder. NULL: it is not here. */
 const coder_model_t *model_of_hash(const uint8_t *hash, size_t size);

@@ -29,6 +29,11 @@ static uint32_t whole_mode(const item_t *item) {
     return KINDS[item->kind] | (item->mode & 07777);
 }
 
+/* Those of Windows: a folder is 10 hex; 8000 hex says that the upper half is the mode. */
+static uint32_t attributes(const item_t *item) {
+    return whole_mode(item) << 16 | 0x8000u | (item->kind == ZLLM_FOLDER ? 0x10u : 0);
+}
+
 static result_t put_time(variant_t *out, const item_t *item) {
     const int64_t from_1601 = 11644473600;
     if (item->mtime < -from_1601 || item->mtime > 900000000000) return S_OK;
@@ -45,10 +50,10 @@ result_t item_property(const opened_t *a, uint32_t index, uint32_t property, var
     const item_t *item = &a->items[index];
     const int device = item->kind == ZLLM_CHARACTER_DEVICE || item->kind == ZLLM_BLOCK_DEVICE;
     switch (property) {
-        case PATH: return item->kind == ZLLM_RAW ? S_OK : put_text(out, item->name, item->name_size); /* 7-Zip makes one of the archive's */
+        case PATH: return item->kind == ZLLM_RAW ? S_OK : put_text(out, item->name, item->name_size); /* 7-Zip makes one */
         case IS_FOLDER: return put_truth(out, item->kind == ZLLM_FOLDER);
         case SIZE: return item->kind == ZLLM_FOLDER || item->size == ZLLM_UNKNOWN ? S_OK : put_u64(out, item->size);
-        case ATTRIBUTES: return item->kind == ZLLM_RAW ? S_OK : put_u32(out, whole_mode(item) << 16 | 0x8000u | (item->kind == ZLLM_FOLDER ? 0x10u : 0));
+        case ATTRIBUTES: return item->kind == ZLLM_RAW ? S_OK : put_u32(out, attributes(item));
         case MODE: return item->kind == ZLLM_RAW ? S_OK : put_u32(out, whole_mode(item));
         case MODIFIED: return item->kind == ZLLM_RAW ? S_OK : put_time(out, item);
         case USER: return item->user[0] == 0 ? S_OK : put_text(out, item->user, strlen(item->user));

@@ -15,8 +15,8 @@ static const char SPLIT[] = WORD "| ?[0-9]{1,3}|(?:\\r?\\n)+[ \\t]*" SIGNS;
 static const char SPLIT_FINE[] = WORD "| ?[0-9]|(?:\\r?\\n)+" SIGNS;
 
 typedef struct {
-    uint64_t pair; /* left token, right token; 0 merges are marked by `merged` */
-    uint32_t rank, merged;
+    uint64_t pair; /* left token, right token */
+    uint32_t rank, merged; /* merged is NONE in empty slots */
 } merge_t;
 
 struct tokens {
@@ -165,7 +165,7 @@ static size_t piece(const tokens_t *t, const uint8_t *text, size_t size) {
     return n > 0 ? n : 1;
 }
 
-/* Byte-pair encoding of a piece: of all neighbours, those whose merge was learnt first become one, the leftmost before others. */
+/* Byte-pair encoding of a piece: of all neighbours, those whose merge was learnt first become one, the leftmost first. */
 static size_t merge_piece(const tokens_t *t, const uint8_t *text, size_t size, uint32_t *out) {
     uint32_t ranks[LONGEST_PIECE], merged[LONGEST_PIECE];
     size_t n = size;
