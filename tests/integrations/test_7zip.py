@@ -50,6 +50,17 @@ def test_the_method_and_the_format_are_listed(sevenzip: SevenZip, tmp_path: Path
     assert "Load Error" not in listed
 
 
+def test_nothing_else_is_exported(sevenzip: SevenZip) -> None:
+    if shutil.which("nm") is None:
+        pytest.skip("there is no nm")
+    command = ["nm", "-D", "--defined-only", sevenzip.folder / "Codecs" / "zllm.so"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert {line.split()[-1] for line in lines} == {
+        "GetModuleProp", "GetNumberOfMethods", "GetMethodProperty", "CreateDecoder", "CreateEncoder", "CreateObject",
+        "GetNumberOfFormats", "GetHandlerProperty2",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("level", ["1", "5", "9"])
 def test_packed_listed_tested_unpacked(sevenzip: SevenZip, tree: Path, tmp_path: Path, level: str) -> None:
     sevenzip("a", "-m0=ZLLM", f"-mx={level}", "a.7z", "tree", cwd=tmp_path)
