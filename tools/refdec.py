@@ -411,7 +411,9 @@ def read_map(at: Cursor, header: SectionHeader, number: int) -> SectionMap:
     allow(within_ratio, 4096, 256, room, at.what)
     records = read_records(reader, columns, count)
     check(sum(record.size for record in records) == header.size, f"{at.what}: its records have another size")
-    groups = [Group(*pair) for pair in zip(reader[7].varints(), reader[8].varints(), strict=True)]
+    categories, buckets = reader[7].varints(), reader[8].varints()
+    check(len(categories) == len(buckets) and sum(buckets) <= count, f"{at.what}: impossible groups")
+    groups = [Group(*pair) for pair in zip(categories, buckets, strict=True)]
     chart = SectionMap(records, groups)
     read_frame_rows(reader, columns, chart, number, len(header.models))
     lay_out(chart, at.what)
@@ -438,9 +440,7 @@ def read_records(reader: list[Cursor], columns: list[bytes], count: int) -> list
                 record.duplicate_of = index - 1 - reader[5].varint()
                 check(record.duplicate_of >= 0, f"{reader[5].what}: a repetition of nothing")
                 first = records[record.duplicate_of]
-                check(first.data_size == size, f"{reader[5].what}: a repetition of another size")
-                if first.duplicate_of >= 0:
-                    record.duplicate_of = first.duplicate_of
+                check(first.bucket >= 0 and first.data_size == size, f"{reader[5].what}: a repetition of nothing")
         records.append(record)
     for column in reader[2:6]:
         column.end()
@@ -502,7 +502,9 @@ def read_member_hashes(at: Cursor, records: list[Record], flags: int) -> None:
     for index, record in enumerate(records):
         continued = index == 0 and flags & CONTINUES
         ends = not (index == len(records) - 1 and flags & GOES_ON)
-        if record.duplicate_of < 0 and ends and (record.data_size > SMALL or continued):
+        if record.duplicate_of >= 0:
+            record.sha256 = records[record.duplicate_of].sha256
+        elif ends and (record.data_size > SMALL or (record.data_size and continued)):
             record.sha256 = at.take(32)
     at.end()
 
@@ -1486,8 +1488,8 @@ def known_answer(model: Model) -> bytes:
     for token in (stream.start, *(number[bytes([byte])] for byte in b"zllm: known answer")):
         stream.feed(token)
         answer = Distribution(model, stream.last_row())
-        for sums in answer.all_sums():
-            digest.update(struct.pack(f"<{len(sums)}Q", *sums))
+        sums = answer.all_sums()
+        digest.update(struct.pack(f"<{len(sums)}Q", *sums))
     return digest.digest()
 
 
@@ -1703,12 +1705,10 @@ class Distribution:
             self._parts[index] = prefix_sums(self.model.head.map(self.q, self.scale, 16, wide=self.wide, part=part))
         return self._parts[index]
 
-    def all_sums(self) -> list[Vector]:
-        """For the known answer: of classes first, if there are any, and of all tokens behind them."""
-        if not self.model.classes:
-            return [self.sums]
+    def all_sums(self) -> Vector:
+        """For the known answer: one sum runs through classes, if there are any, and then through all tokens."""
         weights = [b - a for index in range(len(self.model.classes)) for a, b in pairwise(self._part(index))]
-        return [self.sums, list(accumulate(weights, initial=0))]
+        return [*self.sums, *(self.sums[-1] + total for total in accumulate(weights))]
 
     def probability(self, low: int, split: int, high: int) -> int:
         """That the token is at or above the split, of those from low to high - 1."""
@@ -3764,6 +3764,9 @@ def main() -> int:
     except (OSError, tarfile.TarError, ImportError) as exc:
         print(f"refdec: {exc}", file=sys.stderr)
         return 2
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:  # lies without a check
+        print(f"refdec: the archive or the model makes no sense ({type(exc).__name__}: {exc})", file=sys.stderr)
+        return 3
     return 0
 
 
