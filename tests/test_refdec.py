@@ -160,7 +160,7 @@ def test_frames_of_all_kinds(name: str, refdec: Any, models: vectors.Models) -> 
     steps = {"frames/restarts": 45, "frames/levels": 12, "frames/most": 1}[name]
     found = refdec.decode_streams(model, frame.coded, [stream.size for stream in frame.streams], starts, steps)
     for stream, text in zip(frame.streams, found, strict=True):
-        whole = b"".join(model.tokens[token & 0x7FFFFFFF] for token in stream.tokens)
+        whole = b"".join(model.tokens[token] for token in stream.tokens if token < 1 << 31)
         assert text and whole.startswith(text)
 
 
@@ -208,7 +208,7 @@ def test_audio(fast: int, channels: int, width: int, refdec: Any) -> None:
     assert payload[0] == 1 and refdec.decode_pcm(payload, len(data)) == data
 
 
-PICTURES = [2, 3, 6, 14, 21]
+PICTURES = [2, 3, 6, 14]
 """Of one to four planes, of 8 and 16 bits, with bytes between rows."""
 
 
@@ -279,9 +279,10 @@ def test_an_embedded_model_generations_and_the_command(refdec: Any, checkout: Pa
     text = (vectors.GOLDEN / "texts" / "english.txt").read_bytes()[:300]
     for name, data in (("a", text), ("b", b"second " * 9), ("c", b"third")):
         (tmp_path / name).write_bytes(data)
-    run: Callable[..., bytes] = lambda *words: subprocess.run(  # noqa: E731
-        [sys.executable, *words], cwd=tmp_path, stdout=subprocess.PIPE, check=True
-    ).stdout
+
+    def run(*words: str) -> None:
+        subprocess.run([sys.executable, *words], cwd=tmp_path, check=True)
+
     run("-m", "zllm", "create", "x.zllm", "a", "b", "--model", "fast", "--embed-model", "-j1")
     (tmp_path / "b").write_bytes(b"another second")
     run("-m", "zllm", "update", "x.zllm", "b")
