@@ -312,3 +312,15 @@ def test_damage_is_one_line(refdec: Any, checkout: Path, tmp_path: Path) -> None
         changed[at] ^= 1
         with pytest.raises(refdec.DamagedError):
             read(refdec, bytes(changed))
+
+
+def test_the_tar_stream_and_the_json_of_a_command(refdec: Any, checkout: Path, tmp_path: Path) -> None:
+    path = TESTS / "conformance" / "valid" / "member-in-two-sections.zllm"
+    command = [sys.executable, str(checkout / "tools" / "refdec.py"), str(path)]
+    subprocess.run([*command, "--tar", "x.tar"], check=True)
+    with tarfile.open(tmp_path / "x.tar") as tar, zllm.open(path) as archive:
+        for theirs, ours in zip(tar, archive, strict=True):
+            found, expected = tar.extractfile(theirs), archive.extractfile(ours)
+            assert found is not None and expected is not None and found.read() == expected.read()
+    said = json.loads(subprocess.run([*command, "--json"], check=True, stdout=subprocess.PIPE).stdout)
+    assert [part["kind"] for part in said["parts"]].count(1) == 2 and len(said["members"]) == 1
