@@ -321,6 +321,23 @@ ZLLM_API zllm_result zllm_image_decode(const uint8_t *coded, size_t coded_size, 
 /* Bytes of memory that either takes for `size` bytes, at most. */
 ZLLM_API size_t zllm_image_memory(uint64_t size);
 
+/* A stream of deflate (RFC 1951) and the data that it unpacks to, below 2^31 bytes, as a recipe (docs/media.md) by which that
+ * very stream is made of the data again. `window`: log2 of its window, 8 to 15; `hint`: the first two bytes of the recipe of a
+ * stream that the same program wrote, or two of 255. *recipe_size: room in, length out. Failures: ZLLM_E_SPACE: there is no
+ * such recipe, or a longer one; ZLLM_E_DATA: it is no stream; ZLLM_E_ARGUMENT, ZLLM_E_MEMORY, ZLLM_E_CANCELLED. */
+ZLLM_API zllm_result zllm_deflate_find(const uint8_t *coded, size_t coded_size, const uint8_t *data, size_t n,
+                                       uint32_t window, const uint8_t *hint, uint8_t *recipe, size_t *recipe_size,
+                                       const volatile int32_t *cancel, const zllm_options *options);
+/* Rows of a PNG image, each a filter's number and `row` bytes, as filters and pixels; `pixel`: bytes between a byte and the one
+ * left of it, 1 to 8. ZLLM_E_DATA: there is no such filter. */
+ZLLM_API zllm_result zllm_png_unfilter(const uint8_t *filtered, size_t rows, size_t row, size_t pixel, uint8_t *filters,
+                                       uint8_t *pixels);
+/* The n bytes that a plan makes of unpacked ones (docs/media.md, codec rebuild). ZLLM_E_DATA: it makes others, or nothing. */
+ZLLM_API zllm_result zllm_rebuild_join(const uint8_t *plan, size_t plan_size, const uint8_t *unpacked, size_t unpacked_size,
+                                       uint8_t *out, size_t n, const volatile int32_t *cancel, const zllm_options *options);
+/* Bytes of memory that it takes for n bytes made of so many unpacked ones, at most. */
+ZLLM_API size_t zllm_rebuild_memory(uint64_t n, uint64_t unpacked);
+
 #ifdef __cplusplus
 }
 #endif
