@@ -83,6 +83,8 @@ class Codec(ABC):
     A codec says what it is for: the planner tries it for data of its ``categories``, at levels whose budget its
     ``cost`` is within, beside the others, and keeps the smallest. Without categories it only decodes.
 
+    ``whole``: it gets more of a member at a time, since it finds little in a part of one.
+
     ``boundaries`` are the offsets inside a frame where members begin, ascending, without 0. Both sides get the same,
     from the section map.
     """
@@ -92,6 +94,7 @@ class Codec(ABC):
     needs_model: ClassVar[bool] = False
     categories: ClassVar[frozenset[Category]] = frozenset()
     cost: ClassVar[Cost] = Cost(0, 0)
+    whole: ClassVar[bool] = False
 
     @classmethod
     def within(cls, budget: float) -> Codec | None:

@@ -26,6 +26,7 @@ _BUILTIN: dict[int, tuple[str, str, str]] = {
     5: ("pcm", "zllm.codecs.pcm", "PcmCodec"),
     6: ("image", "zllm.codecs.image", "ImageCodec"),
     7: ("tensors", "zllm.codecs.tensors", "TensorsCodec"),
+    8: ("rebuild", "zllm.codecs.rebuild", "RebuildCodec"),
 }
 
 

@@ -104,7 +104,7 @@ class OtherPlanner:
 
     def _try(self, codec: Codec, units: Sequence[Unit], run: Run) -> None:
         """Code the units by ``codec``; its frames are kept where they are the smallest so far."""
-        pieces = [cut_pieces(unit.piece, frame_size(unit.piece, self.level)) for unit in units]
+        pieces = [cut_pieces(unit.piece, frame_size(unit.piece, self.level, whole=codec.whole)) for unit in units]
         flat = [(piece.data, piece.boundaries) for parts in pieces for piece in parts]
         coded = iter(codec.encode_batch(flat, run) if flat else [])
         smallest = Reason(Why.SMALLEST)
