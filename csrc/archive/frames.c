@@ -141,7 +141,7 @@ static zllm_result find_model(const section_t *s, const decoder_of_frames_t *d, 
 static zllm_result check_codec(const section_t *s, const frame_row_t *f, problem_t *p) {
     if (f->slot > s->facts.n_models)
         return DAMAGED(p, "a section is damaged: a frame needs a model that the section does not name");
-    if (f->codec > CODEC_TENSORS)
+    if (f->codec > CODEC_REBUILD)
         return zllm_problem(p, ZLLM_E_MISSING,
                             "codec %u is not known to this library: unpack the archive with zllm, or a newer library",
                             f->codec);
@@ -152,24 +152,11 @@ static zllm_result check_codec(const section_t *s, const frame_row_t *f, problem
 static void decode_plain(const section_t *s, const decoder_of_frames_t *d, task_t *t) {
     const frame_row_t *f = &s->map.frames[t->number];
     problem_t *p = &t->problem;
-    switch (f->codec) {
-        case CODEC_STORE:
-            if (f->payload_size != f->data_size) (void)DAMAGED(p, "a frame is damaged: it decodes to another size");
-            else memcpy(t->out, t->payload, f->data_size);
-            break;
-        case CODEC_LZ4: (void)zllm_unpack_lz4(t->payload, f->payload_size, t->out, f->data_size, p); break;
-        case CODEC_ZSTD:
-            (void)zllm_unpack_zstd(s->heap, t->payload, f->payload_size, t->out, f->data_size, "a zstd frame", p);
-            break;
-        case CODEC_PCM: (void)zllm_unpack_pcm(&d->decoding, t->payload, f->payload_size, t->out, f->data_size, p); break;
-        case CODEC_IMAGE:
-            (void)zllm_unpack_image(&d->decoding, t->payload, f->payload_size, t->out, f->data_size, p);
-            break;
-        case CODEC_TENSORS: (void)zllm_unpack_tensors(s->heap, t->payload, f->payload_size, t->out, f->data_size, p); break;
-        default:
-            (void)zllm_unpack_cm(&d->decoding, t->payload, f->payload_size, t->out, f->data_size, t->cuts, t->n_cuts, 1,
-                                 "a text frame", p);
-    }
+    if (f->codec == CODEC_CM)
+        (void)zllm_unpack_cm(&d->decoding, t->payload, f->payload_size, t->out, f->data_size, t->cuts, t->n_cuts, 1,
+                             "a text frame", p);
+    else
+        (void)zllm_unpack_alone(&d->decoding, s->heap, f->codec, t->payload, f->payload_size, t->out, f->data_size, p);
 }
 
 static zllm_result start_text(const section_t *s, const decoder_of_frames_t *d, task_t *t, uint32_t threads) {

@@ -34,6 +34,13 @@ zllm_result zllm_unpack_image(const decoding_t *d, const uint8_t *data, size_t s
                               problem_t *p);
 zllm_result zllm_unpack_tensors(heap_t *heap, const uint8_t *data, size_t size, uint8_t *out, size_t out_size, problem_t *p);
 
+/* Data that was packed by deflate, and what else a frame of it has. */
+zllm_result zllm_unpack_rebuild(const decoding_t *d, heap_t *heap, unsigned depth, const uint8_t *data, size_t size,
+                                uint8_t *out, size_t out_size, problem_t *p);
+/* A payload of any codec that needs neither a model nor to know where members begin. */
+zllm_result zllm_unpack_alone(const decoding_t *d, heap_t *heap, unsigned codec, const uint8_t *data, size_t size,
+                              uint8_t *out, size_t out_size, problem_t *p);
+
 /* What a failure of the coder means here. */
 zllm_result zllm_problem_of_coder(zllm_result rc, const char *what, problem_t *p);
 

@@ -1,4 +1,4 @@
-"""The codecs pcm, image and tensors in the reader in C: it gives what Python's gives, and refuses what that refuses."""
+"""The codecs pcm, image, tensors and rebuild in the reader in C: it gives what Python's gives, and refuses what that refuses."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import media
+import packed
 import pytest
 from library.conftest import Installed
 from library.test_archive import CODES, MODES, run, tar_of
@@ -22,6 +23,7 @@ import zllm
 from zllm.codecs.base import Codec
 from zllm.codecs.image import ImageCodec
 from zllm.codecs.pcm import PcmCodec
+from zllm.codecs.rebuild import RebuildCodec
 from zllm.codecs.tensors import TensorsCodec
 from zllm.format import frames, limits, payloads
 from zllm.format.frames import FrameRow
@@ -47,6 +49,9 @@ MADE: dict[str, tuple[Codec, bytes]] = {
     "float64": (TensorsCodec(), struct.pack(f"<{len(FLOATS)}d", *FLOATS)),
     "integers": (TensorsCodec(), struct.pack("<900I", *range(70_000, 70_900))),
     "one-byte": (TensorsCodec(), b"x"),
+    "image": (RebuildCodec(), packed.png(24, 20)),
+    "files": (RebuildCodec(), packed.zipped({"a": packed.text(900), "b": packed.zipped({"c": packed.png(9, 9)})})),
+    "nothing": (RebuildCodec(), b"no streams at all"),
 }
 
 
@@ -79,6 +84,9 @@ WRONG: list[tuple[type[Codec], bytes, int]] = [
     *((TensorsCodec, payload, 4) for payload in (b"", b"\x14", b"\x14\5\0\0\0\0abcd", b"\x14\0\0\0\0\0abcde")),
     *((TensorsCodec, bytes([form]) + bytes(9) + b"8 bytes!", 8) for form in (0, 1, 3, 5, 16, 24, 34, 66)),
     (TensorsCodec, b"\2\0\0\0abc", 4),
+    *((RebuildCodec, payload, 9) for payload in (b"", PLAIN, PLAIN + bytes(8), b"\2", b"\1\0", b"\1\1\0\1\1xx")),
+    *((RebuildCodec, b"\1\1" + piece, 9) for piece in (b"\4\1\0", b"\3\1\1x", b"\0\0\0", b"\0\1\1x")),
+    (RebuildCodec, b"\1" + varints([1, 8, 9, 11]) + b"\1" + varints([1, 8, 9, 6]) + b"\1\1\0\1\1x", 9),
     (TensorsCodec, b"\2\0\2\0abcd", 4),
 ]
 
@@ -167,7 +175,7 @@ def test_every_allocation_may_fail(installed: Installed, tools: dict[str, Any], 
     flags = ["-std=c11", "-DZLLM_STATIC", f"-I{checkout / 'csrc' / 'include'}"]
     libraries = [str(installed.root / "usr/lib/libzllm.a"), "-lzstd", "-llz4", "-lz", "-pthread"]
     subprocess.run(["cc", *flags, str(source), "-o", str(program), *libraries], check=True)
-    for name in ("samples", "samples-fast", "pixels", "planes-4-turned"):
+    for name in ("samples", "samples-fast", "pixels", "planes-4-turned", "image", "files"):
         codec, data, payload = PAYLOADS[name]
         path = tmp_path / "a.zllm"
         path.write_bytes(archive_of(tools, codec.id, payload, len(data), data))
@@ -177,20 +185,20 @@ def test_every_allocation_may_fail(installed: Installed, tools: dict[str, Any], 
 
 def test_a_codec_of_others_is_missing(installed: Installed, tools: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "a.zllm"
-    path.write_bytes(archive_of(tools, 8, b"data", 4, b"data"))
+    path.write_bytes(archive_of(tools, 63, b"data", 4, b"data"))
     done = run(installed, path, "file")
-    assert done.returncode == 4 and b"codec 8 is not known" in done.stderr
+    assert done.returncode == 4 and b"codec 63 is not known" in done.stderr
 
 
 @MODES
-@pytest.mark.parametrize(("level", "codecs"), [(3, {"tensors"}), (9, {"pcm", "image"})])
+@pytest.mark.parametrize(("level", "codecs"), [(3, {"tensors"}), (9, {"pcm", "image", "rebuild"})])
 def test_archives_of_media(installed: Installed, tmp_path: Path, mode: str, level: int, codecs: set[str]) -> None:
     path = tmp_path / "a.zllm"
     numbers = struct.pack("<40000f", *(RNG.gauss(0, 0.02) for _ in range(40_000)))
     pixels = media.pixmap(bytes(media.picture(160, 120, 3)), 160, 120, 3)
     sound = media.wave(media.pack(media.waves(20_000, 2, 16), 2), 2, 2)
     with zllm.open(path, "w", level=level, llm=False) as archive:
-        for name, data in (("a.wav", sound), ("b.ppm", pixels), ("c.safetensors", numbers), ("d.txt", b"text " * 99)):
+        for name, data in (("a.wav", sound), ("b.ppm", pixels), ("c.safetensors", numbers), ("d.txt", b"text " * 99), ("e.png", packed.png(64, 48))):
             info = tarfile.TarInfo(name)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))

@@ -40,6 +40,8 @@ _SHARE = 1 / 16
 _LEAST_GAIN = 0.98
 """Of zstd's size, that a slower codec has to make."""
 _LEAST_MIXED = 64
+_QUICK, _SURELY = 9, 0.75
+"""A level of zstd, and what share of it level 19 does not fall below, as :mod:`zllm.planner.tuning` has it."""
 _CODECS: dict[int, type[Codec]] = {
     codec.id: codec for codec in (StoreCodec, ZstdCodec, CmCodec, ImageCodec)
 }  # and this one
@@ -107,7 +109,7 @@ class RebuildCodec(Codec):
         if not data:
             return b""
         plan = self._plan(data, run)
-        if not plan.rebuilt:
+        if not plan.rebuilt or not _makes(plan, data):
             return bytes([_PLAIN]) + bytes(data)
         plain = [(Kind.GLUE,), (Kind.PACKED,), (Kind.TEXT,), (Kind.BINARY,)]
         pieces = [_piece(plan.pack(), run), *(_piece(plan.contents(groups), run) for groups in plain)]
@@ -115,10 +117,7 @@ class RebuildCodec(Codec):
         pieces = [piece for piece in pieces if piece[1]]
         head = [number for codec, size, payload in pieces for number in (codec, size, len(payload))]
         front = bytes([_VERSION]) + varints([len(pieces), *head])
-        payload = b"".join([front, *(payload for *_, payload in pieces)])
-        if self._decode(memoryview(payload), len(data), run) != data:  # what C proved of each stream, of all
-            return bytes([_PLAIN]) + bytes(data)
-        return payload
+        return b"".join([front, *(payload for *_, payload in pieces)])
 
     def _plan(self, data: memoryview, run: Run) -> Plan:
         plan, end = Plan(), 0
@@ -136,11 +135,9 @@ class RebuildCodec(Codec):
         return Kind.TEXT if is_text(data) else Kind.BINARY
 
     def _container(self, data: bytes, run: Run) -> tuple[int, int, bytes]:
-        plain = _piece(data, run)
-        if not data:
-            return plain
+        """What has streams itself."""
         inner = RebuildCodec(self.depth + 1)._encode(memoryview(data), run)
-        return (self.id, len(data), inner) if len(inner) < len(plain[2]) else plain
+        return (self.id, len(data), inner) if data and inner[0] != _PLAIN else _piece(data, run)
 
     def _decode(self, payload: memoryview, size: int, run: Run) -> bytes:
         if not size and not payload:
@@ -171,7 +168,7 @@ class RebuildCodec(Codec):
             left -= length
             table.append((codec, length, reader.varint(len(payload))))
         coded = [(codec, length, reader.take(taken)) for codec, length, taken in table]
-        if not coded or reader.left:
+        if not coded or reader.left or not all(length for _, length, _ in coded):
             raise DamagedError(f"{_WHAT} is damaged: its pieces do not fit it")
         return [self._codec(codec).decode_batch([(data, length, ())], run)[0] for codec, length, data in coded]
 
@@ -184,16 +181,27 @@ class RebuildCodec(Codec):
 
 
 def _piece(data: bytes, run: Run) -> tuple[int, int, bytes]:
-    """(codec, bytes, payload) of what is smallest."""
+    """(codec, bytes, payload) of what is smallest. zstd -9 tells where -19 need not be tried."""
+    if not data:
+        return StoreCodec.id, 0, b""
     best = StoreCodec.id, data
-    if data:
+    mixed = CmCodec().encode_batch([(data, ())], run)[0] if len(data) >= _LEAST_MIXED else data
+    if len(mixed) >= _SURELY * len(ZstdCodec(_QUICK).encode_batch([(data, ())], run)[0]):
         packed = ZstdCodec().encode_batch([(data, ())], run)[0]
         best = min(best, (ZstdCodec.id, packed), key=lambda one: len(one[1]))
-        if len(data) >= _LEAST_MIXED:
-            mixed = CmCodec().encode_batch([(data, ())], run)[0]
-            if len(mixed) < _LEAST_GAIN * len(best[1]):
-                best = CmCodec.id, mixed
+    if len(mixed) < _LEAST_GAIN * len(best[1]):
+        best = CmCodec.id, mixed
     return best[0], len(data), best[1]
+
+
+def _makes(plan: Plan, data: memoryview) -> bool:
+    """Whether the plan gives the data: C has proved it of each stream, and this proves it of all."""
+    unpacked = plan.contents(range(len(plan.groups)))
+    with workspace.shared.hold(rebuild_memory(len(data), len(unpacked))):
+        try:
+            return rebuild_join(plan.pack(), unpacked, len(data)) == data
+        except DamagedError:
+            return False
 
 
 def _images(plan: Plan, run: Run) -> tuple[int, int, bytes]:

@@ -1,0 +1,209 @@
+"""The codec rebuild: what zlib packed comes back bit for bit, and pays; what it did not pack stays as it is."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import random
+import time
+import zlib
+
+import packed
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zllm._native.rebuild import deflate_find, rebuild_join
+from zllm.codecs.media.deflated import streams
+from zllm.codecs.rebuild import RebuildCodec
+from zllm.codecs.zstd import ZstdCodec
+from zllm.errors import DamagedError, UnsupportedVersionError, ZllmError
+from zllm.format.category import Category
+from zllm.format.wire import varints
+from zllm.planner.levels import get_level
+from zllm.planner.planner import Group, Planner
+
+RNG = random.Random(21)
+TEXT = packed.text(60_000)
+MIXED = packed.text(20_000) + RNG.randbytes(20_000) + bytes(9000) + b"abcab" * 900 + bytes(RNG.choices(range(3), k=9000))
+RECIPE = 3
+"""Bytes of a recipe of what zlib writes: parameters, and no block that is strange."""
+ITEMS = "<item>one of many</item><price>{}</price>"
+SHEET = "".join(ITEMS.format(RNG.randrange(10_000)) for _ in range(900)).encode()
+OFFICE = packed.zipped({"content.xml": SHEET, "styles.xml": TEXT[:9000], "picture.png": packed.png(40, 30)})
+
+
+def container(data: bytes) -> bytes:
+    """A payload that unpacks something: of the form of pieces, not of plain data."""
+    payload = RebuildCodec().encode(data)
+    assert payload[0] == 1
+    assert RebuildCodec().decode(payload, len(data)) == data
+    return payload
+
+
+@pytest.mark.parametrize("strategy", range(5))
+@pytest.mark.parametrize("level", range(1, 10))
+def test_zlib_is_foretold(level: int, strategy: int) -> None:
+    for data in (TEXT, MIXED, b"", b"x", b"xyz" * 3):
+        coded = packed.deflate(data, level, 8, strategy)
+        recipe = deflate_find(coded, data)
+        assert recipe is not None and len(recipe) == RECIPE, (len(data), recipe)
+
+
+@pytest.mark.parametrize("memory", range(1, 10))
+@pytest.mark.parametrize("window", [9, 12, 15])
+def test_small_windows_and_memories(memory: int, window: int) -> None:
+    coded = packed.deflate(TEXT, 6, memory, 0, window)
+    recipe = deflate_find(coded, TEXT, window=window)
+    assert recipe is not None
+    assert len(recipe) == RECIPE or memory < 3  # such blocks are so small that several parameters make most of them
+
+
+def test_stored_blocks_and_other_encoders() -> None:
+    """What differs from zlib is in the recipe; if it is too much, there is none."""
+    packer = zlib.compressobj(6, zlib.DEFLATED, -15)
+    parts = [packer.compress(TEXT[:9000]), packer.flush(zlib.Z_SYNC_FLUSH), packer.compress(TEXT[9000:30_000])]
+    parts += [packer.flush(zlib.Z_SYNC_FLUSH), packer.compress(TEXT[30_000:]), packer.flush()]
+    recipe = deflate_find(b"".join(parts), TEXT)
+    assert recipe is not None and RECIPE < len(recipe) < 60
+    stored = packed.deflate(TEXT, 0)
+    assert len(deflate_find(stored, TEXT) or b"") in range(RECIPE, 40)
+    mixture = b"".join(packed.deflate(TEXT, level)[: 9000 if level == 9 else None] for level in (9, 1))
+    assert deflate_find(mixture, TEXT) is None, "no stream"
+    coded = packed.deflate(TEXT)
+    assert deflate_find(coded, TEXT[:-1]) is None and deflate_find(coded, TEXT + b"x") is None, "of other data"
+
+
+@pytest.mark.parametrize(
+    ("data", "most"),
+    [
+        (OFFICE, 0.8),
+        (gzip.compress(TEXT, mtime=0), 0.85),
+        (zlib.compress(TEXT), 0.85),
+        (b"%PDF-1.5\n1 0 obj <<>> stream\r\n" + zlib.compress(SHEET) + b"\nendstream endobj\n%%EOF\n", 0.8),
+        (packed.png(120, 90), 0.85),
+        (packed.png(120, 90, 6, level=9), 0.85),
+        (packed.zipped({"a.docx": OFFICE, "b.bin": MIXED, "c.txt": TEXT}), 0.9),
+    ],
+    ids=["office", "gzip", "zlib", "pdf", "png", "png-alpha", "nested"],
+)
+def test_containers_pay(data: bytes, most: float) -> None:
+    payload = container(data)
+    assert len(payload) < most * min(len(data), len(ZstdCodec(19).encode(data)))
+    assert RebuildCodec().recognises(data)
+
+
+@pytest.mark.parametrize("colour", [0, 2, 3, 4, 6])
+@pytest.mark.parametrize("depth", [1, 8, 16])
+def test_all_kinds_of_images(colour: int, depth: int) -> None:
+    if depth == 16 and colour == 3:
+        pytest.skip("there are no such images")
+    container(packed.png(37, 23, colour, depth, piece=100 + depth))
+
+
+def test_images_whose_chunks_are_damaged_or_cut_stay() -> None:
+    whole = packed.png(60, 60)
+    for data in (whole[:-60], whole[:200] + b"?" + whole[201:], whole[20:]):
+        assert not [one for one in streams(memoryview(data)) if one.chunks]
+        assert RebuildCodec().decode(RebuildCodec().encode(data), len(data)) == data
+
+
+def test_many_formats_in_a_frame() -> None:
+    data = b"".join(packed.png(8 + n, 9, seed=n) for n in range(40))
+    container(data)
+
+
+def test_frames_of_frames_end() -> None:
+    data = SHEET
+    for depth in range(4):
+        data = packed.zipped({f"{depth}.bin": data + RNG.randbytes(99)})
+        container(data)
+
+
+def test_bombs_are_left_alone() -> None:
+    bomb = zlib.compress(bytes(80 << 20), 9)
+    before = time.process_time()
+    payload = RebuildCodec().encode(bomb + bomb)
+    assert time.process_time() - before < 20
+    assert payload[0] == 0 and RebuildCodec().decode(payload, 2 * len(bomb)) == bomb + bomb
+
+
+def test_what_has_no_streams_is_not_taken_for_them() -> None:
+    for data in (RNG.randbytes(50_000), TEXT, b"", b"PK\3\4", b"x\x9c" * 500, b"\x1f\x8b\x08" * 90, packed.png(9, 9)[:40]):
+        assert not RebuildCodec().recognises(data)
+        assert RebuildCodec().decode(RebuildCodec().encode(data), len(data)) == data
+
+
+@pytest.mark.parametrize("level", [4, 5, 6])
+def test_it_is_chosen_from_level_5_on(level: int) -> None:
+    ((frame,),) = Planner(get_level(level)).encode([Group(Category.COMPRESSED, memoryview(OFFICE))])
+    assert (frame.codec_id == RebuildCodec.id) == (level >= 5)
+
+
+def test_a_large_member_is_not_cut() -> None:
+    data = packed.zipped({f"{n}.txt": packed.text(70_000, n) for n in range(3)}, level=1)
+    small = get_level(5).__class__(**{**get_level(5).__dict__, "alone_frame": 16 << 10})
+    ((frame, *more),) = Planner(small).encode([Group(Category.COMPRESSED, memoryview(data))])
+    assert frame.codec_id == RebuildCodec.id and not more
+
+
+def test_wrong_payloads() -> None:
+    codec = RebuildCodec()
+    with pytest.raises(UnsupportedVersionError):
+        codec.decode(b"\2\1\0\1\1x", 9)
+    for payload in (b"", b"\0abc", b"\1", b"\1\0", b"\1\1\0\0\0", b"\1\1\4\1\0", b"\1\1\3\1\1x", b"\1\1\0\1\1xx"):
+        with pytest.raises(DamagedError):
+            codec.decode(payload, 9)
+    deep = b"\1" + varints([1, 8, 9, 11]) + b"\1" + varints([1, 8, 9, 6]) + b"\1\1\0\1\1x"
+    with pytest.raises(DamagedError, match="codec 8 is not for its pieces"):
+        codec.decode(deep, 9)
+
+
+PLANS = [
+    (b"", b""),
+    (b"\1\1", b""),  # a group longer than what is there
+    (b"\1\1\0\2", b"x"),  # a copy of more than a group
+    (b"\1\1\4\1", b"x"),  # of no such group
+    (b"\1\1\1\1\3\6\x88\0", b"x"),  # a window that there is not
+    (b"\1\1\1\1\3\x0f\7\0", b"x"),  # a level
+    (b"\1\1\1\1\5\6\7\2\0\xff", b"x"),  # a block that does not end
+    (b"\1\1\1\1\6\6\7\0\0\5\1", b"x"),  # a match before the data
+    (b"\1\2\3\2\x11\0\0", b"xx"),  # rows longer than the image
+    (b"\2\1\1\7\2\x11\x78\x9c\3\6\7\0\0", b"\5x"),  # no such filter
+]
+
+
+@pytest.mark.parametrize(("plan", "data"), PLANS)
+def test_plans_that_lie_are_refused(plan: bytes, data: bytes) -> None:
+    with pytest.raises(DamagedError):
+        rebuild_join(plan, data, 40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**9))
+def test_damaged_payloads_fail_or_decode(seed: int) -> None:
+    rng = random.Random(seed)
+    damaged = bytearray(SMALL)
+    for _ in range(rng.randrange(1, 4)):
+        damaged[min(rng.choice([rng.randrange(40), rng.randrange(len(damaged))]), len(damaged) - 1)] = rng.randrange(256)
+    with contextlib.suppress(ZllmError):
+        assert len(RebuildCodec().decode(bytes(damaged), len(SMALL_DATA))) == len(SMALL_DATA)
+
+
+SMALL_DATA = packed.png(12, 12) + packed.zipped({"a": TEXT[:600]}) + zlib.compress(TEXT[:400])
+SMALL = RebuildCodec().encode(SMALL_DATA)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**9))
+def test_any_plan_fails_or_makes_something(seed: int) -> None:
+    """The plan itself, which a frame's checksum and codec hide from damage to a payload."""
+    rng = random.Random(seed)
+    data = packed.deflate(TEXT[:700], 1 + seed % 9)
+    recipe = deflate_find(data, TEXT[:700])
+    assert recipe is not None
+    strange = recipe[:2] + bytes(rng.choices(range(9), k=rng.randrange(9)))
+    plan = bytearray(varints([2, 0, 700, 1 << 2 | 1, 700, len(strange)]) + strange)
+    plan[rng.randrange(len(plan))] ^= 1 << rng.randrange(8)
+    with contextlib.suppress(DamagedError):
+        rebuild_join(bytes(plan), TEXT[:700], len(data))
