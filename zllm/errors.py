@@ -136,13 +136,15 @@ class TruncatedError(DamagedError):
 
 
 class MissingCodecError(ZllmError):
-    """A frame needs a codec that is not installed. ``codec_id`` is its id."""
+    """A frame needs a codec that is not installed. ``codec_id`` is its id, ``hint`` what to do."""
 
     exit_code = EXIT_MISSING
 
-    def __init__(self, codec_id: int, *, member: str | None = None) -> None:
-        super().__init__(f"unknown codec id {codec_id}: install the package that provides it, or a newer zllm")
+    def __init__(self, codec_id: int, *, name: str = "", hint: str = "", member: str | None = None) -> None:
+        what = f"the codec {name!r} needs more than is installed" if name else f"unknown codec id {codec_id}"
+        super().__init__(f"{what}: {hint or 'install the package that provides it, or a newer zllm'}")
         self.codec_id = codec_id
+        self.hint = hint
         self.member = member
 
 

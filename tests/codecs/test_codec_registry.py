@@ -116,6 +116,8 @@ def test_broken_plug_ins_do_not_keep_others_from_working(install):
         "pcm",
         "image",
         "tensors",
+        "rebuild",
+        "jpeg",
         "reversed",
     }
     with pytest.raises(MissingCodecError) as caught:

@@ -54,8 +54,8 @@ def _codec(number: int, frames: int) -> dict[str, Any]:
     get = None
     try:
         registry.codec_class(number)
-    except (ZllmError, ImportError):
-        get = f"install the package that provides codec {number}, or a newer zllm"
+    except (ZllmError, ImportError) as exc:
+        get = getattr(exc, "hint", "") or f"install the package that provides codec {number}, or a newer zllm"
     state = "here" if get is None else "missing"
     return {"name": registry.name_of(number), "id": number, "frames": frames, "state": state, "get": get}
 

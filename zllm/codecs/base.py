@@ -85,6 +85,8 @@ class Codec(ABC):
 
     ``whole``: it gets more of a member at a time, since it finds little in a part of one.
 
+    ``extra``: a module that it needs beside those that every installation has, and zllm's extra that brings it.
+
     ``boundaries`` are the offsets inside a frame where members begin, ascending, without 0. Both sides get the same,
     from the section map.
     """
@@ -95,6 +97,7 @@ class Codec(ABC):
     categories: ClassVar[frozenset[Category]] = frozenset()
     cost: ClassVar[Cost] = Cost(0, 0)
     whole: ClassVar[bool] = False
+    extra: ClassVar[tuple[str, str]] = ("", "")
 
     @classmethod
     def within(cls, budget: float) -> Codec | None:

@@ -7,6 +7,7 @@ subclass, its name the subclass's ``name``, its ``id`` between 64 and 255. Ids b
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Mapping
 
 from zllm.codecs.base import Codec
@@ -27,6 +28,7 @@ _BUILTIN: dict[int, tuple[str, str, str]] = {
     6: ("image", "zllm.codecs.image", "ImageCodec"),
     7: ("tensors", "zllm.codecs.tensors", "TensorsCodec"),
     8: ("rebuild", "zllm.codecs.rebuild", "RebuildCodec"),
+    9: ("jpeg", "zllm.codecs.jpeg", "JpegCodec"),
 }
 
 
@@ -34,12 +36,15 @@ def codec_class(codec_id: int) -> type[Codec]:
     """The class with this id.
 
     Raises:
-        MissingCodecError: no installed package provides it.
+        MissingCodecError: no installed package provides it, or what it needs.
         UsageError: two installed packages claim the id.
     """
     builtin = _BUILTIN.get(codec_id)
     if builtin is not None:
-        return _import(builtin)
+        own = _import(builtin)
+        if not _usable(own):
+            raise MissingCodecError(codec_id, name=own.name, hint=f"pip install 'zllm[{own.extra[1]}]'")
+        return own
     found, failure = _foreign()
     claims = [codec for codec in found if codec.id == codec_id]
     if len(claims) > 1:
@@ -89,7 +94,7 @@ def package_of(name: str) -> str:
 def chosen() -> list[type[Codec]]:
     """All installed codecs that say what they are for, zllm's own first."""
     every = [_import(builtin) for builtin in _BUILTIN.values()]
-    return [codec for codec in every if codec.categories] + foreign()
+    return [codec for codec in every if codec.categories and _usable(codec)] + foreign()
 
 
 def foreign() -> list[type[Codec]]:
@@ -113,6 +118,12 @@ def name_of(codec_id: int) -> str:
     """The name for listings; ``codec-<id>`` where no installed package knows it."""
     builtin = _BUILTIN.get(codec_id)
     return builtin[0] if builtin is not None else names().get(codec_id, f"codec-{codec_id}")
+
+
+def _usable(codec: type[Codec]) -> bool:
+    """Whether the module that it needs is there; importing it may take most of a second."""
+    module = codec.extra[0]
+    return not module or importlib.util.find_spec(module) is not None
 
 
 def _names(found: list[type[Codec]]) -> set[str]:
