@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bench import exact, faults, gpu, memory, ratio, speed
+from bench import exact, faults, gpu, media, memory, ratio, speed
 from zllm.errors import ZllmError
 
 BENCHMARKS = {
@@ -13,6 +13,7 @@ BENCHMARKS = {
     "exact": (exact.main, "bits that differ between kernels, numbers of threads and batch shapes"),
     "memory": (memory.main, "peak memory of packing and unpacking a large mixture"),
     "faults": (faults.main, "files that are right after a flipped bit, a burst or a cut, beside tar, 7z and zip"),
+    "media": (media.main, "packed and JPEG files beside themselves and zstd -19"),
     "gpu": (gpu.main, "speed of a CUDA device beside the C core"),
 }
 _USAGE = "usage: python -m bench NAME [options]     python -m bench NAME --help shows them\n\n" + "".join(

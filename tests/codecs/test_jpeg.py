@@ -65,7 +65,8 @@ def test_frames_of_several_members() -> None:
 def test_damaged_payloads_fail_or_decode(seed: int) -> None:
     rng, data = random.Random(seed), jpeg(96, 64)
     damaged = bytearray(JpegCodec().encode(data))
-    damaged[min(rng.choice([rng.randrange(120), rng.randrange(len(damaged))]), len(damaged) - 1)] ^= 1 << rng.randrange(8)
+    place = rng.choice([rng.randrange(120), rng.randrange(len(damaged))])
+    damaged[min(place, len(damaged) - 1)] ^= 1 << rng.randrange(8)
     with contextlib.suppress(ZllmError):
         assert len(JpegCodec().decode(bytes(damaged), len(data))) == len(data)
 
@@ -93,7 +94,7 @@ def test_wrong_payloads() -> None:
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(JpegCodec, "extra", ("no_such_module", "media"))
-    with pytest.raises(MissingCodecError, match=r"the codec 'jpeg' needs more .*: pip install 'zllm\[media\]'") as caught:
+    with pytest.raises(MissingCodecError, match=r"'jpeg' needs more .*: pip install 'zllm\[media\]'") as caught:
         registry.codec_class(JpegCodec.id)
     assert caught.value.exit_code == 4
     names = {codec.name for codec in Candidates(get_level(9), lambda codec: codec).of(Category.COMPRESSED)}
@@ -109,11 +110,14 @@ def test_an_archive_that_needs_it_says_so(tmp_path: Path) -> None:
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
     with zllm.open(path) as archive:
-        assert [member.codecs for member in archive][0] == ("jpeg",)
+        assert next(iter(archive)).codecs == ("jpeg",)
         extracted = archive.extractfile("a.jpg")
         assert extracted is not None and extracted.read() == data
-    program = "import importlib.util as u, sys; f = u.find_spec; u.find_spec = lambda n, *a: None if n == 'imagecodecs' else f(n, *a);"
-    program += "from zllm.cli.main import run_zllm; sys.argv[0] = 'zllm'; sys.exit(run_zllm())"
+    program = (
+        "import importlib.util as u, sys; f = u.find_spec; "
+        "u.find_spec = lambda name, *a: None if name == 'imagecodecs' else f(name, *a); "
+        "from zllm.cli.main import run_zllm; sys.argv[0] = 'zllm'; sys.exit(run_zllm())"
+    )
     for command, wanted in ((("test",), "zllm[media]"), (("info", "--requires"), "zllm[media]")):
         done = subprocess.run(
             [sys.executable, "-c", program, *command, str(path)], capture_output=True, text=True, check=False

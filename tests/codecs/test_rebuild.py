@@ -25,7 +25,8 @@ from zllm.planner.planner import Group, Planner
 
 RNG = random.Random(21)
 TEXT = packed.text(60_000)
-MIXED = packed.text(20_000) + RNG.randbytes(20_000) + bytes(9000) + b"abcab" * 900 + bytes(RNG.choices(range(3), k=9000))
+FEW = bytes(RNG.choices(range(3), k=9000))
+MIXED = packed.text(20_000) + RNG.randbytes(20_000) + bytes(9000) + b"abcab" * 900 + FEW
 RECIPE = 3
 """Bytes of a recipe of what zlib writes: parameters, and no block that is strange."""
 ITEMS = "<item>one of many</item><price>{}</price>"
@@ -129,7 +130,8 @@ def test_bombs_are_left_alone() -> None:
 
 
 def test_what_has_no_streams_is_not_taken_for_them() -> None:
-    for data in (RNG.randbytes(50_000), TEXT, b"", b"PK\3\4", b"x\x9c" * 500, b"\x1f\x8b\x08" * 90, packed.png(9, 9)[:40]):
+    starts = b"PK\3\4", b"x\x9c" * 500, b"\x1f\x8b\x08" * 90, packed.png(9, 9)[:40]
+    for data in (RNG.randbytes(50_000), TEXT, b"", *starts):
         assert not RebuildCodec().recognises(data)
         assert RebuildCodec().decode(RebuildCodec().encode(data), len(data)) == data
 
@@ -185,7 +187,8 @@ def test_damaged_payloads_fail_or_decode(seed: int) -> None:
     rng = random.Random(seed)
     damaged = bytearray(SMALL)
     for _ in range(rng.randrange(1, 4)):
-        damaged[min(rng.choice([rng.randrange(40), rng.randrange(len(damaged))]), len(damaged) - 1)] = rng.randrange(256)
+        place = rng.choice([rng.randrange(40), rng.randrange(len(damaged))])
+        damaged[min(place, len(damaged) - 1)] = rng.randrange(256)
     with contextlib.suppress(ZllmError):
         assert len(RebuildCodec().decode(bytes(damaged), len(SMALL_DATA))) == len(SMALL_DATA)
 

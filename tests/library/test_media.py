@@ -1,4 +1,4 @@
-"""The codecs pcm, image, tensors and rebuild in the reader in C: it gives what Python's gives, and refuses what that refuses."""
+"""Codecs pcm, image, tensors and rebuild in the reader in C: it gives and refuses what Python's gives and refuses."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ RNG = random.Random(8)
 FLOATS = [RNG.gauss(0, 0.02) for _ in range(900)]
 SINGLE = struct.pack(f"<{len(FLOATS)}f", *FLOATS)
 WAV = media.wave(media.pack(media.waves(1200, 2, 16), 2), 2, 2)
+PICTURE = packed.png(64, 48)
 PLAIN = b"\0"
 DAMAGES = 40
 
@@ -198,7 +199,8 @@ def test_archives_of_media(installed: Installed, tmp_path: Path, mode: str, leve
     pixels = media.pixmap(bytes(media.picture(160, 120, 3)), 160, 120, 3)
     sound = media.wave(media.pack(media.waves(20_000, 2, 16), 2), 2, 2)
     with zllm.open(path, "w", level=level, llm=False) as archive:
-        for name, data in (("a.wav", sound), ("b.ppm", pixels), ("c.safetensors", numbers), ("d.txt", b"text " * 99), ("e.png", packed.png(64, 48))):
+        files = {"a.wav": sound, "b.ppm": pixels, "c.safetensors": numbers, "d.txt": b"text " * 99, "e.png": PICTURE}
+        for name, data in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))

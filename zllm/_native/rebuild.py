@@ -33,9 +33,7 @@ def deflate_find(
     out, size = ffi.new("uint8_t[]", room), ffi.new("size_t *", room)
     flag, _ = watched(cancel, None)
     with ffi.from_buffer("uint8_t[]", coded) as stream, ffi.from_buffer("uint8_t[]", data) as unpacked:
-        rc = lib.zllm_deflate_find(
-            stream, len(coded), unpacked, len(data), window, hint, out, size, flag, ffi.NULL
-        )
+        rc = lib.zllm_deflate_find(stream, len(coded), unpacked, len(data), window, hint, out, size, flag, ffi.NULL)
     try:
         checked(rc)
     except (RoomError, DamagedError):

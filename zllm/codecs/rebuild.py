@@ -205,15 +205,17 @@ def _makes(plan: Plan, data: memoryview) -> bool:
 
 
 def _images(plan: Plan, run: Run) -> tuple[int, int, bytes]:
-    """All images, ordered by their formats, as pixels or as any bytes."""
+    """All images, ordered by their formats, as pixels, or as any bytes if these are not clearly better than zstd's."""
     data = plan.contents(plan.images())
-    plain = _piece(data, run)
     if not data:
-        return plain
+        return _piece(data, run)
     runs = [one for group in plan.images() for one in plan.runs[group]]
 
     def code(_: int, cancel: Cancel, counter: Counter) -> bytes:
         return payloads.pack_media(image_encode(data, runs, cancel=cancel, counter=counter), len(data))
 
     pixels = batches.code(ImageCodec.name, [len(data)], code, ImageCodec().encoder_memory, run)[0]
-    return (ImageCodec.id, len(data), pixels) if len(pixels) < len(plain[2]) else plain
+    best = ImageCodec.id, len(data), pixels
+    if len(pixels) < _SURELY * len(ZstdCodec(_QUICK).encode_batch([(data, ())], run)[0]):
+        return best
+    return min(best, _piece(data, run), key=lambda one: len(one[2]))

@@ -13,8 +13,8 @@ from zllm.planner.reasons import Reason
 FRAME_COST = 24
 """Bytes that a frame more costs: a header in the file and a row in the map."""
 
-_WHOLE = 16
-"""Times as large are frames of a codec that wants members whole: 64 MiB at most levels, the most that a frame may have."""
+_WHOLE, _MOST = 16, 64 << 20
+"""Times as large are frames of a codec that wants members whole: 64 MiB, the most that a frame may have."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,8 @@ def frame_size(piece: Piece, level: Level, *, whole: bool = False) -> int:
     """Bytes of the adaptive codecs' frames, at most: they learn from what a frame has, and a reader of one member
     decodes all of its frame. A member that has its frames alone loses nothing by large ones. ``whole``: see
     :class:`zllm.codecs.base.Codec`."""
-    return level.shared_frame if piece.boundaries else level.alone_frame * (_WHOLE if whole else 1)
+    alone = min(_MOST, level.alone_frame * _WHOLE) if whole else level.alone_frame
+    return level.shared_frame if piece.boundaries else alone
 
 
 def cost_of(frames: Sequence[CodedFrame]) -> int:

@@ -1,7 +1,7 @@
 """Where streams of deflate are in a frame, and what they unpack to: in gzip, zip, PNG, PDF and zlib data.
 
-Found by content: a signature is a proposal, and what inflates is a stream. Nothing here has to be right: what is found is
-made again and compared.
+Found by content: a signature is a proposal, and what inflates is a stream. Nothing here has to be right: what is
+found is made again and compared.
 """
 
 from __future__ import annotations
@@ -161,7 +161,8 @@ def _raw(data: memoryview, start: int, allowance: Allowance) -> Stream | None:
 
 def _is_zlib(head: bytes) -> bool:
     """RFC 1950: method 8, a window of at most 32 KiB, no dictionary."""
-    return len(head) == 2 and head[0] & 15 == 8 and head[0] < 0x80 and not head[1] & 32 and not int.from_bytes(head) % 31
+    known = len(head) == 2 and head[0] & 15 == 8 and head[0] < 0x80 and not head[1] & 32
+    return known and not int.from_bytes(head, "big") % 31
 
 
 def _zlib(data: memoryview, at: int, allowance: Allowance) -> Stream | None:
@@ -176,17 +177,18 @@ def _zlib(data: memoryview, at: int, allowance: Allowance) -> Stream | None:
 
 def _png(data: memoryview, at: int, allowance: Allowance) -> Stream | None:
     """The image data of a PNG file: one zlib stream in chunks, whose sums have to be right."""
-    header, start, pieces = b"", 0, []
+    header, start = b"", 0
+    pieces: list[bytes] = []
     at += 8
     while at + 12 <= len(data):
-        size, kind = int.from_bytes(data[at : at + 4]), bytes(data[at + 4 : at + 8])
+        size, kind = int.from_bytes(data[at : at + 4], "big"), bytes(data[at + 4 : at + 8])
         end = at + 12 + size
         if end > len(data) or (pieces and kind != b"IDAT") or kind == b"IEND":
             break
         if kind == b"IHDR":
             header = bytes(data[at + 8 : at + 8 + size])
         elif kind == b"IDAT":
-            if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
+            if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
                 return None
             start = start or at
             pieces.append(bytes(data[at + 8 : end - 4]))
@@ -200,14 +202,14 @@ def _png(data: memoryview, at: int, allowance: Allowance) -> Stream | None:
     chunks = tuple(len(piece) for piece in pieces)
     coded, window = whole[2:-4], (whole[0] >> 4) + 8
     return Stream(
-        start, at - start, coded, found[0], window=window, head=int.from_bytes(whole[:2]), chunks=chunks,
+        start, at - start, coded, found[0], window=window, head=int.from_bytes(whole[:2], "big"), chunks=chunks,
         rows=_rows(header, len(found[0])),
     )  # fmt: skip
 
 
 def _rows(header: bytes, size: int) -> Rows | None:
     """How the pixels lie, if they fill the data and are not interlaced."""
-    columns, rows = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
+    columns, rows = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
     depth, colour, interlaced = header[8], header[9], header[12]
     samples = _SAMPLES.get(colour, 0)
     if not samples or depth not in (1, 2, 4, 8, 16) or interlaced or not columns or not rows:

@@ -67,11 +67,11 @@ class Plan:
             self._recipe(recipe)
             return True
         rows = stream.rows
-        group = self._put_image(stream.data, rows) if rows is not None else None
-        if group is None or rows is None:
+        image = self._put_image(stream.data, rows) if rows is not None else None
+        if image is None or rows is None:
             self._step(_PNG, self._put(Kind.BINARY, stream.data), size, 0)
         else:
-            self._step(_PNG, group, size, rows.row << 4 | rows.pixel)
+            self._step(_PNG, image, size, rows.row << 4 | rows.pixel)
         put_varint(self.steps, stream.head)
         self._recipe(recipe)
         self._chunks(stream.chunks)
