@@ -13,6 +13,7 @@
 #define DEEPEST 1u
 #define FREE_UNPACKED ((uint64_t)1 << 20)
 #define UNPACKED_RATIO 64u
+#define MOST_UNPACKED ((uint64_t)32 << 20)
 
 typedef struct {
     uint8_t codec;
@@ -74,7 +75,7 @@ static zllm_result unpack_pieces(const decoding_t *d, heap_t *heap, unsigned dep
 
 static zllm_result unpack(const decoding_t *d, heap_t *heap, unsigned depth, bytes_t *in, uint8_t *out, size_t out_size,
                           problem_t *p) {
-    const uint64_t most = lesser(WINDOW, FREE_UNPACKED + UNPACKED_RATIO * (uint64_t)out_size) + 2 * (uint64_t)out_size;
+    const uint64_t most = lesser(MOST_UNPACKED, FREE_UNPACKED + UNPACKED_RATIO * (uint64_t)out_size) + 2 * (uint64_t)out_size;
     piece_t pieces[MOST_PIECES];
     size_t n;
     uint64_t total;

@@ -144,7 +144,7 @@ def test_it_is_chosen_from_level_5_on(level: int) -> None:
 
 def test_a_large_member_is_not_cut() -> None:
     data = packed.zipped({f"{n}.txt": packed.text(70_000, n) for n in range(3)}, level=1)
-    small = get_level(5).__class__(**{**get_level(5).__dict__, "alone_frame": 16 << 10})
+    small = get_level(5).__class__(**{**get_level(5).__dict__, "alone_frame": 64 << 10})
     ((frame, *more),) = Planner(small).encode([Group(Category.COMPRESSED, memoryview(data))])
     assert frame.codec_id == RebuildCodec.id and not more
 

@@ -47,6 +47,12 @@ _CODECS: dict[int, type[Codec]] = {
 }  # and this one
 
 
+_space = workspace.Workspace(workspace.SHARED_BYTES)
+"""What unpacked data takes in many threads; apart from what the codecs of pieces take, who wait for each other."""
+_UNPACKED, _COPIES = 8, 4
+"""Times a frame's bytes are what is in it, as a rule, and how often that is in memory at a time."""
+
+
 class RebuildCodec(Codec):
     """What zlib packed: PNG images, zip and gzip archives, office documents, wheels, PDF files."""
 
@@ -79,7 +85,8 @@ class RebuildCodec(Codec):
         """Encode many frames, with ``run.threads`` threads."""
 
         def one(item: tuple[Buffer, Sequence[int]], own: Run) -> bytes:
-            payload = self._encode(memoryview(item[0]), Run(cancelled=own.cancelled))
+            with _space.hold(_memory(len(item[0]))):
+                payload = self._encode(memoryview(item[0]), Run(cancelled=own.cancelled))
             own.done(len(item[0]))
             return payload
 
@@ -97,7 +104,8 @@ class RebuildCodec(Codec):
         """
 
         def one(item: tuple[Buffer, int, Sequence[int]], own: Run) -> bytes:
-            data = self._decode(memoryview(item[0]), item[1], Run(cancelled=own.cancelled))
+            with _space.hold(_memory(item[1])):
+                data = self._decode(memoryview(item[0]), item[1], Run(cancelled=own.cancelled))
             own.done(item[1])
             return data
 
@@ -174,10 +182,22 @@ class RebuildCodec(Codec):
 
     def _codec(self, number: int) -> Codec:
         if number == self.id and self.depth < _DEEPEST:
-            return RebuildCodec(self.depth + 1)
+            return _Inner(self.depth + 1)
         if number not in _CODECS:
             raise DamagedError(f"{_WHAT} is damaged: codec {number} is not for its pieces")
         return _CODECS[number]()
+
+
+class _Inner(RebuildCodec):
+    """In a frame of this codec, which holds the memory of both."""
+
+    def decode_batch(self, items: Sequence[tuple[Buffer, int, Sequence[int]]], run: Run) -> list[bytes]:
+        """See :meth:`Codec.decode_batch`."""
+        return [self._decode(memoryview(payload), size, run) for payload, size, _ in items]
+
+
+def _memory(size: int) -> int:
+    return size + _COPIES * min(MOST_UNPACKED, _UNPACKED * size)
 
 
 def _piece(data: bytes, run: Run) -> tuple[int, int, bytes]:

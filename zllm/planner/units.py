@@ -13,8 +13,8 @@ from zllm.planner.reasons import Reason
 FRAME_COST = 24
 """Bytes that a frame more costs: a header in the file and a row in the map."""
 
-_WHOLE, _MOST = 16, 64 << 20
-"""Times as large are frames of a codec that wants members whole: 64 MiB, the most that a frame may have."""
+_WHOLE, _MOST = 4, 16 << 20
+"""Times as large are frames of a codec that wants members whole, and the most bytes of one: it unpacks in memory."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-FREE_UNPACKED, UNPACKED_RATIO, MOST_UNPACKED = 1 << 20, 64, 64 << 20
+FREE_UNPACKED, UNPACKED_RATIO, MOST_UNPACKED = 1 << 20, 64, 32 << 20
 """A frame of n bytes is unpacked to at most FREE + RATIO * n bytes, and to MOST."""
 _LEAST = 32
 """Bytes of a stream that is worth a line in a plan."""
