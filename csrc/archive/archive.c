@@ -1,7 +1,7 @@
 /* Opening archives, and going from section to section. */
 #define _POSIX_C_SOURCE 200809L
 #define _FILE_OFFSET_BITS 64
-#include "archive/archive.h"
+#include "archive/layout.h"
 #include "archive/search.h"
 
 #include <errno.h>
@@ -48,12 +48,17 @@ static void set_up(zllm_archive *a, const zllm_archive_options *o) {
     const decoding_t decoding = {.kernel = o->kernel, .cancel = o->cancel, .options = &a->memory};
     a->input.heap = a->heap;
     a->members.heap = a->heap;
+    a->deletions.heap = a->heap;
+    a->budget.left = BUDGET;
+    a->wants_generation = o->generation != NULL;
+    if (o->generation != NULL) a->generation = *o->generation;
     a->models = (models_t){.heap = a->heap, .input = &a->input, .limits = &a->limits, .decoding = decoding,
                            .find = o->find_model, .context = o->context};
     a->decoder = (decoder_of_frames_t){
         .heap = a->heap, .input = &a->input, .limits = &a->limits, .decoding = decoding, .models = &a->models,
-        .threads = o->threads == 0 ? 1 : o->threads < MOST_THREADS ? o->threads : MOST_THREADS, .told = &a->told};
-    a->walk = (walk_t){.heap = a->heap, .input = &a->input, .decoder = &a->decoder, .told = &a->told, .tries = SEARCHES};
+        .threads = o->threads == 0 ? 1 : o->threads < MOST_THREADS ? o->threads : MOST_THREADS, .told = &a->told, .budget = &a->budget};
+    a->walk = (walk_t){.heap = a->heap, .input = &a->input, .decoder = &a->decoder, .told = &a->told, .tries = SEARCHES,
+                      .directory = zllm_names_compare, .context = a};
 }
 
 static void close_file(int file) {
@@ -86,7 +91,8 @@ static zllm_result make(const zllm_archive_options *options, int file, zllm_arch
 }
 
 static zllm_result begin(zllm_archive *a, zllm_archive **out) {
-    const zllm_result rc = zllm_walk_begin(&a->walk, &a->problem);
+    zllm_result rc = zllm_walk_begin(&a->walk, &a->problem);
+    if (rc == ZLLM_OK && !a->input.input.sequential) rc = zllm_layout_make(a);
     if (rc == ZLLM_OK) {
         *out = a;
         return ZLLM_OK;
@@ -155,11 +161,6 @@ zllm_result zllm_archive_open(const char *path, const zllm_archive_options *opti
     return begin(a, out);
 }
 
-static void free_index(zllm_archive *a) {
-    for (size_t i = 0; i < a->n_index; i++) zllm_heap_free(a->heap, a->index[i].frame_places);
-    a->n_index = 0;
-}
-
 void zllm_archive_close(zllm_archive *a) {
     if (a == NULL) return;
     heap_t *heap = a->heap;
@@ -168,8 +169,8 @@ void zllm_archive_close(zllm_archive *a) {
     zllm_walk_free(&a->walk);
     zllm_models_free(&a->models);
     zllm_members_free(&a->members);
-    free_index(a);
-    zllm_heap_free(heap, a->index);
+    zllm_layout_free(a);
+    zllm_heap_free(heap, a->names);
     zllm_input_free(&a->input);
     zllm_heap_free(heap, a);
     zllm_heap_close(heap);
@@ -180,74 +181,39 @@ const char *zllm_archive_error(const zllm_archive *a) { return a != NULL ? a->pr
 
 uint64_t zllm_archive_ignored(const zllm_archive *a) { return a->walk.ignored; }
 
+uint64_t zllm_archive_unfinished(const zllm_archive *a) { return a->unfinished; }
+
 /* Sections. */
 
-static zllm_result add_index(zllm_archive *a) {
-    const section_t *s = &a->section;
-    if (a->n_index == a->index_room) {
-        const size_t room = 2 * a->index_room + 16;
-        indexed_t *more = zllm_heap_zeroed(a->heap, room, sizeof *more);
-        if (more == NULL) return NO_MEMORY(&a->problem);
-        if (a->n_index > 0) memcpy(more, a->index, a->n_index * sizeof *more);
-        zllm_heap_free(a->heap, a->index);
-        a->index = more;
-        a->index_room = room;
+zllm_result zllm_archive_go(zllm_archive *a, size_t number) {
+    zllm_result rc = ZLLM_END;
+    a->record = a->reading = 0;
+    a->offset = 0;
+    for (; number < a->n_index; number++) {
+        rc = zllm_layout_load(a, &number);
+        if (rc != ZLLM_E_DAMAGED && rc != ZLLM_E_VERSION) break;
+        zllm_problem_note(&a->told, &a->problem); /* it is lost; others are not */
+        rc = ZLLM_END;
     }
-    indexed_t *i = &a->index[a->n_index];
-    *i = (indexed_t){.place = s->place, .base = s->base, .start = section_start(s), .end = section_end(s), .seed = s->seed,
-                     .envelope = s->envelope, .exact = s->exact, .frames_at = s->frames_at, .frames_size = s->frames_size};
-    if (!s->exact && s->frame_places != NULL) {
-        const size_t size = (s->map.n_frames + 1) * sizeof *i->frame_places;
-        i->frame_places = zllm_heap_take(a->heap, size);
-        if (i->frame_places == NULL) return NO_MEMORY(&a->problem);
-        memcpy(i->frame_places, s->frame_places, size);
-    }
-    a->n_index++;
-    return ZLLM_OK;
-}
-
-/* Read a section once more. Its map was right before, unless the input changes. */
-static zllm_result reload(zllm_archive *a, const indexed_t *i) {
-    const size_t size = (size_t)i->envelope.length + CHECK_SIZE, front = envelope_size(&i->envelope);
-    uint8_t known[MAX_ENVELOPE], *body = zllm_heap_take(a->heap, size);
-    section_t *s = &a->section;
-    problem_t *p = &a->problem;
-    size_t got;
-    zllm_section_free(s);
-    if (body == NULL) return NO_MEMORY(p);
-    zllm_result rc = zllm_input_at(&a->input, i->place + front, body, size, &got, p);
-    const size_t known_size = zllm_envelope_write(&i->envelope, i->seed, known);
-    if (rc == ZLLM_OK && (got < size || !zllm_part_holds(i->seed, known, known_size, body, size)))
-        rc = DAMAGED(p, "a section map is damaged: its checksum does not match");
-    *s = (section_t){.place = i->place, .base = i->base, .seed = i->seed, .envelope = i->envelope};
-    if (rc == ZLLM_OK) rc = zllm_section_open(s, &a->decoder, body, size - CHECK_SIZE, p);
-    zllm_heap_free(a->heap, body);
-    if (rc == ZLLM_OK && i->frame_places != NULL) {
-        const size_t places = (s->map.n_frames + 1) * sizeof *s->frame_places;
-        s->frame_places = zllm_heap_take(a->heap, places);
-        if (s->frame_places == NULL) rc = NO_MEMORY(p);
-        else memcpy(s->frame_places, i->frame_places, places);
-    }
-    s->exact = i->exact;
-    s->frames_at = i->frames_at;
-    s->frames_size = i->frames_size;
-    if (rc != ZLLM_OK) zllm_section_free(s);
+    a->started = a->started || rc == ZLLM_OK;
+    a->current = number; /* of a section that cannot be had, or behind the last one, nothing is in memory */
     return rc;
 }
 
 zllm_result zllm_archive_advance(zllm_archive *a) {
-    const size_t next = a->started ? a->current + 1 : 0;
+    if (!a->input.input.sequential) return zllm_archive_go(a, a->started ? a->current + 1 : 0);
     zllm_result rc = ZLLM_END;
     a->record = a->reading = 0;
     a->offset = 0;
-    if (!a->input.input.sequential && next < a->n_index) rc = reload(a, &a->index[next]);
-    else if (!a->ended) {
-        rc = zllm_walk_next(&a->walk, &a->section, &a->problem);
-        if (rc == ZLLM_END) a->ended = 1;
-        if (rc == ZLLM_OK && !a->input.input.sequential) rc = add_index(a);
+    if (!a->ended) rc = zllm_walk_next(&a->walk, &a->section, &a->problem);
+    if (rc == ZLLM_END && !a->ended && a->wants_generation && !a->walk.stop) {
+        (void)zllm_layout_missing(a, a->walk.generation > 0 ? a->walk.generation - 1 : 0);
+        zllm_problem_note(&a->told, &a->problem);
     }
+    if (rc == ZLLM_END) a->ended = 1;
+    if (rc == ZLLM_OK && a->walk.generation > 0) rc = zllm_names_add(a);
+    if (a->started) a->current++;
     a->started = a->started || rc == ZLLM_OK;
-    if (a->started) a->current = next; /* of a section that cannot be had, or behind the last one, nothing is in memory */
     return rc;
 }
 
@@ -258,17 +224,4 @@ zllm_result zllm_archive_restart(zllm_archive *a) {
     a->started = a->in_member = a->raw_given = 0;
     a->current = a->record = 0;
     return ZLLM_OK;
-}
-
-zllm_result zllm_archive_again(zllm_archive *a) {
-    walk_t *w = &a->walk;
-    zllm_section_free(&a->section);
-    free_index(a);
-    zllm_models_forget(&a->models);
-    zllm_input_seek(&a->input, 0);
-    w->end = w->members = w->sections = w->ignored = w->held = 0;
-    w->tries = SEARCHES;
-    a->told = (problem_t){0};
-    a->started = a->ended = 0;
-    return zllm_walk_begin(w, &a->problem);
 }

@@ -2,6 +2,7 @@
 #ifndef ZLLM_OPEN_ARCHIVE_H
 #define ZLLM_OPEN_ARCHIVE_H
 
+#include "archive/deletions.h"
 #include "archive/member.h"
 #include "archive/walk.h"
 
@@ -11,9 +12,29 @@ typedef struct {
     uint32_t seed;
     envelope_t envelope;
     int exact;
-    uint64_t frames_at, frames_size;
     uint64_t *frame_places; /* if not exact */
+    uint64_t members, frames_size;
+    uint8_t *corrected;     /* its body, if one byte was wrong */
+    /* If a directory has its header: */
+    int listed;
+    uint64_t frames;
+    uint8_t *front;         /* envelope and header */
+    size_t front_size;
+    uint8_t *filter;        /* of its names, of as many bytes as it has members; or NULL */
 } indexed_t;
+
+/* A part that is not used. */
+typedef struct {
+    uint64_t place;
+    uint32_t seed;
+    envelope_t envelope;
+} other_place_t;
+
+/* `end`: where it ends in the input; `deletions`: how many there are up to this one. */
+typedef struct {
+    uint64_t number, base, end;
+    size_t deletions;
+} generation_t;
 
 struct zllm_archive {
     heap_t *heap;
@@ -25,11 +46,25 @@ struct zllm_archive {
     models_t models;
     decoder_of_frames_t decoder;
     walk_t walk;
+    budget_t budget;
+    int wants_generation;
+    uint64_t generation;    /* the last one that is read, if one is wanted */
     problem_t told;         /* of the archive as a whole */
     problem_t problem;      /* of the last call */
     members_t members;
+    /* Of an input that is not a pipe: all sections. */
     indexed_t *index;
     size_t n_index, index_room, current; /* `current` is the number of the section, from 0 */
+    int walked;             /* by going from part to part */
+    other_place_t *others;
+    size_t n_others, others_room;
+    generation_t *generations;
+    size_t n_generations, generations_room;
+    deletions_t deletions;
+    uint64_t unfinished;    /* bytes of a generation that was never finished, which are passed over */
+    /* Of a pipe: hashes of the names of a later generation's members, until its directory comes. */
+    uint64_t *names;
+    size_t n_names, names_room;
     section_t section;
     int started, ended;     /* there is a section; there is none behind it */
     size_t record;          /* the next one to look at */
@@ -44,9 +79,13 @@ struct zllm_archive {
 
 /* archive.c: sections, one after the other. */
 zllm_result zllm_archive_restart(zllm_archive *a);
-/* Forget all that was found, and begin with the header. Not of a pipe. */
-zllm_result zllm_archive_again(zllm_archive *a);
 zllm_result zllm_archive_advance(zllm_archive *a); /* ZLLM_END: there is no more */
+/* Of an input that is not a pipe: go to that section; to one behind it if it is lost. */
+zllm_result zllm_archive_go(zllm_archive *a, size_t number);
+/* names.c: what a pipe's directory deletes, compared with the members that came in its generation. */
+zllm_result zllm_names_add(zllm_archive *a);
+zllm_result zllm_names_compare(void *archive, const directory_t *d, uint64_t offset, const envelope_t *e, int exact,
+                               problem_t *p);
 /* read.c: all of the stream that a record stands for, in pieces; *got is 0 behind the last section. */
 zllm_result zllm_archive_stream(zllm_archive *a, uint8_t *out, size_t size, size_t *got);
 /* Begin with a record's data; `fresh`: it is not that of a member that began in another section. */

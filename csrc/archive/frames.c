@@ -3,26 +3,13 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "archive/text.h"
+#include "archive/rescue.h"
+#include "archive/task.h"
 
 #define LANES 32u           /* streams that a thread decodes at once */
 #define UNIT_BYTES ((uint64_t)256 << 10) /* text of small frames that it decodes together */
 #define MOST_THREADS 64u
 #define MOST_OF_UNIT 32u
-
-/* A frame on its way. */
-typedef struct {
-    size_t number;
-    uint8_t *room;          /* its part, if it had to be read */
-    const uint8_t *payload;
-    uint8_t *out;
-    uint64_t *cuts;
-    size_t n_cuts;
-    problem_t problem;
-    text_frame_t text;
-    zllm_job *job;
-    uint32_t threads;       /* of the job */
-} task_t;
 
 /* Frames [from, end) of the tasks, which one thread decodes together. */
 typedef struct {
@@ -44,163 +31,6 @@ typedef struct {
     pthread_cond_t changed;
     int gate;               /* 1: go on, -1: go away */
 } batch_t;
-
-static int is_general(zllm_result rc) { return rc == ZLLM_E_MEMORY || rc == ZLLM_E_INPUT || rc == ZLLM_E_CANCELLED; }
-
-/* Where documents start inside a frame. */
-static zllm_result find_cuts(const section_t *s, task_t *t) {
-    const frame_row_t *f = &s->map.frames[t->number];
-    const uint64_t *cuts = s->map.boundaries;
-    size_t low = 0, high = s->map.n_boundaries;
-    while (low < high) { /* the first one behind the frame's start */
-        const size_t middle = low + (high - low) / 2;
-        if (cuts[middle] <= f->start) low = middle + 1;
-        else high = middle;
-    }
-    size_t end = low;
-    while (end < s->map.n_boundaries && cuts[end] < f->start + f->data_size) end++;
-    t->cuts = zllm_heap_take(s->heap, (end - low + 1) * sizeof *t->cuts);
-    if (t->cuts == NULL) return NO_MEMORY(&t->problem);
-    for (size_t i = low; i < end; i++) /* two pieces never begin at one place: they have data */
-        t->cuts[t->n_cuts++] = cuts[i] - f->start;
-    return ZLLM_OK;
-}
-
-/* The whole part of a frame, wherever it is. */
-static zllm_result fetch(section_t *s, const decoder_of_frames_t *d, task_t *t, uint64_t offset, size_t whole,
-                         const uint8_t **part) {
-    size_t got;
-    if (s->exact && s->block != NULL) {
-        *part = s->block + offset;
-        return ZLLM_OK;
-    }
-    if (!s->exact && s->frame_parts != NULL && s->frame_parts[t->number] != NULL) {
-        *part = s->frame_parts[t->number];
-        return ZLLM_OK;
-    }
-    const uint64_t place = s->exact ? s->frames_at + offset : s->frame_places == NULL ? 0 : s->frame_places[t->number];
-    if (place == 0)
-        return DAMAGED(&t->problem, "the archive ends before a frame that this member needs, or the frame is lost");
-    t->room = zllm_heap_take(s->heap, whole);
-    if (t->room == NULL) return NO_MEMORY(&t->problem);
-    *part = t->room;
-    const zllm_result rc = zllm_input_at(d->input, place, t->room, whole, &got, &t->problem);
-    if (rc == ZLLM_OK && got < whole)
-        return DAMAGED(&t->problem, "the archive ends before a frame that this member needs, or the frame is lost");
-    return rc;
-}
-
-static uint64_t offset_of(const section_t *s, size_t number) {
-    uint64_t offset = 0;
-    for (size_t i = 0; i < number; i++) {
-        const envelope_t e = zllm_frame_envelope(&s->map.frames[i], s->envelope.number + 1 + i);
-        offset += envelope_whole(&e);
-    }
-    return offset;
-}
-
-/* A frame's payload, after its checksum was compared. What stands before it is known: damage to that costs nothing. */
-static zllm_result prepare(section_t *s, const decoder_of_frames_t *d, task_t *t, uint64_t offset) {
-    const frame_row_t *f = &s->map.frames[t->number];
-    const envelope_t e = zllm_frame_envelope(f, s->envelope.number + 1 + t->number);
-    uint8_t front[MAX_ENVELOPE + 2 + MAX_VARINT_BYTES];
-    const uint8_t *part = NULL;
-    const size_t whole = (size_t)envelope_whole(&e);
-    if (f->data_size > d->limits->frame_bytes)
-        return zllm_problem(&t->problem, ZLLM_E_LIMIT, "a frame has more bytes than the limit that was set");
-    zllm_result rc = fetch(s, d, t, offset, whole, &part);
-    if (rc != ZLLM_OK) return rc;
-    size_t size = zllm_envelope_write(&e, s->seed, front);
-    front[size++] = f->codec;
-    front[size++] = f->slot;
-    size += varint_put(front + size, f->data_size);
-    if (!zllm_part_holds(s->seed, front, size, part + size, whole - size))
-        return DAMAGED(&t->problem, "a frame is damaged: its checksum does not match");
-    if (memcmp(front, part, size) != 0) {
-        problem_t harmless;
-        (void)zllm_problem(&harmless, ZLLM_E_DAMAGED,
-                           "the header of a frame is damaged: the section has it, nothing is lost");
-        zllm_problem_note(d->told, &harmless);
-    }
-    t->payload = part + size;
-    t->out = zllm_heap_take(s->heap, f->data_size);
-    if (t->out == NULL) return NO_MEMORY(&t->problem);
-    return f->codec == CODEC_LLM || f->codec == CODEC_CM ? find_cuts(s, t) : ZLLM_OK;
-}
-
-/* The model of a frame. */
-static zllm_result find_model(const section_t *s, const decoder_of_frames_t *d, const frame_row_t *f, known_model_t **out,
-                              problem_t *p) {
-    if (f->slot > s->facts.n_models)
-        return DAMAGED(p, "a section is damaged: a frame needs a model that the section does not name");
-    if (f->slot == 0) return zllm_problem(p, ZLLM_E_VERSION, "frames of text do not say which model they need");
-    *out = s->models[f->slot - 1];
-    return zllm_models_load(d->models, *out, p);
-}
-
-static zllm_result check_codec(const section_t *s, const frame_row_t *f, problem_t *p) {
-    if (f->slot > s->facts.n_models)
-        return DAMAGED(p, "a section is damaged: a frame needs a model that the section does not name");
-    if (f->codec > CODEC_REBUILD)
-        return zllm_problem(p, ZLLM_E_MISSING,
-                            "codec %u is not known to this library: unpack the archive with zllm, or a newer library",
-                            f->codec);
-    return ZLLM_OK;
-}
-
-/* Decode a frame of any codec but llm. */
-static void decode_plain(const section_t *s, const decoder_of_frames_t *d, task_t *t) {
-    const frame_row_t *f = &s->map.frames[t->number];
-    problem_t *p = &t->problem;
-    if (f->codec == CODEC_CM)
-        (void)zllm_unpack_cm(&d->decoding, t->payload, f->payload_size, t->out, f->data_size, t->cuts, t->n_cuts, 1,
-                             "a text frame", p);
-    else
-        (void)zllm_unpack_alone(&d->decoding, s->heap, f->codec, t->payload, f->payload_size, t->out, f->data_size, p);
-}
-
-static zllm_result start_text(const section_t *s, const decoder_of_frames_t *d, task_t *t, uint32_t threads) {
-    const frame_row_t *f = &s->map.frames[t->number];
-    const known_model_t *model = s->models[f->slot - 1];
-    zllm_result rc = zllm_text_open(s->heap, t->payload, f->payload_size, t->out, f->data_size, t->cuts, t->n_cuts, &t->text,
-                                    &t->problem);
-    if (rc != ZLLM_OK) return rc;
-    t->threads = threads < t->text.frame.n_streams ? threads : (uint32_t)t->text.frame.n_streams;
-    rc = zllm_job_new(model->model, &t->text.frame, model->start, t->threads, 1, d->decoding.options, &t->job);
-    return zllm_problem_of_coder(rc, "a text frame", &t->problem);
-}
-
-static void end_text(task_t *t, zllm_result rc) {
-    if (t->problem.result == ZLLM_OK && zllm_problem_of_coder(rc, "a text frame", &t->problem) == ZLLM_OK)
-        zllm_text_finish(&t->text);
-    zllm_job_free(t->job);
-    t->job = NULL;
-    zllm_text_free(&t->text);
-    t->text = (text_frame_t){.heap = t->text.heap};
-}
-
-/* Text of several frames, one job each, by this thread. If one of them fails, each is decoded by itself. */
-static void decode_texts(const section_t *s, const decoder_of_frames_t *d, task_t *tasks, size_t n) {
-    const zllm_run run = {.lanes = LANES, .cancel = d->decoding.cancel};
-    zllm_job *jobs[MOST_OF_UNIT];
-    size_t made = 0;
-    zllm_result rc = ZLLM_OK;
-    for (size_t i = 0; i < n; i++)
-        if (tasks[i].problem.result == ZLLM_OK && start_text(s, d, &tasks[i], 1) == ZLLM_OK) jobs[made++] = tasks[i].job;
-    if (made > 0) rc = zllm_job_work(jobs, made, 0, &run);
-    const int again = made > 1 && rc != ZLLM_OK && !is_general(rc);
-    for (size_t i = 0; i < n; i++) {
-        if (tasks[i].text.heap == NULL) continue;
-        end_text(&tasks[i], again && tasks[i].problem.result == ZLLM_OK ? ZLLM_OK : rc);
-        if (again && tasks[i].problem.result == ZLLM_OK) decode_texts(s, d, &tasks[i], 1);
-    }
-}
-
-static void decode_unit(batch_t *b, const unit_t *unit) {
-    task_t *first = &b->tasks[unit->from];
-    if (b->s->map.frames[first->number].codec == CODEC_LLM) decode_texts(b->s, b->d, first, unit->end - unit->from);
-    else if (first->problem.result == ZLLM_OK) decode_plain(b->s, b->d, first);
-}
 
 static int pass_gate(batch_t *b) {
     (void)pthread_mutex_lock(&b->lock);
@@ -228,7 +58,8 @@ static void *work(void *batch) {
     for (;;) {
         const size_t i = atomic_fetch_add(&b->next, 1);
         if (i >= b->n_units) return NULL;
-        decode_unit(b, &b->units[i]);
+        const unit_t *unit = &b->units[i];
+        zllm_task_decode(b->s, b->d, &b->tasks[unit->from], unit->end - unit->from);
     }
 }
 
@@ -281,14 +112,14 @@ static void decode_shared(batch_t *b) {
         task_t *t = &b->tasks[i];
         int done = 1;
         if (t->problem.result != ZLLM_OK) continue;
-        zllm_result rc = start_text(b->s, b->d, t, b->threads);
+        zllm_result rc = zllm_task_start(b->s, b->d, t, b->threads);
         b->shared = t;
         atomic_store(&b->numbers, 0);
         if (rc == ZLLM_OK) rc = in_threads(b, t->threads, &done);
-        end_text(t, done ? rc : ZLLM_E_MEMORY);
+        zllm_task_end(t, done ? rc : ZLLM_E_MEMORY);
         if (done) continue;
         t->problem.result = ZLLM_OK;
-        decode_texts(b->s, b->d, t, 1);
+        zllm_task_decode(b->s, b->d, t, 1);
     }
 }
 
@@ -311,8 +142,7 @@ static zllm_result finish(section_t *s, task_t *t, problem_t *p) {
         if (memcmp(hash, f->hash, FRAME_HASH_SIZE) != 0)
             (void)DAMAGED(&t->problem, "a frame is damaged: its data has another SHA-256");
     }
-    zllm_heap_free(s->heap, t->room);
-    zllm_heap_free(s->heap, t->cuts);
+    zllm_task_free(s, t);
     if (t->problem.result == ZLLM_OK) {
         s->data[t->number] = t->out;
         return ZLLM_OK;
@@ -322,6 +152,7 @@ static zllm_result finish(section_t *s, task_t *t, problem_t *p) {
         *p = t->problem;
         return p->result;
     }
+    if (t->damaged) return ZLLM_OK; /* more may come of it */
     problem_t *kept = zllm_heap_take(s->heap, sizeof *kept);
     if (kept == NULL) return NO_MEMORY(p);
     *kept = t->problem;
@@ -334,17 +165,13 @@ static void prepare_all(batch_t *b, const size_t *frames) {
     size_t at = 0;
     for (size_t i = 0; i < b->n; i++) {
         task_t *t = &b->tasks[i];
-        const frame_row_t *f = &b->s->map.frames[frames[i]];
-        known_model_t *model;
         t->number = frames[i];
-        if (i == 0) offset = offset_of(b->s, at = t->number);
+        if (i == 0) offset = zllm_task_offset(b->s, at = t->number);
         for (; at < t->number; at++) {
             const envelope_t e = zllm_frame_envelope(&b->s->map.frames[at], b->s->envelope.number + 1 + at);
             offset += envelope_whole(&e);
         }
-        if (check_codec(b->s, f, &t->problem) == ZLLM_OK && prepare(b->s, b->d, t, offset) == ZLLM_OK &&
-            f->codec == CODEC_LLM)
-            (void)find_model(b->s, b->d, f, &model, &t->problem);
+        zllm_task_prepare(b->s, b->d, t, offset);
     }
 }
 
@@ -369,6 +196,10 @@ zllm_result zllm_frames_decode(section_t *s, const decoder_of_frames_t *d, const
     for (size_t i = 0; i < n; i++) {
         const zllm_result one = finish(s, &b.tasks[i], p);
         if (rc == ZLLM_OK) rc = one;
+    }
+    for (size_t i = 0; i < n && rc == ZLLM_OK; i++) { /* proving one may have made others */
+        const task_t *t = &b.tasks[i];
+        if (t->damaged && s->problems[t->number] == NULL) rc = zllm_frame_rescue(s, d, t->number, &t->problem, p);
     }
     zllm_heap_free(s->heap, b.tasks);
     zllm_heap_free(s->heap, b.units);

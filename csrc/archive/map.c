@@ -205,6 +205,8 @@ static zllm_result read_groups(reading_t *r, bytes_t *hashes, problem_t *p) {
     /* What is left are hashes of runs, which are asked for where a frame is damaged. */
     if (hashes->bad || bytes_left(hashes) % RUN_HASH_SIZE > 0)
         return DAMAGED(p, "%s is damaged: its hashes do not fit its frames", WHAT);
+    r->m->runs_size = bytes_left(hashes);
+    r->m->runs = bytes_take(hashes, r->m->runs_size);
     return ZLLM_OK;
 }
 
@@ -285,6 +287,28 @@ void zllm_map_free(map_t *m) {
     zllm_heap_free(m->heap, m->boundaries);
     zllm_heap_free(m->heap, m->hashes);
     *m = (map_t){.heap = m->heap};
+}
+
+const uint64_t *zllm_map_pieces(const map_t *m, uint64_t from, uint64_t end, size_t *n) {
+    size_t bounds[2];
+    for (int i = 0; i < 2; i++) {
+        const uint64_t wanted = i == 0 ? from : end;
+        size_t low = 0, high = m->n_boundaries;
+        while (low < high) {
+            const size_t middle = low + (high - low) / 2;
+            if (m->boundaries[middle] < wanted) low = middle + 1;
+            else high = middle;
+        }
+        bounds[i] = low;
+    }
+    *n = bounds[1] > bounds[0] ? bounds[1] - bounds[0] : 0;
+    return m->boundaries + bounds[0];
+}
+
+size_t zllm_map_first_piece(const map_t *m, uint64_t at) {
+    size_t n;
+    const size_t behind = (size_t)(zllm_map_pieces(m, at + 1, UINT64_MAX, &n) - m->boundaries);
+    return behind > 0 ? behind - 1 : 0;
 }
 
 envelope_t zllm_frame_envelope(const frame_row_t *f, uint64_t number) {

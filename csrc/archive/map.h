@@ -35,12 +35,19 @@ typedef struct {
     size_t n_records, n_frames, n_boundaries;
     uint64_t members;
     uint8_t *hashes;                 /* columns 6 and 15 */
+    const uint8_t *runs;             /* hashes of runs of frames that have hashes */
+    size_t runs_size;
 } map_t;
 
 /* The map of a section, from bytes whose checksum holds. Free it in any case. */
 zllm_result zllm_map_read(heap_t *heap, const uint8_t *map, size_t size, const section_facts_t *facts,
                           const zllm_limits *limits, const decoding_t *decoding, map_t *out, problem_t *p);
 void zllm_map_free(map_t *m);
+
+/* Where pieces begin from `from` on and before `end`, in all groups' bytes: the first of *n. */
+const uint64_t *zllm_map_pieces(const map_t *m, uint64_t from, uint64_t end, size_t *n);
+/* The number of the piece that has the byte at a place. */
+size_t zllm_map_first_piece(const map_t *m, uint64_t at);
 
 /* A frame's envelope, as the map says it must be, and bytes of its fields before the payload. */
 envelope_t zllm_frame_envelope(const frame_row_t *f, uint64_t number);

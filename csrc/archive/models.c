@@ -11,16 +11,21 @@ void zllm_models_free(models_t *m) {
     zllm_models_forget(m);
 }
 
-void zllm_models_forget(models_t *m) {
-    for (embedded_t *e = m->embedded; e != NULL;) {
-        embedded_t *next = e->next;
+void zllm_models_cut(models_t *m, uint64_t end) {
+    for (embedded_t **at = &m->embedded; *at != NULL;) {
+        embedded_t *e = *at;
+        if (e->place < end) {
+            at = &e->next;
+            continue;
+        }
+        *at = e->next;
         zllm_heap_free(m->heap, e->copy);
         zllm_heap_free(m->heap, e);
-        e = next;
         m->n--;
     }
-    m->embedded = NULL;
 }
+
+void zllm_models_forget(models_t *m) { zllm_models_cut(m, 0); }
 
 static zllm_result too_many(problem_t *p) {
     return zllm_problem(p, ZLLM_E_LIMIT, "the archive names more than %u models", MOST_KNOWN);

@@ -45,6 +45,8 @@ typedef struct {
 void zllm_models_free(models_t *m);
 /* Forget the parts. */
 void zllm_models_forget(models_t *m);
+/* Forget the parts at a place of the input or behind it. */
+void zllm_models_cut(models_t *m, uint64_t end);
 /* The entry of a model; made if it is new. */
 zllm_result zllm_models_name(models_t *m, const model_said_t *said, known_model_t **out, problem_t *p);
 /* Remember a part; of a pipe with a copy of it, which becomes theirs. */

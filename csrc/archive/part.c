@@ -62,6 +62,16 @@ int zllm_envelope_read(const uint8_t *data, size_t size, const uint32_t *seed, e
     return seed == NULL || zllm_short_holds(data, end, check, *seed);
 }
 
+int zllm_envelope_is_cut(const uint8_t *data, size_t size) {
+    uint8_t longer[2 * MAX_ENVELOPE];
+    envelope_t e;
+    if (size == 0 || size >= MAX_ENVELOPE || data[0] != SYNC_0 || (size > 1 && data[1] != SYNC_1)) return 0;
+    memset(longer, 1, sizeof longer);
+    memcpy(longer, data, size);
+    longer[1] = SYNC_1;
+    return zllm_envelope_read(longer, sizeof longer, NULL, &e) && envelope_size(&e) > size;
+}
+
 size_t zllm_envelope_write(const envelope_t *e, uint32_t seed, uint8_t out[MAX_ENVELOPE]) {
     size_t size = 4;
     out[0] = SYNC_0;

@@ -35,6 +35,8 @@ zllm_result zllm_header_read(const uint8_t *data, size_t size, uint32_t *seed, p
 
 /* The envelope that bytes begin with; 0: there is none, or its checksum does not match. seed NULL: that is not compared. */
 int zllm_envelope_read(const uint8_t *data, size_t size, const uint32_t *seed, envelope_t *out);
+/* Whether bytes, the last ones of an input, are the beginning of an envelope, and not all of it. */
+int zllm_envelope_is_cut(const uint8_t *data, size_t size);
 size_t zllm_envelope_write(const envelope_t *e, uint32_t seed, uint8_t out[MAX_ENVELOPE]);
 static inline size_t envelope_size(const envelope_t *e) {
     return 4 + varint_size(e->number) + varint_size(e->length) + ENVELOPE_CHECK_SIZE;

@@ -66,11 +66,14 @@ static void note_broken(zllm_archive *a, const record_t *r) {
     zllm_problem_note(&a->told, &p);
 }
 
-static zllm_result give(zllm_archive *a, size_t record, zllm_member *out) {
+/* A member; *hidden: a later generation deletes it, and it is not given. */
+static zllm_result give(zllm_archive *a, size_t record, int *hidden, zllm_member *out) {
     const record_t *r = &a->section.map.records[record];
-    const zllm_result rc = zllm_members_read(&a->members, a->section.map.blocks + r->headers_at, r->headers_size,
-                                             section_start(&a->section) + r->at, out, &a->problem);
-    if (rc != ZLLM_OK) return rc;
+    const uint64_t place = section_start(&a->section) + r->at;
+    const zllm_result rc = zllm_members_read(&a->members, a->section.map.blocks + r->headers_at, r->headers_size, place, out,
+                                             &a->problem);
+    *hidden = rc == ZLLM_OK && zllm_deletions_hide(&a->deletions, a->section.base, place, out->name, out->name_size);
+    if (rc != ZLLM_OK || *hidden) return rc;
     a->in_member = 1;
     a->finished = 0;
     a->reading = record;
@@ -92,8 +95,11 @@ zllm_result zllm_archive_next(zllm_archive *a, zllm_member *out) {
     for (;;) {
         while (a->started && !a->raw_given && a->record < a->section.map.n_records) {
             const record_t *r = &a->section.map.records[a->record];
-            if (r->headers_size > 0) return give(a, a->record, out);
-            note_broken(a, r);
+            int hidden = 0;
+            if (r->headers_size > 0) {
+                const zllm_result rc = give(a, a->record, &hidden, out);
+                if (!hidden) return rc;
+            } else note_broken(a, r);
             a->record++;
         }
         const zllm_result rc = zllm_archive_advance(a);
@@ -117,10 +123,8 @@ zllm_result zllm_archive_seek(zllm_archive *a, uint64_t place) {
         size_t number = 0; /* the section is known: it alone is read */
         while (a->index[number].end <= place) number++;
         if (!a->started || a->current != number) {
-            a->started = number > 0;
-            a->current = number > 0 ? number - 1 : 0;
-            const zllm_result rc = zllm_archive_advance(a);
-            if (rc != ZLLM_OK) return rc;
+            const zllm_result rc = zllm_archive_go(a, number);
+            if (rc != ZLLM_OK) return rc == ZLLM_END ? bad_place(a) : rc;
         }
     }
     while (!a->started || place >= section_end(&a->section)) {
@@ -136,21 +140,63 @@ zllm_result zllm_archive_seek(zllm_archive *a, uint64_t place) {
     return bad_place(a);
 }
 
+static int is_called(const zllm_member *member, const char *name, size_t size) {
+    size_t own = member->name_size;
+    while (own > 0 && member->name[own - 1] == '/') own--;
+    return member->kind != ZLLM_RAW && own == size && memcmp(member->name, name, size) == 0;
+}
+
+/* Look into the sections that may have the name by their filters, the last one first. *place stays if none has it. */
+static zllm_result find_in_sections(zllm_archive *a, const char *name, size_t size, uint64_t *place) {
+    for (size_t i = a->n_index; i-- > 0;) {
+        const indexed_t *one = &a->index[i];
+        if (!zllm_filter_may_have(one->filter, one->members, one->seed, name, size)) continue;
+        const zllm_result rc = zllm_archive_go(a, i);
+        if (rc != ZLLM_OK && rc != ZLLM_END) return rc;
+        if (a->walked || a->current != i) return ZLLM_OK; /* it is lost, or the directory was wrong */
+        for (size_t k = a->section.map.n_records; k-- > 0;) {
+            const record_t *r = &a->section.map.records[k];
+            zllm_member member;
+            const uint64_t at = section_start(&a->section) + r->at;
+            if (r->headers_size == 0) continue;
+            const zllm_result read = zllm_members_read(&a->members, a->section.map.blocks + r->headers_at, r->headers_size,
+                                                       at, &member, &a->problem);
+            if (read != ZLLM_OK) return read;
+            if (!is_called(&member, name, size)) continue;
+            if (!zllm_deletions_hide(&a->deletions, a->section.base, at, name, size)) *place = at;
+            return ZLLM_OK;
+        }
+    }
+    return ZLLM_OK;
+}
+
+static zllm_result not_there(zllm_archive *a, const char *name) {
+    return zllm_problem(&a->problem, ZLLM_E_MISSING, "%s is not in the archive", name);
+}
+
+static int has_filters(const zllm_archive *a) {
+    for (size_t i = 0; i < a->n_index; i++)
+        if (a->index[i].filter == NULL && a->index[i].members > 0) return 0;
+    return a->n_index > 1;
+}
+
 zllm_result zllm_archive_find(zllm_archive *a, const char *name, zllm_member *member) {
     uint64_t place = ZLLM_UNKNOWN;
     size_t size = strlen(name);
     while (size > 0 && name[size - 1] == '/') size--;
     if (a->input.input.sequential) return bad_place(a);
-    zllm_result rc = zllm_archive_seek(a, 0);
-    if (rc != ZLLM_OK) return rc;
-    while ((rc = zllm_archive_next(a, member)) == ZLLM_OK) {
-        const char *own = member->name;
-        size_t own_size = member->name_size;
-        while (own_size > 0 && own[own_size - 1] == '/') own_size--;
-        if (member->kind != ZLLM_RAW && own_size == size && memcmp(own, name, size) == 0) place = member->place;
+    zllm_result rc = has_filters(a) ? find_in_sections(a, name, size, &place) : ZLLM_OK;
+    if (rc == ZLLM_OK && place != ZLLM_UNKNOWN) {
+        rc = zllm_archive_seek(a, place);
+        return rc == ZLLM_OK ? zllm_archive_next(a, member) : rc;
     }
+    if (rc == ZLLM_OK && has_filters(a) && a->told.result == ZLLM_OK) return not_there(a, name);
+    if (rc == ZLLM_OK) rc = zllm_archive_seek(a, 0);
+    if (rc != ZLLM_OK) return rc;
+    while ((rc = zllm_archive_next(a, member)) == ZLLM_OK)
+        if (is_called(member, name, size)) place = member->place;
     if (rc != ZLLM_END && (place == ZLLM_UNKNOWN || rc != a->told.result)) return rc;
-    if (place == ZLLM_UNKNOWN) return zllm_problem(&a->problem, ZLLM_E_MISSING, "%s is not in the archive", name);
+    if (place == ZLLM_UNKNOWN) return not_there(a, name);
     rc = zllm_archive_seek(a, place);
     return rc == ZLLM_OK ? zllm_archive_next(a, member) : rc;
 }
@@ -184,7 +230,7 @@ zllm_result zllm_archive_read(zllm_archive *a, void *data, size_t *size) {
         const uint64_t left = r->data_size - a->offset;
         const size_t part = room - *size < left ? room - *size : (size_t)left;
         const zllm_result rc = zllm_section_read(&a->section, &a->decoder, a->reading, a->offset, out + *size, part,
-                                                 &a->problem);
+                                                 a->hashing, &a->problem);
         if (rc != ZLLM_OK) return rc;
         if (a->hashing) zllm_sha256_add(&a->hash, out + *size, part);
         a->offset += part;
@@ -211,7 +257,8 @@ static zllm_result stream_record(zllm_archive *a, uint8_t *out, size_t size, siz
     if (stop == r->headers_size && a->offset < r->headers_size)
         memcpy(out, a->section.map.blocks + r->headers_at + a->offset, part);
     else if (a->offset < data_end) {
-        rc = zllm_section_read(&a->section, &a->decoder, a->reading, a->offset - r->headers_size, out, part, &a->problem);
+        rc = zllm_section_read(&a->section, &a->decoder, a->reading, a->offset - r->headers_size, out, part,
+                               a->hashing, &a->problem);
         if (rc == ZLLM_OK && a->hashing) zllm_sha256_add(&a->hash, out, part);
         if (rc == ZLLM_OK && a->offset + part == data_end) rc = zllm_archive_hash_end(a, r);
     } else memset(out, 0, part);
@@ -235,7 +282,8 @@ zllm_result zllm_archive_stream(zllm_archive *a, uint8_t *out, size_t size, size
             continue;
         }
         const uint64_t end = a->started ? section_end(&a->section) : 0;
-        if (a->ended && (a->input.input.sequential || !a->started || a->current + 1 >= a->n_index)) break;
+        const size_t next = a->started ? a->current + 1 : 0;
+        if (a->input.input.sequential ? a->ended : next >= a->n_index) break;
         const zllm_result rc = zllm_archive_advance(a);
         if (rc == ZLLM_END) break;
         if (rc != ZLLM_OK) return rc;

@@ -13,6 +13,7 @@
 #define ZSTD_BLOCK ((uint64_t)128 << 10)
 #define ZSTD_LEAST 4u
 #define MAGIC_SIZE 4u
+#define PREFIX_STEP 64u
 #define LEAST_WINDOW_LOG 10u
 #define MOST_WINDOW_LOG 27u
 
@@ -91,6 +92,29 @@ zllm_result zllm_unpack_zstd(heap_t *heap, const uint8_t *data, size_t size, uin
     (void)ZSTD_freeDCtx(context);
     zllm_heap_free(heap, framed);
     return rc;
+}
+
+zllm_result zllm_unpack_zstd_prefix(heap_t *heap, const uint8_t *data, size_t size, uint8_t *out, size_t out_size,
+                                    problem_t *p) {
+    const ZSTD_customMem memory = {zstd_take, zstd_free, heap};
+    ZSTD_outBuffer to = {out, out_size, 0};
+    int log = LEAST_WINDOW_LOG;
+    while (log < (int)MOST_WINDOW_LOG && ((uint64_t)1 << log) < out_size) log++;
+    ZSTD_DCtx *context = ZSTD_createDCtx_advanced(memory);
+    if (context == NULL) return NO_MEMORY(p);
+    (void)ZSTD_DCtx_setParameter(context, ZSTD_d_format, ZSTD_f_zstd1_magicless);
+    (void)ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, log);
+    for (size_t at = 0; at < size && to.pos < to.size;) { /* small steps, as the library gives nothing of one that fails */
+        static const uint8_t FRONT = 0; /* the first byte is known */
+        ZSTD_inBuffer from = {at == 0 ? &FRONT : data + at, at == 0 ? 1 : size - at < PREFIX_STEP ? size - at : PREFIX_STEP, 0};
+        size_t rc = 1;
+        while (from.pos < from.size && to.pos < to.size && rc != 0 && !ZSTD_isError(rc))
+            rc = ZSTD_decompressStream(context, &to, &from);
+        if (rc == 0 || ZSTD_isError(rc)) break;
+        at += from.size;
+    }
+    (void)ZSTD_freeDCtx(context);
+    return ZLLM_OK;
 }
 
 zllm_result zllm_unpack_lz4(const uint8_t *data, size_t size, uint8_t *out, size_t out_size, problem_t *p) {

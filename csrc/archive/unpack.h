@@ -14,6 +14,9 @@ zllm_result zllm_inflate(heap_t *heap, const uint8_t *data, size_t size, uint8_t
                          problem_t *p);
 zllm_result zllm_unpack_zstd(heap_t *heap, const uint8_t *data, size_t size, uint8_t *out, size_t out_size,
                              const char *what, problem_t *p);
+/* What damaged data of zstd gives before the block that the library refuses. */
+zllm_result zllm_unpack_zstd_prefix(heap_t *heap, const uint8_t *data, size_t size, uint8_t *out, size_t out_size,
+                                    problem_t *p);
 zllm_result zllm_unpack_lz4(const uint8_t *data, size_t size, uint8_t *out, size_t out_size, problem_t *p);
 
 /* How text is decoded, by the predictor or a model. */

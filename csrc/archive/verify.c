@@ -45,7 +45,8 @@ static zllm_result check_data(checking_t *c, size_t number) {
     c->next = 0;
     for (uint64_t offset = 0; offset < r->data_size; offset += STEP) {
         const size_t part = (size_t)lesser(r->data_size - offset, STEP);
-        const zllm_result rc = zllm_section_read(&a->section, &a->decoder, number, offset, c->buffer, part, &a->problem);
+        const zllm_result rc = zllm_section_read(&a->section, &a->decoder, number, offset, c->buffer, part, known,
+                                                 &a->problem);
         if (rc != ZLLM_OK) return rc;
         if (a->hashing && known) zllm_sha256_add(&a->hash, c->buffer, part);
     }
@@ -82,16 +83,69 @@ static zllm_result check_models(checking_t *c) {
     return ZLLM_OK;
 }
 
+/* The filter of a section is believed when a member is looked for. */
+static zllm_result check_names(checking_t *c) {
+    zllm_archive *a = c->a;
+    const section_t *s = &a->section;
+    const indexed_t *i = a->input.input.sequential ? NULL : &a->index[a->current];
+    for (size_t k = 0; k < s->map.n_records && i != NULL && i->filter != NULL; k++) {
+        const record_t *r = &s->map.records[k];
+        zllm_member member;
+        problem_t one;
+        if (r->headers_size == 0) continue;
+        const zllm_result rc = zllm_members_read(&a->members, s->map.blocks + r->headers_at, r->headers_size,
+                                                 section_start(s) + r->at, &member, &a->problem);
+        if (rc != ZLLM_OK) return rc;
+        size_t size = member.name_size;
+        while (size > 0 && member.name[size - 1] == '/') size--;
+        if (zllm_filter_may_have(i->filter, i->members, i->seed, member.name, size)) continue;
+        (void)DAMAGED(&one, "the archive is damaged: the directory denies names of members that are there");
+        zllm_problem_note(&a->told, &one);
+        break;
+    }
+    return ZLLM_OK;
+}
+
+/* Parts that are not used, of an input that is not a pipe. */
+static zllm_result check_others(checking_t *c) {
+    zllm_archive *a = c->a;
+    for (size_t i = 0; i < a->n_others; i++) {
+        const other_place_t *o = &a->others[i];
+        uint8_t known[MAX_ENVELOPE], stored[CHECK_SIZE];
+        part_check_t check;
+        size_t got = 1;
+        zllm_result rc = ZLLM_OK;
+        problem_t one;
+        zllm_part_check_start(&check, o->seed);
+        zllm_part_check_add(&check, known, zllm_envelope_write(&o->envelope, o->seed, known));
+        const uint64_t body = o->place + envelope_size(&o->envelope);
+        for (uint64_t at = 0; at < o->envelope.length && rc == ZLLM_OK && got > 0; at += got) {
+            const size_t part = (size_t)lesser(o->envelope.length - at, STEP);
+            rc = zllm_input_at(&a->input, body + at, c->buffer, part, &got, &a->problem);
+            if (rc == ZLLM_OK) zllm_part_check_add(&check, c->buffer, got);
+        }
+        if (rc == ZLLM_OK)
+            rc = zllm_input_at(&a->input, body + o->envelope.length, stored, sizeof stored, &got, &a->problem);
+        if (rc != ZLLM_OK) return rc;
+        if (got == sizeof stored && zllm_part_check_end(&check) == little32(stored)) continue;
+        (void)DAMAGED(&one, "a part that this program does not use is damaged: its checksum does not match");
+        zllm_problem_note(&a->told, &one);
+    }
+    return ZLLM_OK;
+}
+
 static zllm_result check_all(checking_t *c) {
     zllm_archive *a = c->a;
     zllm_result rc;
     while ((rc = zllm_archive_advance(a)) == ZLLM_OK) {
         rc = zllm_section_load(&a->section, &a->decoder, &a->problem);
         if (rc == ZLLM_OK) rc = check_section(c);
+        if (rc == ZLLM_OK) rc = check_names(c);
         if (rc != ZLLM_OK) return rc;
     }
     if (rc != ZLLM_END) return rc;
     rc = check_models(c);
+    if (rc == ZLLM_OK) rc = check_others(c);
     if (rc == ZLLM_OK && a->told.result != ZLLM_OK) tell(c, NULL, &a->told);
     return rc;
 }
@@ -99,7 +153,6 @@ static zllm_result check_all(checking_t *c) {
 zllm_result zllm_archive_verify(zllm_archive *a, zllm_report report, void *context) {
     checking_t c = {.a = a, .report = report, .context = context};
     zllm_result rc = zllm_archive_restart(a);
-    if (rc == ZLLM_OK && !a->input.input.sequential) rc = zllm_archive_again(a);
     if (rc != ZLLM_OK) return rc;
     a->walk.verify = 1;
     c.buffer = zllm_heap_take(a->heap, STEP);
@@ -124,8 +177,7 @@ static zllm_result pass_all(zllm_archive *a, uint64_t *codecs) {
 
 zllm_result zllm_archive_model(zllm_archive *a, size_t i, zllm_model_ref *model) {
     uint64_t codecs = 0;
-    const zllm_result rc = i == 0 || !a->ended ? pass_all(a, &codecs) : ZLLM_OK;
-    if (rc != ZLLM_OK) return rc;
+    if (a->input.input.sequential) return pass_all(a, &codecs);
     const known_model_t *k = a->models.known;
     while (k != NULL && i > 0) {
         k = k->next;

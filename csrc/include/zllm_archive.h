@@ -60,6 +60,7 @@ typedef struct {
      * returns ZLLM_OK; ZLLM_E_MISSING if it is not here. Its hash is compared. NULL: no model is here. */
     zllm_result (*find_model)(void *context, const zllm_model_ref *model, const uint8_t **data, size_t *size_of_data);
     void *context;
+    const uint64_t *generation; /* the last one that is read: what was changed later is not there. NULL: the newest */
 } zllm_archive_options;
 
 /* Where an archive comes from. `read` stores up to *size bytes, and in *size how many: at least one, but none at the end. It
@@ -157,6 +158,8 @@ ZLLM_API zllm_result zllm_archive_codecs(zllm_archive *archive, uint64_t *codecs
 ZLLM_API void zllm_hash(const void *data, size_t size, uint8_t sha256[32]);
 /* Bytes behind the end that belong to no archive, and were ignored; known when the last member has been given. */
 ZLLM_API uint64_t zllm_archive_ignored(const zllm_archive *archive);
+/* Bytes of a generation that was never finished: the archive is as it was before. 0 of a pipe. */
+ZLLM_API uint64_t zllm_archive_unfinished(const zllm_archive *archive);
 
 #ifdef __cplusplus
 }
