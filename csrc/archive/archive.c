@@ -56,7 +56,8 @@ static void set_up(zllm_archive *a, const zllm_archive_options *o) {
                            .find = o->find_model, .context = o->context};
     a->decoder = (decoder_of_frames_t){
         .heap = a->heap, .input = &a->input, .limits = &a->limits, .decoding = decoding, .models = &a->models,
-        .threads = o->threads == 0 ? 1 : o->threads < MOST_THREADS ? o->threads : MOST_THREADS, .told = &a->told, .budget = &a->budget};
+        .threads = o->threads == 0 ? 1 : o->threads < MOST_THREADS ? o->threads : MOST_THREADS,
+        .told = &a->told, .budget = &a->budget};
     a->walk = (walk_t){.heap = a->heap, .input = &a->input, .decoder = &a->decoder, .told = &a->told, .tries = SEARCHES,
                       .directory = zllm_names_compare, .context = a};
 }

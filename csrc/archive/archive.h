@@ -30,9 +30,10 @@ typedef struct {
     envelope_t envelope;
 } other_place_t;
 
-/* `end`: where it ends in the input; `deletions`: how many there are up to this one. */
+/* `end`: where it ends in the input; `deletions`: how many there are up to this one. It has the tar stream from stream_start to
+ * stream_end; from zeros_at on there are only zeros, which the stream of all generations does not have. */
 typedef struct {
-    uint64_t number, base, end;
+    uint64_t number, base, end, stream_start, stream_end, zeros_at;
     size_t deletions;
 } generation_t;
 
@@ -75,6 +76,10 @@ struct zllm_archive {
     uint64_t given, said;   /* bytes of the member given so far, and that it has as its header says */
     int finished, hashing;
     sha256_t hash;
+    /* The tar stream of an archive that was changed: without what was deleted, and the ends between generations. */
+    int leaving_out, hidden;
+    uint64_t hidden_zeros;          /* behind the member that is left out */
+    uint64_t front_left, zeros_left; /* of this record: headers and data, zeros */
 };
 
 /* archive.c: sections, one after the other. */
@@ -86,7 +91,9 @@ zllm_result zllm_archive_go(zllm_archive *a, size_t number);
 zllm_result zllm_names_add(zllm_archive *a);
 zllm_result zllm_names_compare(void *archive, const directory_t *d, uint64_t offset, const envelope_t *e, int exact,
                                problem_t *p);
-/* read.c: all of the stream that a record stands for, in pieces; *got is 0 behind the last section. */
+/* What the end of an archive is: nothing more, or what is wrong with all of it. */
+zllm_result zllm_archive_at_end(zllm_archive *a);
+/* stream.c: all of the stream that a record stands for, in pieces; *got is 0 behind the last section. */
 zllm_result zllm_archive_stream(zllm_archive *a, uint8_t *out, size_t size, size_t *got);
 /* Begin with a record's data; `fresh`: it is not that of a member that began in another section. */
 void zllm_archive_hash_begin(zllm_archive *a, const record_t *r, int fresh);

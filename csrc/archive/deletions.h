@@ -22,8 +22,8 @@ typedef struct {
     } *names;
 } deletions_t;
 
-/* Add those of a directory. `members`: how many there are in earlier generations of its archive; ZLLM_E_DAMAGED: it deletes more,
- * and none is added. */
+/* Add those of a directory. `members`: how many there are in earlier generations of its archive; ZLLM_E_DAMAGED: it deletes
+ * more, and none is added. */
 zllm_result zllm_deletions_add(deletions_t *x, const directory_t *d, uint64_t base, uint64_t start, uint64_t members,
                                problem_t *p);
 /* Whether a member of an archive that begins at `place` is hidden. */

@@ -4,6 +4,7 @@
 #include "archive/layout.h"
 
 #define STEP ((size_t)64 << 10)
+#define FIRST_STEP ((size_t)256)
 #define TAIL (MAX_ENVELOPE + MAX_VARINT_BYTES + CHECK_SIZE) /* most bytes of a footer */
 
 typedef struct {
@@ -63,14 +64,16 @@ static zllm_result read_body(reading_t *r, uint64_t place, const envelope_t *e, 
 /* Where all but zeros ends. */
 static zllm_result find_end(reading_t *r, uint64_t *end) {
     uint8_t *data = zllm_heap_take(r->a->heap, STEP);
+    size_t step = FIRST_STEP;
     zllm_result rc = data == NULL ? NO_MEMORY(&r->a->problem) : ZLLM_OK;
     *end = r->a->input.input.size;
     while (rc == ZLLM_OK && *end > r->start) {
-        const uint64_t from = *end - r->start > STEP ? *end - STEP : r->start;
+        const uint64_t from = *end - r->start > step ? *end - step : r->start;
         size_t got, left;
         rc = zllm_input_at(&r->a->input, from, data, (size_t)(*end - from), &got, &r->a->problem);
         for (left = got; left > 0 && data[left - 1] == 0;) left--;
         *end = from + left;
+        step = STEP;
         if (left > 0) break;
     }
     zllm_heap_free(r->a->heap, data);
@@ -297,7 +300,9 @@ static zllm_result follow_all(reading_t *r) {
         const uint64_t since = r->stream, members = r->members;
         zllm_result rc = follow(r, one);
         if (rc == ZLLM_OK) rc = zllm_deletions_add(&a->deletions, &one->directory, 0, since, members, &a->problem);
-        if (rc == ZLLM_OK) rc = zllm_layout_add_generation(a, &one->directory, 0, one->end);
+        const generation_t generation = {.number = one->directory.generation, .end = one->end, .stream_start = since,
+                                         .stream_end = r->stream};
+        if (rc == ZLLM_OK) rc = zllm_layout_add_generation(a, &generation);
         if (rc != ZLLM_OK) return rc;
         r->at = one->end;
         r->number = one->footer.number + 1;

@@ -68,11 +68,15 @@ zllm_result zllm_layout_add_other(zllm_archive *a, uint64_t place, uint32_t seed
     return rc;
 }
 
-zllm_result zllm_layout_add_generation(zllm_archive *a, const directory_t *d, uint64_t base, uint64_t end) {
+zllm_result zllm_layout_add_generation(zllm_archive *a, const generation_t *generation) {
     void *list = a->generations;
     const zllm_result rc = make_room(a, &list, a->n_generations, &a->generations_room, sizeof *a->generations);
     a->generations = list;
-    if (rc == ZLLM_OK) a->generations[a->n_generations++] = (generation_t){d->generation, base, end, a->deletions.n};
+    if (rc != ZLLM_OK) return rc;
+    generation_t *one = &a->generations[a->n_generations++];
+    *one = *generation;
+    one->zeros_at = one->stream_end;
+    one->deletions = a->deletions.n;
     return rc;
 }
 
@@ -87,7 +91,8 @@ zllm_result zllm_layout_add_model(zllm_archive *a, uint64_t place, uint32_t seed
     return rc == ZLLM_OK ? zllm_models_embedded(&a->models, &one, &a->problem) : rc;
 }
 
-zllm_result zllm_layout_of_row(zllm_archive *a, const row_t *row, uint64_t start, uint64_t base, uint32_t seed, indexed_t *out) {
+zllm_result zllm_layout_of_row(zllm_archive *a, const row_t *row, uint64_t start, uint64_t base, uint32_t seed,
+                               indexed_t *out) {
     uint8_t envelope[MAX_ENVELOPE];
     *out = (indexed_t){.place = start + row->offset, .base = base, .start = base + row->facts.offset, .seed = seed,
                        .envelope = {.kind = KIND_SECTION, .number = row->number, .length = row->length}, .exact = 1,
@@ -214,7 +219,9 @@ static zllm_result take_directory(void *archive, const directory_t *d, uint64_t 
         }
     }
     (void)e;
-    if (rc == ZLLM_OK) rc = zllm_layout_add_generation(a, d, w->base, w->due_end);
+    const generation_t one = {.number = d->generation, .base = w->base, .end = w->due_end, .stream_start = w->settled.end,
+                              .stream_end = w->end};
+    if (rc == ZLLM_OK) rc = zllm_layout_add_generation(a, &one);
     if (rc != ZLLM_OK) *p = a->problem;
     return rc;
 }

@@ -19,10 +19,11 @@ zllm_result zllm_layout_directories(zllm_archive *a);
 zllm_result zllm_layout_add(zllm_archive *a, const indexed_t *entry);
 zllm_result zllm_layout_add_section(zllm_archive *a, section_t *s);
 zllm_result zllm_layout_add_other(zllm_archive *a, uint64_t place, uint32_t seed, const envelope_t *e);
-/* A generation that ends at a place of the input. */
-zllm_result zllm_layout_add_generation(zllm_archive *a, const directory_t *d, uint64_t base, uint64_t end);
+/* Add a generation; its deletions have been added. */
+zllm_result zllm_layout_add_generation(zllm_archive *a, const generation_t *generation);
 /* The entry of a row whose header is in the directory of the archive that begins at `start` of the input. */
-zllm_result zllm_layout_of_row(zllm_archive *a, const row_t *row, uint64_t start, uint64_t base, uint32_t seed, indexed_t *out);
+zllm_result zllm_layout_of_row(zllm_archive *a, const row_t *row, uint64_t start, uint64_t base, uint32_t seed,
+                               indexed_t *out);
 /* Remember a model part at a place. */
 zllm_result zllm_layout_add_model(zllm_archive *a, uint64_t place, uint32_t seed, const envelope_t *e);
 zllm_result zllm_layout_missing(zllm_archive *a, uint64_t last);

@@ -1,10 +1,7 @@
-/* Members, their data, and the tar stream. */
+/* Members and their data. */
 #include "archive/archive.h"
 
-#define STEP ((size_t)64 << 10)
-
-/* What the end of an archive is: nothing more, or what is wrong with all of it. */
-static zllm_result at_end(zllm_archive *a) {
+zllm_result zllm_archive_at_end(zllm_archive *a) {
     if (a->told.result == ZLLM_OK) return ZLLM_END;
     a->problem = a->told;
     return a->told.result;
@@ -103,7 +100,7 @@ zllm_result zllm_archive_next(zllm_archive *a, zllm_member *out) {
             a->record++;
         }
         const zllm_result rc = zllm_archive_advance(a);
-        if (rc == ZLLM_END) return at_end(a);
+        if (rc == ZLLM_END) return zllm_archive_at_end(a);
         if (rc != ZLLM_OK) return rc;
     }
 }
@@ -146,11 +143,12 @@ static int is_called(const zllm_member *member, const char *name, size_t size) {
     return member->kind != ZLLM_RAW && own == size && memcmp(member->name, name, size) == 0;
 }
 
-/* Look into the sections that may have the name by their filters, the last one first. *place stays if none has it. */
+/* Look into the sections that may have the name by their filters, if they have some, the last one first. *place stays if
+ * none has it. */
 static zllm_result find_in_sections(zllm_archive *a, const char *name, size_t size, uint64_t *place) {
     for (size_t i = a->n_index; i-- > 0;) {
         const indexed_t *one = &a->index[i];
-        if (!zllm_filter_may_have(one->filter, one->members, one->seed, name, size)) continue;
+        if (one->filter != NULL && !zllm_filter_may_have(one->filter, one->members, one->seed, name, size)) continue;
         const zllm_result rc = zllm_archive_go(a, i);
         if (rc != ZLLM_OK && rc != ZLLM_END) return rc;
         if (a->walked || a->current != i) return ZLLM_OK; /* it is lost, or the directory was wrong */
@@ -176,8 +174,8 @@ static zllm_result not_there(zllm_archive *a, const char *name) {
 
 static int has_filters(const zllm_archive *a) {
     for (size_t i = 0; i < a->n_index; i++)
-        if (a->index[i].filter == NULL && a->index[i].members > 0) return 0;
-    return a->n_index > 1;
+        if (a->index[i].filter != NULL) return 1;
+    return 0;
 }
 
 zllm_result zllm_archive_find(zllm_archive *a, const char *name, zllm_member *member) {
@@ -238,78 +236,4 @@ zllm_result zllm_archive_read(zllm_archive *a, void *data, size_t *size) {
         *size += part;
     }
     return ZLLM_OK;
-}
-
-/* The stream. */
-
-/* Bytes of the record a->reading from a->offset on, of one kind; *got is 0 at its end. */
-static zllm_result stream_record(zllm_archive *a, uint8_t *out, size_t size, size_t *got) {
-    const record_t *r = &a->section.map.records[a->reading];
-    const uint64_t data_end = (uint64_t)r->headers_size + r->data_size, end = data_end + r->zeros;
-    const uint64_t stop = a->offset < r->headers_size ? r->headers_size : a->offset < data_end ? data_end : end;
-    const size_t part = size < stop - a->offset ? size : (size_t)(stop - a->offset);
-    zllm_result rc = ZLLM_OK;
-    if (a->offset == 0) {
-        const int continued = a->reading == 0 && a->section.facts.flags & SECTION_CONTINUED;
-        zllm_archive_hash_begin(a, r, !continued);
-    }
-    if (part == 0) return ZLLM_OK;
-    if (stop == r->headers_size && a->offset < r->headers_size)
-        memcpy(out, a->section.map.blocks + r->headers_at + a->offset, part);
-    else if (a->offset < data_end) {
-        rc = zllm_section_read(&a->section, &a->decoder, a->reading, a->offset - r->headers_size, out, part,
-                               a->hashing, &a->problem);
-        if (rc == ZLLM_OK && a->hashing) zllm_sha256_add(&a->hash, out, part);
-        if (rc == ZLLM_OK && a->offset + part == data_end) rc = zllm_archive_hash_end(a, r);
-    } else memset(out, 0, part);
-    if (rc != ZLLM_OK) return rc;
-    a->offset += part;
-    *got = part;
-    return ZLLM_OK;
-}
-
-zllm_result zllm_archive_stream(zllm_archive *a, uint8_t *out, size_t size, size_t *got) {
-    *got = 0;
-    while (*got < size) {
-        size_t part = 0;
-        if (a->started && a->reading < a->section.map.n_records) {
-            const zllm_result rc = stream_record(a, out + *got, size - *got, &part);
-            if (rc != ZLLM_OK) return rc;
-            *got += part;
-            if (part > 0) continue;
-            a->reading++;
-            a->offset = 0;
-            continue;
-        }
-        const uint64_t end = a->started ? section_end(&a->section) : 0;
-        const size_t next = a->started ? a->current + 1 : 0;
-        if (a->input.input.sequential ? a->ended : next >= a->n_index) break;
-        const zllm_result rc = zllm_archive_advance(a);
-        if (rc == ZLLM_END) break;
-        if (rc != ZLLM_OK) return rc;
-        if (section_start(&a->section) != end) return DAMAGED(&a->problem, "a section of the archive is lost");
-    }
-    if (*got == 0 && size > 0 && at_end(a) != ZLLM_END) return a->told.result;
-    return ZLLM_OK;
-}
-
-zllm_result zllm_archive_tar(zllm_archive *a, zllm_write write, void *context) {
-    zllm_result rc = zllm_archive_restart(a);
-    if (rc != ZLLM_OK) return rc;
-    uint8_t *buffer = zllm_heap_take(a->heap, STEP);
-    if (buffer == NULL) return NO_MEMORY(&a->problem);
-    const int before = a->decoder.everything;
-    a->decoder.everything = 1;
-    a->reading = 0;
-    a->offset = 0;
-    for (;;) {
-        size_t got;
-        rc = zllm_archive_stream(a, buffer, STEP, &got);
-        if (got > 0 && write(context, buffer, got) != 0)
-            rc = zllm_problem(&a->problem, ZLLM_E_OUTPUT, "the tar stream cannot be written");
-        if (rc != ZLLM_OK || got == 0) break;
-    }
-    a->decoder.everything = before;
-    zllm_heap_free(a->heap, buffer);
-    return rc;
 }

@@ -33,7 +33,8 @@ zllm_result zllm_header_recover(input_t *s, uint32_t *seed, int *found, problem_
     size_t got;
     *found = 0;
     zllm_result rc = zllm_input_peek(s, HEADER_SIZE + MAX_ENVELOPE, &data, &got, p);
-    if (rc != ZLLM_OK || got <= HEADER_SIZE || !zllm_envelope_read(data + HEADER_SIZE, got - HEADER_SIZE, NULL, &e)) return rc;
+    if (rc != ZLLM_OK || got <= HEADER_SIZE) return rc;
+    if (!zllm_envelope_read(data + HEADER_SIZE, got - HEADER_SIZE, NULL, &e)) return ZLLM_OK;
     *found = correct(data, got, seed);
     const uint64_t whole = envelope_whole(&e);
     const int is_source = e.kind == KIND_SECTION || e.kind == KIND_DIRECTORY || e.kind == KIND_KEYS;

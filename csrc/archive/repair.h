@@ -1,6 +1,7 @@
-/* Single wrong bits and bytes of parts, and what they were: behind a body the checksum tells which (a CRC is linear: what one
- * changed byte does to it depends on the change and on how far from the end it is), and of an envelope all changes are tried.
- * With more than one wrong byte a checksum tells nonsense where it tells anything: what is read by it needs another proof. */
+/* Single wrong bits and bytes of parts, and what they were: behind a body the checksum tells which (a CRC is linear: what
+ * one changed byte does to it depends on the change and on how far from the end it is), and of an envelope all changes are
+ * tried. With more than one wrong byte a checksum tells nonsense where it tells anything: what is read by it needs another
+ * proof. */
 #ifndef ZLLM_REPAIR_H
 #define ZLLM_REPAIR_H
 

@@ -6,8 +6,8 @@
 
 #include "archive/section.h"
 
-/* Set s->data, s->proofs and s->problems of a frame whose part is damaged, as `damage` says. A result other than ZLLM_OK is not
- * about the frame. */
+/* Set s->data, s->proofs and s->problems of a frame whose part is damaged, as `damage` says. A result other than ZLLM_OK is
+ * not about the frame. */
 zllm_result zllm_frame_rescue(section_t *s, const decoder_of_frames_t *d, size_t number, const problem_t *damage,
                               problem_t *p);
 

@@ -56,8 +56,8 @@ void zllm_section_free(section_t *s);
 static inline uint64_t section_start(const section_t *s) { return s->base + s->facts.offset; }
 static inline uint64_t section_end(const section_t *s) { return section_start(s) + s->facts.size; }
 
-/* `size` bytes of a record's data, `offset` bytes into it, all of which there are. `hashed`: the caller will prove them, reading
- * the member to its end. */
+/* `size` bytes of a record's data, `offset` bytes into it, all of which there are. `hashed`: the caller will prove them,
+ * reading the member to its end. */
 zllm_result zllm_section_read(section_t *s, const decoder_of_frames_t *d, size_t record, uint64_t offset, uint8_t *out,
                               size_t size, int hashed, problem_t *p);
 /* Decode all frames that are not yet. What is wrong with some of them is told when they are read. */

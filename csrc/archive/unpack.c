@@ -106,7 +106,8 @@ zllm_result zllm_unpack_zstd_prefix(heap_t *heap, const uint8_t *data, size_t si
     (void)ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, log);
     for (size_t at = 0; at < size && to.pos < to.size;) { /* small steps, as the library gives nothing of one that fails */
         static const uint8_t FRONT = 0; /* the first byte is known */
-        ZSTD_inBuffer from = {at == 0 ? &FRONT : data + at, at == 0 ? 1 : size - at < PREFIX_STEP ? size - at : PREFIX_STEP, 0};
+        const size_t step = at == 0 ? 1 : size - at < PREFIX_STEP ? size - at : PREFIX_STEP;
+        ZSTD_inBuffer from = {at == 0 ? &FRONT : data + at, step, 0};
         size_t rc = 1;
         while (from.pos < from.size && to.pos < to.size && rc != 0 && !ZSTD_isError(rc))
             rc = ZSTD_decompressStream(context, &to, &from);

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#define MISSING "the archive is damaged: parts of it are missing"
 #define ORDER "the archive is damaged: its parts are out of order"
 #define TRUNCATED \
     "the archive is truncated: it ends before its footer. Whole members can be extracted, the rest is lost"
@@ -22,8 +23,7 @@ static int is_hard(zllm_result rc) {
            (rc >= ZLLM_E_KERNEL_UNKNOWN && rc <= ZLLM_E_KERNEL_UNSUPPORTED) || rc == ZLLM_E_KERNEL_WRONG;
 }
 
-/* What is wrong with a part is noted, and the walk goes on; unless nothing can go on. */
-static zllm_result noted(walk_t *w, zllm_result rc, const problem_t *p) {
+zllm_result zllm_walk_noted(walk_t *w, zllm_result rc, const problem_t *p) {
     if (rc == ZLLM_OK || is_hard(rc)) return rc;
     zllm_problem_note(w->told, p);
     w->notes++;
@@ -220,63 +220,12 @@ static zllm_result take_part(walk_t *w, const envelope_t *e, section_t *s, int *
     else if (rc == ZLLM_OK && e->kind == KIND_FOOTER) end_generation(w);
     if (*got_section) s->corrected = copy;
     else zllm_heap_free(w->heap, copy);
-    rc = noted(w, rc, p);
+    rc = zllm_walk_noted(w, rc, p);
     if (rc == ZLLM_OK) rc = zllm_input_skip(w->input, whole, NULL, p);
     if (w->ended) settle(w);
     w->ended = 0;
     return rc == ZLLM_OK && *got_section ? zllm_walk_frames(w, s, p) : rc;
 }
-
-static zllm_result take_model(walk_t *w, const envelope_t *e, problem_t *p) {
-    const uint64_t whole = envelope_whole(e);
-    embedded_t one = {.envelope = *e, .place = w->input->position, .seed = w->seed};
-    const size_t front = envelope_size(e), body = e->length < MODEL_FRONT ? (size_t)e->length : MODEL_FRONT;
-    const uint8_t *data;
-    size_t got;
-    zllm_result rc = zllm_input_peek(w->input, front + body, &data, &got, p);
-    if (rc != ZLLM_OK) return rc;
-    if (got < front + body) return zllm_input_skip(w->input, whole, NULL, p);
-    rc = zllm_model_part_read(data + front, body, e->length, w->decoder->limits, &one.said, p);
-    if (rc == ZLLM_OK && w->input->input.sequential) {
-        rc = zllm_input_peek(w->input, whole, &data, &got, p);
-        if (rc != ZLLM_OK || got < whole) return rc == ZLLM_OK ? zllm_input_skip(w->input, whole, NULL, p) : rc;
-        one.copy = zllm_heap_take(w->heap, got);
-        if (one.copy == NULL) return NO_MEMORY(p);
-        memcpy(one.copy, data, got);
-    }
-    if (rc == ZLLM_OK) rc = zllm_models_embedded(w->decoder->models, &one, p);
-    if (rc != ZLLM_OK) zllm_heap_free(w->heap, one.copy);
-    rc = noted(w, rc, p);
-    return rc == ZLLM_OK ? zllm_input_skip(w->input, whole, NULL, p) : rc;
-}
-
-/* A part that is not used. */
-static zllm_result pass_part(walk_t *w, const envelope_t *e, problem_t *p) {
-    uint64_t left = envelope_whole(e);
-    part_check_t check;
-    if (w->other != NULL && e->kind != KIND_FRAME) {
-        const zllm_result rc = w->other(w->context, w->input->position, e, p);
-        if (rc != ZLLM_OK) return rc;
-    }
-    if (!w->verify || e->kind == KIND_FRAME) return zllm_input_skip(w->input, left, NULL, p);
-    zllm_part_check_start(&check, w->seed);
-    while (left > 0) {
-        const uint8_t *data;
-        size_t got;
-        const uint64_t step = lesser(left > CHECK_SIZE ? left - CHECK_SIZE : left, (uint64_t)1 << 16);
-        zllm_result rc = zllm_input_peek(w->input, step, &data, &got, p);
-        if (rc != ZLLM_OK || got < step) return rc == ZLLM_OK ? zllm_input_skip(w->input, left, NULL, p) : rc;
-        if (left > CHECK_SIZE) zllm_part_check_add(&check, data, got);
-        else if (zllm_part_check_end(&check) != little32(data))
-            zllm_walk_note(w, ZLLM_E_DAMAGED, "a part that this program does not use is damaged: its checksum does not match");
-        rc = zllm_input_skip(w->input, got, NULL, p);
-        if (rc != ZLLM_OK) return rc;
-        left -= got;
-    }
-    return ZLLM_OK;
-}
-
-#define MISSING "the archive is damaged: parts of it are missing"
 
 static void check_place(walk_t *w, const envelope_t *e) {
     const int belongs = e->kind == KIND_FRAME && e->number < w->last_frame;
@@ -295,7 +244,7 @@ static zllm_result read_part(walk_t *w, const envelope_t *e, section_t *s, int *
         return zllm_input_skip(w->input, envelope_whole(e), NULL, p);
     }
     const zllm_result refused = zllm_envelope_refusal(e, p);
-    if (refused != ZLLM_OK) (void)noted(w, refused, p);
+    if (refused != ZLLM_OK) (void)zllm_walk_noted(w, refused, p);
     check_place(w, e);
     w->next = e->number + 1;
     if (e->kind == KIND_DIRECTORY) {
@@ -308,10 +257,10 @@ static zllm_result read_part(walk_t *w, const envelope_t *e, section_t *s, int *
         rc = add_seen(w, offset - w->start, e->number, p);
         if (rc != ZLLM_OK) return rc;
     }
-    if (refused == ZLLM_OK && e->kind == KIND_MODEL) return take_model(w, e, p);
+    if (refused == ZLLM_OK && e->kind == KIND_MODEL) return zllm_walk_model(w, e, p);
     if (refused == ZLLM_OK && (e->kind == KIND_SECTION || e->kind == KIND_DIRECTORY || e->kind == KIND_FOOTER))
         return take_part(w, e, s, got_section, p);
-    return pass_part(w, e, p);
+    return zllm_walk_pass(w, e, p);
 }
 
 /* What is next before a footer. */
@@ -357,7 +306,7 @@ static zllm_result between(walk_t *w, section_t *s, int *got_section, problem_t 
     rc = zllm_walk_begin(w, p);
     if (rc == ZLLM_OK || rc == ZLLM_E_MEMORY || rc == ZLLM_E_INPUT) return rc;
     if (rc == ZLLM_E_VERSION) {
-        (void)noted(w, rc, p);
+        (void)zllm_walk_noted(w, rc, p);
         return zllm_input_skip(w->input, UINT64_MAX, NULL, p);
     }
     if (got >= 4 && got < HEADER_SIZE && memcmp(data, zllm_file_magic, got < FILE_MAGIC_SIZE ? got : FILE_MAGIC_SIZE) == 0) {
@@ -367,7 +316,8 @@ static zllm_result between(walk_t *w, section_t *s, int *got_section, problem_t 
     }
     uint64_t passed;
     rc = zllm_search_archive(w->input, w->seed, w->next, &w->tries, &passed, p);
-    if (rc == ZLLM_OK) zllm_walk_note(w, ZLLM_E_DAMAGED, "the archive is damaged: there are unknown bytes between its parts");
+    if (rc == ZLLM_OK)
+        zllm_walk_note(w, ZLLM_E_DAMAGED, "the archive is damaged: there are unknown bytes between its parts");
     if (rc == ZLLM_END) w->ignored += passed;
     return rc == ZLLM_END ? ZLLM_OK : rc;
 }

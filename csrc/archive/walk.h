@@ -42,8 +42,8 @@ typedef struct {
     uint64_t unfinished;    /* bytes of a generation that was never finished, from settled.at on */
     int ended;              /* this part ends a generation */
     int stop;               /* nothing more is wanted */
-    /* Told of each directory, and whether it names what was found and all of that can be read; of each part that is not used. May be
-     * NULL. */
+    /* Told of each directory, and whether it names what was found and all of that can be read; of each part that is not
+     * used. May be NULL. */
     zllm_result (*directory)(void *context, const directory_t *d, uint64_t offset, const envelope_t *e, int exact,
                              problem_t *p);
     zllm_result (*other)(void *context, uint64_t offset, const envelope_t *e, problem_t *p);
@@ -58,6 +58,11 @@ zllm_result zllm_walk_next(walk_t *w, section_t *s, problem_t *p);
 
 /* For the files of the walk alone. The archive as a whole is damaged. */
 void zllm_walk_note(walk_t *w, zllm_result result, const char *text);
+/* What is wrong with a part is noted, and the walk goes on; unless nothing can go on. */
+zllm_result zllm_walk_noted(walk_t *w, zllm_result rc, const problem_t *p);
+/* Remember a model; pass over a part that is not used. */
+zllm_result zllm_walk_model(walk_t *w, const envelope_t *e, problem_t *p);
+zllm_result zllm_walk_pass(walk_t *w, const envelope_t *e, problem_t *p);
 /* The envelope that is due here if one byte of it is wrong: 1, 0 if there is none, -1 and *rc if nothing can go on. Bytes
  * of the input that were looked at move. */
 int zllm_walk_repaired(walk_t *w, const uint8_t *data, size_t size, envelope_t *e, zllm_result *rc, problem_t *p);

@@ -32,7 +32,7 @@ typedef struct {
     uint64_t map_bytes;      /* of one section's map, unpacked: what listing holds in memory is in proportion to it */
     uint64_t map_ratio;      /* of it for each byte of the map, beside 65536 */
     uint64_t records;        /* of one section */
-    uint64_t records_ratio;  /* records, frames, header blocks and texts of a section for each byte of its map, beside 4096 */
+    uint64_t records_ratio;  /* records, frames, header blocks, texts of a section for each byte of its map, beside 4096 */
     uint64_t name_bytes;     /* of one name, or of any other text of an extended header */
     uint64_t directory_bytes;/* of a directory, packed or not */
     uint64_t model_bytes;    /* of an embedded model file */
@@ -56,16 +56,16 @@ typedef struct {
     uint32_t threads;            /* that decode at once, the caller's included; 0: one, 64 at most */
     const char *kernel;          /* as for zllm_model_parse */
     const volatile int32_t *cancel; /* polled; reading then returns ZLLM_E_CANCELLED. Or NULL */
-    /* Asked for a model that is not in the archive: stores its file's bytes, which must stay until the archive is closed, and
-     * returns ZLLM_OK; ZLLM_E_MISSING if it is not here. Its hash is compared. NULL: no model is here. */
+    /* Asked for a model that is not in the archive: stores its file's bytes, which must stay until the archive is closed,
+     * and returns ZLLM_OK; ZLLM_E_MISSING if it is not here. Its hash is compared. NULL: no model is here. */
     zllm_result (*find_model)(void *context, const zllm_model_ref *model, const uint8_t **data, size_t *size_of_data);
     void *context;
     const uint64_t *generation; /* the last one that is read: what was changed later is not there. NULL: the newest */
 } zllm_archive_options;
 
-/* Where an archive comes from. `read` stores up to *size bytes, and in *size how many: at least one, but none at the end. It
- * gets the offset of the first: of a pipe that is always the byte behind the last one it gave. Returns 0, or anything else if
- * reading failed. */
+/* Where an archive comes from. `read` stores up to *size bytes, and in *size how many: at least one, but none at the end.
+ * It gets the offset of the first: of a pipe that is always the byte behind the last one it gave. Returns 0, or anything
+ * else if reading failed. */
 typedef struct {
     int (*read)(void *context, uint64_t offset, void *data, size_t *size);
     void *context;
@@ -141,7 +141,9 @@ ZLLM_API int zllm_member_pax(const zllm_member *member, size_t *at, const char *
 
 /* Takes bytes; anything but 0 ends the work with ZLLM_E_OUTPUT. */
 typedef int (*zllm_write)(void *context, const void *data, size_t size);
-/* The whole tar stream, byte for byte, from its beginning. Where something is damaged, it ends. */
+/* The whole tar stream, byte for byte, from its beginning; of an archive that was changed, and is not a pipe, that of the
+ * members as they are: without what was deleted or replaced, and without the ends between generations. Where something is
+ * damaged, it ends. */
 ZLLM_API zllm_result zllm_archive_tar(zllm_archive *archive, zllm_write write, void *context);
 
 /* Told of damage: the member, or NULL where none is meant. */

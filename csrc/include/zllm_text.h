@@ -20,10 +20,10 @@ extern "C" {
 
 /* Bytes that a text of `size` bytes is coded to, at most. */
 ZLLM_API size_t zllm_bound(size_t size);
-/* Code a text by the model, or, for NULL, by the adaptive predictor alone. *coded_size: room in, length out; zllm_bound(size)
- * is enough. One thread, about a megabyte a second without a model. ZLLM_E_ARGUMENT: the text is too long. ZLLM_E_VERSION:
- * the library was built without encoders. Tokens are the longest that fit, not those of the model's own tokenizer, which
- * would cost some percent less. */
+/* Code a text by the model, or, for NULL, by the adaptive predictor alone. *coded_size: room in, length out;
+ * zllm_bound(size) is enough. One thread, about a megabyte a second without a model. ZLLM_E_ARGUMENT: the text is too long.
+ * ZLLM_E_VERSION: the library was built without encoders. Tokens are the longest that fit, not those of the model's own
+ * tokenizer, which would cost some percent less. */
 ZLLM_API zllm_result zllm_compress(const zllm_model *model, const void *text, size_t size, void *coded, size_t *coded_size,
                                    const zllm_options *options);
 /* How long the text of a coded buffer is, and whether it takes a model. ZLLM_E_FORMAT: it is none. */

@@ -1,9 +1,11 @@
-/* unzllm: .zllm archives listed, tested and unpacked. Without an option the tar stream goes to stdout: unzllm a.zllm | tar x */
+/* unzllm: .zllm archives listed, tested and unpacked. Without an option the tar stream goes to stdout:
+ * unzllm a.zllm | tar x */
 #define _POSIX_C_SOURCE 200809L
 #include "tools/unzllm.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,12 +18,13 @@
 #define MOST_MODELS 8
 
 static const char USAGE[] =
-    "usage: unzllm [-l | -t | -x DIR] [--model FILE.zlm] [--threads N] [--memory MIB] ARCHIVE|-\n"
+    "usage: unzllm [-l | -t | -x DIR] [--model FILE.zlm] [--generation N] [--threads N] [--memory MIB] ARCHIVE|-\n"
     "  without an option  write the tar stream to stdout: unzllm a.zllm | tar x\n"
     "  -l                 list the members\n"
     "  -t                 decode everything and compare every checksum\n"
     "  -x DIR             extract into the folder DIR\n"
     "  --model FILE.zlm   a model that the archive needs and does not contain; may be repeated\n"
+    "  --generation N     the archive as it was when it had no later generation; the first is 0\n"
     "  --threads N        decode with N threads (1)\n"
     "  --memory MIB       refuse what needs more memory\n"
     "  --version, --help\n";
@@ -38,6 +41,8 @@ typedef struct {
     size_t n_models;
     uint32_t threads;
     size_t memory;
+    int wants_generation;
+    uint64_t generation;
 } arguments_t;
 
 void outcome_add(outcome_t *o, int code) {
@@ -104,11 +109,11 @@ static int open_model(const char *path, arguments_t *a) {
     return 0;
 }
 
-static int number(const char *text, unsigned long most, unsigned long *out) {
+static int number(const char *text, unsigned long least, unsigned long most, unsigned long *out) {
     char *end;
     errno = 0;
     *out = strtoul(text, &end, 10);
-    return *text >= '0' && *text <= '9' && *end == 0 && errno == 0 && *out > 0 && *out <= most;
+    return *text >= '0' && *text <= '9' && *end == 0 && errno == 0 && *out >= least && *out <= most;
 }
 
 /* The option `name`, in one of its two forms; *value is its argument. */
@@ -131,11 +136,15 @@ static int read_argument(char **arguments, int *i, arguments_t *a) {
         a->folder = value;
     } else if (option(arguments, i, "--model", &value)) return open_model(value, a);
     else if (option(arguments, i, "--threads", &value)) {
-        if (!number(value, 64, &n)) return usage("not a number of threads: ", value);
+        if (!number(value, 1, 64, &n)) return usage("not a number of threads: ", value);
         a->threads = (uint32_t)n;
     } else if (option(arguments, i, "--memory", &value)) {
-        if (!number(value, SIZE_MAX >> 20, &n)) return usage("not a number of MiB: ", value);
+        if (!number(value, 1, SIZE_MAX >> 20, &n)) return usage("not a number of MiB: ", value);
         a->memory = (size_t)n << 20;
+    } else if (option(arguments, i, "--generation", &value)) {
+        if (!number(value, 0, ULONG_MAX, &n)) return usage("not the number of a generation: ", value);
+        a->wants_generation = 1;
+        a->generation = n;
     } else if (own[0] == '-' && own[1] != 0) return usage("unknown option, or one that lacks its argument: ", own);
     else if (a->path != NULL) return usage("one archive at a time: ", own);
     else a->path = own;
@@ -175,7 +184,8 @@ static int read_pipe(void *context, uint64_t offset, void *data, size_t *size) {
 static zllm_result open_archive(const arguments_t *a, zllm_archive **out) {
     const zllm_options memory = {.size = sizeof memory, .memory_limit = a->memory};
     const zllm_archive_options options = {.size = sizeof options, .memory = &memory, .threads = a->threads,
-                                          .find_model = find_model, .context = (void *)(uintptr_t)a};
+                                          .find_model = find_model, .context = (void *)(uintptr_t)a,
+                                          .generation = a->wants_generation ? &a->generation : NULL};
     const zllm_input pipe = {.read = read_pipe, .sequential = 1};
     struct stat state;
     if (strcmp(a->path, "-") == 0) return zllm_archive_open_input(&pipe, &options, out);
@@ -266,6 +276,11 @@ static int run(const arguments_t *a) {
             (unsigned long long)zllm_archive_ignored(archive));
         outcome_add(&o, EXIT_WARNED);
     }
+    if (zllm_archive_unfinished(archive) > 0 && o.code == EXIT_DONE) {
+        say("%llu bytes behind the archive are a generation that was never finished, and are passed over",
+            (unsigned long long)zllm_archive_unfinished(archive));
+        outcome_add(&o, EXIT_WARNED);
+    }
     zllm_archive_close(archive);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         say("stdout: %s", strerror(errno));
@@ -278,7 +293,8 @@ int main(int count, char **arguments) {
     arguments_t a = {0};
     for (int i = 1; i < count; i++) {
         if (strcmp(arguments[i], "--help") == 0) return fputs(USAGE, stdout) == EOF ? EXIT_FAILED : EXIT_DONE;
-        if (strcmp(arguments[i], "--version") == 0) return printf("unzllm %s\n", zllm_version()) < 0 ? EXIT_FAILED : EXIT_DONE;
+        if (strcmp(arguments[i], "--version") == 0)
+            return printf("unzllm %s\n", zllm_version()) < 0 ? EXIT_FAILED : EXIT_DONE;
         const int rc = read_argument(arguments, &i, &a);
         if (rc != 0) return rc;
     }
