@@ -172,6 +172,7 @@ void zllm_archive_close(zllm_archive *a) {
     zllm_members_free(&a->members);
     zllm_layout_free(a);
     zllm_heap_free(heap, a->names);
+    zllm_heap_free(heap, a->note);
     zllm_input_free(&a->input);
     zllm_heap_free(heap, a);
     zllm_heap_close(heap);

@@ -59,6 +59,7 @@ struct zllm_archive {
     int walked;             /* by going from part to part */
     other_place_t *others;
     size_t n_others, others_room;
+    uint8_t *note;          /* that was read last */
     generation_t *generations;
     size_t n_generations, generations_room;
     deletions_t deletions;

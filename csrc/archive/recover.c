@@ -1,6 +1,7 @@
 #include "archive/recover.h"
 
-#define MOST_LOOKED_AT ((uint64_t)32 << 20) /* bytes of a part that the id is made of */
+#define MOST_LOOKED_AT ((uint64_t)32 << 20) /* how far the part that the id is made of is looked for, and how many before it */
+#define MOST_PARTS 4
 
 /* If one byte of the header is wrong: the change that makes its checksum hold, and that of the first part's envelope. */
 static int correct(const uint8_t *data, size_t size, uint32_t *seed) {
@@ -20,11 +21,29 @@ static int correct(const uint8_t *data, size_t size, uint32_t *seed) {
     return 0;
 }
 
-/* From what the id is made of: the body of the first part, if that is keys, a section or a directory. */
-static int derive(const uint8_t *part, const envelope_t *e, uint32_t *seed) {
-    const size_t front = envelope_size(e);
-    *seed = (uint32_t)zllm_xxh3_kind(e->kind, part + front, (size_t)e->length);
-    return zllm_part_holds(*seed, part, front, part + front, (size_t)e->length + CHECK_SIZE);
+/* From what the id is made of: the body of the keys, else of the first section, else of the directory. Before a section there
+ * may be models and notes. */
+static zllm_result derive(input_t *s, uint32_t *seed, int *found, problem_t *p) {
+    uint64_t at = HEADER_SIZE;
+    for (int i = 0; i < MOST_PARTS; i++) {
+        const uint8_t *data;
+        envelope_t e;
+        size_t got;
+        zllm_result rc = zllm_input_peek(s, at + MAX_ENVELOPE, &data, &got, p);
+        if (rc != ZLLM_OK || got <= at || !zllm_envelope_read(data + at, got - (size_t)at, NULL, &e)) return rc;
+        const uint64_t whole = envelope_whole(&e);
+        const size_t front = envelope_size(&e);
+        if (at + whole > MOST_LOOKED_AT) return ZLLM_OK;
+        if (e.kind == KIND_SECTION || e.kind == KIND_DIRECTORY || e.kind == KIND_KEYS) {
+            rc = zllm_input_peek(s, at + whole, &data, &got, p);
+            if (rc != ZLLM_OK || got < at + whole) return rc;
+            *seed = (uint32_t)zllm_xxh3_kind(e.kind, data + at + front, (size_t)e.length);
+            *found = zllm_part_holds(*seed, data + at, front, data + at + front, (size_t)e.length + CHECK_SIZE);
+            return ZLLM_OK;
+        }
+        at += whole;
+    }
+    return ZLLM_OK;
 }
 
 zllm_result zllm_header_recover(input_t *s, uint32_t *seed, int *found, problem_t *p) {
@@ -36,10 +55,5 @@ zllm_result zllm_header_recover(input_t *s, uint32_t *seed, int *found, problem_
     if (rc != ZLLM_OK || got <= HEADER_SIZE) return rc;
     if (!zllm_envelope_read(data + HEADER_SIZE, got - HEADER_SIZE, NULL, &e)) return ZLLM_OK;
     *found = correct(data, got, seed);
-    const uint64_t whole = envelope_whole(&e);
-    const int is_source = e.kind == KIND_SECTION || e.kind == KIND_DIRECTORY || e.kind == KIND_KEYS;
-    if (*found || !is_source || whole > MOST_LOOKED_AT) return ZLLM_OK;
-    rc = zllm_input_peek(s, HEADER_SIZE + whole, &data, &got, p);
-    if (rc == ZLLM_OK && got == HEADER_SIZE + whole) *found = derive(data + HEADER_SIZE, &e, seed);
-    return rc;
+    return *found ? ZLLM_OK : derive(s, seed, found, p);
 }

@@ -156,6 +156,15 @@ ZLLM_API zllm_result zllm_archive_model(zllm_archive *archive, size_t i, zllm_mo
 /* Bit n: some frame is of codec n. Codecs that this library has: 0 store, 1 lz4, 2 zstd, 3 llm, 4 cm, 5 pcm,
  * 6 image, 7 tensors. Not of a pipe. */
 ZLLM_API zllm_result zllm_archive_codecs(zllm_archive *archive, uint64_t *codecs);
+/* A note: what people want to travel with an archive, such as the source of a decoder. Texts are UTF-8; all of it stays until
+ * the next call of the function below. */
+typedef struct {
+    const char *name, *media_type; /* "text/plain" */
+    const uint8_t *data;
+    uint64_t size;
+} zllm_note;
+/* Note number i, from 0; ZLLM_END past the last. Not of a pipe. */
+ZLLM_API zllm_result zllm_archive_note(zllm_archive *archive, size_t i, zllm_note *note);
 /* SHA-256, by which archives name models. */
 ZLLM_API void zllm_hash(const void *data, size_t size, uint8_t sha256[32]);
 /* Bytes behind the end that belong to no archive, and were ignored; known when the last member has been given. */

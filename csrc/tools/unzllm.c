@@ -18,11 +18,12 @@
 #define MOST_MODELS 8
 
 static const char USAGE[] =
-    "usage: unzllm [-l | -t | -x DIR] [--model FILE.zlm] [--generation N] [--threads N] [--memory MIB] ARCHIVE|-\n"
+    "usage: unzllm [-l | -t | -x DIR | --note NAME] [--model FILE.zlm] [--generation N] [--threads N] [--memory MIB] ARCHIVE|-\n"
     "  without an option  write the tar stream to stdout: unzllm a.zllm | tar x\n"
     "  -l                 list the members\n"
     "  -t                 decode everything and compare every checksum\n"
     "  -x DIR             extract into the folder DIR\n"
+    "  --note NAME        write the content of a note to stdout\n"
     "  --model FILE.zlm   a model that the archive needs and does not contain; may be repeated\n"
     "  --generation N     the archive as it was when it had no later generation; the first is 0\n"
     "  --threads N        decode with N threads (1)\n"
@@ -35,8 +36,8 @@ typedef struct {
 } file_t;
 
 typedef struct {
-    char mode;          /* 0, l, t or x */
-    const char *folder, *path;
+    char mode;          /* 0, l, t, x or n */
+    const char *folder, *path, *note;
     file_t models[MOST_MODELS];
     size_t n_models;
     uint32_t threads;
@@ -134,6 +135,9 @@ static int read_argument(char **arguments, int *i, arguments_t *a) {
     else if (option(arguments, i, "-x", &value)) {
         a->mode = 'x';
         a->folder = value;
+    } else if (option(arguments, i, "--note", &value)) {
+        a->mode = 'n';
+        a->note = value;
     } else if (option(arguments, i, "--model", &value)) return open_model(value, a);
     else if (option(arguments, i, "--threads", &value)) {
         if (!number(value, 1, 64, &n)) return usage("not a number of threads: ", value);
@@ -220,6 +224,10 @@ static void list(zllm_archive *archive, outcome_t *o) {
     while ((rc = zllm_archive_next(archive, &member)) == ZLLM_OK) list_member(&member);
     if (rc != ZLLM_END) say("%s", zllm_archive_error(archive));
     outcome_add(o, code_of(rc));
+    zllm_note note;
+    for (size_t i = 0; zllm_archive_note(archive, i, &note) == ZLLM_OK; i++)
+        say("there is a note: --note %s writes its %llu bytes, of type %s", shown(note.name, strlen(note.name)),
+            (unsigned long long)note.size, shown(note.media_type, strlen(note.media_type)));
 }
 
 static void told(void *context, const char *member, zllm_result result, const char *message) {
@@ -248,6 +256,18 @@ static int write_out(void *context, const void *data, size_t size) {
     return 0;
 }
 
+static void show_note(zllm_archive *archive, const char *name, outcome_t *o) {
+    zllm_note note;
+    zllm_result rc;
+    size_t i = 0;
+    while ((rc = zllm_archive_note(archive, i++, &note)) == ZLLM_OK && strcmp(note.name, name) != 0) continue;
+    if (rc == ZLLM_END) say("there is no note %s in the archive", shown(name, strlen(name)));
+    else if (rc != ZLLM_OK) say("%s", zllm_archive_error(archive));
+    else if (write_out(NULL, note.data, (size_t)note.size) != 0) say("stdout: %s", strerror(errno));
+    else return;
+    outcome_add(o, rc == ZLLM_OK || rc == ZLLM_END ? EXIT_FAILED : code_of(rc));
+}
+
 static void stream(zllm_archive *archive, outcome_t *o) {
     if (isatty(STDOUT_FILENO)) {
         say("a tar stream is not for a terminal: unzllm ARCHIVE | tar x, or unzllm -x DIR ARCHIVE");
@@ -269,6 +289,7 @@ static int run(const arguments_t *a) {
     }
     if (a->mode == 'l') list(archive, &o);
     else if (a->mode == 't') test(archive, &o);
+    else if (a->mode == 'n') show_note(archive, a->note, &o);
     else if (a->mode == 'x') extract(archive, a->folder, &o);
     else stream(archive, &o);
     if (zllm_archive_ignored(archive) > 0 && o.code == EXIT_DONE) {

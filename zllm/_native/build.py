@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -36,6 +37,9 @@ ffi.set_source(
     include_dirs=["csrc/include", "csrc"],
     extra_compile_args=FLAGS,
 )
+
+# The source of a decoder, for archives that carry it: package data, which has to be there before that is gathered.
+runpy.run_path(str(ROOT / "tools" / "amalgamate.py"))["carried"](ROOT / "zllm" / "_native" / "unzllm.tar.gz")
 
 if __name__ == "__main__":
     os.chdir(ROOT)

@@ -54,6 +54,8 @@ class Archive:
 
     def __init__(self, file: BinaryIO, options: ReadOptions | None = None, *, seekable: bool | None = None) -> None:
         options = options or ReadOptions()
+        self.file = file
+        """Where it is read from."""
         decoders = Decoders(options)
         if file.seekable() if seekable is None else seekable:
             found = layout.find(file, options.limits, options.generation)

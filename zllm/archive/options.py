@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from zllm.errors import UsageError
 from zllm.format.limits import DEFAULT, Limits
+from zllm.format.notepart import Note
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,6 +113,7 @@ class WriteOptions(Options):
         cluster: other machines that code frames. They never change a byte of the result.
         verify: decode what was coded before it is written, and compare: all of it, or nothing if it is False. None: all
             that decodes fast, and of each section and other codec the first frame and another at random.
+        notes: what travels with the archive, before everything else (:func:`zllm.archive.carried.decoder`).
     """
 
     level: int = 6
@@ -121,6 +123,7 @@ class WriteOptions(Options):
     parity: float = 0.0
     cluster: Cluster | None = None
     verify: bool | None = None
+    notes: Sequence[Note] = ()
 
     def __post_init__(self) -> None:
         """See :meth:`Options.__post_init__`."""
@@ -131,6 +134,7 @@ class WriteOptions(Options):
         _demand("parity", self.parity, "a number", isinstance(self.parity, (int, float)))
         if not 0 <= self.parity <= 1:
             raise UsageError(f"parity is a share from 0 to 1, not {self.parity}")
+        _demand("notes", self.notes, "notes", all(isinstance(note, Note) for note in self.notes))
         _demand("cluster", self.cluster, "a cluster", self.cluster is None or hasattr(self.cluster, "wrap"))
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
 from zllm.archive.resuming import BEGINNING, End
-from zllm.format import directory, ends, envelope, frames, modelpart, section
+from zllm.format import directory, ends, envelope, frames, modelpart, notepart, section
 from zllm.format.directory import Directory
 from zllm.format.envelope import Envelope, Kind
 from zllm.format.names import NameFilter
@@ -42,11 +42,14 @@ class PartWriter:
     """Never goes back. The header's end, which has the archive's id, waits for the first section, which makes the id.
 
     ``parity``: share of the archive that its parity takes, about.
+    ``notes``: come before the first section. An archive without members has none.
     ``end``: of an archive that is there already, where ``out`` has to be; what is written is its next generation.
     All methods raise OSError if the output cannot be written.
     """
 
-    def __init__(self, out: Output, end: End = BEGINNING, parity: float = 0.0) -> None:
+    def __init__(
+        self, out: Output, end: End = BEGINNING, parity: float = 0.0, notes: Sequence[notepart.Note] = ()
+    ) -> None:
         self.offset = end.offset
         """Bytes of the archive so far."""
         self._out = out
@@ -57,6 +60,7 @@ class PartWriter:
         self._others: list[directory.OtherPart] = []
         self._cover = Cover(parity, self._parity) if parity else None
         self._sequence = end.sequence
+        self._notes = list(notes)
         self._seed = end.seed
 
     def start(self) -> None:
@@ -74,6 +78,8 @@ class PartWriter:
         """
         body = section.pack(coded.header) + coded.blob
         self._begin(Kind.SECTION, body)
+        while self._notes:
+            self._note(self._notes.pop(0))
         model_size = sum(self._model(model) for model in models)
         offset, sequence = self.offset, self._sequence
         own = self._part(Kind.SECTION, body)
@@ -141,6 +147,12 @@ class PartWriter:
         self._cover = None
         own = self._part(Kind.PARITY, body, flags=envelope.SKIP)
         self._cover = cover
+        self._others.append(directory.OtherPart(offset, own))
+
+    def _note(self, note: notepart.Note) -> None:
+        """Write a note."""
+        offset = self.offset
+        own = self._part(Kind.NOTE, notepart.pack(note), flags=envelope.SKIP)
         self._others.append(directory.OtherPart(offset, own))
 
     def _model(self, data: bytes | memoryview) -> int:

@@ -13,6 +13,7 @@ from zllm.archive.resuming import BEGINNING, End
 from zllm.archive.verifying import Verifier
 from zllm.codecs import registry
 from zllm.format import frames, section, sectionmap
+from zllm.format.notepart import Note
 from zllm.planner import planner
 from zllm.planner.planner import CodedFrame
 from zllm.stats import EMBEDDED, HEADERS
@@ -41,10 +42,11 @@ class SectionWriter:
         *,
         parity: float = 0.0,
         verify: bool | None = None,
+        notes: Sequence[Note] = (),
     ) -> None:
         self.coder = coder
         self._verifier = Verifier(coder, verify)
-        self.parts = PartWriter(out, end, parity)
+        self.parts = PartWriter(out, end, parity, notes)
         self._embedded = set(end.models)  # SHA-256 of the models that are in the archive
 
     def start(self) -> None:

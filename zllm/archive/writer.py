@@ -56,7 +56,9 @@ class Writer:
         """Called when all is written but directory and footer, which make it count."""
         self._coder = Coder(options, self.warnings)
         end = BEGINNING if after is None else end_of(after)
-        self._sections = SectionWriter(out, self._coder, end, parity=options.parity, verify=options.verify)
+        self._sections = SectionWriter(
+            out, self._coder, end, parity=options.parity, verify=options.verify, notes=options.notes
+        )
         self._queue = SectionQueue(self._sections)
         self._scanner = TarScanner(is_tar=after is not None)
         self._builder = SectionBuilder(end.stream, self._coder.run.stage)

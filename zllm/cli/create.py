@@ -21,6 +21,10 @@ def parser() -> options.Parser:
     incoming.arguments(result)
     result.add_argument("--force", "--overwrite", action="store_true", help="replace ARCHIVE if it exists")
     packing.reproducible(result)
+    result.add_argument(
+        "--carry-decoder", action="store_true",
+        help="put the source of a decoder in C, and the specifications, in front: those who have no zllm compile it",
+    )  # fmt: skip
     options.coding(result)
     options.helpers(result)
     options.statistics(result)

@@ -11,7 +11,7 @@ from typing import Any
 
 from zllm.archive.archive import Archive
 from zllm.cli import options, output, reading
-from zllm.errors import DamagedError, KernelError, ZllmError
+from zllm.errors import DamagedError, KernelError, UsageError, ZllmError
 from zllm.version import VERSION
 
 SUMMARY = "facts about an archive or about this machine"
@@ -26,6 +26,7 @@ def parser() -> options.Parser:
         "--requires", action="store_true",
         help="what unpacking it needs, what of that is here, and how to get the rest; code 4: something is missing",
     )  # fmt: skip
+    result.add_argument("--note", metavar="NAME", help="write the content of a note to stdout, such as unzllm.tar.gz")
     result.add_argument("--machine", action="store_true", help="about this machine instead: kernels, threads")
     return result
 
@@ -44,6 +45,9 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         if args.operands:
             command.error(f"one archive at a time: '{args.operands[0]}' is one name too many")
         with reading.opened(args, console) as archive:
+            if args.note is not None:
+                _show_note(archive, args.note)
+                return
             if args.requires:
                 from zllm.cli import requires
 
@@ -106,9 +110,27 @@ def archive_facts(name: str, archive: Archive, console: output.Console) -> dict[
         "coded_size": coded,
         "bits_per_byte": round(8 * coded / size, 4) if coded and size else None,
         "sections": len(archive.layout.rows) if archive.layout is not None else None,
+        **({"notes": found} if (found := _notes(archive)) else {}),
         "codecs": codecs,
         "models": [{**entry, "installed": _installed(entry)} for entry in manifest.get("models", [])],
     }
+
+
+def _notes(archive: Archive) -> list[dict[str, Any]]:
+    if archive.layout is None:
+        return []
+    from zllm.archive import carried
+
+    found = carried.notes(archive.file, archive.layout)
+    return [{"name": note.name, "type": note.media_type, "size": size} for note, size in found]
+
+
+def _show_note(archive: Archive, name: str) -> None:
+    if archive.layout is None:
+        raise UsageError("notes are read from a file, not from a pipe")
+    from zllm.archive import carried
+
+    sys.stdout.buffer.write(carried.read(archive.file, archive.layout, name).content)
 
 
 def _installed(entry: dict[str, Any]) -> bool:

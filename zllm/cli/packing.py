@@ -22,6 +22,7 @@ from zllm.errors import UsageError
 if TYPE_CHECKING:
     from zllm.archive.growing import Growing
     from zllm.archive.options import Cluster
+    from zllm.format.notepart import Note
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -180,11 +181,16 @@ def packer(
     """Packs into the archive in ``file`` until the block ends: it is complete then, and its warnings are said."""
     memory.give_back_large()
     args = job.args
+    notes: Sequence[Note] = ()
+    if getattr(args, "carry_decoder", False):
+        from zllm.archive import carried
+
+        notes = carried.decoder()
     with zllm.open(
         fileobj=file, mode=mode, level=args.level, model=args.model, llm=args.llm,
         threads=options.thread_count(args), progress=bar, stats=args.stats, dereference=args.dereference,
         embed_model=args.embed_model, parity=args.parity, verify=args.verify, cluster=cluster,
-        device=args.device, executor=args.executor, encoding="utf-8",
+        device=args.device, executor=args.executor, notes=notes, encoding="utf-8",
     ) as archive:  # fmt: skip
         packer = Packer(archive, console, reproducible=args.reproducible, stats=args.stats)
         packer.attributes.xattrs, packer.attributes.acls = args.xattrs, args.acls
