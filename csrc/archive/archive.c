@@ -192,13 +192,16 @@ zllm_result zllm_archive_go(zllm_archive *a, size_t number) {
     a->record = a->reading = 0;
     a->offset = 0;
     for (; number < a->n_index; number++) {
-        rc = zllm_layout_load(a, &number);
+        if (a->loaded == number + 1) rc = ZLLM_OK; /* with what was decoded of it */
+        else rc = zllm_layout_load(a, &number);
+        a->loaded = rc == ZLLM_OK ? number + 1 : 0;
         if (rc != ZLLM_E_DAMAGED && rc != ZLLM_E_VERSION) break;
         zllm_problem_note(&a->told, &a->problem); /* it is lost; others are not */
         rc = ZLLM_END;
     }
     a->started = a->started || rc == ZLLM_OK;
-    a->current = number; /* of a section that cannot be had, or behind the last one, nothing is in memory */
+    a->current = number;
+    if (rc == ZLLM_END) a->record = a->reading = SIZE_MAX; /* a section may be in memory, and has passed */
     return rc;
 }
 
@@ -222,7 +225,7 @@ zllm_result zllm_archive_advance(zllm_archive *a) {
 zllm_result zllm_archive_restart(zllm_archive *a) {
     if (a->input.input.sequential && a->started)
         return zllm_problem(&a->problem, ZLLM_E_ARGUMENT, "a pipe cannot be read backwards");
-    zllm_section_free(&a->section);
+    if (a->input.input.sequential) zllm_section_free(&a->section);
     a->started = a->in_member = a->raw_given = 0;
     a->current = a->record = 0;
     return ZLLM_OK;

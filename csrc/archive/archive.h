@@ -56,6 +56,7 @@ struct zllm_archive {
     /* Of an input that is not a pipe: all sections. */
     indexed_t *index;
     size_t n_index, index_room, current; /* `current` is the number of the section, from 0 */
+    size_t loaded;          /* number of the section that is in memory, + 1; 0: none */
     int walked;             /* by going from part to part */
     other_place_t *others;
     size_t n_others, others_room;

@@ -269,6 +269,7 @@ static zllm_result go_back(zllm_archive *a) {
 static zllm_result walk(zllm_archive *a, problem_t *told) {
     walk_t *w = &a->walk;
     forget(a);
+    a->loaded = 0;
     zllm_input_seek(&a->input, 0);
     w->end = w->members = w->sections = w->ignored = w->held = w->notes = w->unfinished = 0;
     w->stop = 0;

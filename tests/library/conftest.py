@@ -52,7 +52,7 @@ def installed(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Insta
     found = Installed(tmp_path_factory.mktemp("root"), tmp_path_factory.mktemp("library"))
     command = [
         "make", "-C", str(checkout / "csrc"), "-j2", f"BUILD={found.build}", f"DESTDIR={found.root}",
-        f"PREFIX=/{PREFIX}", "CFLAGS=-O1", "install",
+        f"PREFIX=/{PREFIX}", "CFLAGS=-O1 -g", "install",
     ]  # fmt: skip
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr

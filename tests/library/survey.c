@@ -43,6 +43,7 @@ static zllm_result survey(const char *mode, const char *path) {
     if (file == NULL) exit(2);
     zllm_result rc = pipe ? zllm_archive_open_input(&input, &options, &archive) : zllm_archive_open(path, &options, &archive);
     while (rc == ZLLM_OK && (rc = zllm_archive_next(archive, &member)) == ZLLM_OK) print_member(archive, &member);
+    if (rc == ZLLM_END && zllm_archive_next(archive, &member) != rc) exit(3);
     if (rc == ZLLM_END && zllm_archive_unfinished(archive) > 0) puts("unfinished");
     zllm_archive_close(archive);
     (void)fclose(file);
