@@ -30,8 +30,8 @@ typedef struct {
     envelope_t envelope;
 } other_place_t;
 
-/* `end`: where it ends in the input; `deletions`: how many there are up to this one. It has the tar stream from stream_start to
- * stream_end; from zeros_at on there are only zeros, which the stream of all generations does not have. */
+/* `end`: where it ends in the input; `deletions`: how many there are up to this one. It has the tar stream from stream_start
+ * to stream_end; from zeros_at on there are only zeros, which the stream of all generations does not have. */
 typedef struct {
     uint64_t number, base, end, stream_start, stream_end, zeros_at;
     size_t deletions;

@@ -1,6 +1,6 @@
 #include "archive/recover.h"
 
-#define MOST_LOOKED_AT ((uint64_t)32 << 20) /* how far the part that the id is made of is looked for, and how many before it */
+#define MOST_LOOKED_AT ((uint64_t)32 << 20) /* how far the part that the id is made of is looked for */
 #define MOST_PARTS 4
 
 /* If one byte of the header is wrong: the change that makes its checksum hold, and that of the first part's envelope. */
@@ -21,8 +21,8 @@ static int correct(const uint8_t *data, size_t size, uint32_t *seed) {
     return 0;
 }
 
-/* From what the id is made of: the body of the keys, else of the first section, else of the directory. Before a section there
- * may be models and notes. */
+/* From what the id is made of: the body of the keys, else of the first section, else of the directory. Before a section
+ * there may be models and notes. */
 static zllm_result derive(input_t *s, uint32_t *seed, int *found, problem_t *p) {
     uint64_t at = HEADER_SIZE;
     for (int i = 0; i < MOST_PARTS; i++) {

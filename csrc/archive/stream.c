@@ -47,7 +47,8 @@ static zllm_result stream_record(zllm_archive *a, uint8_t *out, size_t size, siz
     if (part == 0 || rc != ZLLM_OK) return rc;
     if (a->offset < headers) memcpy(out, a->section.map.blocks + r->headers_at + a->offset, part);
     else if (a->offset < data_end) {
-        rc = zllm_section_read(&a->section, &a->decoder, a->reading, a->offset - headers, out, part, a->hashing, &a->problem);
+        rc = zllm_section_read(&a->section, &a->decoder, a->reading, a->offset - headers, out, part, a->hashing,
+                               &a->problem);
         if (rc == ZLLM_OK && a->hashing) zllm_sha256_add(&a->hash, out, part);
         if (rc == ZLLM_OK && a->offset + part == data_end) rc = zllm_archive_hash_end(a, r);
     } else memset(out, 0, part);
@@ -91,7 +92,8 @@ static zllm_result find_zeros(zllm_archive *a, generation_t *g) {
         if (number == a->n_index || a->index[number].end != start) break;
         const zllm_result rc = zllm_archive_go(a, number);
         if (rc != ZLLM_OK && rc != ZLLM_END) return rc;
-        if (rc == ZLLM_END || a->current != number || section_end(&a->section) != start || a->section.map.n_records == 0) break;
+        if (rc == ZLLM_END || a->current != number || section_end(&a->section) != start) break;
+        if (a->section.map.n_records == 0) break;
         const record_t *last = &a->section.map.records[a->section.map.n_records - 1];
         start -= last->zeros;
         if (last->headers_size > 0 || last->data_size > 0 || a->section.map.n_records > 1) break;
