@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from zllm.errors import (
+    AuthenticationError,
     BrokenTarError,
     BusyError,
     ClusterError,
@@ -20,6 +21,7 @@ from zllm.errors import (
     KernelError,
     LimitError,
     LinkTargetError,
+    LockedError,
     MissingCodecError,
     MissingDependencyError,
     MissingModelError,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     open = ZllmFile.open
 
 __all__ = [
+    "AuthenticationError",
     "BrokenTarError",
     "BusyError",
     "ClusterError",
@@ -54,6 +57,7 @@ __all__ = [
     "LimitError",
     "Limits",
     "LinkTargetError",
+    "LockedError",
     "MissingCodecError",
     "MissingDependencyError",
     "MissingModelError",

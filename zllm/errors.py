@@ -135,6 +135,20 @@ class TruncatedError(DamagedError):
     """The archive ends before its footer."""
 
 
+class AuthenticationError(DamagedError):
+    """A part of an encrypted archive is not what was written there: somebody has changed, moved or replaced it."""
+
+
+class LockedError(ZllmError):
+    """The archive is encrypted, and no key was given, or none that opens it. ``tried``: some were given."""
+
+    exit_code = EXIT_MISSING
+
+    def __init__(self, message: str, *, tried: bool = False) -> None:
+        super().__init__(message)
+        self.tried = tried
+
+
 class MissingCodecError(ZllmError):
     """A frame needs a codec that is not installed. ``codec_id`` is its id, ``hint`` what to do."""
 

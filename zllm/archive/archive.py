@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from zllm.archive import layout, member, oddheaders, requirements
+from zllm.archive.cipher import Sealing
 from zllm.archive.coding import Decoders
 from zllm.archive.fileview import FileView
 from zllm.archive.finding import Header
@@ -16,6 +17,7 @@ from zllm.archive.memberfile import Facts, MemberFile
 from zllm.archive.members import Members
 from zllm.archive.options import ReadOptions
 from zllm.archive.requirements import Requirements
+from zllm.archive.vault import Vault
 from zllm.archive.view import TarView
 from zllm.errors import DamagedError, LinkTargetError, UsageError, ZllmError
 from zllm.format import names
@@ -43,29 +45,50 @@ class Archive:
         file: a binary file, or a pipe, of which everything is read once, from front to end.
         options: how to read.
         seekable: whether the file can be sought; what it says itself if it is None.
+        vault: instead of the keys in the options, these, which may have been tried already.
 
     Raises:
         NotZllmError: not an archive.
         DamagedError: it is damaged so that nothing can be read.
         LimitError: it has more of something than the options allow.
         UnsupportedVersionError: a version or a feature that this program does not read.
+        LockedError: it is encrypted, and none of the keys in the options opens it.
         UsageError, MissingDependencyError: options that cannot be had.
     """
 
-    def __init__(self, file: BinaryIO, options: ReadOptions | None = None, *, seekable: bool | None = None) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        options: ReadOptions | None = None,
+        *,
+        seekable: bool | None = None,
+        vault: Vault | None = None,
+    ) -> None:
         options = options or ReadOptions()
         self.file = file
         """Where it is read from."""
         decoders = Decoders(options)
+        self.vault = vault or Vault(options, options.limits)
         if file.seekable() if seekable is None else seekable:
-            found = layout.find(file, options.limits, options.generation)
+            found = layout.find(file, options.limits, options.generation, self.vault)
             self.view: TarView = FileView(file, found, decoders, options.generation)
         else:
             from zllm.archive.pipe import PipeView
 
-            self.view = PipeView(file, decoders, options.limits, options.generation)
+            self.view = PipeView(file, decoders, options.limits, options.generation, self.vault)
+        self.vault.check()
         self.latest: Facts | None = None
         """The member that was found last: of a pipe, the one whose data can be read."""
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether it is encrypted."""
+        return self.vault.seen
+
+    @property
+    def sealing(self) -> Sealing | None:
+        """How the first archive in a file is encrypted, so that another can be in the same way; None: it is not."""
+        return self.vault.first
 
     @property
     def raw(self) -> bool:

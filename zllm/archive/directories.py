@@ -9,7 +9,7 @@ from typing import BinaryIO
 from zllm.archive.generations import Generation, members_of
 from zllm.archive.places import Layout, Place, Row, missing, read_model
 from zllm.errors import DamagedError
-from zllm.format import directory, ends, envelope, section, sectionmap
+from zllm.format import directory, ends, envelope, sealing, section, sectionmap
 from zllm.format.directory import Directory
 from zllm.format.envelope import Kind
 from zllm.format.found import frames_of, refusal
@@ -31,17 +31,27 @@ class Directories:
         UnsupportedVersionError: a feature that this program does not read.
     """
 
-    def __init__(self, file: BinaryIO, start: int, seed: int, limits: Limits, last: int | None = None) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        start: int,
+        seed: int,
+        limits: Limits,
+        last: int | None = None,
+        opener: sealing.Opener = sealing.LOCKED,
+    ) -> None:
         self._file = file
         self._start = start
         self._seed = seed
         self._limits = limits
         self._last = last
+        self._opener = opener
+        self._encrypted = False
         self._at = self._sequence = self._stream = self._members = 0
 
     def layout(self) -> Layout:
         """Where everything is."""
-        layout = Layout([], self._start, limits=self._limits)
+        layout = Layout([], self._start, limits=self._limits, opener=self._opener)
         self._at = self._start + ends.HEADER_SIZE
         begins = self._start
         found_all = self._generations()
@@ -65,33 +75,43 @@ class Directories:
 
     def last_number(self) -> int:
         """The number of the last generation. Nothing before its directory is looked at."""
-        footer, distance = self._last_footer()
-        place = self._part(footer.offset - distance, Kind.DIRECTORY)
-        return directory.unpack(self._body(place), self._seed, self._limits, place.offset - self._start).generation
+        footer, distance, keys = self._last_footer()
+        return self._directory(footer.offset - distance, keys)[1].generation
 
     def _generations(self) -> list[tuple[Place, Directory, Place]]:
         """Each directory with its footer, the oldest first."""
-        footer, distance = self._last_footer()
+        footer, distance, keys = self._last_footer()
+        at = footer.offset - distance
         out: list[tuple[Place, Directory, Place]] = []
-        place = self._part(footer.offset - distance, Kind.DIRECTORY)
         while True:
+            place, found = self._directory(at, keys)
             if place.offset + place.envelope.whole != footer.offset:
                 raise DamagedError("the directory is damaged: it is not where the footer says")
-            body = self._body(place)
-            found = directory.unpack(body, self._seed, self._limits, place.offset - self._start)
             out.append((place, found, footer))
             if not found.back:
                 break
-            before = self._part(place.offset - found.back, Kind.DIRECTORY)
+            at = place.offset - found.back
+            before = self._part(at, Kind.DIRECTORY)
             footer = self._part(before.offset + before.envelope.whole, Kind.FOOTER)
-            self._body(footer)
+            keys = ends.read_keys(self._body(footer))
             if footer.offset + footer.envelope.whole > place.offset:
                 raise DamagedError("the directory is damaged: it is not behind the one before it")
-            place = before
         out.reverse()
         if [found.generation for _, found, _ in out] != list(range(len(out))):
             raise DamagedError("the directory is damaged: its generation is another one")
         return out
+
+    def _directory(self, offset: int, keys: int) -> tuple[Place, Directory]:
+        """The directory at a place of the file; of an encrypted archive, the keys part ``keys`` bytes before it."""
+        self._encrypted = bool(keys)
+        if keys:
+            place = self._part(offset - keys, Kind.KEYS)
+            if place.offset + place.envelope.whole != offset:
+                raise DamagedError("the directory is damaged: the keys are not before it")
+            self._opener.take(self._seed, place.envelope.sequence, self._body(place))
+        place = self._part(offset, Kind.DIRECTORY)
+        flags = place.envelope.flags & envelope.SEALED
+        return place, directory.unpack(self._body(place), self._seed, self._limits, offset - self._start, flags)
 
     def _part(self, offset: int, kind: Kind) -> Place:
         """The part at a place of the file."""
@@ -101,7 +121,7 @@ class Directories:
         found = envelope.parse(self._file.read(envelope.MAX_SIZE), self._seed)
         if found.kind != kind:
             raise DamagedError("the directory is damaged: another part is where it should be")
-        refused = refusal(found)
+        refused = refusal(found, sealed=self._encrypted)
         if refused is not None:
             raise refused
         return Place(offset, found, self._seed)
@@ -111,10 +131,11 @@ class Directories:
         part = self._file.read(place.envelope.whole)
         if len(part) < place.envelope.whole or not envelope.holds(self._seed, part):
             raise DamagedError("the directory is damaged: its checksum does not match")
-        return part[place.envelope.size : -envelope.CHECK_SIZE]
+        body = part[place.envelope.size : -envelope.CHECK_SIZE]
+        return self._opener.open(self._seed, place.envelope, body) if sealing.is_sealed(place.envelope) else body
 
-    def _last_footer(self) -> tuple[Place, int]:
-        """The footer before nothing but zeros, and how far before it the directory begins."""
+    def _last_footer(self) -> tuple[Place, int, int]:
+        """The footer before nothing but zeros, how far before it the directory begins, and before that the keys."""
         size = end = self._file.seek(0, io.SEEK_END)
         while end > self._start:
             self._file.seek(max(self._start, end - _STEP))
@@ -131,7 +152,9 @@ class Directories:
             try:
                 place = self._part(first + at, Kind.FOOTER)
                 if end <= place.offset + place.envelope.whole <= size:
-                    return place, ends.read_footer(self._body(place))
+                    body = self._body(place)
+                    keys = ends.read_keys(body)
+                    return place, ends.read_footer(body, sealed=bool(keys)), keys
             except DamagedError:
                 pass
             at = data.rfind(envelope.SYNC + bytes([Kind.FOOTER]), 0, at)
@@ -171,7 +194,8 @@ class Directories:
         place = self._part(self._at, Kind.SECTION)
         body = self._body(place)
         header, at = section.read(body)
-        found = sectionmap.decode(body[at:], header, self._sequence + 1, self._limits)
+        sealed = self._encrypted
+        found = sectionmap.decode(body[at:], header, self._sequence + 1, self._limits, sealed=sealed)
         count, size = frames_of(found)
         self._sequence += 1 + count
         return Row(
@@ -188,12 +212,12 @@ class Directories:
             if found != other.envelope or found.sequence != self._sequence:
                 raise DamagedError("the directory is damaged: a part is not what it says")
             place = Place(self._at, found, self._seed)
-            refused = refusal(found)
+            refused = refusal(found, sealed=self._encrypted)
             if refused is not None:
                 layout.note(refused)
-            model = (
-                read_model(self._file, place, self._limits) if refused is None and found.kind == Kind.MODEL else None
-            )
+            model = None
+            if refused is None and found.kind == Kind.MODEL:
+                model = read_model(self._file, place, self._limits, self._opener)
             if model is not None:
                 layout.models.setdefault(model.sha256, []).append(place)
             else:

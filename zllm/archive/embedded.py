@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from zllm.archive.layout import Place
 from zllm.errors import DamagedError, ModelError
-from zllm.format import modelpart, repair
+from zllm.format import modelpart, repair, sealing
 from zllm.format.envelope import Envelope, holds
 from zllm.format.limits import DEFAULT, Limits
 from zllm.format.section import ModelRef
@@ -87,6 +88,7 @@ def in_file(
     limits: Limits = DEFAULT,
     *,
     mend: Callable[[int], bool] = lambda _: False,
+    opener: sealing.Opener = sealing.LOCKED,
 ) -> Embedded:
     """The model at a place of a seekable file. Nothing is read yet. ``mend``: whether parity mends the part there."""
 
@@ -103,29 +105,35 @@ def in_file(
         part = file.read(place.envelope.whole)
         if len(part) < place.envelope.whole:
             raise DamagedError("the archive ends inside it")
-        return _unpacked(part, place.envelope, place.seed, limits)
+        return _unpacked(part, place.envelope, place.seed, limits, opener)
 
     return Embedded(fetch, other)
 
 
 def in_memory(
-    part: bytes, envelope: Envelope, seed: int, other: Embedded | None = None, limits: Limits = DEFAULT
+    part: bytes,
+    envelope: Envelope,
+    seed: int,
+    other: Embedded | None = None,
+    limits: Limits = DEFAULT,
+    opener: sealing.Opener = sealing.LOCKED,
 ) -> Embedded:
     """A model that came by in a pipe."""
-    return Embedded(lambda: _unpacked(part, envelope, seed, limits), other)
+    return Embedded(lambda: _unpacked(part, envelope, seed, limits, opener), other)
 
 
-def _unpacked(part: bytes, envelope: Envelope, seed: int, limits: Limits) -> _Fetched:
+def _unpacked(part: bytes, envelope: Envelope, seed: int, limits: Limits, opener: sealing.Opener) -> _Fetched:
     """The model, whose envelope is as it should be, whatever stands in its place. One wrong byte is corrected, which
     its SHA-256 proves.
     """
     front = envelope.pack(seed)
+    opened = partial(opener.open, seed, envelope) if sealing.is_sealed(envelope) else None
     whole = part if part[: len(front)] == front else front + part[len(front) :]
     if not holds(seed, whole):
         fixed = repair.body(front, whole[len(front) :], seed, repair.Budget())
         if fixed is not None:
-            return *modelpart.unpack(front + fixed, len(front), seed, limits), True
-    return *modelpart.unpack(whole, len(front), seed, limits), False
+            return *modelpart.unpack(front + fixed, len(front), seed, limits, opened), True
+    return *modelpart.unpack(whole, len(front), seed, limits, opened), False
 
 
 def match(embedded: dict[bytes, Embedded], wanted: Iterable[ModelRef]) -> None:

@@ -17,10 +17,10 @@ from zllm.archive.places import Place, Row, read_model
 from zllm.archive.sections import Origin, Section
 from zllm.archive.view import TarView
 from zllm.errors import DamagedError, ZllmError, renewed
-from zllm.format import envelope, repair, sectionmap
+from zllm.format import envelope, repair, sealing, sectionmap
 from zllm.format.envelope import Kind
 from zllm.format.frames import FrameRow
-from zllm.format.parts import CORRECTED, OTHER_SECTIONS, UNUSED
+from zllm.format.parts import CORRECTED, KEYS_DAMAGED, OTHER_SECTIONS, UNUSED
 from zllm.format.section import OPAQUE
 from zllm.stats import EMBEDDED, HEADERS, Stats
 
@@ -44,7 +44,9 @@ class FileView(TarView):
         for sha256, places in layout.models.items():
             for place in reversed(places):
                 other = decoders.embedded.get(sha256)
-                decoders.embedded[sha256] = in_file(file, place, other, layout.limits, mend=self._mend)
+                decoders.embedded[sha256] = in_file(
+                    file, place, other, layout.limits, mend=self._mend, opener=layout.opener
+                )
         match(decoders.embedded, (model for row in layout.rows for model in row.header.models))
         self._file = file
         self._start = layout.start
@@ -127,7 +129,8 @@ class FileView(TarView):
         start = row.header.stream_offset
         self.note(problem)
         if not self.layout.walked:
-            self._use(walked(self._file, self._start, self.layout.limits, self._generation))
+            again = walked(self._file, self._start, self.layout.limits, self._generation, self.layout.opener)
+            self._use(again)
             other = self._row(start)
             if other is not None and other.header.stream_offset == start and other.offset != row.offset:
                 with contextlib.suppress(DamagedError):
@@ -163,10 +166,11 @@ class FileView(TarView):
             return fetch(frame, offset)
 
         found_map = row.map or sectionmap.decode(
-            self.map_bytes(row), row.header, row.envelope.sequence + 1, self.layout.limits
-        )
+            self.map_bytes(row), row.header, row.envelope.sequence + 1, self.layout.limits,
+            sealed=sealing.is_sealed(row.envelope),
+        )  # fmt: skip
         mend = fetch_mended if self._mender is not None else None
-        origin = Origin(row.seed, row.base, self.note, self.budget, mend)
+        origin = Origin(row.seed, row.base, self.note, self.budget, mend, self.layout.opener)
         section = Section(start, row.header, found_map, origin, fetch, self.decoders, self.cache, self.layout.limits)
         found = len(section.layout.frames), section.layout.frame_offsets[-1]
         if row.frames is None and found != (row.frame_count, row.frames_size):
@@ -188,6 +192,8 @@ class FileView(TarView):
         blob = row.corrected or self._corrected.get(row.offset)
         if blob:
             return blob
+        if sealing.is_sealed(row.envelope):
+            return self._sealed_map(row)
         self._file.seek(row.offset)
         part = self._file.read(row.envelope.whole)
         front = row.front
@@ -208,6 +214,34 @@ class FileView(TarView):
         if part[: len(front)] != front:
             self.note(DamagedError("a section header is damaged: the directory has it, too, nothing is lost"))
         return rest[: -envelope.CHECK_SIZE]
+
+    def _sealed_map(self, row: Row) -> bytes:
+        """As :meth:`map_bytes`, of an encrypted section."""
+        front = row.envelope.pack(row.seed)
+
+        def read() -> bytes:
+            self._file.seek(row.offset)
+            return self._file.read(row.envelope.whole)
+
+        part = read()
+        if not envelope.holds(row.seed, front + part[len(front) :]) and self._mend(row.offset):
+            part = read()
+        if len(part) < row.envelope.whole:
+            raise DamagedError("the archive ends inside a section map")
+        rest = part[len(front) :]
+        corrected = not envelope.holds(row.seed, front + rest)
+        if corrected:
+            rest = repair.body(front, rest, row.seed, self.budget) or b""
+            if not rest:
+                raise DamagedError("a section map is damaged: its checksum does not match")
+            self.note(DamagedError(f"a section map is damaged: {CORRECTED}"))
+        body = self.layout.opener.open(row.seed, row.envelope, rest[: -envelope.CHECK_SIZE])
+        header = row.header_bytes
+        if body[: len(header)] != header:
+            raise DamagedError("a section is damaged: its header is not what the directory says")
+        if corrected:
+            self._corrected[row.offset] = body[len(header) :]
+        return body[len(header) :]
 
     def sections_with(self, name: str) -> list[int] | None:
         """Numbers of the sections that may have a member of that name, by their filters; None: not all have one."""
@@ -237,7 +271,7 @@ class FileView(TarView):
         """Bytes of each embedded model in the file; damaged ones are left out."""
         for place in (place for places in self.layout.models.values() for place in places):
             with contextlib.suppress(ZllmError):
-                read_model(self._file, place, self.layout.limits)
+                read_model(self._file, place, self.layout.limits, self.layout.opener)
                 yield place.envelope.whole
 
     def check_names(self, section: Section) -> None:
@@ -285,7 +319,7 @@ class FileView(TarView):
                 if place.envelope.kind == Kind.PARITY:
                     self.warn(LESS)
                 else:
-                    yield DamagedError(UNUSED)
+                    yield DamagedError(KEYS_DAMAGED if place.envelope.kind == Kind.KEYS else UNUSED)
 
     def drain(self) -> None:
         """See :meth:`TarView.drain`: sections in the middle of a member have maps, too."""

@@ -17,6 +17,8 @@ from typing import IO, BinaryIO, cast
 
 from zllm.archive import layout, resuming
 from zllm.archive.layout import Layout
+from zllm.archive.options import Options
+from zllm.archive.vault import Vault
 from zllm.errors import BusyError, UsageError
 from zllm.format.limits import DEFAULT, Limits
 
@@ -31,21 +33,32 @@ class Growing:
         name: the file. It is followed if it is a link.
         limits: how much of the machine the archive may take when it is looked at.
         file: instead of the name, an open file with the archive from its position on; it is not locked, and stays open.
+        options: the keys of the archive, if it is encrypted.
 
     Raises:
         FileNotFoundError: there is no such file.
         BusyError: another process changes it.
         UsageError: nothing can be added to it.
+        LockedError: it is encrypted, and there is no key that opens it.
         NotZllmError, DamagedError, LimitError, UnsupportedVersionError: as for readers.
         OSError: it cannot be written.
     """
 
-    def __init__(self, name: str, limits: Limits = DEFAULT, *, file: BinaryIO | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        limits: Limits = DEFAULT,
+        *,
+        file: BinaryIO | None = None,
+        options: Options | None = None,
+    ) -> None:
         self.name = name
         self._own = file is None
         self.file: IO[bytes] = _opened(name) if file is None else file
         try:
-            self.layout: Layout = layout.find(cast(BinaryIO, self.file), limits)
+            self.vault = Vault(options, limits)
+            self.layout: Layout = layout.find(cast(BinaryIO, self.file), limits, opener=self.vault)
+            self.vault.check()
             end = resuming.end_of(self.layout)
             self._size = self.file.seek(0, io.SEEK_END)
             self._end = self.layout.start + end.offset

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 from zllm.archive.directories import Directories
 from zllm.archive.generations import Generation, members_of
 from zllm.archive.places import Layout, Place, Row, missing, read_model
-from zllm.errors import DamagedError, NotZllmError, UnsupportedVersionError, UsageError, ZllmError
-from zllm.format import ends, envelope, repair, section
+from zllm.errors import DamagedError, LockedError, NotZllmError, UnsupportedVersionError, UsageError, ZllmError
+from zllm.format import ends, envelope, repair, sealing, section
 from zllm.format.beginning import recovered
 from zllm.format.envelope import Kind
 from zllm.format.found import DirectoryPart, FramePart, FramesPart, ModelPart, OtherPart, SectionPart
@@ -65,7 +65,12 @@ class FileSource:
         return skipped
 
 
-def find(file: BinaryIO, limits: Limits = DEFAULT, generation: int | None = None) -> Layout:
+def find(
+    file: BinaryIO,
+    limits: Limits = DEFAULT,
+    generation: int | None = None,
+    opener: sealing.Opener = sealing.LOCKED,
+) -> Layout:
     """The layout of a seekable file, from its position to its end, as it was when it had no later ``generation`` than
     that. Its manifest names the models of all sections.
 
@@ -75,16 +80,17 @@ def find(file: BinaryIO, limits: Limits = DEFAULT, generation: int | None = None
         UnsupportedVersionError: a version or a feature that this program does not read.
         LimitError: the archive has more than ``limits`` allow.
         UsageError: there is no such generation, or there are several archives.
+        LockedError: it is encrypted, and ``opener`` does not have its key.
     """
     start = file.tell()
-    layout = _found(file, start, limits, generation)
+    layout = _found(file, start, limits, generation, opener)
     places = [place for place in layout.others if place.envelope.kind == Kind.PARITY]
     if places:
         from zllm.archive.mending import Mender
 
         mender = Mender(file, start, places, layout.warnings.append)
         if layout.problem is not None and mender.mend():
-            mended = _found(mender.file, start, limits, generation)
+            mended = _found(mender.file, start, limits, generation, opener)
             layout.warnings += [text for text in mended.warnings if text not in layout.warnings]
             mended.warnings, layout = layout.warnings, mended
         layout.mender = mender
@@ -92,7 +98,9 @@ def find(file: BinaryIO, limits: Limits = DEFAULT, generation: int | None = None
     return layout
 
 
-def _found(file: BinaryIO, start: int, limits: Limits, generation: int | None) -> Layout:
+def _found(
+    file: BinaryIO, start: int, limits: Limits, generation: int | None, opener: sealing.Opener
+) -> Layout:
     """As :func:`find`, without parity."""
     source = FileSource(file, start)
     problem: DamagedError | NotZllmError | None = None
@@ -105,29 +113,34 @@ def _found(file: BinaryIO, start: int, limits: Limits, generation: int | None) -
             raise
         archive_id = found
     try:
-        layout = Directories(file, start, envelope.seed_of(archive_id), limits, generation).layout()
+        layout = Directories(file, start, envelope.seed_of(archive_id), limits, generation, opener).layout()
     except (DamagedError, UnsupportedVersionError):
-        layout = walked(file, start, limits, generation)
+        layout = walked(file, start, limits, generation, opener)
     else:
         if problem is not None:
             layout.problem = DamagedError(f"{ends.damage(problem)}: the rest of the archive is whole, nothing is lost")
     return layout
 
 
-def is_changed(file: BinaryIO, limits: Limits = DEFAULT) -> bool:
+def is_changed(file: BinaryIO, limits: Limits = DEFAULT, opener: sealing.Opener = sealing.LOCKED) -> bool:
     """Whether the archive in a seekable file, from its position on, has several generations, or one that was never
     finished. The position stays.
+
+    Raises:
+        LockedError: it is encrypted, and ``opener`` does not have its key.
     """
     start = file.tell()
     try:
         seed = envelope.seed_of(ends.read_header(file.read(ends.HEADER_SIZE)))
-        return Directories(file, start, seed, limits).last_number() > 0
+        return Directories(file, start, seed, limits, opener=opener).last_number() > 0
     except (DamagedError, NotZllmError, UnsupportedVersionError):
         pass
     finally:
         file.seek(start)
     try:
-        found = find(file, limits)
+        found = find(file, limits, opener=opener)
+    except LockedError:
+        raise
     except ZllmError:
         return False
     finally:
@@ -135,11 +148,17 @@ def is_changed(file: BinaryIO, limits: Limits = DEFAULT) -> bool:
     return bool(found.unfinished) or any(one.number for one in found.generations)
 
 
-def walked(file: BinaryIO, start: int, limits: Limits = DEFAULT, generation: int | None = None) -> Layout:
+def walked(
+    file: BinaryIO,
+    start: int,
+    limits: Limits = DEFAULT,
+    generation: int | None = None,
+    opener: sealing.Opener = sealing.LOCKED,
+) -> Layout:
     """The layout of a file whose first archive begins at ``start``, by going from part to part."""
     source = FileSource(file, start)
-    layout = Layout([], start, limits=limits, walked=True)
-    walk = Walk(source, layout.budget, limits)
+    layout = Layout([], start, limits=limits, walked=True, opener=opener)
+    walk = Walk(source, layout.budget, limits, opener)
     models: set[int] = set()  # where they are
     directories: list[DirectoryPart] = []
     for part in walk.parts():
@@ -233,7 +252,7 @@ def _complete(file: BinaryIO, layout: Layout, part: DirectoryPart, start: int, m
         if other.envelope.kind == Kind.MODEL and inside and place.offset not in models:
             models.add(place.offset)
             try:
-                layout.models.setdefault(read_model(file, place, layout.limits).sha256, []).append(place)
+                layout.models.setdefault(read_model(file, place, layout.limits, layout.opener).sha256, []).append(place)
             except ZllmError:
                 continue
     if part.exact:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from zllm.errors import UsageError
@@ -14,6 +14,7 @@ from zllm.format.notepart import Note
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from zllm.archive.cipher import Sealing
     from zllm.codecs.base import Codec
     from zllm.stats import Stats
 
@@ -34,6 +35,12 @@ def _demand(name: str, value: object, kind: str, right: bool) -> None:
         raise TypeError(f"{name} must be {kind}, not {value!r}")
 
 
+def _demand_names(name: str, value: object) -> None:
+    """Several strings or paths; one alone would be taken for its letters."""
+    if not isinstance(value, (list, tuple)) or not all(isinstance(one, (str, os.PathLike)) for one in value):
+        raise TypeError(f"{name} must be a list of strings or paths")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What readers and writers share.
@@ -46,6 +53,8 @@ class Options:
         stats: collects seconds by stage and bytes by codec.
         device: what computes the model: cpu, cuda, cuda:N or auto. Never changes a byte of the result.
         executor: how: native, torch or auto (:class:`zllm.executors.Choice`).
+        passphrase: opens encrypted archives, and encrypts new ones; or what gives it when it is needed, or None.
+        identities: secret keys of recipients, or files with some, that open encrypted archives.
     """
 
     model: str | Path | Sequence[str | Path] | None = None
@@ -54,6 +63,8 @@ class Options:
     stats: Stats | None = None
     device: str = "auto"
     executor: str = "auto"
+    passphrase: str | Callable[[], str | None] | None = field(default=None, repr=False)
+    identities: Sequence[str | os.PathLike[str]] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         """Say at once what else would fail somewhere in the middle.
@@ -67,6 +78,10 @@ class Options:
         _demand("progress", self.progress, "a function", self.progress is None or callable(self.progress))
         _demand("stats", self.stats, "a zllm.Stats", self.stats is None or isinstance(self.stats, Stats))
         _demand("device", self.device, "a string", isinstance(self.device, str))
+        right = self.passphrase is None or isinstance(self.passphrase, str) or callable(self.passphrase)
+        if not right:  # which may be a secret of another type
+            raise TypeError("passphrase must be a string, or a function that gives one")
+        _demand_names("identities", self.identities)
         for model in self.models:
             _demand("model", model, "a name or a path", model is None or isinstance(model, (str, os.PathLike)))
 
@@ -114,6 +129,8 @@ class WriteOptions(Options):
         verify: decode what was coded before it is written, and compare: all of it, or nothing if it is False. None: all
             that decodes fast, and of each section and other codec the first frame and another at random.
         notes: what travels with the archive, before everything else (:func:`zllm.archive.carried.decoder`).
+        recipients: public keys, or files with some: a new archive is encrypted so that their secret keys open it.
+        sealing: encrypt a new archive as another one is (``Archive.sealing``), whatever passphrase or recipients say.
     """
 
     level: int = 6
@@ -124,12 +141,15 @@ class WriteOptions(Options):
     cluster: Cluster | None = None
     verify: bool | None = None
     notes: Sequence[Note] = ()
+    recipients: Sequence[str | os.PathLike[str]] = ()
+    sealing: Sealing | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """See :meth:`Options.__post_init__`."""
         super().__post_init__()
         right = self.frame_size is None or isinstance(self.frame_size, int)
         _demand("verify", self.verify, "True, False or None", self.verify in (None, True, False))
+        _demand_names("recipients", self.recipients)
         _demand("frame_size", self.frame_size, "a whole number", right)
         _demand("parity", self.parity, "a number", isinstance(self.parity, (int, float)))
         if not 0 <= self.parity <= 1:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
+from zllm.archive import cipher
 from zllm.archive.resuming import BEGINNING, End
-from zllm.format import directory, ends, envelope, frames, modelpart, notepart, section
+from zllm.format import directory, ends, envelope, frames, modelpart, notepart, sealing, section
 from zllm.format.directory import Directory
 from zllm.format.envelope import Envelope, Kind
 from zllm.format.names import NameFilter
 from zllm.format.parity import Cover
+from zllm.format.sealing import SALT_SIZE, Keys
 
 _COVERED = 64 << 20
 """Bytes of sections that a set of parity covers, at least, where more follow: so many are held."""
@@ -44,6 +47,7 @@ class PartWriter:
     ``parity``: share of the archive that its parity takes, about.
     ``notes``: come before the first section. An archive without members has none.
     ``end``: of an archive that is there already, where ``out`` has to be; what is written is its next generation.
+    What it says of encryption holds for a new archive, too.
     All methods raise OSError if the output cannot be written.
     """
 
@@ -62,11 +66,30 @@ class PartWriter:
         self._sequence = end.sequence
         self._notes = list(notes)
         self._seed = end.seed
+        self._keys: Keys | None = None  # of this generation, if it is encrypted
 
     def start(self) -> None:
-        """Write what of the header does not depend on the content."""
+        """Write what of the header does not depend on the content, and how the generation is encrypted."""
         if self._seed is None:
             self._put(ends.pack_front())
+        if self._end.sealing is not None:
+            end, slots = self._end, self._end.sealing.slots
+            self._keys = Keys(end.generation, self._sequence, secrets.token_bytes(SALT_SIZE), end.salt, slots)
+            self._keys_part()
+
+    def _keys_part(self) -> int:
+        """Write what says how the generation is encrypted; how many bytes it takes, 0 if it is not.
+
+        It begins a generation, and stands before its directory once more: if one is damaged, nothing is lost.
+        """
+        if self._keys is None:
+            return 0
+        body = sealing.pack(self._keys)
+        self._begin(Kind.KEYS, body)
+        offset = self.offset
+        own = self._part(Kind.KEYS, body)
+        self._others.append(directory.OtherPart(offset, own))
+        return own.whole
 
     def section(
         self, coded: CodedSection, models: Iterable[bytes | memoryview] = ()
@@ -86,8 +109,9 @@ class PartWriter:
         frames_at = self.offset
         sizes = [self._part(Kind.FRAME, row.front(), payload).whole for row, payload in coded.frames]
         row = directory.Row(
-            offset, sequence, len(coded.names), coded.header, own.length, len(sizes), self.offset - frames_at
-        )
+            offset, sequence, len(coded.names), coded.header, own.length, len(sizes), self.offset - frames_at,
+            flags=own.flags,
+        )  # fmt: skip
         self._rows.append(row)
         if self._cover is not None:
             self._cover.end_set(cast(int, self._seed), least=_COVERED)
@@ -104,6 +128,7 @@ class PartWriter:
         if self._cover is not None and self._rows:
             self._cover.end_set(cast(int, self._seed))
         self._cover = None
+        keys_size = self._keys_part()
         # The first generation's directory may be what completes the header; only later ones say where they are.
         back = self.offset - self._end.directory if generation else 0
         rows = self._directory_rows()
@@ -111,7 +136,7 @@ class PartWriter:
         self._begin(Kind.DIRECTORY, body)
         offset = self.offset
         self._part(Kind.DIRECTORY, body)
-        self._part(Kind.FOOTER, ends.pack_footer(self.offset - offset))
+        self._part(Kind.FOOTER, ends.pack_footer(self.offset - offset, keys_size))
         return self.offset - offset + (0 if generation else ends.HEADER_SIZE)
 
     def _put(self, data: bytes | memoryview) -> None:
@@ -133,9 +158,13 @@ class PartWriter:
             self._put(ends.pack_rest(archive_id))
 
     def _part(self, kind: Kind, *body: bytes | memoryview, flags: int = 0) -> Envelope:
-        """Write a part; its envelope."""
-        own = Envelope(kind, self._sequence, sum(map(len, body)), flags)
-        front, check = envelope.seal(cast(int, self._seed), own, *body)
+        """Write a part, encrypted if it is to be; its envelope."""
+        size, seed = sum(map(len, body)), cast(int, self._seed)
+        own = Envelope(kind, self._sequence, size, flags)
+        if self._keys is not None and self._end.sealing is not None and kind not in sealing.OPEN_KINDS:
+            own = Envelope(kind, self._sequence, sealing.sealed_size(size), flags | envelope.SEALED)
+            body = tuple(cipher.seal(self._end.sealing.key, self._keys, seed, own, body))
+        front, check = envelope.seal(seed, own, *body)
         for piece in (front, *body, check):
             self._put(piece)
         self._sequence += 1

@@ -20,6 +20,7 @@ from zllm.format.frames import FrameRow
 from zllm.format.limits import DEFAULT, Limits
 from zllm.format.names import plain
 from zllm.format.parts import UNUSED, Walk
+from zllm.format.sealing import LOCKED, Opener
 from zllm.format.section import OPAQUE, ModelRef, SectionHeader
 
 _PIECE = 16 << 20
@@ -83,15 +84,22 @@ class PipeView(TarView):
         NotZllmError: not an archive.
         DamagedError: the file header is damaged.
         UnsupportedVersionError: a version or a feature that this program does not read.
+        LockedError: it is encrypted, and ``opener`` does not have its key.
     """
 
     def __init__(
-        self, file: BinaryIO, decoders: Decoders, limits: Limits = DEFAULT, generation: int | None = None
+        self,
+        file: BinaryIO,
+        decoders: Decoders,
+        limits: Limits = DEFAULT,
+        generation: int | None = None,
+        opener: Opener = LOCKED,
     ) -> None:
         super().__init__(decoders)
         self._limits = limits
+        self._opener = opener
         self._feed = Feed(file)
-        self._walk = Walk(self._feed, self.budget, limits)
+        self._walk = Walk(self._feed, self.budget, limits, opener)
         self._parts = self._walk.parts()
         self._held: Part | None = None  # came behind the frames of the current section
         self.warnings = self._walk.warnings
@@ -239,7 +247,7 @@ class PipeView(TarView):
         self._passed = self._end
         self._header, self._base, self._end = header, part.base, header.stream_end
         frames = [frame for group in part.map.groups for frame in group.frames]
-        origin = Origin(part.seed, part.base, self.note, self.budget)
+        origin = Origin(part.seed, part.base, self.note, self.budget, opener=self._opener)
         fetch = self._frames(part, len(frames))
         self._current = Section(self._count, header, part.map, origin, fetch, self.decoders, self.cache, self._limits)
         self._count += 1
@@ -278,7 +286,9 @@ class PipeView(TarView):
         """Keep a model, coded, for the sections that follow."""
         data = self._feed.take(part.envelope.whole)
         embedded, sha256 = self.decoders.embedded, part.model.sha256
-        embedded[sha256] = in_memory(data, part.envelope, part.seed, embedded.get(sha256), self._limits)
+        embedded[sha256] = in_memory(
+            data, part.envelope, part.seed, embedded.get(sha256), self._limits, self._opener
+        )
         if self.checked is not None:
             try:
                 embedded[sha256].check()

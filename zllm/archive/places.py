@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, Protocol
 
 from zllm.archive.generations import Deletions, Generation
 from zllm.errors import UsageError, ZllmError, worse
-from zllm.format import modelpart, repair, section
+from zllm.format import modelpart, repair, sealing, section
 from zllm.format.envelope import Envelope
 from zllm.format.limits import DEFAULT, Limits
 from zllm.format.names import NameFilter
@@ -56,8 +56,12 @@ class Row(Place):
     @property
     def front(self) -> bytes:
         """The bytes before the map as they should be."""
-        own = replace(self.header, stream_offset=self.header.stream_offset - self.base)
-        return self.envelope.pack(self.seed) + section.pack(own)
+        return self.envelope.pack(self.seed) + self.header_bytes
+
+    @property
+    def header_bytes(self) -> bytes:
+        """The header as it should stand in the body."""
+        return section.pack(replace(self.header, stream_offset=self.header.stream_offset - self.base))
 
 
 class Mender(Protocol):
@@ -97,6 +101,8 @@ class Layout:
     limits: Limits = DEFAULT
     walked: bool = False
     """Made by going from part to part."""
+    opener: sealing.Opener = sealing.LOCKED
+    """Of encrypted parts."""
     mender: Mender | None = None
     """Of what parity covers, if the archive has some; then the file is read through it."""
 
@@ -110,13 +116,16 @@ def missing(number: int, last: int) -> UsageError:
     return UsageError(f"there is no generation {number}: the archive has {last + 1}, from 0 to {last}")
 
 
-def read_model(file: BinaryIO, place: Place, limits: Limits = DEFAULT) -> modelpart.ModelFile:
+def read_model(
+    file: BinaryIO, place: Place, limits: Limits = DEFAULT, opener: sealing.Opener = sealing.LOCKED
+) -> modelpart.ModelFile:
     """What a model part says before the model.
 
     Raises:
         DamagedError: it contradicts itself or a limit.
+        AuthenticationError: it is not what was encrypted.
         UnsupportedVersionError: it is coded in a way that this version does not have.
     """
     file.seek(place.offset + place.envelope.size)
-    front = file.read(min(modelpart.FRONT_SIZE, place.envelope.length))
-    return modelpart.read_front(front, place.envelope.length, limits)
+    front = file.read(modelpart.beginning(place.envelope))
+    return modelpart.read_beginning(front, place.envelope, place.seed, limits, opener)

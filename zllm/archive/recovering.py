@@ -42,7 +42,7 @@ class Recovered:
 def recover(archive: Archive, out: Output, options: WriteOptions) -> Recovered:
     """Write all that is whole in ``archive``, which is a file, to ``out``, as one generation. Sections without damage
     are copied as they are; of others, and of those with members that were deleted or replaced later, members that are
-    proved are packed again as ``options`` say.
+    proved are packed again as ``options`` say. An encrypted archive is encrypted again, with the same keys.
 
     Raises:
         UsageError: the archive is a pipe, contains one raw stream, or there is nothing whole in it.
@@ -54,7 +54,7 @@ def recover(archive: Archive, out: Output, options: WriteOptions) -> Recovered:
         raise UsageError("a pipe cannot be recovered: save it to a file")
     if archive.raw:
         raise UsageError("an archive of one raw stream cannot be recovered: zllm -d gives what is before the damage")
-    return _Recovery(archive, view, Writer(out, options)).run()
+    return _Recovery(archive, view, Writer(out, replace(options, sealing=archive.sealing))).run()
 
 
 class _Recovery:

@@ -36,7 +36,10 @@ def of(view: TarView) -> Requirements:
         for number, frame in enumerate(section.layout.frames):
             found.frames[frame.codec] = found.frames.get(frame.codec, 0) + 1
             if frame.codec == CmCodec.id and frame.payload_size and not found.adaptive:
-                found.adaptive.update(section.first_byte(number))
+                try:
+                    found.adaptive.update(section.first_byte(number))
+                except DamagedError as exc:
+                    found.problems.append(exc)
             try:
                 ref = section.model_of(number)
             except DamagedError as exc:

@@ -15,7 +15,8 @@ from typing import Protocol
 from zllm.archive.sectionlayout import SectionLayout
 from zllm.codecs.base import Codec, Run
 from zllm.errors import DamagedError, ZllmError
-from zllm.format import frames, repair
+from zllm.format import envelope, frames, repair
+from zllm.format.sealing import Opener
 from zllm.format.sectionmap import run_hash
 
 CORRECTED = "one byte of a frame was wrong and is corrected, nothing is lost"
@@ -33,6 +34,7 @@ class Section(Protocol):
     layout: SectionLayout
     seed: int
     budget: repair.Budget
+    opener: Opener
     trial: dict[int, bytes]
     fixed: dict[int, bytes]
 
@@ -76,6 +78,8 @@ def rescue(
     that there are.
     """
     row = section.layout.frames[frame]
+    if row.sealed:
+        return _sealed(section, frame, part, decoder, problem)
     front = row.envelope.pack(section.seed) + row.front()
     if len(part) <= len(front):
         return problem
@@ -100,6 +104,27 @@ def rescue(
     if not verdict.bad and not verdict.unknown:  # then no member will tell
         section.note(DamagedError(WHOLE))
     return Salvaged(data, problem, frozenset(verdict.good))
+
+
+def _sealed(section: Section, frame: int, part: memoryview, decoder: Codec, problem: DamagedError) -> bytes | DamagedError:
+    """As :func:`rescue`, of an encrypted frame: all of it if one byte is wrong, which its tag proves, or nothing."""
+    row = section.layout.frames[frame]
+    own = row.envelope
+    front = own.pack(section.seed)
+    if len(part) != own.whole:
+        return problem
+    for body in islice(repair.bodies(front, part[len(front) :], section.seed, section.budget), _MOST_TRIES):
+        try:
+            opened = section.opener.open(section.seed, own, body[: -envelope.CHECK_SIZE])
+            payload = frames.payload_in(opened, row)
+            (data,) = decoder.decode_batch([(payload, row.raw_size, section.layout.boundaries(frame))], section.run.quiet())
+        except ZllmError:
+            continue
+        if len(data) == row.raw_size and not (row.sha256 and frames.hash_of(data) != row.sha256):
+            section.note(DamagedError(CORRECTED))
+            section.fixed[frame] = bytes(payload)
+            return data
+    return problem
 
 
 def _corrected(

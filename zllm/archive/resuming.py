@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
+from zllm.archive.cipher import Sealing
 from zllm.archive.places import Layout
+from zllm.archive.vault import Vault
 from zllm.errors import UsageError
 from zllm.format import ends
+from zllm.format.sealing import NO_SALT, is_sealed
 from zllm.format.section import OPAQUE
 
 
@@ -16,7 +20,8 @@ class End:
 
     ``offset`` is where the next part goes, from the archive's header on, ``sequence`` its number. ``stream``: bytes of
     the tar stream. ``generation``: number of the next one. ``directory``: offset of the last one's. ``seed``: of the
-    checksums; None before the archive has its id. ``models``: SHA-256 of those that are embedded.
+    checksums; None before the archive has its id. ``models``: SHA-256 of those that are embedded. ``sealing``: how it is
+    encrypted, if it is, and ``salt`` that of the last generation.
     """
 
     offset: int = 0
@@ -26,6 +31,8 @@ class End:
     directory: int = 0
     seed: int | None = None
     models: frozenset[bytes] = frozenset()
+    sealing: Sealing | None = None
+    salt: bytes = NO_SALT
 
 
 BEGINNING = End()
@@ -48,6 +55,10 @@ def end_of(layout: Layout) -> End:
         raise UsageError(f"nothing can be added before the {layout.rest} bytes behind the archive, which are others'")
     last = layout.directories[-1]
     directory = last.offset - layout.start
+    sealing, salt = None, NO_SALT
+    if is_sealed(last.envelope):
+        vault = cast(Vault, layout.opener)
+        sealing, salt = vault.sealing_of(last.seed), vault.salt_at(last.seed, last.envelope.sequence)
     return End(
         offset=ends.footer_end(directory, last.envelope),
         sequence=last.envelope.sequence + 2,
@@ -56,4 +67,6 @@ def end_of(layout: Layout) -> End:
         directory=directory,
         seed=last.seed,
         models=frozenset(layout.models),
+        sealing=sealing,
+        salt=salt,
     )

@@ -15,6 +15,7 @@ from zllm.format import frames
 from zllm.format.frames import FrameRow
 from zllm.format.limits import DEFAULT, Limits
 from zllm.format.repair import Budget
+from zllm.format.sealing import LOCKED, Opener
 from zllm.format.section import ModelRef, SectionHeader
 from zllm.format.sectionmap import SectionMap
 
@@ -67,7 +68,7 @@ def _size(data: Decoded | None) -> int:
 class Origin:
     """Where a section is from: the seed of its archive's checksums, where that one's stream begins, who is told of
     damage that costs nothing, and what may be spent on searches. ``mend``: as ``fetch`` of :class:`Section`, of a
-    frame that is damaged, after parity was used; empty if there is none.
+    frame that is damaged, after parity was used; empty if there is none. ``opener``: of encrypted frames.
     """
 
     seed: int
@@ -75,6 +76,7 @@ class Origin:
     note: Callable[[ZllmError], None]
     budget: Budget
     mend: Callable[[FrameRow, int], memoryview] | None = None
+    opener: Opener = LOCKED
 
 
 class Section:
@@ -98,7 +100,7 @@ class Section:
         self.key = key
         self.header = header
         self.base = origin.base
-        self.seed, self.note, self.budget = origin.seed, origin.note, origin.budget
+        self.seed, self.note, self.budget, self.opener = origin.seed, origin.note, origin.budget, origin.opener
         self.trial: dict[int, bytes] = {}
         """Data of damaged frames that is being proved."""
         self.fixed: dict[int, bytes] = {}
@@ -253,8 +255,14 @@ class Section:
             return exc
 
     def first_byte(self, frame: int) -> bytes:
-        """The first byte of a frame's payload, unchecked; nothing if the archive ends before it."""
+        """The first byte of a frame's payload, unchecked; nothing if the archive ends before it.
+
+        Raises:
+            DamagedError: it is encrypted, and damaged.
+        """
         row = self.layout.frames[frame]
+        if row.sealed:
+            return bytes(self.payload(frame)[:1])
         return bytes(self._fetch(row, self.layout.frame_offsets[frame])[row.header_size :][:1])
 
     def payload(self, frame: int) -> memoryview:
@@ -281,4 +289,4 @@ class Section:
     def _proved(self, row: FrameRow, part: memoryview) -> tuple[memoryview, bool]:
         if len(part) < row.coded_size:
             raise DamagedError("the archive ends before a frame that this member needs, or the frame is lost")
-        return frames.payload_of(part, row, self.seed)
+        return frames.payload_of(part, row, self.seed, self.opener)

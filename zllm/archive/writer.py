@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -10,9 +11,10 @@ from zllm.archive.coder import Coder
 from zllm.archive.options import WriteOptions
 from zllm.archive.partwriter import CodedSection, Output
 from zllm.archive.places import Layout
-from zllm.archive.resuming import BEGINNING, end_of
+from zllm.archive.resuming import BEGINNING, End, end_of
 from zllm.archive.sectionqueue import SectionQueue
 from zllm.archive.sectionwriter import SectionWriter
+from zllm.archive.vault import sealing_for
 from zllm.errors import UsageError
 from zllm.format import headerunits
 from zllm.format.headerunits import Headers, Plain
@@ -55,7 +57,7 @@ class Writer:
         self.before_end: Callable[[], None] = lambda: None
         """Called when all is written but directory and footer, which make it count."""
         self._coder = Coder(options, self.warnings)
-        end = BEGINNING if after is None else end_of(after)
+        end = _beginning(options) if after is None else _continued(options, after)
         self._sections = SectionWriter(
             out, self._coder, end, parity=options.parity, verify=options.verify, notes=options.notes
         )
@@ -253,3 +255,22 @@ class Writer:
         if not self._started:
             self._started = True
             self._sections.start()
+
+
+def _beginning(options: WriteOptions) -> End:
+    """Of a new archive: how it is encrypted."""
+    return dataclasses.replace(BEGINNING, sealing=sealing_for(options))
+
+
+def _continued(options: WriteOptions, after: Layout) -> End:
+    """The end of an archive. Whether it is encrypted, and for whom, was settled when it was made.
+
+    Raises:
+        UsageError: the options want it otherwise.
+    """
+    end = end_of(after)
+    if options.recipients:
+        raise UsageError("recipients are chosen when an archive is made, not when something is added to it")
+    if end.sealing is None and isinstance(options.passphrase, str):
+        raise UsageError("the archive is not encrypted, and what is added to it would not be either")
+    return end

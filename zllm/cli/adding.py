@@ -18,8 +18,8 @@ _DEFAULT_LEVEL = 6
 
 
 @contextlib.contextmanager
-def growing(name: str, console: output.Console) -> Iterator[Growing]:
-    """The archive, locked. What was not published when the block ends is taken back.
+def growing(name: str, console: output.Console, reader: ReadOptions) -> Iterator[Growing]:
+    """The archive, locked, which ``reader`` has the keys of. What was not published when the block ends is taken back.
 
     Raises:
         UsageError: it is not a file, or nothing can be added to it.
@@ -31,7 +31,7 @@ def growing(name: str, console: output.Console) -> Iterator[Growing]:
         raise UsageError(f"{name} is a folder, not an archive")
     with output.about(name):
         try:
-            found = Growing(name)
+            found = Growing(name, options=reader)
         except NotZllmError as error:
             raise NotZllmError(f"{name}: {error}: nothing was changed") from error
         if found.layout.unfinished:
@@ -64,7 +64,7 @@ def read(found: Growing, reader: ReadOptions) -> Iterator[Archive]:
         if not os.path.samestat(os.fstat(file.fileno()), os.fstat(found.file.fileno())):
             raise FileNotFoundError(2, "it was replaced meanwhile", found.name)
         file.seek(found.layout.start)
-        yield Archive(file, reader)
+        yield Archive(file, reader, vault=found.vault)
 
 
 def check_whole(archive: Archive) -> None:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 
-from zllm.cli import adding, create, incoming, options, output, packing, progress, statistics
+from zllm.cli import adding, create, incoming, options, output, packing, passphrases, progress, statistics
 from zllm.cli.walk import Walk
 
 SUMMARY = "add files and folders to an archive"
@@ -26,6 +26,7 @@ def parser() -> options.Parser:
     incoming.arguments(result)
     packing.reproducible(result)
     options.coding(result, added=True)
+    passphrases.writing(result, identities=True)
     options.helpers(result)
     options.statistics(result)
     options.verbosity(result, "name each member, and sum up at the end")
@@ -46,7 +47,9 @@ def run(argv: Sequence[str], console: output.Console) -> None:
 def add(job: packing.Job, console: output.Console) -> None:
     """Add to an archive that is there."""
     args, started = job.args, time.monotonic()
-    with options.cluster(args) as cluster, adding.growing(job.target, console) as archive:
+    with options.cluster(args) as cluster, adding.growing(
+        job.target, console, options.read_options(args)
+    ) as archive:
         idle = adding.set_level(args, archive)
         job.spare()
         total = job.total() if progress.wanted(console) else None

@@ -6,13 +6,14 @@ import argparse
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import zllm
 from zllm.archive.archive import Archive
 from zllm.archive.growing import Growing
 from zllm.archive.member import Member
-from zllm.cli import adding, heirs, options, output, progress, reading, statistics
+from zllm.cli import adding, heirs, options, output, passphrases, progress, reading, statistics
 from zllm.format.names import plain
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def parser() -> options.Parser:
     result.add_argument("operands", nargs="*", metavar="ARCHIVE", help="the archive")
     options.archive_name(result)
     options.coding(result, added=True)
+    passphrases.reading(result)
     options.statistics(result)
     options.verbosity(result, "sum up at the end")
     return result
@@ -43,10 +45,11 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     if args.operands:
         command.error(f"one archive at a time: '{args.operands[0]}' is one name too many")
     started, before = time.monotonic(), 0
-    with adding.growing(args.archive, console) as growing:
+    reader = options.read_options(args)
+    with adding.growing(args.archive, console, reader) as growing:
         before = os.fstat(growing.file.fileno()).st_size
         idle = adding.set_level(args, growing)
-        with adding.read(growing, options.read_options(args)) as archive:
+        with adding.read(growing, reader) as archive:
             counts = None if _is_compact(archive, growing) else _compact(archive, args, console)
     for text in idle:
         console.note(text)
@@ -84,7 +87,7 @@ def _compact(archive: Archive, args: argparse.Namespace, console: output.Console
                 fileobj=cast(BinaryIO, target.file),
                 mode="w",
                 encoding="utf-8",
-                **vars(options.write_options(args, bar)),
+                **vars(replace(options.write_options(args, bar), passphrase=None, sealing=archive.sealing)),
             )
             first: dict[int, str] = {}  # by where the data is, its heir
 

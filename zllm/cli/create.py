@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from zllm.cli import incoming, options, output, packing, progress, statistics
+from zllm.cli import incoming, options, output, packing, passphrases, progress, statistics
 from zllm.cli.walk import Walk
 
 SUMMARY = "pack files and folders into an archive"
@@ -26,6 +26,7 @@ def parser() -> options.Parser:
         help="put the source of a decoder in C, and the specifications, in front: those who have no zllm compile it",
     )  # fmt: skip
     options.coding(result)
+    passphrases.writing(result)
     options.helpers(result)
     options.statistics(result)
     options.verbosity(result, "name each member, and sum up at the end")

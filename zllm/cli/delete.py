@@ -9,7 +9,7 @@ from zllm.archive.archive import Archive
 from zllm.archive.growing import Growing
 from zllm.archive.member import Member
 from zllm.archive.options import WriteOptions
-from zllm.cli import adding, heirs, names, options, output, reading
+from zllm.cli import adding, heirs, names, options, output, passphrases, reading
 from zllm.errors import EXIT_OK
 
 SUMMARY = "delete members from an archive"
@@ -30,6 +30,7 @@ def parser() -> options.Parser:
     result.add_argument("--exclude", action="append", default=[], metavar="PATTERN", help="keep members that match")
     options.model(result, "the model, if a hard link's data has to be packed again")
     options.threads(result)
+    passphrases.reading(result)
     options.device(result)
     options.verbosity(result, "name each member, and sum up at the end")
     return result
@@ -42,9 +43,10 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     if not args.operands:
         command.error("name the members to delete")
     wanted = reading.Wanted(args.operands, args.exclude)
+    reader = options.read_options(args)
     with (
-        adding.growing(args.archive, console) as growing,
-        adding.read(growing, options.read_options(args)) as archive,
+        adding.growing(args.archive, console, reader) as growing,
+        adding.read(growing, reader) as archive,
     ):
         wanted.settle(archive)
         members = {member.name: member for member in archive}

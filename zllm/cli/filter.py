@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import BinaryIO, cast
 
 from zllm.archive.readinto import ReadInto
-from zllm.cli import memory, options, output, progress, statistics, streams
+from zllm.cli import memory, options, output, passphrases, progress, statistics, streams
 from zllm.errors import EXIT_FAILURE, UsageError, ZllmError
 
 SUMMARY = "stdin to stdout; what zllm does without a command"
@@ -38,6 +38,7 @@ def parser() -> options.Parser:
     place.add_argument("-o", "--output", default="-", metavar="FILE", help="write FILE instead of stdout")
     result.add_argument("-f", "--force", action="store_true", help="replace FILE of -o if it exists")
     options.coding(result)
+    passphrases.writing(result, identities=True)
     options.limit(result)
     options.helpers(result)
     options.statistics(result)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from zllm.cli import suggestions, words
+from zllm.cli import passphrases, suggestions, words
 from zllm.errors import UsageError
 from zllm.format.limits import DEFAULT, Limits
 from zllm.stats import Stats
@@ -18,7 +18,7 @@ from zllm.stats import Stats
 if TYPE_CHECKING:
     from zllm.archive.options import Cluster, Options, ReadOptions, WriteOptions
 
-EPILOG = "exit codes: 0 done, 1 with warnings, 2 usage or failure, 3 damaged archive, 4 model or codec missing"
+EPILOG = "exit codes: 0 done, 1 with warnings, 2 usage or failure, 3 damaged archive, 4 model, codec or key missing"
 
 
 MAX_THREADS = 1024
@@ -327,7 +327,8 @@ def coding_like(args: argparse.Namespace, manifest: dict[str, Any]) -> WriteOpti
 
 
 def _fields(args: argparse.Namespace, kind: type[Options]) -> dict[str, Any]:
-    from zllm.archive.options import names
+    from zllm.archive.options import ReadOptions, names
 
     given = {name: value for name, value in vars(args).items() if name in names(kind)}
-    return {**given, "threads": thread_count(args)}
+    passphrase = passphrases.chosen(args, new=kind is not ReadOptions)
+    return {**given, "threads": thread_count(args), "passphrase": passphrase}

@@ -187,10 +187,8 @@ def packer(
 
         notes = carried.decoder()
     with zllm.open(
-        fileobj=file, mode=mode, level=args.level, model=args.model, llm=args.llm,
-        threads=options.thread_count(args), progress=bar, stats=args.stats, dereference=args.dereference,
-        embed_model=args.embed_model, parity=args.parity, verify=args.verify, cluster=cluster,
-        device=args.device, executor=args.executor, notes=notes, encoding="utf-8",
+        fileobj=file, mode=mode, dereference=args.dereference, encoding="utf-8",
+        **{**vars(options.write_options(args, bar, cluster)), "notes": notes},
     ) as archive:  # fmt: skip
         packer = Packer(archive, console, reproducible=args.reproducible, stats=args.stats)
         packer.attributes.xattrs, packer.attributes.acls = args.xattrs, args.acls

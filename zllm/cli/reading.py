@@ -10,7 +10,7 @@ from typing import TypeVar
 import zllm
 from zllm.archive.archive import Archive
 from zllm.archive.member import Member
-from zllm.cli import names, options, output, patterns, progress, suggestions
+from zllm.cli import names, options, output, passphrases, patterns, progress, suggestions
 from zllm.errors import (
     EXIT_FAILURE,
     BrokenTarError,
@@ -43,6 +43,7 @@ def arguments(
     options.threads(parser)
     options.limit(parser)
     options.generation(parser)
+    passphrases.reading(parser)
     if decodes:
         options.device(parser)
     else:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from typing import BinaryIO
 
 from zllm.archive.archive import Archive
 from zllm.archive.options import WriteOptions
-from zllm.cli import options, output
-from zllm.errors import EXIT_DAMAGED, UsageError, ZllmError
+from zllm.cli import options, output, passphrases
+from zllm.errors import EXIT_DAMAGED, LockedError, UsageError, ZllmError
 from zllm.planner.levels import DEFAULT_LEVEL, LEVELS
 
 SUMMARY = "write a whole archive of what is left of a damaged one"
@@ -29,6 +30,7 @@ def parser() -> options.Parser:
     options.threads(result)
     options.limit(result)
     options.device(result)
+    passphrases.reading(result)
     options.verbosity(result)
     return result
 
@@ -49,7 +51,14 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     from zllm.archive.recovering import recover  # what only writers need
 
     with output.about(args.archive), output.source(args.archive) as source:
-        archive = Archive(source, options.read_options(args))
+        try:
+            archive = Archive(source, options.read_options(args))
+        except LockedError as error:
+            if error.tried or args.parity:
+                raise
+            source.seek(0)
+            _without_key(source, target, args, console)
+            return
         with output.target(target, force=args.force) as file:
             done = recover(archive, file, _writing(archive, args))
     for text in (*archive.warnings, *map(output.message, archive.problems)):
@@ -59,6 +68,22 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     sections = "1 section" if done.copied == 1 else f"{done.copied} sections"
     lost = "what is lost is named above" if done.lost else "nothing is lost"
     console.note(f"{sections} copied, {output.count(done.packed)} packed again: {lost}")
+
+
+def _without_key(source: BinaryIO, target: str, args: argparse.Namespace, console: output.Console) -> None:
+    """Mend what parity and checksums tell, without looking into encrypted parts."""
+    from zllm.archive import keyless
+
+    with output.target(target, force=args.force) as file:
+        before = keyless.mend(source, file)
+    for text in (*before.warnings, *map(output.message, before.problems)):
+        console.note(output.prefixed(args.archive, text))
+    with output.about(target), output.source(target) as made:
+        after = keyless.test(made, seekable=True)
+    for problem in after.problems:
+        console.error(output.prefixed(target, output.message(problem)), problem.exit_code)
+    lost = "what could not be mended is named above" if after.problems else "nothing is lost"
+    console.note(f"no key was given: {output.count(after.parts, 'part')} copied as they are: {lost}")
 
 
 def _writing(archive: Archive, args: argparse.Namespace) -> WriteOptions:

@@ -14,6 +14,7 @@ from zllm.archive.fileview import FileView
 from zllm.archive.options import ReadOptions, WriteOptions
 from zllm.archive.pipe import PipeView
 from zllm.archive.state import StateStream
+from zllm.archive.vault import Vault
 from zllm.archive.view import TarView
 from zllm.format.ends import FILE_MAGIC as MAGIC
 
@@ -47,12 +48,14 @@ def decoder(file: BinaryIO, options: ReadOptions, warn: Callable[[str], None]) -
         DamagedError: something of it is damaged or missing; raised at the end at the latest.
     """
     stream: RawIOBase
-    if file.seekable() and (options.generation is not None or layout.is_changed(file, options.limits)):
-        archive = Archive(file, options)
+    vault = Vault(options, options.limits)
+    if file.seekable() and (options.generation is not None or layout.is_changed(file, options.limits, vault)):
+        archive = Archive(file, options, vault=vault)
         view: TarView = archive.view
         stream = StateStream(archive, cast(FileView, view))
     else:
-        stream = view = PipeView(file, Decoders(options), options.limits, options.generation)
+        stream = view = PipeView(file, Decoders(options), options.limits, options.generation, vault)
+        vault.check()
     view.everything = True
     yield stream
     for text in view.warnings:

@@ -10,7 +10,7 @@ from zllm.archive.archive import Archive
 from zllm.archive.check import Checker
 from zllm.archive.member import Member
 from zllm.cli import options, output, progress, reading
-from zllm.errors import ZllmError
+from zllm.errors import LockedError, ZllmError
 
 SUMMARY = "decode everything and check every checksum"
 
@@ -27,6 +27,10 @@ def parser() -> options.Parser:
         "--percent", type=_percent, default=100, metavar="N",
         help="decode N percent of the frames, chosen at random, and compare the checksums alone of the others",
     )  # fmt: skip
+    result.add_argument(
+        "--without-key", action="store_true",
+        help="of an encrypted archive, compare the checksums alone, which show damage, but not forgery",
+    )  # fmt: skip
     return result
 
 
@@ -42,6 +46,37 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     args = reading.parse(command, argv, console)
     if args.percent < 100 and args.operands:
         command.error("--percent chooses from all members: leave out their names")
+    if args.without_key:
+        if args.operands or args.percent < 100 or args.passphrase or args.identities:
+            command.error("--without-key tests whole archives, and needs neither names nor keys")
+        _without_key(args, console)
+        return
+    try:
+        _test(args, console)
+    except LockedError as error:
+        if error.tried or args.operands or args.archive == "-":
+            raise
+        _without_key(args, console)
+
+
+def _without_key(args: argparse.Namespace, console: output.Console) -> None:
+    """Compare the checksums of an encrypted archive."""
+    from zllm.archive import keyless
+
+    with output.about(args.archive), output.source(args.archive) as file:
+        seen = keyless.test(file, seekable=file.seekable())
+    name = output.shown(args.archive)
+    for text in seen.warnings:
+        console.warn(f"{name}: {text}")
+    for problem in seen.problems:
+        console.error(output.prefixed(args.archive, output.message(problem)), problem.exit_code)
+    console.note(f"{name}: {keyless.NOT_AUTHENTICATED}")
+    if not console.status:
+        found = f"{output.count(seen.parts, 'part')}, {output.size(seen.size)}, no damage"
+        console.detail(f"{output.printable(name)}: {found}")
+
+
+def _test(args: argparse.Namespace, console: output.Console) -> None:
     wanted = reading.Wanted(args.operands)
     members = size = 0
     with (

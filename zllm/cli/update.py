@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import zllm
 from zllm.archive.archive import Archive
 from zllm.archive.growing import Growing
-from zllm.cli import adding, heirs, names, options, output, packing, patterns, progress, statistics
+from zllm.cli import adding, heirs, names, options, output, packing, passphrases, patterns, progress, statistics
 from zllm.cli.changes import Known
 from zllm.cli.operands import Name
 from zllm.cli.packer import Packer
@@ -36,6 +36,7 @@ def parser() -> options.Parser:
         "--delete", action="store_true", help="delete members below the PATHs that are not on the disk any more"
     )
     options.coding(result, added=True)
+    passphrases.reading(result)
     options.helpers(result)
     options.statistics(result)
     options.verbosity(result, "name each member that is added or deleted, and sum up at the end")
@@ -46,10 +47,11 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     """Runs the command; raises what the program turns into an exit code."""
     job = packing.parse(parser(), argv, console)
     args, started = job.args, time.monotonic()
-    with options.cluster(args) as cluster, adding.growing(job.target, console) as growing:
+    reader = options.read_options(args)
+    with options.cluster(args) as cluster, adding.growing(job.target, console, reader) as growing:
         idle = adding.set_level(args, growing)
         job.spare()
-        with adding.read(growing, options.read_options(args)) as archive:
+        with adding.read(growing, reader) as archive:
             known = Known(archive, by_content=args.hash, owners=not args.reproducible)
             adding.check_whole(archive)
             with (

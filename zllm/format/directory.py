@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zllm.errors import DamagedError, UsageError
-from zllm.format import limits, section
+from zllm.format import limits, sealing, section
 from zllm.format.columns import deflate, inflate
 from zllm.format.ends import FORMAT_VERSION
 from zllm.format.envelope import LEAST_PART, Envelope, Kind
@@ -36,7 +36,7 @@ class Row:
     """A section. ``offset`` is its envelope's place, from the archive's header on; ``members`` begin in the section.
 
     Where the header stands in the section only, it is None, and so are the sizes: ``length`` of the section's body,
-    ``frames`` and the bytes of all of them.
+    ``frames`` and the bytes of all of them. ``flags``: of its envelope.
     """
 
     offset: int
@@ -47,11 +47,12 @@ class Row:
     frames: int = 0
     frames_size: int = 0
     names: NameFilter | None = field(default=None, compare=False)
+    flags: int = field(default=0, compare=False)
 
     @property
     def envelope(self) -> Envelope:
         """The section's, if its length is known."""
-        return Envelope(Kind.SECTION, self.sequence, self.length)
+        return Envelope(Kind.SECTION, self.sequence, self.length, self.flags)
 
     @property
     def frames_at(self) -> int:
@@ -210,9 +211,11 @@ def _put_row(text: bytearray, row: Row, models: dict[ModelRef, int], *, whole: b
         put_varint(text, models.setdefault(model, len(models)))
 
 
-def unpack(body: bytes, seed: int = 0, allowed: Limits = DEFAULT, before: int = 1 << 62) -> Directory:
+def unpack(
+    body: bytes, seed: int = 0, allowed: Limits = DEFAULT, before: int = 1 << 62, flags: int = 0
+) -> Directory:
     """A directory, whose checksum holds. ``seed`` is that of the archive, of which ``before`` bytes come before the
-    directory: so many parts as fit into them can be named.
+    directory: so many parts as fit into them can be named. ``flags``: of sections' envelopes.
 
     Raises:
         DamagedError: it contradicts itself or a limit.
@@ -225,7 +228,7 @@ def unpack(body: bytes, seed: int = 0, allowed: Limits = DEFAULT, before: int = 
     rows: list[Row] = []
     most = before // LEAST_PART
     for _ in range(reader.varint(min(reader.left // _LEAST_ROW, most))):
-        rows.append(_row(reader, models))
+        rows.append(replace(_row(reader, models), flags=flags))
         if len(rows) > 1 and rows[-1].offset <= rows[-2].offset:
             raise DamagedError(f"{_WHAT} is damaged: its sections are not in order")
     others = []
@@ -250,7 +253,7 @@ def _front(body: bytes, allowed: Limits) -> tuple[list[ModelRef], int, Reader]:
 
 def _row(reader: Reader, models: Sequence[ModelRef]) -> Row:
     offset, sequence, members = reader.varint(1 << 62), reader.varint(1 << 62), reader.varint(limits.MAX_RECORDS)
-    length = reader.varint(limits.MAX_SECTION_HEADER + limits.MAX_MAP)
+    length = reader.varint(sealing.sealed_size(limits.MAX_SECTION_HEADER + limits.MAX_MAP))
     if not length:
         return Row(offset, sequence, members)
     frames, frames_size = reader.varint(limits.MAX_FRAMES), reader.varint(1 << 62)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from zllm.errors import DamagedError, NotZllmError, UnsupportedVersionError
-from zllm.format.envelope import ID_SIZE, REJECT, Envelope, Kind
+from zllm.format.envelope import ID_SIZE, REJECT, SEALED, Envelope, Kind
 from zllm.format.wire import Reader, checksum, varints
 
 FORMAT_VERSION = 3
@@ -15,6 +15,7 @@ ACCEPTED_VERSIONS = frozenset({3})
 _CHECK_SIZE = 2
 _FRONT_OF_1 = b"\1\0\0\0"  # what stood after the magic bytes in format 1, whose checksum was elsewhere
 _SIZE_OF_2 = 12
+_KEYS_FIELD = 2
 
 FILE_MAGIC = b"\x8dZLM\r\n\x1a\n"
 EMPTY = "not a zllm archive: it is empty"
@@ -90,24 +91,43 @@ def _check_version(version: int) -> None:
     )
 
 
-def pack_footer(distance: int) -> bytes:
-    """The body of a footer: how many bytes before its envelope that of the directory begins."""
-    return varints([distance])
+def pack_footer(distance: int, keys: int = 0) -> bytes:
+    """The body of a footer: how many bytes before its envelope that of the directory begins. ``keys``: in an encrypted
+    archive, how many bytes before the directory the last part begins, which has its keys.
+    """
+    return varints([distance]) + (keys.to_bytes(_KEYS_FIELD, "little") if keys else b"")
 
 
-def read_footer(body: bytes) -> int:
-    """The inverse of :func:`pack_footer`.
+def read_footer(body: bytes, *, sealed: bool = False) -> int:
+    """How many bytes before the footer the directory begins; ``sealed``: of an encrypted archive.
 
     Raises:
-        DamagedError: it is not one number.
+        DamagedError: it does not say that, and nothing else.
     """
+    return _read_footer(body, sealed=sealed)[0]
+
+
+def read_keys(body: bytes) -> int:
+    """How many bytes before the directory the last keys part of an encrypted archive begins, by its footer; 0 in
+    others.
+
+    Raises:
+        DamagedError: it is not the body of a footer.
+    """
+    try:
+        return _read_footer(body, sealed=True)[1]
+    except DamagedError:
+        return _read_footer(body, sealed=False)[1]
+
+
+def _read_footer(body: bytes, *, sealed: bool) -> tuple[int, int]:
     reader = Reader(body, "the footer")
-    distance = reader.varint(1 << 62)
+    distance, keys = reader.varint(1 << 62), reader.fixed(_KEYS_FIELD) if sealed else 0
     reader.end()
-    return distance
+    return distance, keys
 
 
 def footer_end(offset: int, directory: Envelope) -> int:
     """Where the footer ends that follows a directory which begins at ``offset``."""
-    footer = Envelope(Kind.FOOTER, directory.sequence + 1, len(pack_footer(directory.whole)))
-    return offset + directory.whole + footer.whole
+    size = len(pack_footer(directory.whole, bool(directory.flags & SEALED)))
+    return offset + directory.whole + Envelope(Kind.FOOTER, directory.sequence + 1, size).whole

@@ -53,7 +53,9 @@ _LONGEST: dict[int, int] = {
     Kind.MODEL: limits.MAX_MODEL + 64,
     Kind.DIRECTORY: limits.MAX_DIRECTORY,
     Kind.FOOTER: MAX_VARINT_BYTES,
+    Kind.KEYS: limits.MAX_KEYS,
 }
+_TAGS = 1 << 17  # of a sealed body: 16 bytes for each MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +191,7 @@ def _fields(data: bytes | bytearray | memoryview) -> tuple[Envelope, int]:
     length, at = _varint(data, at)
     if at + ENVELOPE_CHECK_SIZE > len(data):
         raise DamagedError(_MISSING)
-    if length > _LONGEST.get(kind, 1 << 62):
+    if length > _LONGEST.get(kind, 1 << 62) + (_TAGS if flags & SEALED else 0):
         raise DamagedError(f"the archive is damaged: a part of {length} bytes cannot be")
     return Envelope(kind, sequence, length, flags), at
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from zllm.errors import UnsupportedVersionError, ZllmError
+from zllm.errors import AuthenticationError, UnsupportedVersionError, ZllmError
 from zllm.format import directory, envelope, modelpart, section
 from zllm.format.envelope import Envelope, Kind
+from zllm.format.sealing import MIXED, OPEN_KINDS, SEALED_ALONE, is_sealed
 from zllm.format.sectionmap import SectionMap
 
-ENCRYPTED = "the archive is encrypted, which this version of zllm does not read"
-USED = frozenset({Kind.SECTION, Kind.FRAME, Kind.MODEL, Kind.DIRECTORY, Kind.FOOTER})
+USED = frozenset({Kind.SECTION, Kind.FRAME, Kind.MODEL, Kind.DIRECTORY, Kind.FOOTER, Kind.KEYS})
 """Kinds of parts that this program uses."""
 
 
@@ -119,12 +119,16 @@ def frames_of(chart: SectionMap) -> tuple[int, int]:
     return len(rows), sum(row.coded_size for row in rows)
 
 
-def refusal(found: Envelope) -> UnsupportedVersionError | None:
-    """Why this program does not read the archive, if it must not be read without this part."""
-    if found.flags & envelope.SEALED or found.kind == Kind.KEYS:
-        return UnsupportedVersionError(ENCRYPTED)
-    if found.flags & envelope.REJECT:
-        bits = found.flags & envelope.REJECT
+def refusal(found: Envelope, *, sealed: bool = False) -> ZllmError | None:
+    """Why this program does not read the part, if the archive must not be read without it. ``sealed``: it is of an
+    encrypted archive.
+    """
+    if sealed != is_sealed(found) and not (sealed and found.kind in OPEN_KINDS):
+        return AuthenticationError(MIXED) if sealed else UnsupportedVersionError(SEALED_ALONE)
+    if found.kind == Kind.KEYS and not sealed:
+        return UnsupportedVersionError(SEALED_ALONE)
+    if found.flags & envelope.REJECT & ~envelope.SEALED:
+        bits = found.flags & envelope.REJECT & ~envelope.SEALED
         return UnsupportedVersionError(f"a part needs features (bits {bits:#x}) that this version does not have")
     if found.kind not in USED and not found.may_be_skipped:
         return UnsupportedVersionError(f"the archive has parts of kind {found.kind}, which this version does not know")

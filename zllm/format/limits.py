@@ -97,6 +97,12 @@ MAX_STREAMS = 256
 FREE_STREAMS, STREAM_CODE = 16, 512
 """Streams of a frame of codec llm, whatever its size; each that it has more takes so many bytes of its code string."""
 
+MAX_KEYS = 32 << 10
+"""Most bytes of the body of a keys part."""
+
+MAX_SLOTS = 256
+"""Most slots of a keys part: each is tried with each key."""
+
 REPEAT_DATA = 256
 """A frame of codec llm has at most one repeat for so many bytes of its data, and one more."""
 
@@ -124,6 +130,8 @@ class Limits:
         model_bytes: bytes of an embedded model file.
         model_ratio: how many times as long as its coded form an embedded model may be.
         frame_bytes: bytes of data of one frame, which a decoder makes at once.
+        argon2_bytes: bytes of memory that trying a passphrase may take.
+        argon2_work: bytes that trying all passphrases may write, of all archives in the file together.
     """
 
     output_bytes: int | None = None
@@ -142,6 +150,8 @@ class Limits:
     model_bytes: int = MAX_MODEL
     model_ratio: int = MAX_MODEL_RATIO
     frame_bytes: int = WINDOW
+    argon2_bytes: int = 1 << 30
+    argon2_work: int = 64 << 30
 
     def __post_init__(self) -> None:
         """Refuse what cannot be compared with sizes.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from zllm.errors import DamagedError, UnsupportedVersionError
-from zllm.format import envelope, limits
+from zllm.format import envelope, limits, sealing
 from zllm.format.limits import DEFAULT, Limits
 from zllm.format.payloads import compress, decompress
 from zllm.format.wire import MAX_VARINT_BYTES, Reader, varints
@@ -64,8 +65,36 @@ def read_front(body: bytes | memoryview, length: int, allowed: Limits = DEFAULT)
     return ModelFile(sha256, size, coded_size, coding)
 
 
-def unpack(part: bytes | memoryview, at: int, seed: int, allowed: Limits = DEFAULT) -> tuple[bytes, bytes | memoryview]:
-    """SHA-256 and bytes of the model file, from a whole part whose body begins at ``at``.
+def read_beginning(
+    data: bytes, own: envelope.Envelope, seed: int, allowed: Limits = DEFAULT, opener: sealing.Opener = sealing.LOCKED
+) -> ModelFile:
+    """What the body of a part says, from its first :func:`beginning` bytes.
+
+    Raises:
+        DamagedError, UnsupportedVersionError: as :func:`read_front`.
+        AuthenticationError: it is not what was encrypted.
+    """
+    if not sealing.is_sealed(own):
+        return read_front(data, own.length, allowed)
+    front = opener.open(seed, own, data, front=True)
+    return read_front(front[:FRONT_SIZE], sealing.opened_size(own.length), allowed)
+
+
+def beginning(own: envelope.Envelope) -> int:
+    """Bytes of a part's body that are needed to know what it says before the coded file."""
+    size = sealing.PIECE + sealing.TAG_SIZE if sealing.is_sealed(own) else FRONT_SIZE
+    return min(size, own.length)
+
+
+def unpack(
+    part: bytes | memoryview,
+    at: int,
+    seed: int,
+    allowed: Limits = DEFAULT,
+    opened: Callable[[memoryview], bytes] | None = None,
+) -> tuple[bytes, bytes | memoryview]:
+    """SHA-256 and bytes of the model file, from a whole part whose body begins at ``at``; ``opened``: what is in that,
+    if it is encrypted.
 
     Raises:
         DamagedError: it is not the one that the part promises.
@@ -74,6 +103,8 @@ def unpack(part: bytes | memoryview, at: int, seed: int, allowed: Limits = DEFAU
     if not envelope.holds(seed, part):
         raise DamagedError(f"{_WHAT} is damaged: its checksum does not match")
     body = memoryview(part)[at : -envelope.CHECK_SIZE]
+    if opened is not None:
+        body = memoryview(opened(body))
     model = read_front(body[:FRONT_SIZE], len(body), allowed)
     coded = body[len(body) - model.coded_size :]
     data = coded if model.coding == STORE else decompress(bytes(coded), model.size, _WHAT)

@@ -6,14 +6,21 @@ padding. Where something is damaged, the search goes on for the next part whose 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
-from zllm.errors import DamagedError, NotZllmError, TruncatedError, UnsupportedVersionError, ZllmError, worse
-from zllm.format import directory, ends, envelope, limits, modelpart, repair, section, sectionmap
+from zllm.errors import (
+    DamagedError,
+    LockedError,
+    NotZllmError,
+    TruncatedError,
+    UnsupportedVersionError,
+    ZllmError,
+    worse,
+)
+from zllm.format import directory, ends, envelope, limits, modelpart, repair, sealing, section, sectionmap
 from zllm.format.beginning import Source, begins, recovered
-from zllm.format.envelope import SYNC, Envelope, Kind
+from zllm.format.envelope import Envelope, Kind
 from zllm.format.found import (
     USED,
     DirectoryPart,
@@ -28,24 +35,19 @@ from zllm.format.found import (
     frames_of,
     refusal,
 )
+from zllm.format.search import STEP, Search
 
-STEP = 1 << 16
 TRUNCATED = "the archive is truncated: it ends before its footer. Whole members can be extracted, the rest is lost"
 CORRECTED = "one byte was wrong and is corrected, nothing is lost"
+KEYS_DAMAGED = "a part with the keys is damaged: its checksum does not match"
 OTHER_SECTIONS = "the archive is damaged: its directory names other sections than there are"
 UNUSED = "a part that this program does not use is damaged: its checksum does not match"
-_BETWEEN = "the archive is damaged: there are unknown bytes between its parts"
 _ORDER = "the archive is damaged: its parts are out of order"
-_HIT = re.compile(re.escape(SYNC) + b"[\1-\10]")
-_HIT_BEHIND = re.compile(re.escape(SYNC) + b"[\1-\10]|" + re.escape(ends.FILE_MAGIC))
-# Looking at a hit of a search costs more than its bytes, and is taken from the budget as so many of them.
-_PER_HIT = 4096
 _MAGIC_AT_LEAST = 4  # bytes of a file header: fewer may be anything
-_LOOK = max(ends.HEADER_SIZE, envelope.MAX_SIZE)
 _WHAT: dict[int, str] = {Kind.SECTION: "a section map", Kind.DIRECTORY: "the directory", Kind.FOOTER: "the footer"}
 
 
-class Walk:
+class Walk(Search):
     """Goes from part to part. What is wrong is in ``problem`` and ``warnings`` when :meth:`parts` has ended.
 
     Raises:
@@ -53,9 +55,16 @@ class Walk:
         DamagedError: the file header is damaged, and no archive can be made out behind it.
         UnsupportedVersionError: a version or a feature that this program does not read.
         LimitError: in :meth:`parts`, the archive has more than is allowed.
+        LockedError: in :meth:`parts`, the first archive is encrypted, and ``opener`` does not have its key.
     """
 
-    def __init__(self, source: Source, budget: repair.Budget, allowed: limits.Limits = limits.DEFAULT) -> None:
+    def __init__(
+        self,
+        source: Source,
+        budget: repair.Budget,
+        allowed: limits.Limits = limits.DEFAULT,
+        opener: sealing.Opener = sealing.LOCKED,
+    ) -> None:
         self.problem: ZllmError | None = None
         self.warnings: list[str] = []
         self.manifest: dict[str, Any] = {}
@@ -66,6 +75,8 @@ class Walk:
         self._source = source
         self._budget = budget
         self._allowed = allowed
+        self._opener = opener
+        self._encrypted: bool | None = None  # all archives in the file, or none
         self._members = 0  # of all archives
         self._tries = repair.Budget()  # for searches: what corrections cost leaves them as they are
         self._headers = repair.Budget()  # for damaged headers
@@ -90,6 +101,11 @@ class Walk:
         """The archive as a whole is damaged. What is told: :func:`zllm.errors.worse`."""
         self._notes += 1
         self.problem = worse(self.problem, problem)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the parts that came are of encrypted archives."""
+        return bool(self._encrypted)
 
     @property
     def generation(self) -> int:
@@ -184,7 +200,9 @@ class Walk:
             self.note(DamagedError(_ORDER))
             self._source.skip(found.whole)
             return None
-        refused = refusal(found)
+        if self._encrypted is None and found.kind not in (Kind.FOOTER, Kind.PARITY):
+            self._encrypted = found.kind == Kind.KEYS or sealing.is_sealed(found)
+        refused = refusal(found, sealed=bool(self._encrypted))
         if refused is not None:
             self.note(refused)
         self._check_place(found)
@@ -196,31 +214,50 @@ class Walk:
         if found.kind == Kind.SECTION:
             self._orphans = True
             self._rows[offset - self._start] = len(self._rows), None
-        if refused is not None or found.kind not in USED:
+        closed = self._opener.keyless and sealing.is_sealed(found)
+        if refused is not None or found.kind not in USED or closed:
             return OtherPart(offset, found, self._seed)
         if found.kind == Kind.FRAME:
             return FramePart(offset, found, self._seed)
-        if found.kind == Kind.MODEL:
-            return self._model(offset, found)
-        return self._taken(offset, found)
+        taken = {Kind.KEYS: self._keys, Kind.MODEL: self._model}.get(Kind(found.kind), self._taken)
+        return taken(offset, found)
+
+    def _keys(self, offset: int, found: Envelope) -> Part:
+        """How the archive is encrypted."""
+        data = self._source.peek(found.whole)
+        front, rest = found.pack(self._seed), data[found.size :]
+        if len(data) == found.whole and not envelope.holds(self._seed, front + rest):
+            rest = repair.body(front, rest, self._seed, self._budget) or b""
+            self.note(DamagedError(f"the keys are damaged: {CORRECTED}" if rest else KEYS_DAMAGED))
+        if len(data) == found.whole and rest:
+            try:
+                self._opener.take(self._seed, found.sequence, rest[: -envelope.CHECK_SIZE])
+            except LockedError as exc:
+                if offset - self._start == ends.HEADER_SIZE and not self._start:
+                    raise
+                self.note(exc)
+            except (DamagedError, UnsupportedVersionError) as exc:
+                self.note(exc)
+        return OtherPart(offset, found, self._seed)
 
     def _check_place(self, found: Envelope) -> None:
         """Note what is missing before this part."""
         belongs = found.kind == Kind.FRAME and found.sequence <= self._last_frame
         if found.sequence > self._next or belongs != (found.sequence <= self._last_frame):
             self.note(DamagedError("the archive is damaged: parts of it are missing"))
-        elif found.kind == Kind.FRAME and not belongs and not self._orphans and not found.flags & envelope.SEALED:
+        elif found.kind == Kind.FRAME and not belongs and not self._orphans and not self._opener.keyless:
             self.note(DamagedError("the archive is damaged: a frame belongs to no section"))
 
     def _model(self, offset: int, found: Envelope) -> Part:
-        size = found.size + min(modelpart.FRONT_SIZE, found.length)
+        size = found.size + modelpart.beginning(found)
         front = self._source.peek(size)
         if len(front) < size:  # the archive was cut off here
             return OtherPart(offset, found, self._seed)
         front = front[found.size :]
         try:
-            return ModelPart(offset, found, self._seed, modelpart.read_front(front, found.length, self._allowed))
-        except (DamagedError, UnsupportedVersionError) as exc:
+            model = modelpart.read_beginning(front, found, self._seed, self._allowed, self._opener)
+            return ModelPart(offset, found, self._seed, model)
+        except (DamagedError, UnsupportedVersionError, LockedError) as exc:
             self.note(exc)
             return OtherPart(offset, found, self._seed)
 
@@ -241,12 +278,14 @@ class Walk:
             rest = fixed
         try:
             body = rest[: -envelope.CHECK_SIZE]
+            if sealing.is_sealed(found):
+                body = self._opener.open(self._seed, found, body)
             if found.kind == Kind.SECTION:
                 return self._section(offset, found, body, corrected=corrected)
             if found.kind == Kind.DIRECTORY:
                 return self._directory(offset, found, body)
             self._footer(offset, body)
-        except (DamagedError, UnsupportedVersionError) as exc:
+        except (DamagedError, UnsupportedVersionError, LockedError) as exc:
             self.note(exc)
         return None
 
@@ -266,7 +305,8 @@ class Walk:
         if start > self.end:
             self.note(DamagedError("the archive is damaged: a section is missing"))
         self._allowed.check_output(start + header.stream_size)
-        section_map = sectionmap.decode(body[at:], header, found.sequence + 1, self._allowed)
+        sealed = sealing.is_sealed(found)
+        section_map = sectionmap.decode(body[at:], header, found.sequence + 1, self._allowed, sealed=sealed)
         self._members += section_map.members()
         self._allowed.check_members(self._members)
         blob = body[at:] if corrected else b""
@@ -279,7 +319,8 @@ class Walk:
         return part
 
     def _directory(self, offset: int, own: Envelope, body: bytes) -> DirectoryPart:
-        found = directory.unpack(body, self._seed, self._allowed, offset - self._start)
+        sealed = own.flags & envelope.SEALED
+        found = directory.unpack(body, self._seed, self._allowed, offset - self._start, sealed)
         self.manifest = {**found.manifest, **self.manifest}
         exact = self._compare(found)
         if self._back is not None:
@@ -311,7 +352,9 @@ class Walk:
         return whole and not wrong
 
     def _footer(self, offset: int, body: bytes) -> None:
-        if self._directory_at is None or ends.read_footer(body) != offset - self._directory_at:
+        if self._directory_at is None or (
+            ends.read_footer(body, sealed=bool(self._encrypted)) != offset - self._directory_at
+        ):
             self.note(DamagedError("the archive is damaged: the directory is not where the footer says"))
         self._ended()
 
@@ -343,58 +386,3 @@ class Walk:
             return None
         self._garbage()
         return None
-
-    def _goes_on(self, front: bytes, sequence: int | None = None) -> bool:
-        """Whether a part of this archive is here that can follow: one of that number, if one is given."""
-        try:
-            found = envelope.parse(front[: envelope.MAX_SIZE], self._seed).sequence
-        except DamagedError:
-            return False
-        return found == sequence if sequence is not None else found >= self._next
-
-    def _garbage(self) -> None:
-        """Bytes behind an archive that belong to none: ignored, unless more of it, or an archive, follows."""
-        start = self._source.position
-        while data := self._source.peek(STEP):
-            last = len(data) < STEP
-            for hit in _HIT_BEHIND.finditer(data):
-                if not last and hit.start() and hit.start() + _LOOK > len(data):
-                    self._source.skip(hit.start())
-                    break
-                if self._tries.spend(1, _PER_HIT) and self._may_follow(data[hit.start() : hit.start() + _LOOK]):
-                    self._source.skip(hit.start())
-                    self.note(DamagedError(_BETWEEN))
-                    return
-            else:
-                self._source.skip(len(data) if last else len(data) - len(ends.FILE_MAGIC) + 1)
-        self.rest = count = self._source.position - start
-        self.warnings.append(f"{count} bytes after the end of the archive are not part of it: ignored")
-
-    def _may_follow(self, front: bytes) -> bool:
-        if front[: len(SYNC)] == SYNC:
-            return self._goes_on(front)
-        try:
-            ends.read_header(front)
-        except DamagedError:
-            return False
-        except UnsupportedVersionError:
-            pass
-        return True
-
-    # Where one was due and is not
-
-    def _search(self) -> None:
-        """Go on to the next place that looks like the start of a part of this archive."""
-        self._source.skip(1)
-        while data := self._source.peek(STEP):
-            for hit in _HIT.finditer(data):
-                place = hit.start()
-                if place and place + envelope.MAX_SIZE > len(data) == STEP:
-                    self._source.skip(place)
-                    break
-                if self._tries.spend(1, _PER_HIT) and self._goes_on(data[place : place + envelope.MAX_SIZE]):
-                    self._source.skip(place)
-                    self._whole = False
-                    return
-            else:
-                self._source.skip(max(1, len(data) - envelope.MAX_SIZE))

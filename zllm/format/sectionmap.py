@@ -200,8 +200,11 @@ def _hashed(records: list[Record], number: int, continued: bool, continues: bool
     return records[number].duplicate_of < 0 and whole and large
 
 
-def decode(blob: bytes, header: SectionHeader, sequence: int = 0, allowed: Limits = DEFAULT) -> SectionMap:
-    """The map of a section, from bytes whose checksum holds. ``sequence`` is the number of its first frame.
+def decode(
+    blob: bytes, header: SectionHeader, sequence: int = 0, allowed: Limits = DEFAULT, *, sealed: bool = False
+) -> SectionMap:
+    """The map of a section, from bytes whose checksum holds. ``sequence`` is the number of its first frame; ``sealed``:
+    its frames are encrypted.
 
     Raises:
         DamagedError: it contradicts itself or a limit.
@@ -216,7 +219,7 @@ def decode(blob: bytes, header: SectionHeader, sequence: int = 0, allowed: Limit
     records = _records(fixed, cols[_FIXED_COLUMNS:], header.stream_size, most, allowed)
     _place(records, fixed[4], fixed[5])
     _hashes(records, fixed[6], header)
-    groups = _groups(fixed[7], fixed[8], _rows(fixed[9:15], sequence), records)
+    groups = _groups(fixed[7], fixed[8], _rows(fixed[9:15], sequence, sealed=sealed), records)
     return SectionMap(records, groups, _frame_hashes(groups, records, fixed[15]))
 
 
@@ -312,7 +315,7 @@ def _frame_hashes(groups: list[Group], records: list[Record], blob: bytes) -> by
     return hashes.rest()
 
 
-def _rows(frame_columns: list[bytes], sequence: int) -> list[FrameRow]:
+def _rows(frame_columns: list[bytes], sequence: int, *, sealed: bool) -> list[FrameRow]:
     raw, payload, rival = (read_varints(frame_columns[k], _WHAT, limits.MAX_FRAMES) for k in (0, 1, 5))
     codecs, slots, reasons = frame_columns[2:5]
     if len({len(column) for column in (raw, payload, codecs, slots, reasons, rival)}) != 1:
@@ -321,7 +324,7 @@ def _rows(frame_columns: list[bytes], sequence: int) -> list[FrameRow]:
         raise DamagedError(f"{_WHAT} is damaged: impossible size of a frame")
     rows = zip(raw, payload, codecs, slots, reasons, rival, strict=True)
     return [
-        FrameRow(size, coded, codec, slot, reason, other, sequence=number)
+        FrameRow(size, coded, codec, slot, reason, other, sequence=number, sealed=sealed)
         for number, (size, coded, codec, slot, reason, other) in enumerate(rows, sequence)
     ]
 

@@ -115,7 +115,7 @@ class ZllmFile(Facts, Packing, Unpacking):
         target = self._target
         if isinstance(target, Growing) and target is not given:
             target.file.seek(target.layout.start)
-            with type(self)(fileobj=cast(BinaryIO, target.file)) as archive:
+            with type(self)(fileobj=Archive(cast(BinaryIO, target.file), vault=target.vault)) as archive:
                 self.members += archive.getmembers()
 
     @classmethod
@@ -137,9 +137,10 @@ class ZllmFile(Facts, Packing, Unpacking):
                 happens, the archive is what it was.
             fileobj: a binary file to use, or for reading an open :class:`Archive`; it stays open.
             options: the fields of :class:`WriteOptions` for writing (``level``, ``model``, ``llm``, ``threads``,
-                ``frame_size``, ``progress``, ``stats``, ``embed_model``, ``cluster``, ``device``, ``executor``) and of
-                :class:`ReadOptions` for reading, of which ``limits``, a :class:`zllm.Limits`, says how much of the
-                machine an archive may take; ``compresslevel``, tarfile's name for ``level``; and what
+                ``frame_size``, ``progress``, ``stats``, ``embed_model``, ``cluster``, ``device``, ``executor``,
+                ``passphrase``, ``recipients``) and of :class:`ReadOptions` for reading (``passphrase``,
+                ``identities``), of which ``limits``, a :class:`zllm.Limits`, says how much of the machine an archive
+                may take; ``compresslevel``, tarfile's name for ``level``; and what
                 :class:`tarfile.TarFile` takes (``format``, ``tarinfo``, ``dereference``, ``ignore_zeros``,
                 ``encoding``, ``errors``, ``pax_headers``, ``debug``, ``errorlevel``, and ``stream`` on every Python).
 
@@ -148,6 +149,7 @@ class ZllmFile(Facts, Packing, Unpacking):
             DamagedError: it is damaged so that nothing can be read.
             NotTarError: it contains a single raw stream, not a tar archive.
             LimitError: it has more of something than ``limits`` allow.
+            LockedError: it is encrypted, and there is no key, or none that opens it.
             OtherFormatError: a mode such as ``r:gz``.
             UsageError: an unknown mode, level, frame size, device or executor. All three are also a ValueError.
             MissingDependencyError: the executor needs a package that is not installed.

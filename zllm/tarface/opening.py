@@ -69,7 +69,8 @@ def writing(
     if isinstance(fileobj, Growing):
         return adding(fileobj, options), fileobj
     if kind == "a" and (fileobj is not None or os.path.lexists(cast(str, path))):
-        growing = Growing("" if fileobj is not None else os.fsdecode(cast(str, path)), file=fileobj)
+        name = "" if fileobj is not None else os.fsdecode(cast(str, path))
+        growing = Growing(name, file=fileobj, options=options)
         return adding(growing, options), growing
     if fileobj is not None:
         return Writer(fileobj, options), None
