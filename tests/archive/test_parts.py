@@ -90,7 +90,7 @@ def test_the_directory_is_believed_with_other_parts() -> None:
         (Kind.NOTE, 0, "parts of kind 8"),
         (UNKNOWN, 0x0E, "parts of kind 99"),
         (UNKNOWN, SKIP | 0x20, "features"),
-        (Kind.KEYS, 0, "encrypted, which this version of zllm does not read"),
+        (Kind.KEYS, 0, "a part is encrypted in an archive that is not"),
         (Kind.KEYS, SKIP, "encrypted"),
         (Kind.NOTE, SKIP | SEALED, "encrypted"),
     ],

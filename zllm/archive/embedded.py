@@ -110,7 +110,7 @@ def in_file(
     return Embedded(fetch, other)
 
 
-def in_memory(
+def in_memory(  # noqa: PLR0917
     part: bytes,
     envelope: Envelope,
     seed: int,

@@ -145,13 +145,13 @@ def mend(file: BinaryIO, out: BinaryIO) -> Seen:
         if front + rest != part:
             mended.patch(start + offset, front + rest)
         end = offset + own.whole
-    _copy(mended, start, look, out, end if isinstance(look.seen.problem, TruncatedError) else look.seen.size, first)
+    size = end if isinstance(look.seen.problem, TruncatedError) else look.seen.size
+    _copy(mended, start, out, size if look.seen.unfinished is None else look.seen.unfinished.offset, first)
     return look.seen
 
 
-def _copy(mended: Mended, start: int, look: _Looker, out: BinaryIO, end: int, seed: int | None) -> None:
+def _copy(mended: Mended, start: int, out: BinaryIO, size: int, seed: int | None) -> None:
     """The bytes of an archive, its header as it should be."""
-    size = end if look.seen.unfinished is None else look.seen.unfinished.offset
     header = ends.HEADER_SIZE
     mended.seek(start)
     found = mended.read(header)

@@ -106,18 +106,21 @@ def rescue(
     return Salvaged(data, problem, frozenset(verdict.good))
 
 
-def _sealed(section: Section, frame: int, part: memoryview, decoder: Codec, problem: DamagedError) -> bytes | DamagedError:
+def _sealed(
+    section: Section, frame: int, part: memoryview, decoder: Codec, problem: DamagedError
+) -> bytes | DamagedError:
     """As :func:`rescue`, of an encrypted frame: all of it if one byte is wrong, which its tag proves, or nothing."""
     row = section.layout.frames[frame]
     own = row.envelope
     front = own.pack(section.seed)
     if len(part) != own.whole:
         return problem
+    boundaries = section.layout.boundaries(frame)
     for body in islice(repair.bodies(front, part[len(front) :], section.seed, section.budget), _MOST_TRIES):
         try:
             opened = section.opener.open(section.seed, own, body[: -envelope.CHECK_SIZE])
             payload = frames.payload_in(opened, row)
-            (data,) = decoder.decode_batch([(payload, row.raw_size, section.layout.boundaries(frame))], section.run.quiet())
+            (data,) = decoder.decode_batch([(payload, row.raw_size, boundaries)], section.run.quiet())
         except ZllmError:
             continue
         if len(data) == row.raw_size and not (row.sha256 and frames.hash_of(data) != row.sha256):

@@ -20,8 +20,8 @@ class End:
 
     ``offset`` is where the next part goes, from the archive's header on, ``sequence`` its number. ``stream``: bytes of
     the tar stream. ``generation``: number of the next one. ``directory``: offset of the last one's. ``seed``: of the
-    checksums; None before the archive has its id. ``models``: SHA-256 of those that are embedded. ``sealing``: how it is
-    encrypted, if it is, and ``salt`` that of the last generation.
+    checksums; None before the archive has its id. ``models``: SHA-256 of those that are embedded. ``sealing``: how it
+    is encrypted, if it is, and ``salt`` that of the last generation.
     """
 
     offset: int = 0

@@ -17,8 +17,8 @@ from zllm.errors import UsageError
 _COMMAND, _FILE = "ZLLM_PASSPHRASE_COMMAND", "ZLLM_PASSPHRASE_FILE"
 _MOST = 1 << 16  # bytes of a passphrase
 _NOWHERE = (
-    "there is no terminal to ask for a passphrase: --passphrase-fd, --passphrase-file or --passphrase-command say where "
-    "it is"
+    "there is no terminal to ask for a passphrase: --passphrase-fd, --passphrase-file or --passphrase-command say "
+    "where it is"
 )
 
 

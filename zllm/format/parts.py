@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from zllm.errors import (
+    AuthenticationError,
     DamagedError,
     LockedError,
     NotZllmError,
@@ -133,7 +134,7 @@ class Walk(Search):
                 continue
             if part is not None:
                 yield part
-        if not self._whole:
+        if not self._whole and not isinstance(self.problem, AuthenticationError):
             self.problem = TruncatedError(TRUNCATED)
 
     def _begin(self) -> None:
@@ -195,11 +196,15 @@ class Walk(Search):
 
     def _part(self, found: Envelope) -> Part | None:
         """A part of this archive."""
-        offset, self._whole = self._source.position, False
+        self._whole = False
         if found.sequence < self._next:
             self.note(DamagedError(_ORDER))
             self._source.skip(found.whole)
             return None
+        return self._following(self._source.position, found)
+
+    def _following(self, offset: int, found: Envelope) -> Part | None:
+        """A part that is not out of order."""
         if self._encrypted is None and found.kind not in (Kind.FOOTER, Kind.PARITY):
             self._encrypted = found.kind == Kind.KEYS or sealing.is_sealed(found)
         refused = refusal(found, sealed=bool(self._encrypted))
