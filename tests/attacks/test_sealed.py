@@ -164,7 +164,7 @@ ATTACKS: dict[str, Callable[[list[Part], list[Part]], list[Part]]] = {
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("numbered", [False, True])
 @pytest.mark.parametrize("name", ATTACKS)
-def test_parts_changed_and_moved(
+def test_parts_changed_and_moved(  # noqa: PLR0917
     name: str, numbered: bool, mode: str, one: bytes, other: bytes, tmp_path: Path
 ) -> None:
     data = put(one, ATTACKS[name](takeapart.parts(one), takeapart.parts(other)), numbered=numbered)
@@ -229,7 +229,7 @@ def test_generations_of_two_histories(tmp_path: Path) -> None:
         for mode in MODES:
             folder = tmp_path / f"{at}{mode[-1]}"
             assert isinstance(read(put(base, mixed), mode, folder), zllm.DamagedError), (at, mode)
-            assert not [path for path in folder.glob("y*")]
+            assert not list(folder.glob("y*"))
     third = [grown(fork, {"third": b"3" * 9000}) for fork in forks]
     crossed = third[0][: len(forks[0])] + third[1][len(forks[1]) :]
     assert len(forks[0]) == len(forks[1])

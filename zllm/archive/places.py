@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Protocol
 
 from zllm.archive.generations import Deletions, Generation
-from zllm.errors import UsageError, ZllmError, worse
+from zllm.errors import AuthenticationError, UsageError, ZllmError, worse
 from zllm.format import modelpart, repair, sealing, section
 from zllm.format.envelope import Envelope
 from zllm.format.limits import DEFAULT, Limits
@@ -128,4 +128,9 @@ def read_model(
     """
     file.seek(place.offset + place.envelope.size)
     front = file.read(modelpart.beginning(place.envelope))
-    return modelpart.read_beginning(front, place.envelope, place.seed, limits, opener)
+    try:
+        return modelpart.read_beginning(front, place.envelope, place.seed, limits, opener)
+    except AuthenticationError:
+        file.seek(place.offset + place.envelope.size)
+        rest = file.read(place.envelope.whole - place.envelope.size)
+        return modelpart.read_corrected(rest, place.envelope, place.seed, limits, opener)

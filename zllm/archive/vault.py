@@ -104,6 +104,7 @@ class Vault:
 
     def open(self, seed: int, own: Envelope, body: bytes | memoryview, *, front: bool = False) -> bytes:
         """See :class:`sealing.Opener`."""
+        self.seen = True
         archive = self._archives.get(seed)
         if archive is None:
             raise DamagedError(LOST)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zllm.errors import DamagedError, UnsupportedVersionError
-from zllm.format import envelope, limits, sealing
+from zllm.format import envelope, limits, repair, sealing
 from zllm.format.limits import DEFAULT, Limits
 from zllm.format.payloads import compress, decompress
 from zllm.format.wire import MAX_VARINT_BYTES, Reader, varints
@@ -78,6 +78,21 @@ def read_beginning(
         return read_front(data, own.length, allowed)
     front = opener.open(seed, own, data, front=True)
     return read_front(front[:FRONT_SIZE], sealing.opened_size(own.length), allowed)
+
+
+def read_corrected(
+    rest: bytes, own: envelope.Envelope, seed: int, allowed: Limits, opener: sealing.Opener
+) -> ModelFile:
+    """As :func:`read_beginning`, of all that follows the envelope, one byte of which may be wrong.
+
+    Raises:
+        DamagedError: more than that is.
+        AuthenticationError: nothing is wrong with its checksum.
+    """
+    fixed = repair.body(own.pack(seed), rest, seed, repair.Budget())
+    if fixed is None:
+        raise DamagedError(f"{_WHAT} is damaged: its checksum does not match")
+    return read_beginning(fixed[: beginning(own)], own, seed, allowed, opener)
 
 
 def beginning(own: envelope.Envelope) -> int:

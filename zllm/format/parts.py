@@ -260,7 +260,11 @@ class Walk(Search):
             return OtherPart(offset, found, self._seed)
         front = front[found.size :]
         try:
-            model = modelpart.read_beginning(front, found, self._seed, self._allowed, self._opener)
+            try:
+                model = modelpart.read_beginning(front, found, self._seed, self._allowed, self._opener)
+            except AuthenticationError:
+                rest = self._source.peek(found.whole)[found.size :]
+                model = modelpart.read_corrected(rest, found, self._seed, self._allowed, self._opener)
             return ModelPart(offset, found, self._seed, model)
         except (DamagedError, UnsupportedVersionError, LockedError) as exc:
             self.note(exc)
