@@ -74,7 +74,7 @@ def test_wrong_keys_and_none(mode: str) -> None:
             contents(data, mode, **keys)
         assert caught.value.exit_code == 4 and caught.value.tried
     for keys in ({}, {"passphrase": lambda: None}):
-        with pytest.raises(zllm.LockedError, match="no key was given: it takes a passphrase .* or the secret key"):
+        with pytest.raises(zllm.LockedError, match=r"no key was given: it takes a passphrase .* or the secret key"):
             contents(data, mode, **keys)
 
 
