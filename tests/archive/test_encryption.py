@@ -401,5 +401,5 @@ def test_too_many_recipients() -> None:
 
 
 def test_the_vault_names_a_loss_of_all_keys() -> None:
-    with pytest.raises(zllm.DamagedError, match="keys of the archive are lost"):
+    with pytest.raises(zllm.LockedError, match="keys of the archive are lost"):
         vault.Vault().open(1, takeapart.Envelope(Kind.FRAME, 3, 100, SEALED), bytes(100))

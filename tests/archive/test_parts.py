@@ -90,8 +90,6 @@ def test_the_directory_is_believed_with_other_parts() -> None:
         (Kind.NOTE, 0, "parts of kind 8"),
         (UNKNOWN, 0x0E, "parts of kind 99"),
         (UNKNOWN, SKIP | 0x20, "features"),
-        (Kind.KEYS, 0, "a part is encrypted in an archive that is not"),
-        (Kind.KEYS, SKIP, "encrypted"),
         (Kind.NOTE, SKIP | SEALED, "encrypted"),
     ],
 )
@@ -101,6 +99,15 @@ def test_parts_that_must_be_known(kind: int, flags: int, words: str, named: bool
     assert found == BOTH
     assert isinstance(archive.problem, zllm.UnsupportedVersionError) and words in str(archive.problem)
     assert archive.problem.exit_code == 2
+
+
+@MODES
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("flags", [0, SKIP])
+def test_keys_in_an_archive_that_is_not_encrypted(flags: int, named: bool, mode: str) -> None:
+    found, archive = read(with_parts((Kind.NOTE, SKIP), (Kind.KEYS, flags), named=named), mode)
+    assert found == BOTH
+    assert isinstance(archive.problem, zllm.UnsupportedVersionError) and "no keys" in str(archive.problem)
 
 
 @pytest.mark.parametrize("skip", [0, SKIP])

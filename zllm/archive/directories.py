@@ -215,7 +215,7 @@ class Directories:
             refused = refusal(found, sealed=self._encrypted)
             if refused is not None:
                 layout.note(refused)
-            if found.kind == Kind.KEYS and self._encrypted:
+            if found.kind == Kind.KEYS:
                 self._first_keys(place)
             model = None
             if refused is None and found.kind == Kind.MODEL:
@@ -228,6 +228,8 @@ class Directories:
 
     def _first_keys(self, place: Place) -> None:
         """The keys of a generation where it begins, too: nobody may have changed them. Damage costs nothing."""
+        if not self._encrypted:
+            raise DamagedError("the directory is damaged: there are keys that the footer does not tell of")
         try:
             body = self._body(place)
         except DamagedError:

@@ -91,6 +91,10 @@ class Vault:
         if self._demanded and not self.seen:
             raise UsageError(PLAIN)
 
+    def knows(self, seed: int) -> bool:
+        """See :class:`sealing.Opener`."""
+        return seed in self._archives
+
     def take(self, seed: int, number: int, body: bytes) -> None:
         """See :class:`sealing.Opener`."""
         keys = sealing.unpack(body)
@@ -107,7 +111,7 @@ class Vault:
         self.seen = True
         archive = self._archives.get(seed)
         if archive is None:
-            raise DamagedError(LOST)
+            raise LockedError(LOST)
         if archive.key is None:
             raise LockedError(NOT_THESE)
         return cipher.unseal(archive.key, archive.at(own.sequence), seed, own, body, front=front)

@@ -206,7 +206,9 @@ class Walk(Search):
     def _following(self, offset: int, found: Envelope) -> Part | None:
         """A part that is not out of order."""
         if self._encrypted is None and found.kind not in (Kind.FOOTER, Kind.PARITY):
-            self._encrypted = found.kind == Kind.KEYS or sealing.is_sealed(found)
+            closed = sealing.is_sealed(found)
+            if not closed or self._opener.knows(self._seed):
+                self._encrypted = closed or found.kind == Kind.KEYS
         refused = refusal(found, sealed=bool(self._encrypted))
         if refused is not None:
             self.note(refused)
@@ -361,9 +363,8 @@ class Walk(Search):
         return whole and not wrong
 
     def _footer(self, offset: int, body: bytes) -> None:
-        if self._directory_at is None or (
-            ends.read_footer(body, sealed=bool(self._encrypted)) != offset - self._directory_at
-        ):
+        sealed = bool(self._encrypted) and ends.read_keys(body) > 0
+        if self._directory_at is None or ends.read_footer(body, sealed=sealed) != offset - self._directory_at:
             self.note(DamagedError("the archive is damaged: the directory is not where the footer says"))
         self._ended()
 

@@ -31,7 +31,7 @@ NO_SALT = bytes(SALT_SIZE)
 
 NO_KEY = "the archive is encrypted, and no key was given"
 MIXED = "the archive was tampered with: a part of it is not encrypted, as all others are"
-SEALED_ALONE = "a part is encrypted in an archive that is not"
+SEALED_ALONE = "a part is encrypted, and there are no keys for it"
 _WHAT = "the keys of the archive"
 _VERSION = b"zllm\3"
 _BOUND = struct.Struct("<QBBQBIB")
@@ -68,6 +68,9 @@ class Opener(Protocol):
     def keyless(self) -> bool:
         """Sealed parts are passed on as they are: nobody looks into them."""
 
+    def knows(self, seed: int) -> bool:
+        """Whether keys of that archive have come by."""
+
     def take(self, seed: int, number: int, body: bytes) -> None:
         """The keys part of that number came by.
 
@@ -91,6 +94,10 @@ class Locked:
     """An :class:`Opener` without any key."""
 
     keyless = False
+
+    def knows(self, seed: int) -> bool:
+        """None."""
+        return self.keyless
 
     def take(self, seed: int, number: int, body: bytes) -> None:
         """Says so."""
