@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
-import unicodedata
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +51,7 @@ def new_sealing(passphrase: str | None, recipients: Iterable[bytes]) -> Sealing:
         MissingDependencyError: PyNaCl is not installed.
     """
     sodium = bindings()
-    key = secrets.token_bytes(KEY_SIZE)
+    key = os.urandom(KEY_SIZE)
     slots = [] if passphrase is None else [_passphrase_slot(key, passphrase)]
     slots += [Slot(RECIPIENT, sodium.crypto_box_seal(key, public)) for public in dict.fromkeys(recipients)]
     if len(slots) > sealing.MOST_SLOTS:
@@ -61,7 +60,7 @@ def new_sealing(passphrase: str | None, recipients: Iterable[bytes]) -> Sealing:
 
 
 def _passphrase_slot(key: bytes, passphrase: str) -> Slot:
-    salt, nonce = secrets.token_bytes(SALT_SIZE), secrets.token_bytes(NONCE_SIZE)
+    salt, nonce = os.urandom(SALT_SIZE), os.urandom(NONCE_SIZE)
     own = _stretched(passphrase, salt, ARGON2_KIB, ARGON2_PASSES)
     wrapped = bindings().crypto_aead_xchacha20poly1305_ietf_encrypt(key, _SLOT, nonce, own)
     return Slot(PASSPHRASE, salt + varints([ARGON2_KIB, ARGON2_PASSES, _LANES]) + nonce + wrapped)
@@ -73,6 +72,8 @@ def normal(passphrase: str) -> bytes:
     Raises:
         UsageError: it is empty.
     """
+    import unicodedata
+
     if not passphrase:
         raise UsageError("the passphrase is empty")
     return unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogateescape")

@@ -9,7 +9,6 @@ import base64
 import binascii
 import hashlib
 import os
-import secrets
 from pathlib import Path
 
 from zllm.archive.cipher import bindings
@@ -23,7 +22,7 @@ _MOST_BYTES = 1 << 20  # of a file with keys
 
 def new_secret() -> str:
     """A new secret key."""
-    return _text(SECRET, secrets.token_bytes(KEY_SIZE))
+    return _text(SECRET, os.urandom(KEY_SIZE))
 
 
 def public_of(secret: str) -> str:

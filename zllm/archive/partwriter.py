@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
@@ -74,7 +74,7 @@ class PartWriter:
             self._put(ends.pack_front())
         if self._end.sealing is not None:
             end, slots = self._end, self._end.sealing.slots
-            self._keys = Keys(end.generation, self._sequence, secrets.token_bytes(SALT_SIZE), end.salt, slots)
+            self._keys = Keys(end.generation, self._sequence, os.urandom(SALT_SIZE), end.salt, slots)
             self._keys_part()
 
     def _keys_part(self) -> int:

@@ -6,7 +6,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from zllm.archive import cipher, keyfiles
+from zllm.archive import cipher
 from zllm.archive.cipher import Sealing
 from zllm.archive.options import Options, WriteOptions
 from zllm.errors import AuthenticationError, DamagedError, LimitError, LockedError, UsageError
@@ -78,7 +78,7 @@ class Vault:
         self._work = limits.argon2_work
         self._ask: Callable[[], str | None] | None = options.passphrase if callable(options.passphrase) else None
         self._passphrase = None if callable(options.passphrase) else options.passphrase
-        self._secrets = [key for name in options.identities for key in keyfiles.secret_keys(name)]
+        self._secrets = _secret_keys(options) if options.identities else []
         self._demanded = self._passphrase is not None or bool(self._secrets)
         self._archives: dict[int, _Archive] = {}
 
@@ -181,6 +181,12 @@ class Vault:
         return f"{text}: it takes {' or '.join(ways)}" if ways else text
 
 
+def _secret_keys(options: Options) -> list[bytes]:
+    from zllm.archive import keyfiles  # what is not encrypted is read without it
+
+    return [key for name in options.identities for key in keyfiles.secret_keys(name)]
+
+
 def sealing_for(options: WriteOptions) -> Sealing | None:
     """How a new archive is encrypted; None: it is not.
 
@@ -190,6 +196,10 @@ def sealing_for(options: WriteOptions) -> Sealing | None:
     """
     if options.sealing is not None:
         return options.sealing
+    if options.passphrase is None and not options.recipients:
+        return None
+    from zllm.archive import keyfiles
+
     recipients = [key for text in options.recipients for key in keyfiles.public_keys(os.fspath(text))]
     passphrase = options.passphrase() if callable(options.passphrase) else options.passphrase
     if passphrase is None and not recipients:
