@@ -22,6 +22,7 @@ EPILOG = "exit codes: 0 done, 1 with warnings, 2 usage or failure, 3 damaged arc
 
 
 MAX_THREADS = 1024
+_SEVERAL = ("identities", "recipients")
 
 
 class Parser(argparse.ArgumentParser):
@@ -330,5 +331,6 @@ def _fields(args: argparse.Namespace, kind: type[Options]) -> dict[str, Any]:
     from zllm.archive.options import ReadOptions, names
 
     given = {name: value for name, value in vars(args).items() if name in names(kind)}
+    given = {name: tuple(value) if name in _SEVERAL else value for name, value in given.items()}
     passphrase = passphrases.chosen(args, new=kind is not ReadOptions)
     return {**given, "threads": thread_count(args), "passphrase": passphrase}
