@@ -16,7 +16,7 @@ import pytest
 # API (``zllm`` itself) is the one without a name.
 LAYERS = (
     "version", "errors", "partial", "stats", "_native", "executors", "format", "codecs", "models", "planner",
-    "extraction", "archive", "tarface", "", "integrations", "benchmark", "cli", "__main__",
+    "extraction", "archive", "tarface", "streams", "", "integrations", "benchmark", "cli", "__main__",
 )  # fmt: skip
 HEAVY = {
     "torch", "transformers", "tokenizers", "numpy", "tqdm", "fsspec", "dask", "distributed", "safetensors",

@@ -5,6 +5,8 @@
 ...     archive.add("docs")
 >>> with zllm.open("docs.zllm") as archive:  # doctest: +SKIP
 ...     archive.extractall("unpacked")
+>>> zllm.decompress(zllm.compress(b"one stream"))
+b'one stream'
 """
 
 from __future__ import annotations
@@ -41,7 +43,11 @@ __version__ = VERSION
 
 if TYPE_CHECKING:
     from zllm.format.limits import Limits
+    from zllm.streams.compressor import Compressor, compress
+    from zllm.streams.decompressor import Decompressor, decompress
+    from zllm.streams.file import ZllmStream, open_stream
     from zllm.tarface.file import ZllmFile
+    from zllm.tarface.hooks import register_shutil, register_tarfile
     from zllm.tarface.info import ZllmInfo
     from zllm.tarface.opening import is_zllmfile
 
@@ -52,7 +58,9 @@ __all__ = [
     "BrokenTarError",
     "BusyError",
     "ClusterError",
+    "Compressor",
     "DamagedError",
+    "Decompressor",
     "KernelError",
     "LimitError",
     "Limits",
@@ -72,17 +80,31 @@ __all__ = [
     "ZllmError",
     "ZllmFile",
     "ZllmInfo",
+    "ZllmStream",
+    "compress",
+    "decompress",
     "is_zllmfile",
     "open",
+    "open_stream",
+    "register_shutil",
+    "register_tarfile",
 ]
 
 
 _HOMES = {
+    "Compressor": "streams.compressor",
+    "Decompressor": "streams.decompressor",
     "Limits": "format.limits",
     "ZllmFile": "tarface.file",
     "ZllmInfo": "tarface.info",
+    "ZllmStream": "streams.file",
+    "compress": "streams.compressor",
+    "decompress": "streams.decompressor",
     "is_zllmfile": "tarface.opening",
     "open": "tarface.file",
+    "open_stream": "streams.file",
+    "register_shutil": "tarface.hooks",
+    "register_tarfile": "tarface.hooks",
 }
 
 

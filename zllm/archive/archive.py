@@ -17,6 +17,7 @@ from zllm.archive.memberfile import Facts, MemberFile
 from zllm.archive.members import Members
 from zllm.archive.options import ReadOptions
 from zllm.archive.requirements import Requirements
+from zllm.archive.unpicklable import Unpicklable
 from zllm.archive.vault import Vault
 from zllm.archive.view import TarView
 from zllm.errors import DamagedError, LinkTargetError, UsageError, ZllmError
@@ -35,7 +36,7 @@ STREAM = "-"
 """The name of the only member of an archive of one raw stream."""
 
 
-class Archive:
+class Archive(Unpicklable):
     """An archive that is read from an open file, from its position on; the file stays open.
 
     Nothing is decoded before it is read, and every frame and every member that is read whole is checked. An archive of
@@ -181,6 +182,10 @@ class Archive:
 
     def locate(self, name: str) -> Header | None:
         """The headers of what :meth:`find_alone` finds."""
+        with self.view.lock:
+            return self._locate(name)
+
+    def _locate(self, name: str) -> Header | None:
         view = self.view
         if not isinstance(view, FileView) or view.opaque:
             return None

@@ -15,7 +15,8 @@ from zllm.format.envelope import Kind
 from zllm.format.found import frames_of, refusal
 from zllm.format.limits import Limits
 
-_STEP = 1 << 20
+_FIRST_STEP, _STEP = 1 << 12, 1 << 20
+"""Bytes that are read at once where the footer is looked for: few at first, since behind most there are no zeros."""
 _FOOTER = envelope.MAX_SIZE + 10 + envelope.CHECK_SIZE
 """Most bytes of a footer."""
 
@@ -137,9 +138,11 @@ class Directories:
     def _last_footer(self) -> tuple[Place, int, int]:
         """The footer before nothing but zeros, how far before it the directory begins, and before that the keys."""
         size = end = self._file.seek(0, io.SEEK_END)
+        step = _FIRST_STEP
         while end > self._start:
-            self._file.seek(max(self._start, end - _STEP))
-            data = self._file.read(end - max(self._start, end - _STEP))
+            self._file.seek(max(self._start, end - step))
+            data = self._file.read(end - max(self._start, end - step))
+            step = _STEP
             rest = data.rstrip(b"\0")
             end -= len(data) - len(rest)
             if rest:

@@ -16,6 +16,7 @@ from zllm.archive.archive import MAX_LINKS, Archive
 from zllm.archive.memberfile import MemberFile
 from zllm.archive.members import Members
 from zllm.archive.options import ReadOptions, WriteOptions, taken_from
+from zllm.archive.unpicklable import Unpicklable
 from zllm.errors import LinkTargetError, NotTarError, OtherFormatError, UsageError, renewed
 from zllm.format.headerunits import Plain
 from zllm.tarface import opening
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 _COPY = 1 << 20
 
 
-class ZllmFile(Facts, Packing, Unpacking):
+class ZllmFile(Unpicklable, Facts, Packing, Unpacking):
     """An archive, as :mod:`tarfile` knows archives. The constructor takes what :meth:`open` takes.
 
     Reading decodes only what is read, and checks every frame and every member that is read whole. Extracted files get
@@ -237,8 +238,25 @@ class ZllmFile(Facts, Packing, Unpacking):
             super()._load()  # type: ignore[misc]
 
     def __iter__(self) -> Iterator[ZllmInfo]:
-        """All members, as they are found."""
-        return cast("Iterator[ZllmInfo]", super().__iter__())
+        """All members, as they are found. Several threads may go through them, each for itself."""
+        if self._view is None:
+            yield from cast("Iterator[ZllmInfo]", super().__iter__())
+            return
+        number = 0
+        while True:
+            with self._view.lock:  # between a look at what is known and the search for more
+                if number == 0 and getattr(self, "firstmember", None) is not None:
+                    found = self.next()
+                elif number < len(self.members):
+                    found = cast("ZllmInfo | None", self.members[number])
+                elif self._loaded:
+                    return
+                else:
+                    found = self.next()
+            if found is None:
+                return
+            number += 1
+            yield found
 
     def getmembers(self) -> list[ZllmInfo]:  # type: ignore[override]
         """All members, in the archive's order."""
@@ -249,9 +267,14 @@ class ZllmFile(Facts, Packing, Unpacking):
 
         If the members are not known yet, only the maps of sections are read that may have it.
         """
-        plain = name.rstrip("/")
+        if self._view is None:
+            return cast(ZllmInfo, super().getmember(name))
+        with self._view.lock:
+            return self._getmember(name)
+
+    def _getmember(self, name: str) -> ZllmInfo:
         if not getattr(self, "_loaded", True) and self.archive is not None and self._usual:
-            header = self.archive.locate(plain)
+            header = self.archive.locate(name.rstrip("/"))
             found = None if header is None else self._known(header.position) or self._parsed(header)
             if found is not None:
                 self._alone[found.offset] = found
