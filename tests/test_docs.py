@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import zllm
+
 Shell = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 
@@ -85,6 +87,13 @@ def test_the_readmes_main_job(checkout: Path, shell: Shell) -> None:
     script = f'cd "{checkout}" && export PATH="{folder}:$PATH" && {rest}'
     result = shell(script, env={"PYTHONPATH": path} if path else None)
     assert b"docs" in result.stdout
+
+
+def test_the_api_page_is_what_the_docstrings_say(checkout: Path) -> None:
+    made = runpy.run_path(str(checkout / "tools" / "make_api.py"))["page"]()
+    assert (checkout / "docs" / "api.md").read_text(encoding="utf-8") == made, "python tools/make_api.py"
+    for name in zllm.__all__:
+        assert f"zllm.{name}" in made or f"`{name}`" in made
 
 
 def test_python_in_the_docs_parses(checkout: Path) -> None:

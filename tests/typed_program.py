@@ -55,6 +55,24 @@ def read(name: str) -> int:
     return total
 
 
+def streams(data: bytes) -> bytes:
+    """One compressed stream."""
+    compressor, decompressor = zllm.Compressor(level=3, threads=2), zllm.Decompressor()
+    packed = compressor.compress(data) + compressor.flush()
+    assert_type(decompressor.decompress(packed, max_length=10), bytes)
+    assert_type(decompressor.eof, bool)
+    assert_type(decompressor.unused_data, bytes)
+    with zllm.ZllmStream("a.zllm", "w", level=3) as file:
+        assert_type(file, zllm.ZllmStream)
+        file.write(zllm.decompress(zllm.compress(data, 3, "fast")))
+    assert_type(zllm.open_stream("a.zllm"), zllm.ZllmStream)
+    with zllm.open_stream("a.zllm", "rt", encoding="utf-8") as text:
+        assert_type(text, io.TextIOWrapper)
+    zllm.register_tarfile()
+    zllm.register_shutil(level=3)
+    return packed
+
+
 def careful(name: bytes) -> str:
     """Errors."""
     try:

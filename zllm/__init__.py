@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from zllm.format.limits import Limits
     from zllm.streams.compressor import Compressor, compress
     from zllm.streams.decompressor import Decompressor, decompress
-    from zllm.streams.file import ZllmStream, open_stream
+    from zllm.streams.file import ZllmStream
+    from zllm.streams.opening import open_stream
     from zllm.tarface.file import ZllmFile
     from zllm.tarface.hooks import register_shutil, register_tarfile
     from zllm.tarface.info import ZllmInfo
@@ -102,7 +103,7 @@ _HOMES = {
     "decompress": "streams.decompressor",
     "is_zllmfile": "tarface.opening",
     "open": "tarface.file",
-    "open_stream": "streams.file",
+    "open_stream": "streams.opening",
     "register_shutil": "tarface.hooks",
     "register_tarfile": "tarface.hooks",
 }

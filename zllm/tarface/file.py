@@ -270,9 +270,9 @@ class ZllmFile(Unpicklable, Facts, Packing, Unpacking):
         if self._view is None:
             return cast(ZllmInfo, super().getmember(name))
         with self._view.lock:
-            return self._getmember(name)
+            return self._look_for(name)
 
-    def _getmember(self, name: str) -> ZllmInfo:
+    def _look_for(self, name: str) -> ZllmInfo:
         if not getattr(self, "_loaded", True) and self.archive is not None and self._usual:
             header = self.archive.locate(name.rstrip("/"))
             found = None if header is None else self._known(header.position) or self._parsed(header)
