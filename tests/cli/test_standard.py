@@ -40,14 +40,14 @@ def test_work_is_done_without_streams(closed: str, archive: bytes, shell: Run, t
 
 
 def test_messages_never_get_into_data(archive: bytes, shell: Run, tmp_path: Path) -> None:
-    shell("zllm -2 -v < f 2>&- > b.zllm; zllm -d b.zllm 2>&- > out; zllm -2 --device cpu -o c.zllm f 2>&- >&-")
+    shell("zllm -2 -v < f 2>&- > b.zllm; zllm -dc b.zllm 2>&- > out; zllm -2 --device cpu -o c.zllm f 2>&- >&-")
     assert (tmp_path / "b.zllm").read_bytes()[:4] == MAGIC == (tmp_path / "c.zllm").read_bytes()[:4]
     assert (tmp_path / "out").read_bytes() == b"some content\n"
     shell("zllm create -2 -v d.zllm f gone <&- >&- 2>&-; echo $? > code; zllm test d.zllm")
     assert (tmp_path / "code").read_text() == "1\n"
 
 
-WRITING = ("list a.zllm", "list --null a.zllm", "cat a.zllm f", "-d a.zllm", "create -2 - f", "--help", "list --help")
+WRITING = ("list a.zllm", "list --null a.zllm", "cat a.zllm f", "-dc a.zllm", "create -2 - f", "--help", "list --help")
 
 
 @pytest.mark.parametrize("words", WRITING)

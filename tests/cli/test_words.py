@@ -102,8 +102,8 @@ def test_what_is_refused(words: list[str], said: str) -> None:
 
 
 COMMANDS = (
-    ["list", "--"], ["list", "-v", "--"], ["test", "--"], ["info", "--"], ["info", "--requires", "--"], ["-d", "--"],
-    ["--"], ["-t", "--"], ["cat", "--tar", "--"], ["list", "-f"], ["-tvf"], ["extract", "-C", "o", "--"], ["-xf"],
+    ["list", "--"], ["list", "-v", "--"], ["test", "--"], ["info", "--"], ["info", "--requires", "--"], ["-dc", "--"],
+    ["-c", "--"], ["-t", "--"], ["cat", "--tar", "--"], ["list", "-f"], ["-tvf"], ["extract", "-C", "o", "--"], ["-xf"],
 )  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def test_names_with_a_dash_everywhere(capfdbinary: pytest.CaptureFixture[bytes])
     for words in COMMANDS:
         assert main([*words, "-a.zllm"]) == 0, words
     capfdbinary.readouterr()
-    assert main(["cat", "--", "-b.zllm", "-x"]) == 0 == main(["-d", "--", "-c.zllm"])
+    assert main(["cat", "--", "-b.zllm", "-x"]) == 0 == main(["-dc", "--", "-c.zllm"])
     assert capfdbinary.readouterr().out == b"content" * 2
     assert main(["extract", "-C", "p", "--", "-a.zllm", "-x"]) == 0
     assert os.listdir("p") == ["-x"]

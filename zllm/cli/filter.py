@@ -14,7 +14,7 @@ from zllm.archive.readinto import ReadInto
 from zllm.cli import memory, options, output, passphrases, progress, statistics, streams
 from zllm.errors import EXIT_FAILURE, UsageError, ZllmError
 
-SUMMARY = "stdin to stdout; what zllm does without a command"
+SUMMARY = "stdin to stdout, or each FILE to FILE.zllm; what zllm does without a command"
 
 _PIECE = 1 << 20
 
@@ -24,6 +24,7 @@ def parser() -> options.Parser:
     result = options.Parser(
         "",
         "Compresses stdin to stdout; decompresses with -d, as unzllm, or when the input is a zllm archive.\n"
+        "Of FILEs each becomes FILE.zllm, and with -d each FILE.zllm becomes FILE, unless -c or -o is given.\n"
         "A tar stream becomes an archive of its members; anything else becomes an archive of one.",
     )
     result.add_argument("inputs", nargs="*", metavar="FILE", help="read these instead of stdin, one after the other")
@@ -33,10 +34,18 @@ def parser() -> options.Parser:
     direction.add_argument(
         "-t", "--test", action="store_true", help="check archives, as zllm test does, and write nothing"
     )
+    direction.add_argument("-l", "--list", action="store_true", help="print sizes of archives, and write nothing")
     place = result.add_mutually_exclusive_group()
-    place.add_argument("-c", "--stdout", action="store_true", help="write to stdout, which is the default")
-    place.add_argument("-o", "--output", default="-", metavar="FILE", help="write FILE instead of stdout")
-    result.add_argument("-f", "--force", action="store_true", help="replace FILE of -o if it exists")
+    place.add_argument("-c", "--stdout", action="store_true", help="write to stdout, which is the default without FILE")
+    place.add_argument("-o", "--output", metavar="FILE", help="write FILE instead")
+    result.add_argument("-f", "--force", action="store_true", help="replace files that exist")
+    after = result.add_mutually_exclusive_group()
+    after.add_argument("-k", "--keep", dest="remove", action="store_false", default=False,
+                       help="keep each FILE, which is the default")  # fmt: skip
+    after.add_argument(
+        "--rm", dest="remove", action="store_true",
+        help="remove each FILE once the other is on the disk and, read back, decodes to it",
+    )  # fmt: skip
     options.coding(result)
     passphrases.writing(result, identities=True)
     options.limit(result)
@@ -52,11 +61,18 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     args = command.parse_args(argv)
     console.verbose, console.quiet = args.verbose, args.quiet
     inputs = args.inputs or ["-"]
-    if args.test:
-        if args.output != "-":
-            command.error("-t writes nothing: leave out -o")
-        _each(inputs, console, lambda name: _test(name, args, console))
+    if args.test or args.list:
+        if args.output is not None or args.remove:
+            command.error(f"{'-t' if args.test else '-l'} writes nothing: leave out {'-o' if args.output else '--rm'}")
+        _list(inputs, args, console) if args.list else _each(inputs, console, lambda name: _test(name, args, console))
         return
+    named = args.inputs and not args.stdout and args.output is None and not (args.decode and console.to_stdout)
+    if args.remove and not named:
+        command.error("--rm is for FILEs that become files of their own: leave it out, or -c and -o")
+    if named:
+        _each_to_its_own(inputs, args, console)
+        return
+    args.output = args.output or "-"
     coder = _Coder(args, console)
     idle: list[str] = []
     with contextlib.ExitStack() as files:
@@ -75,6 +91,44 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     for text in idle:
         console.note(text)
     statistics.show(args.stats, console)
+
+
+def _each_to_its_own(names: list[str], args: argparse.Namespace, console: output.Console) -> None:
+    """Each FILE to FILE.zllm, or back."""
+    from zllm.cli.filewise import Filewise, is_nameless
+
+    coder = _Coder(args, console)
+    idle = [] if coder.decode else options.check_coding(args)
+
+    def code(name: str, file: BinaryIO, out: BinaryIO) -> None:
+        coder.out = out
+        coder.code(name, Rejoined(b"", file))
+
+    one = Filewise(args, console, code, decode=coder.decode)
+
+    def work(name: str) -> None:
+        if is_nameless(name):
+            with output.target("-", binary=not coder.decode) as coder.out:
+                coder(name)
+        else:
+            one(name)
+
+    _each(names, console if len(names) > 1 else None, work)
+    for text in idle:
+        console.note(text)
+    statistics.show(args.stats, console)
+
+
+def _list(names: list[str], args: argparse.Namespace, console: output.Console) -> None:
+    """Sizes of archives, and of all together if there are several."""
+    from zllm.cli import filewise
+
+    found: list[tuple[int, int]] = []
+    print(filewise.HEADER)
+    _each(names, console, lambda name: found.append(filewise.row(name, args, console)))
+    if len(found) > 1:
+        coded, size = (sum(numbers) for numbers in zip(*found, strict=True))
+        print(filewise.line(coded, size, output.count(len(found), "file")))
 
 
 def _each(names: Iterable[str], console: output.Console | None, work: Callable[[str], None]) -> None:
@@ -126,16 +180,17 @@ class _Coder:
         if self._held is not None:
             file, head = self._held
             self._held = None
-            self._code(name, Rejoined(head, file))
+            self.code(name, Rejoined(head, file))
             return
         with _source(name, self.args) as file:
             head = _head(file)
             if self.args.decode is None and self.decode != (head == streams.MAGIC):
                 kind = "not an archive, and the first is" if self.decode else "an archive, and the first is not"
                 raise UsageError(f"{output.shown(name)}: {kind}: say -d or -z")
-            self._code(name, Rejoined(head, file))
+            self.code(name, Rejoined(head, file))
 
-    def _code(self, name: str, whole: Rejoined) -> None:
+    def code(self, name: str, whole: Rejoined) -> None:
+        """Code a stream to :attr:`out`; ``name``: what messages call it."""
         if self.decode:
             with output.about(name):
                 _decode(whole.sought() or cast(BinaryIO, whole), self.out, self.args, self.console)

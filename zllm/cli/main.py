@@ -28,12 +28,13 @@ _TAR_LETTERS = {"c": "create", "x": "extract", "t": "list"}
 _USAGE = """usage: zllm COMMAND ...            zllm COMMAND --help shows its options
        zllm < in > out             compress; decompress, if the input is a zllm archive (tar -I zllm)
        zllm -d < in > out          decompress, as unzllm does
+       zllm FILE...                each to FILE.zllm; zllm -d FILE.zllm..., -t, -l, --rm as zstd has them
 
 commands:
 {commands}
 
 tar's letters work too: zllm -cvf ARCHIVE PATH..., zllm -xf ARCHIVE, zllm -tvf ARCHIVE
-ZLLM_THREADS=N sets the number of threads, ZLLM_DEBUG=1 shows where an error came from.
+ZLLM_LEVEL=N and ZLLM_THREADS=N set level and number of threads, ZLLM_DEBUG=1 shows where an error came from.
 {epilog}
 """
 
@@ -93,6 +94,7 @@ def _dispatch(words: list[str], program: str, console: output.Console) -> None:
     elif words and words[0] in ("-V", "--version", "version"):
         print(f"zllm {VERSION}")
     else:
+        console.to_stdout = program == "unzllm"
         command, rest = choose(words, program)
         command_module(command).run(rest, console)
 
@@ -140,7 +142,7 @@ def choose(words: list[str], program: str = "zllm") -> tuple[str, list[str]]:
             return command, [f"-{letter}" for letter in others] + ["-f", *words[1:]]
     if slip := suggestions.tar_letters(first):
         raise UsageError(slip)
-    if first.startswith("-"):
+    if first.startswith("-") or suggestions.is_file(first):
         return "filter", words
     raise UsageError(suggestions.unknown_command(first, commands()))
 

@@ -23,6 +23,7 @@ EPILOG = "exit codes: 0 done, 1 with warnings, 2 usage or failure, 3 damaged arc
 
 MAX_THREADS = 1024
 _SEVERAL = ("identities", "recipients")
+_VARIABLE = "ZLLM_LEVEL="
 
 
 class Parser(argparse.ArgumentParser):
@@ -146,7 +147,11 @@ def levels(parser: argparse.ArgumentParser, default: int | None = 6, said: str =
     from zllm.planner.levels import LEVELS
 
     group = parser.add_argument_group("levels", "\n".join(f"{n}  {LEVELS[n].description}" for n in sorted(LEVELS)))
-    group.add_argument("--level", type=_level, default=default, metavar="1-9", help=f"default: {said}")
+    if default is not None and os.environ.get("ZLLM_LEVEL"):
+        group.add_argument("--level", type=_level, default=f"{_VARIABLE}{os.environ['ZLLM_LEVEL']}", metavar="1-9",
+                           help="default: $ZLLM_LEVEL")  # fmt: skip
+    else:
+        group.add_argument("--level", type=_level, default=default, metavar="1-9", help=f"default: {said}")
     for number in sorted(LEVELS):
         group.add_argument(f"-{number}", dest="level", action="store_const", const=number, help=argparse.SUPPRESS)
     model(group, "language model for text (default: the built-in one); given several times, each text gets the best")  # type: ignore[arg-type]
@@ -274,8 +279,10 @@ def _number(text: str) -> int:
 
 
 def _level(text: str) -> int:
+    name = _VARIABLE if text.startswith(_VARIABLE) else ""
+    text = text[len(name) :]
     if not re.fullmatch("[1-9]", text):
-        raise argparse.ArgumentTypeError(suggestions.level(text))
+        raise argparse.ArgumentTypeError(name + suggestions.level(text))
     return int(text)
 
 

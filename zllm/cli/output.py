@@ -34,6 +34,8 @@ class Console:
         self.program = program
         self.verbose = 0
         self.quiet = False
+        self.warned = 0
+        self.to_stdout = False  # files are decompressed to stdout: unzllm does, in C as well
         self.status = EXIT_OK
         self.reported: set[str] = set()  # members of the archive at hand that the tar stream breaks off in
         self.print: Callable[[str], None] = _print
@@ -54,6 +56,7 @@ class Console:
 
     def warn(self, text: str) -> None:
         """Something was skipped or fell back: exit code 1 at least."""
+        self.warned += 1
         self._say(f"warning: {text}")
         self.raise_status(EXIT_WARNING)
 

@@ -36,10 +36,8 @@ _OPTIONS = {
     "--fast": "-1 is the fastest level",
     "--get": "zllm extract ARCHIVE",
     "--gzip": "zllm chooses codecs by itself",
-    "--keep": "input files are always kept",
     "--list": "zllm list ARCHIVE",
     "--lzma": "zllm chooses codecs by itself",
-    "--rm": "input files are always kept",
     "--absolute-names": "names are always stored, and members extracted, relative to a folder",
     "--acls": _NOT_STORED,
     "--keep-old-files": "an option of extract",
@@ -131,6 +129,11 @@ def _existing(path: str) -> str:
     if is_archive(path):
         return "an archive; zllm list ARCHIVE shows what is in it, zllm extract ARCHIVE unpacks it"
     return "a file; zllm create ARCHIVE FILE packs it"
+
+
+def is_file(path: str) -> bool:
+    """Whether ``path`` is a file, and not likely to be meant as another program's command."""
+    return path.lower() not in _VERBS and os.path.isfile(path)
 
 
 def is_archive(path: str) -> bool:
