@@ -27,6 +27,7 @@ class RangeFile(ReadInto, io.RawIOBase):
         self.size = size
         self._system = system
         self._position = 0
+        self._whole: bytes | None = None
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
 
     def readable(self) -> bool:
@@ -83,8 +84,11 @@ class RangeFile(ReadInto, io.RawIOBase):
     def _fetched(self, start: int, end: int) -> bytes:
         if start == end:
             return b""
+        if self._whole is not None:
+            return self._whole[start:end]
         data: bytes = self._system.cat_file(self.name, start=start, end=end)
-        if len(data) == self.size:  # a server that knows no ranges sends the whole
+        if len(data) == self.size:  # a server that knows no ranges sends the whole: once is enough
+            self._whole = data
             data = data[start:end]
         if len(data) != end - start:
             raise OSError(5, f"{len(data)} bytes came of {end - start} that were asked for", self.name)
