@@ -15,32 +15,46 @@ static void put(const zllm_model *m, distribution_buffer_t *d, const int32_t *ro
 }
 
 /* Of all tokens; or of classes and, behind them, of the tokens of each. */
-static void evaluate_row(const zllm_model *m, workspace_t *w, distribution_buffer_t *d, int32_t *logits, uint64_t *sums) {
+static void evaluate_row(const zllm_model *m, workspace_t *w, distribution_buffer_t *d, uint32_t row, uint32_t in_block,
+                         int32_t *logits, uint64_t *sums) {
     const network_t *network = m->network;
     uint32_t at = model_choices(m);
     if (sums != NULL) sums[0] = 0;
-    put(m, d, w->family->logits(w, 0), at, logits, sums);
+    put(m, d, w->family->logits(w, in_block), at, logits, sums);
     for (uint32_t k = 0; k < network->classes; k++) {
         const uint32_t n = network->class_first[k + 1] - network->class_first[k];
-        put(m, d, w->family->within(w, 0, k), n, logits == NULL ? NULL : logits + at, sums == NULL ? NULL : sums + at);
+        put(m, d, w->family->within(w, row, k), n, logits == NULL ? NULL : logits + at, sums == NULL ? NULL : sums + at);
         at += n;
     }
 }
 
-zllm_result zllm_evaluate(const zllm_model *m, const uint32_t *tokens, size_t n, int32_t *logits, uint64_t *sums) {
-    const uint32_t outputs = model_outputs(m), lane = 0;
-    distribution_buffer_t d;
-    for (size_t i = 0; i < n; i++)
-        if (tokens[i] >= m->network->inputs) return ZLLM_E_ARGUMENT;
-    workspace_t *w = model_workspace(m, m->heap, 1, 1, NULL, NULL);
-    const int whole = zllm_distribution_new(&d, m->heap, outputs) && w != NULL;
-    if (whole) w->family->restart(w, lane);
-    for (size_t i = 0; i < n && whole; i++) {
-        w->family->step(w, &lane, tokens + i, 1);
-        w->family->head(w, 0, 1);
-        evaluate_row(m, w, &d, logits == NULL ? NULL : logits + i * outputs,
+/* A step of n tokens, whose rows of logits and sums begin here. */
+static void evaluate_step(const zllm_model *m, workspace_t *w, distribution_buffer_t *d, const uint32_t *tokens, uint32_t n,
+                          int32_t *logits, uint64_t *sums) {
+    static const uint32_t lanes[ZLLM_BULK];
+    const size_t outputs = model_outputs(m);
+    w->family->step(w, lanes, tokens, n);
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t in_block = i % w->head_rows, left = n - i;
+        if (in_block == 0) w->family->head(w, i, left < w->head_rows ? left : w->head_rows);
+        evaluate_row(m, w, d, i, in_block, logits == NULL ? NULL : logits + i * outputs,
                      sums == NULL ? NULL : sums + i * (outputs + 1));
     }
+}
+
+zllm_result zllm_evaluate(const zllm_model *m, const uint32_t *tokens, size_t n, uint32_t bulk, int32_t *logits,
+                          uint64_t *sums) {
+    const size_t outputs = model_outputs(m);
+    distribution_buffer_t d;
+    if (bulk < 1 || bulk > ZLLM_BULK) return ZLLM_E_ARGUMENT;
+    for (size_t i = 0; i < n; i++)
+        if (tokens[i] >= m->network->inputs) return ZLLM_E_ARGUMENT;
+    workspace_t *w = model_workspace(m, m->heap, 1, bulk, NULL, NULL);
+    const int whole = zllm_distribution_new(&d, m->heap, (uint32_t)outputs) && w != NULL;
+    if (whole) w->family->restart(w, 0);
+    for (size_t i = 0; i < n && whole; i += bulk)
+        evaluate_step(m, w, &d, tokens + i, n - i < bulk ? (uint32_t)(n - i) : bulk,
+                      logits == NULL ? NULL : logits + i * outputs, sums == NULL ? NULL : sums + i * (outputs + 1));
     zllm_distribution_free(&d);
     workspace_free(w);
     return whole ? ZLLM_OK : ZLLM_E_MEMORY;

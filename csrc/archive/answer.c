@@ -23,7 +23,7 @@ zllm_result zllm_model_answer(const zllm_model *model, uint8_t out[SHA256_SIZE],
     if (rc != ZLLM_OK) return rc;
     uint64_t *sums = zllm_heap_take(heap, n * sizeof *sums);
     for (size_t i = 1; i < ANSWER_TOKENS; i++) tokens[i] = token_of_byte(model, (uint8_t)ANSWER_TEXT[i - 1]);
-    rc = sums == NULL ? ZLLM_E_MEMORY : zllm_evaluate(model, tokens, ANSWER_TOKENS, NULL, sums);
+    rc = sums == NULL ? ZLLM_E_MEMORY : zllm_evaluate(model, tokens, ANSWER_TOKENS, 1, NULL, sums);
     zllm_sha256_start(&hash);
     for (size_t i = 0; i < n && rc == ZLLM_OK; i++) {
         uint8_t bytes[8];

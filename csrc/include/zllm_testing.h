@@ -36,9 +36,11 @@ typedef enum {
     ZLLM_STAGES
 } zllm_stage;
 
-/* For tests and known answers: feed `tokens` one by one and store, after each, the logits (int32 [n][outputs], log2 units
- * in 2^-16; outputs as of zllm_model_outputs) and the weights' prefix sums (uint64 [n][outputs + 1]). Either output may be NULL. */
-zllm_result zllm_evaluate(const zllm_model *model, const uint32_t *tokens, size_t n, int32_t *logits, uint64_t *sums);
+/* For tests, measurements and known answers: feed `tokens`, `bulk` (1 to 64) at a time, which changes no number, and store,
+ * after each, the logits (int32 [n][outputs], log2 units in 2^-16; outputs as of zllm_model_outputs) and the weights' prefix
+ * sums (uint64 [n][outputs + 1]). Either output may be NULL. */
+zllm_result zllm_evaluate(const zllm_model *model, const uint32_t *tokens, size_t n, uint32_t bulk, int32_t *logits,
+                          uint64_t *sums);
 
 /* The binary range coder alone. Probabilities are of a one, in 2^-24, 1 to 2^24 - 1. */
 zllm_result zllm_coder_encode(const uint8_t *bits, const uint32_t *probabilities, size_t n, uint8_t *out, size_t *size);

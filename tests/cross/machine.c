@@ -54,7 +54,7 @@ static int do_evaluate(run_t *r, const char *name) {
     uint64_t *sums = bundle_room(b, n * (outputs + 1), sizeof *sums);
     sha256_t s;
     if (b->bad) return fail("out of memory");
-    const zllm_result rc = zllm_evaluate(r->models[model], tokens, n, logits, sums);
+    const zllm_result rc = zllm_evaluate(r->models[model], tokens, n, 1, logits, sums);
     if (rc != ZLLM_OK) return fail("%s: error %d", name, (int)rc);
     sha256_start(&s);
     for (uint64_t i = 0; i < n * outputs; i++) sha256_add_little(&s, (uint32_t)logits[i], 4);

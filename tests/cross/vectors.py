@@ -35,6 +35,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     **{name: {"seed": 11 + i, **kind} for i, (name, kind) in enumerate(variants.FAMILIES.items())},
     # The largest numbers that there are, in every row that can be wide.
     "widest": {"seed": 21, "extreme": True, "qk": 2, "mlp": 1, "positions": 32, "wide_head": 1, "layer": {"wide": 15}},
+    # A window whose sums leave 32 bits: all scores are equal for one token over and over, and all scales the largest.
+    "long": {"seed": 22, "extreme": True, "layers": 1, "window": 1024, "layer": {"v_shift": 4, "window": 576}},
 }
 """Networks of other origin, and what they are made of."""
 MODELS = ("tiny", *MADE, "default", *VARIANTS)
@@ -258,13 +260,15 @@ class Rows:
 
 
 def sequences(models: Models) -> list[Tokens]:
-    """More than a window, and than there are positions, for small models; a few dozen tokens for the default one."""
-    counts = {"tiny": 100, "extreme": 100, "wide": 150, "default": 24}
+    """More than a window, and than there are positions, for small models (for the one with a long window, one token
+    over and over); a few dozen tokens for the default one."""
+    counts = {"tiny": 100, "extreme": 100, "wide": 150, "default": 24, "long": 600}
     out = []
     for name in MODELS:
         config = models.files[name].config
         first = [config.inputs - 1] if name in VARIANTS else []  # it may be a start token after the vocabulary
-        tokens = first + [n % config.vocab for n in pseudo_random(name, counts.get(name, 80))]
+        different = 1 if name == "long" else config.vocab
+        tokens = first + [n % different for n in pseudo_random(name, counts.get(name, 80))]
         out.append(Tokens(f"evaluate/{name}", name, tokens))
     return out
 

@@ -199,7 +199,7 @@ def evaluate(world: World, memory: Memory) -> Result:
     if rc == lib.ZLLM_OK:
         memory.arm()
         with ffi.from_buffer("int32_t[]", logits) as view:
-            rc = lib.zllm_evaluate(made, world.tokens[:3], 3, view, ffi.NULL)
+            rc = lib.zllm_evaluate(made, world.tokens[:3], 3, 1, view, ffi.NULL)
         lib.zllm_model_free(made)
     return rc, logits.tobytes()
 

@@ -304,7 +304,7 @@ def test_names_in_messages_are_short_and_printable() -> None:
 def test_memory_is_bounded_by_the_file(tmp_path: Path) -> None:
     """A config that asks for a great deal, and has nothing."""
     big = {"vocab": 1 << 18, "dim": 16384, "layers": 256, "heads": 64, "kv_heads": 64, "head_dim": 256, "ffn": 16384,
-           "window": 512, "positions": 1 << 16}  # fmt: skip
+           "window": 4096, "positions": 1 << 16}  # fmt: skip
     description, tensors = tiny.tensors_of(layers=1, dim=32)
     zlm.write(tmp_path / "m.zlm", {**description, "config": big, "layers": description["layers"] * 256}, tensors)
     assert parse((tmp_path / "m.zlm").read_bytes()) == lib.ZLLM_E_MODEL

@@ -313,7 +313,7 @@ def _bad(description: dict, tensors: dict, change: str) -> None:
 @pytest.mark.parametrize(
     "change",
     ["minus 128", "scale 0", "negative scale", "missing tensor", "shape", "unsorted tokens", "offsets", "exponent",
-     "layers", "window=33", "window=1024", "dim=4294967264", "layers=0", "heads=3", "vocab=299", "head_dim=0",
+     "layers", "window=33", "window=4128", "dim=4294967264", "layers=0", "heads=3", "vocab=299", "head_dim=0",
      "temperature=70000", "v_shift=41", "up_frac=13", "ffn=-1"],
 )  # fmt: skip
 def test_bad_models_are_refused(change: str, tmp_path: Path) -> None:

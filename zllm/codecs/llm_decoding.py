@@ -17,11 +17,12 @@ def lane_count(model: NativeModel, scheduling: Scheduling) -> int:
     """Streams of small frames that one thread decodes at once; of a large one it takes all (:attr:`Scheduling.lanes`).
 
     The keys and values of all lanes, and the model, come by once a token. A model that fits into the last cache shares
-    it with so many lanes only; one that does not is read from memory, the more rarely the more lanes there are.
+    it with so many lanes only; one that does not is read from memory, the more rarely the more lanes there are, as
+    far as their keys and values leave other programs some room.
     """
-    if model.memory > scheduling.last_cache_bytes:
-        return scheduling.lanes
-    return min(scheduling.lanes, max(8, scheduling.near_bytes // model.stream_memory))
+    near = model.memory <= scheduling.last_cache_bytes
+    room = scheduling.near_bytes if near else scheduling.far_bytes
+    return min(scheduling.lanes, max(8, room // model.stream_memory))
 
 
 class FrameDecoding(Coding):

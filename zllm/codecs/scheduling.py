@@ -24,6 +24,8 @@ class Scheduling:
     """Of one stream that one thread encodes at once."""
     near_bytes: int = measured(6 << 20, "bytes", "python -m bench speed")
     """Keys and values of all lanes of a model that fits into the last cache."""
+    far_bytes: int = measured(256 << 20, "bytes", "python -m bench memory")
+    """Keys and values of all lanes of one that does not."""
     last_cache_bytes: int = measured(24 << 20, "bytes", "python -m bench speed")
     """A larger model does not fit into it."""
     batch_bytes: int = measured(8 << 20, "bytes", "python -m bench memory")

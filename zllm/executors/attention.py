@@ -7,7 +7,7 @@ forgets all.
 
 Scores are products of float32 whose sums stay below 256 * 127 * 127 < 2^24. Weights of values have 15 bits, so that
 sums over a window would not: they are cut into an upper part of at most 255 and a lower one of at most 127, and
-512 * 255 * 127 is below 2^24 as well.
+512 * 255 * 127 is below 2^24 as well. Those of a longer window are cut into three parts of 5 bits: 4096 * 31 * 127 is.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from zllm.executors.weights import Layer, Weights
 
 _NEVER = -(1 << 30)
 """Below every score; what is not attended to has it, and then weighs nothing."""
+_SHORT = 512
+"""Tokens of a window whose weights are cut into two parts."""
 
 
 class Cache:
@@ -153,17 +155,23 @@ def attention(w: Weights, cache: Cache, i: int, qkv: Tensor, step: Step) -> Tens
     shift = by_key_head(factor.exponent) + (layer.k_frac - 15 - nm.SCORE_FRAC)
     scales = cache.key_scale[i][:, :, None, None].to(torch.int64)
     score = nm.descale(acc, scales, by_key_head(factor.mantissa), shift)
-    unseen = step.unseen[layer.window]
-    return _mix(cache, i, step, score.masked_fill_(unseen, _NEVER), unseen).reshape(step.lanes * step.count, -1)
+    return _mix(cache, i, step, score, layer.window).reshape(step.lanes * step.count, -1)
 
 
-def _mix(cache: Cache, i: int, step: Step, score: Tensor, unseen: Tensor) -> Tensor:
-    """Values by their weights: [lanes][count][kv_heads][group][head_dim]. Scores differ by less than 2^31."""
+def _mix(cache: Cache, i: int, step: Step, score: Tensor, window: int) -> Tensor:
+    """Values by their weights, [lanes][count][kv_heads][group][head_dim]. Scores, which are changed, differ by less
+    than 2^31."""
+    bits = (7, 8) if window <= _SHORT else (5, 5, 5)  # of the parts of weights, the lowest first
+    unseen = step.unseen[window]
+    score.masked_fill_(unseen, _NEVER)
     e = nm.exp2(score.amax(-1, keepdim=True) - score, step.tables).masked_fill_(unseen, 0)
     c = torch.floor_divide(step.tables.one, e.sum(-1, keepdim=True))
     weight = (e * cache.value_scale[i][:, :, None, None].to(torch.int32) + 16384) >> 15
     lanes, heads, group, count, slots = weight.shape
-    parts = torch.stack((weight >> 7, weight & 127), 2).view(lanes, heads, -1, slots)
-    sums = batched(parts.to(torch.float32), cache.values[i].to(torch.float32)).view(lanes, heads, 2, group, count, -1)
-    whole = (sums[:, :, 0].to(torch.int64) << 7) + sums[:, :, 1]
+    above = [sum(bits[:part]) for part in range(len(bits))]
+    parts = torch.stack([weight >> low & (1 << n) - 1 for low, n in zip(above, bits, strict=True)], 2)
+    values = cache.values[i].to(torch.float32)
+    sums = batched(parts.view(lanes, heads, -1, slots).to(torch.float32), values).to(torch.int64)
+    sums = sums.view(lanes, heads, len(bits), group, count, -1)
+    whole = sum(sums[:, :, part] << low for part, low in enumerate(above))
     return ((whole * c + (1 << 18)) >> 19).to(torch.int32).permute(0, 3, 1, 2, 4)

@@ -106,10 +106,11 @@ def check(device: torch.device) -> None:
             x = torch.randint(-127, 128, (40, cols), dtype=torch.int8, generator=generator)
             x[0], x[1, ::2], x[1, 1::2] = 127, 127, -126
             _compare(Matrix(w, device)(x.to(device)), x.to(torch.int64) @ w.to(torch.int64).t())
-        a = torch.randint(0, 256, (3, 40, 512), generator=generator)
-        b = torch.randint(-127, 128, (3, 512, 64), generator=generator)
-        a[0, 0], b[0, :, 0] = 255, 127
-        _compare(batched(a.to(device, torch.float32), b.to(device, torch.float32)), a @ b)
+        for most, slots in ((255, 512), (31, 4096)):
+            a = torch.randint(0, most + 1, (3, 40, slots), generator=generator)
+            b = torch.randint(-127, 128, (3, slots, 64), generator=generator)
+            a[0, 0], b[0, :, 0] = most, 127
+            _compare(batched(a.to(device, torch.float32), b.to(device, torch.float32)), a @ b)
 
 
 def _compare(found: Tensor, wanted: Tensor) -> None:

@@ -102,7 +102,7 @@ static int32_t soften(scratch_t *w, const lane_t *lane, const layer_t *layer, si
     const scale_t s = zllm_fixed_multiply(query, temperature);
     zllm_scale_sums(k, acc + (first - low), lane->key_scale + at, n, w->net->config.head_dim, s.mantissa,
                     (int32_t)layer->k_frac + s.exponent - 15 - SCORE_FRAC, w->score);
-    /* 32767 to 512 * 32767 */
+    /* 32767 to MOST_WINDOW * 32767 */
     const uint32_t sum = k->softmax(w->score, lane->value_scale + at, n, weight + (first - low));
     memset(weight, 0, (first - low) * sizeof *weight);
     memset(weight + (end - low), 0, (high - end) * sizeof *weight);
@@ -132,6 +132,29 @@ static void prefetch_scales(const lane_t *lane, size_t at, uint32_t n) {
     }
 }
 
+/* Values from `values` on by the weights of `count` queries, to w->mixed: next is as for the kernel. */
+static void weigh(scratch_t *w, const int8_t *values, uint32_t slots, uint32_t count, const int8_t *next) {
+    w->net->base.kernel->weigh_values(values, slots, w->net->config.head_dim, w->weight, w->capacity, count, w->mixed, next);
+}
+
+/* The same where more than SUM_SLOTS slots count, whose sums have more than 32 bits: to w->total. */
+static void weigh_long(scratch_t *w, const int8_t *values, uint32_t slots, uint32_t count, const int8_t *next) {
+    const uint32_t dim = w->net->config.head_dim;
+    memset(w->total, 0, (size_t)count * dim * sizeof *w->total);
+    for (uint32_t t = 0; t < slots; t += SUM_SLOTS) {
+        const uint32_t part = slots - t < SUM_SLOTS ? slots - t : SUM_SLOTS;
+        const size_t at = (size_t)t * dim;
+        w->net->base.kernel->weigh_values(values + at, part, dim, w->weight + t, w->capacity, count, w->mixed,
+                                          next != NULL ? next + at : NULL);
+        for (size_t i = 0; i < (size_t)count * dim; i++) w->total[i] += w->mixed[i];
+    }
+}
+
+/* As the kernel's division. A sum is at most 127 times that of the exponentials, so a product is below 2^45. */
+static void divide_long(const int64_t *total, uint32_t n, int32_t reciprocal, int32_t *out) {
+    for (uint32_t i = 0; i < n; i++) out[i] = (int32_t)shift_right(total[i] * reciprocal + (1 << 18), 19);
+}
+
 /* Heads that share one key head, for n rows whose slots start at `slot`; replaces the queries in w->qkv by the heads'
  * output with 39 - v_shift fractional bits. */
 static void attend(scratch_t *w, const run_t *run, uint32_t left, uint32_t l, uint32_t g, uint32_t from, uint32_t n,
@@ -155,11 +178,13 @@ static void attend(scratch_t *w, const run_t *run, uint32_t left, uint32_t l, ui
                                   w->weight + (size_t)i * w->capacity);
     }
     lap(&w->base.laps, ZLLM_STAGE_SOFTMAX);
-    k->weigh_values(lane->values + base, high - low, dim, w->weight, w->capacity, count, w->mixed,
-                    once ? next_keys(w, run, left, l, g) : NULL);
-    for (uint32_t i = 0; i < count; i++)
-        k->divide(w->mixed + (size_t)i * dim, dim, w->reciprocal[i],
-                  w->qkv + (size_t)(from + i / group) * w->qkv_stride + (size_t)(g * group + i % group) * dim);
+    const int long_sums = window > SUM_SLOTS;
+    (long_sums ? weigh_long : weigh)(w, lane->values + base, high - low, count, once ? next_keys(w, run, left, l, g) : NULL);
+    for (uint32_t i = 0; i < count; i++) {
+        int32_t *out = w->qkv + (size_t)(from + i / group) * w->qkv_stride + (size_t)(g * group + i % group) * dim;
+        if (long_sums) divide_long(w->total + (size_t)i * dim, dim, w->reciprocal[i], out);
+        else k->divide(w->mixed + (size_t)i * dim, dim, w->reciprocal[i], out);
+    }
     lap(&w->base.laps, ZLLM_STAGE_ATTENTION);
 }
 

@@ -67,19 +67,20 @@ static int own_new(scratch_t *w) {
     w->score = zllm_heap_take(heap, w->capacity * sizeof(int32_t));
     w->weight = zllm_heap_take(heap, queries * w->capacity * sizeof(int16_t));
     w->mixed = zllm_heap_take(heap, queries * c->head_dim * sizeof(int32_t));
+    w->total = c->window > SUM_SLOTS ? zllm_heap_take(heap, queries * c->head_dim * sizeof(int64_t)) : NULL;
     w->reciprocal = zllm_heap_take(heap, queries * sizeof(int32_t));
     w->kept = zllm_heap_take(heap, 2 * (size_t)c->kv_heads * c->head_dim);
     w->found = zllm_heap_zeroed(heap, heads, sizeof *w->found); /* no fewer than keys and values */
     w->excess = zllm_heap_zeroed(heap, heads, sizeof *w->excess);
     w->norm = zllm_heap_zeroed(heap, heads, sizeof *w->norm);
     return w->logits && w->looked_up && (w->class_acc || !c->classes) && w->score_acc && w->score && w->weight &&
-           w->mixed && w->reciprocal && w->kept && w->found && w->excess && w->norm &&
+           w->mixed && (w->total || c->window <= SUM_SLOTS) && w->reciprocal && w->kept && w->found && w->excess && w->norm &&
            zllm_rows_new(&w->queries, heap, QUERY_ROWS * c->heads, c->head_dim);
 }
 
 static void own_free(scratch_t *w) {
-    void *all[] = {w->logits, w->class_acc, w->looked_up, w->score_acc, w->score,  w->weight, w->mixed, w->reciprocal,
-                   w->kept,   w->found,     w->excess,    w->norm};
+    void *all[] = {w->logits, w->class_acc, w->looked_up, w->score_acc, w->score,  w->weight, w->mixed, w->total,
+                   w->reciprocal, w->kept, w->found, w->excess, w->norm};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) zllm_heap_free(w->base.heap, all[i]);
     zllm_rows_free(&w->queries, w->base.heap);
 }

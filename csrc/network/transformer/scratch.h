@@ -7,6 +7,8 @@
 #define QUERY_ROWS 16u /* tokens of one lane whose queries meet the cache together */
 #define CACHE_UNIT 32u /* slots that lie together in every kernel's layout, so that they can be moved */
 
+#define SUM_SLOTS 512u   /* slots of one sum of values in 32 bits: products of a weight (2^15) and 127 stay below 2^31 */
+
 #define QKV_FRAC 12
 #define SCORE_FRAC 16
 
@@ -66,6 +68,7 @@ struct scratch {
     int32_t *score;     /* [capacity] */
     int16_t *weight;    /* [QUERY_ROWS][group][capacity] */
     int32_t *mixed;     /* [QUERY_ROWS][group][head_dim] */
+    int64_t *total;     /* the same of windows over SUM_SLOTS; NULL without any */
     int32_t *reciprocal; /* [QUERY_ROWS][group] */
 };
 

@@ -19,8 +19,7 @@ zllm_result zllm_transformer_check_config(const void *config) {
     CHECK(c->heads % c->kv_heads == 0, "heads must be a multiple of kv_heads");
     CHECK(c->heads * c->head_dim <= ZLLM_MAX_COLS, "heads * head_dim must be up to 16384");
     CHECK(c->ffn >= 32 && c->ffn <= ZLLM_MAX_COLS && c->ffn % 32 == 0, "ffn must be a multiple of 32 up to 16384");
-    /* A sum of `window` products of a weight (2^15) and a value (127) stays below 2^31. */
-    CHECK(c->window >= 32 && c->window <= 512 && c->window % 32 == 0, "window must be 32 to 512, by 32");
+    CHECK(c->window >= 32 && c->window <= MOST_WINDOW && c->window % 32 == 0, "window must be 32 to 4096, by 32");
     CHECK(c->qk <= 2, "qk must be 0, 1 or 2");
     CHECK(c->mlp <= 1 && c->parallel <= 1 && c->wide_head <= 1, "mlp, parallel and wide_head must be 0 or 1");
     CHECK(c->classes == 0 || (c->classes >= 2 && c->classes <= c->vocab && c->classes <= 1u << 16),
