@@ -30,11 +30,11 @@ def test_all_fields_can_be_given_to_writers() -> None:
     args = create.parser().parse_args(["a.zllm", "b"])
     fields = {field.name for field in dataclasses.fields(WriteOptions)} - NOT_GIVEN - {"identities"}
     assert fields <= vars(args).keys()
-    words = ["-3", "--no-llm", "--embed-model", "-j2", "--device", "cpu", "--model", "m", "a.zllm", "b"]
+    words = ["-3", "--no-llm", "--embed-model", "-j2", "--device", "cpu", "--model", "m", "--streams=2", "a.zllm", "b"]
     given = create.parser().parse_args(words)
     made = options.write_options(given, print)
     assert made == WriteOptions(
-        level=3, llm=False, embed_model=True, threads=2, device="cpu", model=["m"], progress=print
+        level=3, llm=False, embed_model=True, threads=2, device="cpu", model=["m"], streams=2, progress=print
     )  # fmt: skip
 
 

@@ -90,6 +90,9 @@ def test_slips(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) 
         (["--embed-model", "--no-llm"], "--embed-model has no effect with --no-llm"),
         (["--model", "fast", "--no-llm"], "--model has no effect with --no-llm"),
         (["--model", "fast", "-3"], "--model has no effect at level 3: models are used from level 6 on"),
+        (["--streams", "1", "-5"], "--streams has no effect at level 5: models are used from level 6 on"),
+        (["--streams", "257"], "frames have 1 to 256 streams, not 257"),
+        (["--streams", "0"], "'0' is not a positive whole number"),
         (["--embed-model", "--level", "5"], "--embed-model has no effect at level 5"),
     ],
 )

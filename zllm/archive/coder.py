@@ -40,6 +40,8 @@ class Coder:
                 raise UsageError(f"frames have {MIN_FRAME} to {MAX_FRAME} bytes, not {options.frame_size}")
             size = options.frame_size
             level = dataclasses.replace(level, text_frame=size, alone_frame=size, solid_frame=size)
+        if options.streams is not None:
+            level = dataclasses.replace(level, streams=options.streams)
         if options.embed_model and not (options.llm and level.llm):
             raise UsageError(f"level {level.number} uses no model that could be embedded: choose one from 6 on")
         self.level = level

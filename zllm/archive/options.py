@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from zllm.errors import UsageError
-from zllm.format.limits import DEFAULT, Limits
+from zllm.format.limits import DEFAULT, MAX_STREAMS, Limits
 from zllm.format.notepart import Note
 
 if TYPE_CHECKING:
@@ -123,6 +123,8 @@ class WriteOptions(Options):
         level: 1 to 9, see :mod:`zllm.planner.levels`.
         llm: whether a language model may be used at all.
         frame_size: bytes of text in one frame; None leaves it to the level.
+        streams: most streams that a model's frame is cut into, 1 to 256; None leaves it to the level. Fewer see
+            more of the text before them and decode more slowly.
         embed_model: put the model into the archive, if anything is coded with it: then reading needs nothing else.
         parity: share of the archive's size, up to 1, that parity takes beside it, with which damage can be mended.
         cluster: other machines that code frames. They never change a byte of the result.
@@ -136,6 +138,7 @@ class WriteOptions(Options):
     level: int = 6
     llm: bool = True
     frame_size: int | None = None
+    streams: int | None = None
     embed_model: bool = False
     parity: float = 0.0
     cluster: Cluster | None = None
@@ -150,8 +153,11 @@ class WriteOptions(Options):
         right = self.frame_size is None or isinstance(self.frame_size, int)
         _demand("verify", self.verify, "True, False or None", self.verify in (None, True, False))
         _demand_names("recipients", self.recipients)
+        _demand("streams", self.streams, "a whole number", self.streams is None or isinstance(self.streams, int))
         _demand("frame_size", self.frame_size, "a whole number", right)
         _demand("parity", self.parity, "a number", isinstance(self.parity, (int, float)))
+        if self.streams is not None and not 1 <= self.streams <= MAX_STREAMS:
+            raise UsageError(f"frames have 1 to {MAX_STREAMS} streams, not {self.streams}")
         if not 0 <= self.parity <= 1:
             raise UsageError(f"parity is a share from 0 to 1, not {self.parity}")
         _demand("notes", self.notes, "notes", all(isinstance(note, Note) for note in self.notes))

@@ -170,6 +170,10 @@ def coding(parser: argparse.ArgumentParser, *, added: bool = False) -> None:
         "--embed-model", action="store_true",
         help="put the model into the archive, if it is used: then nothing else is needed to unpack it",
     )  # fmt: skip
+    parser.add_argument(
+        "--streams", type=positive, metavar="N",
+        help="cut text that a model codes into at most N streams (to 256): fewer see more, more decode faster",
+    )  # fmt: skip
     parity(parser)
     verify(parser)
     threads(parser)
@@ -221,7 +225,11 @@ def check_coding(args: argparse.Namespace) -> list[str]:
     if not no_model:
         return []
     embed = getattr(args, "embed_model", False)
-    for option, given in (("--model", args.model is not None), ("--embed-model", embed)):
+    for option, given in (
+        ("--model", args.model is not None),
+        ("--streams", getattr(args, "streams", None) is not None),
+        ("--embed-model", embed),
+    ):
         if given:
             raise UsageError(f"{option} has no effect {no_model}")
     idle = [option for option in ("device", "executor") if getattr(args, option, "auto") != "auto"]

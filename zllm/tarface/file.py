@@ -138,8 +138,8 @@ class ZllmFile(Unpicklable, Facts, Packing, Unpacking):
                 happens, the archive is what it was.
             fileobj: a binary file to use, or for reading an open :class:`Archive`; it stays open.
             options: the fields of :class:`WriteOptions` for writing (``level``, ``model``, ``llm``, ``threads``,
-                ``frame_size``, ``progress``, ``stats``, ``embed_model``, ``cluster``, ``device``, ``executor``,
-                ``passphrase``, ``recipients``) and of :class:`ReadOptions` for reading (``passphrase``,
+                ``frame_size``, ``streams``, ``progress``, ``stats``, ``embed_model``, ``cluster``, ``device``,
+                ``executor``, ``passphrase``, ``recipients``) and of :class:`ReadOptions` for reading (``passphrase``,
                 ``identities``), of which ``limits``, a :class:`zllm.Limits`, says how much of the machine an archive
                 may take; ``compresslevel``, tarfile's name for ``level``; and what
                 :class:`tarfile.TarFile` takes (``format``, ``tarinfo``, ``dereference``, ``ignore_zeros``,
