@@ -167,16 +167,31 @@ def test_where_weights_alone_cost_more_what_helps_is_wide() -> None:
     assert 0 < len(chosen) <= 3 and loss < 0.0194
 
 
-def test_wide_inputs_are_measured_with_outliers(made: Any, tmp_path: Path) -> None:
-    """A feed-forward with two large numbers inside, beside which 8 bits leave nothing of the others."""
+def test_outliers_that_can_be_moved_cost_nothing(made: Any, tmp_path: Path) -> None:
+    """A feed-forward with two large numbers inside, beside which 8 bits would leave nothing of the others."""
     model = transformers.AutoModelForCausalLM.from_pretrained(made("llama3", "trained")[0])
     with torch.no_grad():
         for layer in model.model.layers:
             largest = layer.mlp.up_proj.weight.norm(dim=1).topk(2).indices  # of others too little may come
-            # More, and 8 bits of weights, one scale a row, leave nothing of what is divided.
             layer.mlp.up_proj.weight[largest] *= 70
             layer.mlp.down_proj.weight[:, largest] /= 70
     folder = hub.save(model, tmp_path / "outliers", "llama3")
+    (tmp_path / "sample.txt").write_text(hub.text()[:60_000], encoding="utf-8")
+    report = imported(folder, tmp_path / "a.zlm", calibration=tmp_path / "sample.txt")
+    assert report.wide == 0 and report.loss < 0.002
+
+
+def test_inputs_whose_outliers_stay_are_wide(made: Any, tmp_path: Path) -> None:
+    """What a GELU gives cannot be divided by anything before it."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(made("gpt2", "trained")[0])
+    with torch.no_grad():
+        for layer in model.transformer.h:
+            by = torch.full((layer.mlp.c_fc.weight.shape[1],), 1 / 16)
+            by[layer.mlp.c_fc.weight.norm(dim=0).topk(2).indices] = 8  # gates end at 32
+            layer.mlp.c_fc.weight *= by
+            layer.mlp.c_fc.bias *= by
+            layer.mlp.c_proj.weight /= by[:, None]
+    folder = hub.save(model, tmp_path / "outliers", "gpt2")
     (tmp_path / "sample.txt").write_text(hub.text()[:60_000], encoding="utf-8")
     report = imported(folder, tmp_path / "a.zlm", calibration=tmp_path / "sample.txt")
     layers = store.load(tmp_path / "a.zlm").description["layers"]

@@ -38,8 +38,9 @@ def parser() -> options.Parser:
     result.add_argument("--output", type=Path, metavar="FILE.zlm", help="write this file instead of installing")
     result.add_argument("--calibration", type=Path, metavar="FILE", help="text to choose scales by (default: built in)")
     result.add_argument(
-        "--window", type=options.positive, metavar="N", help="attention window in tokens (default: 512)"
-    )
+        "--window", type=options.positive, metavar="N",
+        help="attention window in tokens (default: 2048, or what the model was trained with if that is less)",
+    )  # fmt: skip
     result.add_argument("--force", action="store_true", help="replace the file, or another model of that name")
     options.threads(result)
     options.verbosity(result)

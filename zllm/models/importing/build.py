@@ -22,7 +22,7 @@ from zllm.models.texttokenizer import TextTokenizer
 from zllm.models.zlm import FORMAT
 from zllm.models.zlm import Tensor as FileTensor
 
-MAX_WINDOW = 512
+MAX_WINDOW, USUAL_WINDOW = 4096, 2048
 RESIDUAL_BITS = 27  # of the largest element that the sample shows, of 30
 RESIDUAL_FRAC = 12
 _LEAST_EMBED_EXPONENT, _MOST_EMBED_EXPONENT = 13, 40

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -17,7 +18,9 @@ from zllm.models.importing.canonical import MATRICES
 from zllm.models.zlm import Tensor
 
 TARGET = 0.004  # of the float network's bits: the promise is 0.005, on any text
+_BULK = 64  # tokens of a step
 _ROWS = 64  # of logits that are in memory in double precision at a time
+_FINE = 32  # inputs that may be one of so many more than are needed: each try takes as long as some of them
 HEAD = -1  # the layer of the head's input row
 
 
@@ -43,7 +46,8 @@ def integer_bits(description: Mapping[str, Any], tensors: Mapping[str, Tensor], 
     model = _native.Model(description, tensors)
     bits = []
     for ids in runs:
-        logits = torch.frombuffer(model.evaluate(ids[:-1], sums=False)[0], dtype=torch.int32).reshape(len(ids) - 1, -1)
+        found, _ = model.evaluate(ids[:-1], sums=False, bulk=_BULK)
+        logits = torch.frombuffer(found, dtype=torch.int32).reshape(len(ids) - 1, -1)
         for at in range(0, len(logits), _ROWS):
             targets = torch.tensor(ids[1 + at : 1 + min(at + _ROWS, len(logits))])
             bits.append(portable.surprise(logits[at : at + _ROWS].double() / 65536.0, targets))
@@ -66,13 +70,20 @@ def choose(
     none = loss(0)
     if none <= target:
         return [], none
-    low, high, best = 0, len(order), loss(len(order))
+    low, high, above, best = 0, len(order), none, loss(len(order))
     target = max(target, best + target / 8)  # where weights alone cost more, what comes near them
-    while high - low > 1:
+    left = list(accumulate((c.worth for c in reversed(order)), initial=0.0))[::-1]  # the error of those from i on
+    fine, guess = max(1, len(order) // _FINE), True
+    while high - low > fine:
         middle = (low + high) // 2
+        if guess:  # a loss grows about as the errors that cause it do
+            part = (target - best) / max(above - best, 1e-12)
+            wanted = left[high] + part * (left[low] - left[high])
+            middle = next((i for i in range(low + 1, high) if left[i] <= wanted), high - 1)
+        guess = not guess
         tried = loss(middle)
         if tried <= target:
             high, best = middle, tried
         else:
-            low = middle
+            low, above = middle, tried
     return order[:high], best

@@ -16,10 +16,11 @@ from zllm import _native
 from zllm.errors import ModelError, UsageError
 from zllm.models import portable, zlm
 from zllm.models.importing import canonical, exact, ggufsource, vocabulary
-from zllm.models.importing.build import MAX_WINDOW, Builder
+from zllm.models.importing.build import MAX_WINDOW, USUAL_WINDOW, Builder
 from zllm.models.importing.calibrate import Calibrator, Integral
 from zllm.models.importing.canonical import MATRICES, Family, Linear, Rounding
 from zllm.models.importing.choose import HEAD, Candidate, choose, integer_bits, set_wide
+from zllm.models.importing.rotated import Rotated
 from zllm.models.importing.simulate import NARROW, rounded
 from zllm.models.importing.source import STARTS, Source, open_source
 from zllm.models.importing.spool import Spool
@@ -27,7 +28,8 @@ from zllm.models.texttokenizer import TextTokenizer
 
 SAMPLE = Path(__file__).with_name("sample.txt")
 RUN = 256  # tokens of a sample's row
-MOST_ROWS = 12  # for calibration, and as many to measure
+MOST_ROWS = 12  # to measure, and as many that calibrate, of which so many do:
+CALIBRATING_ROWS = 6
 MOST_SAMPLE = 1 << 20  # bytes
 
 Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
@@ -89,7 +91,7 @@ def read_sample(path: Path | None) -> bytes:
 
 
 def make_sample(data: bytes, tokenizer: TextTokenizer, start: int, length: int) -> Sample:
-    """Every other row calibrates, the others are to measure.
+    """Rows to calibrate with, and others between them to measure.
 
     Raises:
         UsageError: the text has too few tokens.
@@ -103,7 +105,7 @@ def make_sample(data: bytes, tokenizer: TextTokenizer, start: int, length: int) 
         rows = [rows[i * len(rows) // (2 * MOST_ROWS)] for i in range(2 * MOST_ROWS)]
     led = torch.tensor([[start, *row] for row in rows])
     held = rows[1::2]
-    return Sample(led[0::2], led[1::2], sum(len(tokenizer.tokens[i]) for row in held for i in row))
+    return Sample(led[0::2][:CALIBRATING_ROWS], led[1::2], sum(len(tokenizer.tokens[i]) for row in held for i in row))
 
 
 def _opened(options: ImportOptions) -> Source:
@@ -122,7 +124,7 @@ class Import:
         self.options, self.bar = options, bar
         self.source: Source = _opened(options)
         self.exported = exact.is_exported(self.source)
-        self.family: Family = self.source.family()
+        self.family: Family = Rotated(self.source.family())
         self.report = Report(options.output)
 
     def window(self) -> int:
@@ -135,7 +137,7 @@ class Import:
         wanted = self.options.window
         if wanted is not None and (wanted % 32 or not 32 <= wanted <= most):
             raise UsageError(f"--window {wanted}: a multiple of 32, from 32 to {most}")
-        return wanted or most
+        return wanted or min(USUAL_WINDOW, most)
 
     def run(self) -> Report:
         """Import, and write the file."""

@@ -75,8 +75,8 @@ class Integers(Rounding):
 
 
 class Observer(Rounding):
-    """The float network, remembering the largest sizes: of ``v`` and ``up``, and of each pair [heads, half] of ``q``
-    and ``k``.
+    """The float network, remembering the largest sizes: of ``v`` and ``up``, of each pair [heads, half] of ``q`` and
+    ``k``, and of each number [ffn] of ``up`` and of what ``down`` reads.
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -84,6 +84,14 @@ class Observer(Rounding):
         self.pairs: dict[str, Tensor] = {}
         self.largest = {"v": TINY, "up": TINY, "k": TINY}
         self.values = torch.empty(0)  # the largest of each head of ``v``
+        self.each: dict[str, Tensor] = {}
+        self.read = torch.empty(0)  # what ``down`` reads
+
+    def row(self, name: str, x: Tensor) -> Tensor:
+        """Remembers."""
+        if name == "down":
+            self.each[name], self.read = x.abs().amax((0, 1)), x
+        return super().row(name, x)
 
     def head(self, name: str, x: Tensor) -> Tensor:
         """Remembers."""
@@ -98,7 +106,8 @@ class Observer(Rounding):
 
     def inner(self, name: str, x: Tensor) -> Tensor:
         """Remembers."""
-        self.largest[name] = max(float(x.abs().max()), TINY)
+        self.each[name] = x.abs().amax((0, 1))
+        self.largest[name] = max(float(self.each[name].max()), TINY)
         return x
 
 
