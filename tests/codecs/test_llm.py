@@ -25,6 +25,7 @@ from zllm.codecs.base import Run
 from zllm.codecs.llm import LlmCodec
 from zllm.codecs.llm_encoding import cut_tokens, stream_count
 from zllm.codecs.llm_work import Model
+from zllm.codecs.scheduling import SCHEDULING
 from zllm.errors import DamagedError
 from zllm.models import store
 from zllm.stats import Stats
@@ -202,6 +203,13 @@ def test_large_models_are_for_teams(megabytes: int, threads: int, team: bool) ->
     packed = SimpleNamespace(memory=megabytes << 20, stream_memory=1 << 20)
     codec = LlmCodec(cast("Model", SimpleNamespace(native=packed)))
     assert isinstance(codec._decoding(Run(threads)), llm_decoding.TeamDecoding) == team
+
+
+@pytest.mark.parametrize(("model", "stream", "lanes"), [(166, 25, 10), (166, 1, 32), (166, 900, 8), (5, 1, 8)])
+def test_keys_and_values_of_all_lanes_are_bounded(model: int, stream: int, lanes: int) -> None:
+    """In MiB; small frames are decoded side by side in so many streams."""
+    packed = SimpleNamespace(memory=model << 20, stream_memory=stream << 20)
+    assert llm_decoding.lane_count(cast("Any", packed), SCHEDULING) == lanes
 
 
 @pytest.mark.usefixtures("short_streams")
