@@ -58,6 +58,8 @@ class Writer:
         """Called when all is written but directory and footer, which make it count."""
         self._coder = Coder(options, self.warnings)
         end = _beginning(options) if after is None else _continued(options, after)
+        if options.notes and end.sealing is not None:  # which would not be encrypted, nor could what it is for be read
+            raise UsageError("an encrypted archive carries no decoder and no notes: leave out one of them")
         self._sections = SectionWriter(
             out, self._coder, end, parity=options.parity, verify=options.verify, notes=options.notes
         )
