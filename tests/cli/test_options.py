@@ -13,7 +13,7 @@ from zllm.cli import cat, create, extract, info, list_, options, test
 from zllm.errors import UsageError
 from zllm.format.limits import DEFAULT
 
-NOT_GIVEN = {"progress", "cluster", "frame_size", "sealing"}
+NOT_GIVEN = {"progress", "cluster", "frame_size", "sealing", "notes"}
 """What commands bring themselves, or do not offer."""
 
 
