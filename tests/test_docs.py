@@ -49,11 +49,11 @@ def test_exit_codes_in_the_docs_are_the_codes(checkout: Path) -> None:
 
 
 def test_every_option_in_the_docs_exists(checkout: Path) -> None:
-    from zllm.cli import append, create, delete, diff, extract, filter, info, list_, main, model, test, update
+    from zllm.cli import append, convert, create, delete, diff, extract, filter, info, list_, main, model, test, update
 
     known = {"--help", "--version", "--tar"}
     actions = [importlib.import_module(f"zllm.cli.{module}") for module in sorted(set(model.ACTIONS.values()))]
-    actions += [append, create, delete, diff, extract, filter, info, list_, model, test, update]
+    actions += [append, convert, create, delete, diff, extract, filter, info, list_, model, test, update]
     for parser in (module.parser() for module in actions):
         known |= {option for action in parser._actions for option in action.option_strings}
     text = (checkout / "docs" / "cli.md").read_text(encoding="utf-8")
