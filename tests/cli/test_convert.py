@@ -74,6 +74,14 @@ def test_compressed_tars_both_ways(tree: Path, kind: str) -> None:
     assert run("tar", "-df", f"b.{kind}") == b""
 
 
+def test_an_archive_may_take_its_own_place(tree: Path) -> None:
+    assert main(["create", "-1", "-q", "a.zllm", "tree"]) == 0
+    before = stream_of("a.zllm")
+    size = Path("a.zllm").stat().st_size
+    convert("--force", "--level", "4", "a.zllm", "a.zllm")
+    assert stream_of("a.zllm") == before and Path("a.zllm").stat().st_size < size
+
+
 def test_several_streams_one_after_the_other(tree: Path) -> None:
     run("tar", "-cf", "a.tar", "tree")
     data = Path("a.tar").read_bytes()
