@@ -1206,7 +1206,7 @@ LAYER: dict[str, int | None] = {
 }  # fmt: skip
 RANGES = {
     "temperature": (32768, 65535), "temperature_exponent": (-32, 64), "v_shift": (0, 40), "up_frac": (0, 12),
-    "k_frac": (0, 30), "wide": (0, 15), "window": (0, 512), "residual_scale": (-32767, 32767),
+    "k_frac": (0, 30), "wide": (0, 15), "window": (0, 4096), "residual_scale": (-32767, 32767),
     "embed_scale": (-32767, 32767), "pair_scale": (-32767, 32767),
 }  # fmt: skip
 
@@ -1456,7 +1456,7 @@ def check_config(c: dict[str, int]) -> None:
     within("layers", 0, 256)
     within("heads", 1, 256)
     within("kv_heads", 1, 256)
-    within("window", 32, 512, 32)
+    within("window", 32, 4096, 32)
     within("qk", 0, 2)
     for name in ("mlp", "parallel", "wide_head"):
         within(name, 0, 1)

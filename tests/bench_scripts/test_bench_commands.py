@@ -53,7 +53,8 @@ def test_usage(arguments, capsys):
     assert main(arguments) == (0 if asked else 2)
     said, other = capsys.readouterr()[:: 1 if asked else -1]
     assert said.startswith("usage: python -m bench NAME") and not other
-    assert [line.split()[0] for line in said.splitlines()[2:]] == ["ratio", "speed", "exact", "memory", "faults", "gpu"]
+    names = ["ratio", "speed", "exact", "memory", "faults", "media", "gpu"]
+    assert [line.split()[0] for line in said.splitlines()[2:]] == names
 
 
 def test_benchmarks_of_parts(tmp_path):

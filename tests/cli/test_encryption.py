@@ -97,7 +97,7 @@ def test_the_filter(zllm: Run, folder: Path, public: str) -> None:
     coded = zllm("-3", "--recipient", public, data=TEXT).stdout
     assert zllm("-d", "--identity", "id", data=coded).stdout == TEXT
     (folder / "c.zllm").write_bytes(coded)
-    assert zllm("-d", "--identity", "id", "c.zllm").stdout == TEXT
+    assert zllm("-dc", "--identity", "id", "c.zllm").stdout == TEXT
     assert b"no key was given" in zllm("-d", data=coded, code=4).stderr
 
 

@@ -65,7 +65,7 @@ def _files() -> None:
         (["extract", "a.zllm", "-T", "names"], "name the members: xargs -d"),
         (["extract", "a.zllm", "-C", "notes.txt"], "notes.txt is not a folder: -C names the folder to extract into"),
         (["extract", "a.zllm", "--overwrite"], "files that exist are replaced unless -k is given"),
-        (["create", "new.zllm", "--xattrs", "dir"], "extended attributes are not stored; tar stores them: tar -I zllm"),
+        (["create", "new.zllm", "--selinux", "dir"], "labels are not stored: the system that unpacks gives every file"),
         (["create", "-S", "new.zllm", "dir"], "holes are found without it"),
         (["extract", "-P", "a.zllm"], "relative to a folder"),
         (["create", "new.zllm", "--same-owner", "dir"], "an option of extract"),

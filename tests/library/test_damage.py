@@ -235,7 +235,7 @@ def test_the_program_reads_a_generation(installed: Installed, tmp_path: Path, gr
             assert done.returncode == 0, done.stderr
             listed = [line.split()[-1] for line in done.stdout.decode().splitlines()]
             assert set(listed) == set(names) if where == "-" else listed == names  # of a pipe, what was replaced, too
-    by_python = subprocess.run([sys.executable, "-m", "zllm", "-d", str(path)], capture_output=True, check=True)
+    by_python = subprocess.run([sys.executable, "-m", "zllm", "-dc", str(path)], capture_output=True, check=True)
     assert run(str(path)).stdout == by_python.stdout
     assert run("-l", "--generation", "5", str(path)).returncode == 2
     assert b"there is no generation 5" in run("-l", "--generation", "5", str(path)).stderr

@@ -59,8 +59,9 @@ def test_the_family_codes(page: str, checkout: Path, tmp_path: Path) -> None:
     if CC is None or not PYTHON_H.exists():
         pytest.skip("no C compiler, or no Python.h")
     copy = tmp_path / "copy"
-    for folder in ("zllm", "csrc"):
+    for folder in ("zllm", "csrc", "tools", "docs"):
         shutil.copytree(checkout / folder, copy / folder, ignore=shutil.ignore_patterns("*.so", "*.o", "*.zlm"))
+    shutil.copy(checkout / "LICENSE", copy)
     _changed(page, copy)
     _compile(copy)
     env = {**os.environ, "PYTHONPATH": str(copy)}

@@ -20,7 +20,6 @@ _VERBS = {
     "vacuum": "compact", "prune": "compact", "benchmark": "bench", "models": "model", "print": "cat", "stat": "info",
 }  # fmt: skip
 _LEVELS = "levels are 1 to 9"
-_NOT_STORED = "access control lists and extended attributes are not stored; tar stores them: tar -I zllm"
 # Options of other programs, and what to do here.
 _OPTIONS = {
     "--append": "zllm append ARCHIVE PATH...",
@@ -39,19 +38,17 @@ _OPTIONS = {
     "--list": "zllm list ARCHIVE",
     "--lzma": "zllm chooses codecs by itself",
     "--absolute-names": "names are always stored, and members extracted, relative to a folder",
-    "--acls": _NOT_STORED,
     "--keep-old-files": "an option of extract",
     "--overwrite": "files that exist are replaced unless -k is given",
     "--preserve-permissions": "an option of extract",
     "--same-owner": "an option of extract",
-    "--selinux": _NOT_STORED,
+    "--selinux": "labels are not stored: the system that unpacks gives every file its own",
     "--sparse": "holes are found without it",
     "--strip-components": "members are extracted under their whole names",
     "--to-stdout": "zllm cat ARCHIVE MEMBER writes to stdout",
     "--ultra": "-9 is the strongest level",
     "--uncompress": "--decompress, or -d",
     "--update": "zllm update ARCHIVE PATH...",
-    "--xattrs": _NOT_STORED,
     "--xz": "zllm chooses codecs by itself",
     "--zstd": "zllm chooses codecs by itself",
     "-J": "zllm chooses codecs by itself",
