@@ -51,6 +51,12 @@ class Extended:
                     problem(f"{name}: {getattr(error, 'strerror', None) or error}")
         return records, left
 
+    def left_out(self) -> str:
+        """What to say where a file has more than is taken."""
+        kinds = {"--xattrs": ("extended attributes", self.xattrs), "--acls": ("access control lists", self.acls)}
+        missing = {option: kind for option, (kind, taken) in kinds.items() if not taken}
+        return f"{' and '.join(missing.values())} are not packed: pass {' and '.join(missing)}"
+
 
 def _names(descriptor: int) -> list[str]:
     if not hasattr(os, "listxattr"):

@@ -149,8 +149,7 @@ class Packer:
         if left and not self._attributes_noted:
             self._attributes_noted = True
             self.console.note(
-                f"{output.printable(found.path)}: extended attributes and access control lists are not packed: "
-                "pass --xattrs and --acls"
+                f"{output.printable(found.path)}: {self.attributes.left_out()}"
             )
 
     def _put_data(self, found: Found, info: zllm.ZllmInfo, file: BinaryIO, state: os.stat_result) -> None:
