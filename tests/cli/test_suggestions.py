@@ -30,6 +30,7 @@ def _files() -> None:
         (["LIST"], "Did you mean list?"),
         (["unpack"], "Did you mean extract?"),
         (["qqq"], "unknown command 'qqq'. zllm --help lists the commands"),
+        (["qqq.txt"], "qqq.txt: neither a file nor a command. zllm --help lists the commands"),
         (["a.zllm"], "a.zllm is an archive already: -d decompresses it, zllm extract unpacks what is in it"),
         (["dir"], "it is a folder; zllm create"),
         (["-czf", "a.zllm", "dir"], "zllm chooses codecs by itself: zllm -cf ARCHIVE PATH..."),

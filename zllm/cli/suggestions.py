@@ -108,6 +108,8 @@ def unknown_command(word: str, commands: Iterable[str]) -> str:
     """The message about a first word that is not a command."""
     if os.path.lexists(word) and word.lower() not in _VERBS:
         return f"unknown command '{word}': it is {_existing(word)}. zllm --help lists the commands"
+    if "/" in word or re.search(r"\w\.\w+$", word):
+        return f"{word}: neither a file nor a command. zllm --help lists the commands"
     return f"{unknown_word(word, commands, 'command')} zllm --help lists the commands"
 
 
