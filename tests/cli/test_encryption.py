@@ -112,7 +112,15 @@ def test_places_of_passphrases(zllm: Run, folder: Path) -> None:
     bare = {name: value for name, value in os.environ.items() if not name.startswith("ZLLM_PASSPHRASE")}
     assert zllm("cat", "a.zllm", "f/treasure.txt", env={**bare, "ZLLM_PASSPHRASE_COMMAND": command}).stdout == TEXT
     done = zllm("list", "a.zllm", "--passphrase-file", "other", code=4)
-    assert b"none of the keys that were given opens it: it takes a passphrase" in done.stderr
+    assert done.stderr == b"zllm: a.zllm: the archive is encrypted, and the passphrase is wrong\n"
+
+
+def test_a_secret_key_where_a_public_one_belongs(folder: Path, zllm: Run) -> None:
+    zllm("key", "new", "k")
+    done = zllm("create", "-3", "a.zllm", "f", "--recipient", "k", code=2)
+    assert done.stderr == b"zllm: k has a secret key, not a public one: zllm key public k prints the one to give\n"
+    (folder / "none").write_text("words\n")
+    assert b"not a secret key (in none): " in zllm("key", "public", "none", code=2).stderr
 
 
 def chosen(*words: str) -> str:

@@ -25,14 +25,15 @@ def new_secret() -> str:
     return _text(SECRET, os.urandom(KEY_SIZE))
 
 
-def public_of(secret: str) -> str:
-    """The public key that belongs to a secret one.
+def public_of(secret: str, file: str = "") -> str:
+    """The public key that belongs to a secret one, which is from ``file`` if that is named.
 
     Raises:
         UsageError: it is not a secret key.
         MissingDependencyError: PyNaCl is not installed.
     """
-    return _text(PUBLIC, bindings().crypto_scalarmult_base(_key(SECRET, secret, "a secret key")))
+    what = f"a secret key (in {file})" if file and not file.upper().startswith(SECRET) else "a secret key"
+    return _text(PUBLIC, bindings().crypto_scalarmult_base(_key(SECRET, secret, what)))
 
 
 def public_keys(text: str) -> list[bytes]:
@@ -48,7 +49,10 @@ def public_keys(text: str) -> list[bytes]:
         raise UsageError("that is a secret key, which only belongs where archives are read: zllm key public FILE")
     if not os.path.lexists(text):
         raise UsageError(f"'{text}' is neither a public key nor a file with some: zllm key new FILE makes one")
-    found = [_key(PUBLIC, line, f"a public key (in {text})") for line in _lines(text)]
+    lines = _lines(text)
+    if any(line.upper().startswith(SECRET) for line in lines):
+        raise UsageError(f"{text} has a secret key, not a public one: zllm key public {text} prints the one to give")
+    found = [_key(PUBLIC, line, f"a public key (in {text})") for line in lines]
     if not found:
         raise UsageError(f"{text} has no public key in it")
     return found

@@ -20,6 +20,7 @@ PLAIN = (
     "all the same"
 )
 NOT_THESE = "the archive is encrypted, and none of the keys that were given opens it"
+WRONG_PASSPHRASE = "the archive is encrypted, and the passphrase is wrong"
 LOST = "the keys of the archive are lost, and what is encrypted with them"
 HISTORY = "the archive was tampered with: its generations are not of the same history"
 
@@ -173,6 +174,8 @@ class Vault:
     def _refusal(self, slots: Sequence[Slot]) -> str:
         text = NOT_THESE if self._tried else sealing.NO_KEY
         kinds = {slot.kind for slot in slots}
+        if self._passphrase is not None and not self._secrets and PASSPHRASE in kinds:
+            return WRONG_PASSPHRASE
         ways = []
         if PASSPHRASE in kinds:
             ways.append("a passphrase (--passphrase-fd, --passphrase-file, --passphrase-command)")

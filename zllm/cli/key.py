@@ -44,6 +44,6 @@ def run(argv: Sequence[str], console: output.Console) -> None:
         console.note("whoever loses this file cannot read what is encrypted for it: keep a copy in a safe place")
     elif args.action == "public":
         for secret in keyfiles.secret_texts(args.file):
-            print(keyfiles.public_of(secret))
+            print(keyfiles.public_of(secret, args.file))
     else:
         command.error(suggestions.unknown_word(args.action, _ACTIONS, "action"))
