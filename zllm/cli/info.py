@@ -83,7 +83,7 @@ def _text(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         value = ", ".join(map(str, value))
-    return "-" if value is None or value == "" else str(value)
+    return "-" if value is None or value in ("", {}) else str(value)
 
 
 def archive_facts(name: str, archive: Archive, console: output.Console) -> dict[str, Any]:
