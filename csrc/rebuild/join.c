@@ -35,7 +35,7 @@ typedef struct {
     size_t size, recipe_size;
 } piece_t;
 
-static uint32_t adler32(const uint8_t *data, size_t n) {
+static uint32_t adler32_of(const uint8_t *data, size_t n) {
     uint32_t a = 1, b = 0;
     for (size_t i = 0; i < n; i++) {
         a = (a + data[i]) % 65521u;
@@ -131,7 +131,7 @@ static zllm_result join_stream(join_t *j, uint64_t group, uint64_t size, int has
     j->at += made;
     if (!has_sum) return ZLLM_OK;
     if (j->room - j->at < 4) return ZLLM_E_DATA;
-    put_big32(j->out + j->at, adler32(p.data, p.size));
+    put_big32(j->out + j->at, adler32_of(p.data, p.size));
     j->at += 4;
     return ZLLM_OK;
 }
@@ -197,7 +197,7 @@ static zllm_result join_png(join_t *j, uint64_t group, uint64_t size) {
     j->stream[1] = (uint8_t)head;
     rc = make(j, &p, j->stream + 2, &made);
     if (rc != ZLLM_OK) return rc;
-    put_big32(j->stream + 2 + made, adler32(p.data, p.size));
+    put_big32(j->stream + 2 + made, adler32_of(p.data, p.size));
     return put_chunks(j, made + 6);
 }
 
