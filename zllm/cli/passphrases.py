@@ -22,8 +22,8 @@ _NOWHERE = (
 )
 
 
-def reading(parser: argparse.ArgumentParser, *, identities: bool = True) -> None:
-    """Options of commands that may read an encrypted archive: the passphrase, and ``--identity``."""
+def reading(parser: argparse.ArgumentParser, *, identities: bool = True) -> argparse._ArgumentGroup:
+    """Options of commands that may read an encrypted archive: the passphrase, and ``--identity``; their group."""
     group = parser.add_argument_group(
         "encryption",
         "Without these, the passphrase comes from ZLLM_PASSPHRASE_COMMAND, ZLLM_PASSPHRASE_FILE, or a prompt.",
@@ -42,13 +42,17 @@ def reading(parser: argparse.ArgumentParser, *, identities: bool = True) -> None
             "--identity", dest="identities", action="append", default=[], metavar="FILE",
             help="a secret key (zllm key new) that opens the archive",
         )  # fmt: skip
+    return group
 
 
 def writing(parser: argparse.ArgumentParser, *, identities: bool = False) -> None:
     """Options of commands that may make an encrypted archive."""
-    reading(parser, identities=identities)
-    parser.add_argument("--encrypt", action="store_true", help="encrypt a new archive with a passphrase: names and all")
-    parser.add_argument(
+    group = reading(parser, identities=identities)
+    group.add_argument(
+        "--encrypt", action="store_true",
+        help="encrypt a new archive with a passphrase, names and all; the options that say where it is do so, too",
+    )  # fmt: skip
+    group.add_argument(
         "--recipient", dest="recipients", action="append", default=[], metavar="KEY|FILE",
         help="encrypt a new archive so that the secret key that belongs to this public one opens it",
     )  # fmt: skip
