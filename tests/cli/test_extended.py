@@ -54,6 +54,8 @@ def test_either_alone(tree: Path, zllm: Run) -> None:
     zllm("create", "-2", "--xattrs", "--acls", "a.zllm", "d")
     zllm("extract", "--xattrs", "a.zllm", "-C", "x")
     assert set(attributes(tree / "x/d/f")) == {"user.odd", "user.empty"}
+    assert b"--filter data and --acls contradict" in zllm(
+        "extract", "--acls", "--filter", "data", "a.zllm", code=2).stderr  # fmt: skip
     zllm("extract", "--acls", "a.zllm", "-C", "y")
     assert attributes(tree / "y/d/f") == {"system.posix_acl_access": ACL}
     done = zllm("create", "-2", "--xattrs", "b.zllm", "d")

@@ -135,8 +135,8 @@ def _policy(args: argparse.Namespace) -> Policy:
         UsageError: they contradict each other.
     """
     trusted, root = args.filter == "fully_trusted", os.geteuid() == 0
-    if args.filter == "data" and (args.owners or args.devices):
-        option = "--same-owner" if args.owners else "--devices"
+    if args.filter == "data" and (args.owners or args.devices or args.acls):
+        option = "--same-owner" if args.owners else "--devices" if args.devices else "--acls"
         raise UsageError(f"--filter data and {option} contradict each other: leave out one of them")
     permissions = (trusted or root) if args.permissions is None else args.permissions
     return Policy(
@@ -146,7 +146,7 @@ def _policy(args: argparse.Namespace) -> Policy:
         numeric_owner=args.numeric_owner,
         devices=args.devices or trusted,
         xattrs=_attribute_filter(args),
-        acls=args.acls and args.filter != "data",
+        acls=args.acls,
         keep=args.keep_old_files,
         now=time.time_ns(),
     )

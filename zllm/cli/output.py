@@ -121,6 +121,8 @@ def message(error: BaseException) -> str:
         return str(error) or type(error).__name__
     if isinstance(error, MemoryError):
         return "out of memory"
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] != "zllm":
+        return f"the Python package {error.name} is missing: pip install zllm installs what it needs"
     return f"internal error: {type(error).__name__}: {error}. ZLLM_DEBUG=1 shows where; please report it"
 
 
