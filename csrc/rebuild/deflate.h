@@ -15,6 +15,12 @@
 
 #define HEADER_GIVEN 3u
 
+/* Blocks of a stream, and one more for so many bytes of data: choosing the codes of one takes as long as coding such data, so
+ * that streams of empty blocks would take time and memory out of proportion. */
+#define FREE_BLOCKS 16u
+#define DATA_OF_BLOCK 32u
+static inline size_t most_blocks(size_t data_size) { return FREE_BLOCKS + data_size / DATA_OF_BLOCK; }
+
 /* A block of a stream. */
 typedef struct {
     uint32_t kind; /* block_kind_t, or HEADER_GIVEN */

@@ -9,6 +9,7 @@
 #define MOST_FORMS 64u
 #define WHOLE 6u            /* parameters that are tried on a whole stream */
 #define BLOCK_PENALTY 4u    /* differences that a strange block counts for */
+#define WHOLE_WORK 2u       /* times what one stream may take, that all trials together may */
 #define MOST_HEADER 512u    /* bytes of a dynamic block's header, about 320 at most */
 
 typedef struct {
@@ -19,6 +20,7 @@ typedef struct {
     tokens_t tokens; /* of one block */
     uint8_t *blocks, *corrections; /* of the recipe in the making */
     size_t room;
+    uint64_t work; /* steps that trials may take yet, all together */
     const volatile int32_t *cancel;
 } finder_t;
 
@@ -128,6 +130,7 @@ static uint64_t try_form(finder_t *f, trial_t *t, const deflate_form_t *form, si
                    .corrections = {f->corrections, f->room, 0, 0}};
     const token_t *next = f->stream.tokens.all;
     zllm_result rc = zllm_matcher_start(&t->m, f->heap, form, f->data, f->size) ? ZLLM_OK : ZLLM_E_MEMORY;
+    if (t->m.most_work > f->work) t->m.most_work = f->work;
     for (size_t i = 0; i < f->stream.n_blocks && rc == ZLLM_OK && t->left > 0; i++) {
         const block_t *b = &f->stream.blocks[i];
         rc = b->kind == STORED_BLOCK ? try_stored(t, b) : try_codes(t, b, next);
@@ -135,6 +138,7 @@ static uint64_t try_form(finder_t *f, trial_t *t, const deflate_form_t *form, si
         if (cancelled(f->cancel)) rc = ZLLM_E_CANCELLED;
     }
     zllm_matcher_end(&t->m, f->heap);
+    f->work -= t->m.work < f->work ? t->m.work : f->work;
     const int full = t->blocks.full || t->corrections.full || t->blocks.at + t->corrections.at > f->room;
     return rc != ZLLM_OK || full || t->differences > most ? UINT64_MAX : t->differences;
 }
@@ -201,6 +205,7 @@ static uint64_t find_form(finder_t *f, trial_t *t, const deflate_form_t *forms, 
         best_whole = whole;
         chosen = next;
     }
+    f->work = UINT64_MAX; /* it was not too much the first time */
     return chosen == n ? UINT64_MAX : try_form(f, t, &forms[chosen], SIZE_MAX, UINT64_MAX - 1);
 }
 
@@ -232,13 +237,14 @@ zllm_result zllm_deflate_find(const uint8_t *coded, size_t coded_size, const uin
                               const uint8_t *hint, uint8_t *recipe, size_t *recipe_size, const volatile int32_t *cancel,
                               const zllm_options *options) {
     finder_t f = {.data = data, .size = n, .room = *recipe_size, .cancel = cancel};
+    f.work = WHOLE_WORK * zllm_matcher_most_work(n);
     if (n > INT32_MAX || window < LEAST_WINDOW || window > MOST_WINDOW) return ZLLM_E_ARGUMENT;
     zllm_result rc = zllm_heap_open(options, &f.heap);
     if (rc != ZLLM_OK) return rc;
     f.tokens.heap = f.heap;
     f.blocks = zllm_heap_take(f.heap, f.room + 1);
     f.corrections = zllm_heap_take(f.heap, f.room + 1);
-    rc = f.blocks == NULL || f.corrections == NULL ? ZLLM_E_MEMORY : zllm_stream_read(&f.stream, f.heap, coded, coded_size);
+    rc = f.blocks == NULL || f.corrections == NULL ? ZLLM_E_MEMORY : zllm_stream_read(&f.stream, f.heap, coded, coded_size, n);
     if (rc == ZLLM_OK) rc = find(&f, window, hint, recipe, recipe_size);
     if (rc == ZLLM_OK) { /* the proof: what the recipe makes is the stream */
         size_t made = coded_size;

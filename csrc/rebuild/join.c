@@ -6,7 +6,7 @@
 #include "rebuild/deflate.h"
 
 #define MOST_GROUPS 4096u
-#define DATA_OF_STREAM 16u /* bytes of data in which there may be one stream more */
+#define DATA_OF_STREAM 32u /* bytes of data in which there may be one stream more */
 #define CHUNK_FRAME 12u    /* bytes of a PNG chunk beside its data */
 #define MOST_PIXEL 8u
 

@@ -188,9 +188,10 @@ static zllm_result make_block(maker_t *k, int *last) {
 static zllm_result make_all(maker_t *k) {
     int last = 0;
     zllm_result rc = ZLLM_OK;
+    size_t left = most_blocks(k->m.size);
     next_block(k);
     next_correction(k);
-    while (rc == ZLLM_OK && !last) rc = make_block(k, &last);
+    while (rc == ZLLM_OK && !last) rc = left-- == 0 ? ZLLM_E_DATA : make_block(k, &last);
     put_padding(&k->out);
     if (rc != ZLLM_OK) return rc;
     return k->out.full || k->m.at < k->m.size || k->has_block || k->has_correction ? ZLLM_E_DATA : ZLLM_OK;

@@ -6,8 +6,8 @@
 
 #define TOO_FAR 4096u /* a match of three bytes is worth nothing from so far away */
 #define MARGIN (LONGEST_MATCH + SHORTEST_MATCH + 1)
-#define FREE_WORK ((uint64_t)1 << 22)
-#define WORK_OF_BYTE 1024u
+#define FREE_WORK ((uint64_t)1 << 20)
+#define WORK_OF_BYTE 256u /* text takes up to 25 at level 9, letters of DNA 134 */
 
 /* zlib's configuration table: matches that are good enough to search less, lazy, nice enough to stop, steps of a chain. Up to
  * level 3 `lazy` is how long a match may be whose positions are all inserted. */
@@ -20,6 +20,8 @@ int zllm_form_valid(const deflate_form_t *f) {
     return f->level <= MOST_LEVEL && f->memory >= LEAST_MEMORY && f->memory <= MOST_MEMORY && f->window >= LEAST_WINDOW &&
            f->window <= MOST_WINDOW && f->strategy <= ALWAYS_FIXED;
 }
+
+uint64_t zllm_matcher_most_work(size_t size) { return FREE_WORK + WORK_OF_BYTE * (uint64_t)size; }
 
 size_t zllm_matcher_memory(void) { return (((size_t)1 << (MOST_MEMORY + 7)) + ((size_t)1 << MOST_WINDOW)) * sizeof(uint32_t); }
 
@@ -35,7 +37,7 @@ int zllm_matcher_start(matcher_t *m, heap_t *heap, const deflate_form_t *f, cons
     m->most_distance = window > MARGIN ? window - MARGIN : 0;
     m->data = data;
     m->size = (uint32_t)size;
-    m->most_work = FREE_WORK + WORK_OF_BYTE * (uint64_t)size;
+    m->most_work = zllm_matcher_most_work(size);
     m->heads = zllm_heap_zeroed(heap, (size_t)1 << bits, sizeof *m->heads);
     m->before = zllm_heap_zeroed(heap, window, sizeof *m->before);
     return m->heads != NULL && m->before != NULL;

@@ -36,6 +36,8 @@ int zllm_form_valid(const deflate_form_t *form);
 /* Tokens of a block that zlib ends because its room is used up. */
 static inline uint32_t most_tokens(const deflate_form_t *form) { return (1u << (form->memory + 6)) - 1; }
 size_t zllm_matcher_memory(void);
+/* Steps along chains that data of that size may take. */
+uint64_t zllm_matcher_most_work(size_t size);
 /* At the beginning of `size` bytes of data, of which there are fewer than 2^31. 0: out of memory. */
 int zllm_matcher_start(matcher_t *m, heap_t *heap, const deflate_form_t *form, const uint8_t *data, size_t size);
 void zllm_matcher_end(matcher_t *m, heap_t *heap);

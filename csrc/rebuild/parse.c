@@ -78,6 +78,7 @@ static int read_codes(stream_t *s, bit_reader_t *in, const lengths_t *l) {
         uint32_t length, distance, extra;
         if (in->bad || symbol >= LITERALS) return 0;
         if (symbol == END_OF_BLOCK) return 1;
+        if (s->tokens.n == s->tokens.room) return 0;
         if (symbol < END_OF_BLOCK) {
             if (!zllm_tokens_add(&s->tokens, LITERAL)) return -1;
             continue;
@@ -138,10 +139,14 @@ static block_t *new_block(stream_t *s) {
     return &s->blocks[s->n_blocks++];
 }
 
-zllm_result zllm_stream_read(stream_t *s, heap_t *heap, const uint8_t *coded, size_t size) {
+zllm_result zllm_stream_read(stream_t *s, heap_t *heap, const uint8_t *coded, size_t size, size_t n) {
     bit_reader_t in = bits_of(coded, size);
-    *s = (stream_t){.heap = heap, .tokens = {.heap = heap}, .all_fixed = 1};
+    *s = (stream_t){.heap = heap, .tokens = {.heap = heap, .room = n}, .all_fixed = 1};
+    /* Room for the most that there can be: pages that are not written to take no memory, and nothing is copied as it grows. */
+    s->tokens.all = zllm_heap_take(heap, (n + 1) * sizeof *s->tokens.all);
+    if (s->tokens.all == NULL) return ZLLM_E_MEMORY;
     for (int last = 0; !last;) {
+        if (s->n_blocks == most_blocks(n)) return ZLLM_E_DATA;
         block_t *b = new_block(s);
         const int rc = b == NULL ? -1 : read_block(s, &in, b);
         if (rc <= 0) return rc < 0 ? ZLLM_E_MEMORY : ZLLM_E_DATA;

@@ -13,8 +13,9 @@ typedef struct {
     int all_fixed;
 } stream_t;
 
-/* ZLLM_E_DATA: it is not one whole stream, or its padding is not zeros. */
-zllm_result zllm_stream_read(stream_t *s, heap_t *heap, const uint8_t *coded, size_t size);
+/* Read a stream of n bytes of data. ZLLM_E_DATA: it is not one whole stream, its padding is not zeros, or it has more blocks
+ * or tokens than such data may. */
+zllm_result zllm_stream_read(stream_t *s, heap_t *heap, const uint8_t *coded, size_t size, size_t n);
 void zllm_stream_free(stream_t *s);
 
 #endif

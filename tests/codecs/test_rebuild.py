@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zllm._native.rebuild import deflate_find, rebuild_join
-from zllm.codecs.media.deflated import streams
+from zllm.codecs.media.deflated import Allowance, streams
 from zllm.codecs.rebuild import RebuildCodec
 from zllm.codecs.zstd import ZstdCodec
 from zllm.errors import DamagedError, UnsupportedVersionError, ZllmError
@@ -32,6 +32,9 @@ RECIPE = 3
 ITEMS = "<item>one of many</item><price>{}</price>"
 SHEET = "".join(ITEMS.format(RNG.randrange(10_000)) for _ in range(900)).encode()
 OFFICE = packed.zipped({"content.xml": SHEET, "styles.xml": TEXT[:9000], "picture.png": packed.png(40, 30)})
+
+
+GZIP = b"\x1f\x8b\x08" + bytes(6) + b"\xff"
 
 
 def container(data: bytes) -> bytes:
@@ -127,6 +130,64 @@ def test_bombs_are_left_alone() -> None:
     payload = RebuildCodec().encode(bomb + bomb)
     assert time.process_time() - before < 20
     assert payload[0] == 0 and RebuildCodec().decode(payload, 2 * len(bomb)) == bomb + bomb
+
+
+def seconds_to_encode(data: bytes) -> float:
+    """What it takes of the processor; the data comes back."""
+    before = time.process_time()
+    payload = RebuildCodec().encode(data)
+    taken = time.process_time() - before
+    assert RebuildCodec().decode(payload, len(data)) == data
+    return taken
+
+
+def empty_blocks(count: int) -> bytes:
+    """A stream of so many empty blocks, a multiple of 4: 10 bits each, for each of which codes would be chosen."""
+    bits = ["0100000000"] * (count - 1) + ["1100000000"]
+    return int("".join(bits)[::-1], 2).to_bytes(count * 10 // 8, "little")
+
+
+def test_streams_of_empty_blocks_take_no_time() -> None:
+    """Before they were counted, a second for each 40,000 of them, and 150 bytes of memory each."""
+    stream = empty_blocks(200_000)
+    assert zlib.decompress(stream, -15) == b""
+    assert deflate_find(stream, b"") is None
+    assert deflate_find(empty_blocks(16), b"") is not None, "some are allowed"
+    assert seconds_to_encode(GZIP + stream + bytes(8)) < 1
+
+
+def test_plans_of_empty_blocks_are_refused() -> None:
+    """A few bytes of zstd would make millions of them."""
+    for count, fits in ((16, True), (20, False)):
+        blocks = b"\0\1" * (count - 1) + b"\0\5"
+        recipe = b"\6\x08" + varints([len(blocks)]) + blocks
+        plan = varints([1, 0, 1, 0, len(recipe)]) + recipe
+        with contextlib.nullcontext() if fits else pytest.raises(DamagedError):
+            assert rebuild_join(plan, b"", count * 10 // 8) == empty_blocks(count)
+
+
+def test_streams_that_are_hard_to_search_are_left_alone() -> None:
+    """Two letters in a random order: each search at level 9 looks at 4,096 places."""
+    hard = bytes(RNG.choices(b"ab", k=60_000))
+    stream = packed.deflate(hard, 9)
+    assert deflate_find(stream, hard) is None
+    assert seconds_to_encode(GZIP + stream + bytes(8)) < 4
+
+
+def test_many_signatures_before_one_stream() -> None:
+    """Each of them says that its data begins at the same place: read again for each, it would be quadratic."""
+    count, blocks = 3000, b"\0\0\0\xff\xff" * 200_000
+    local = b"PK\3\4" + bytes(4) + b"\x08" + bytes(17)
+    zips = b"".join(local + (30 * rest).to_bytes(4, "little") for rest in range(1000, -1, -1))
+    idat = RNG.randbytes(1 << 20)
+    chunks = b"".join(
+        b"\x89PNG\r\n\x1a\n" + (20 * rest).to_bytes(4, "big") + b"skipsums" for rest in range(count - 1, -1, -1)
+    )
+    images = chunks + len(idat).to_bytes(4, "big") + b"IDAT" + idat + zlib.crc32(b"IDAT" + idat).to_bytes(4, "big")
+    for data in (zips + blocks, images):
+        allowance = Allowance(len(data))
+        assert not list(streams(memoryview(data), allowance))
+        assert -2 * len(data) <= allowance.work <= 0, "no more than one reading too much"
 
 
 def test_what_has_no_streams_is_not_taken_for_them() -> None:

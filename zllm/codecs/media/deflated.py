@@ -17,7 +17,9 @@ FREE_UNPACKED, UNPACKED_RATIO, MOST_UNPACKED = 1 << 20, 64, 32 << 20
 _LEAST = 32
 """Bytes of a stream that is worth a line in a plan."""
 _WORK = 4
-"""Times what may be unpacked, that may be inflated in vain."""
+"""Times what may be unpacked, that may be read or inflated in vain: many signatures can stand before one stream."""
+_CHUNK_WORK = 64
+"""Bytes that could be read while a chunk of a PNG file is looked at."""
 _FIRST_INPUT, _MOST_INPUT = 4 << 10, 1 << 20
 _SIGNATURES = re.compile(rb"\x89PNG\r\n\x1a\n|PK\x03\x04|\x1f\x8b\x08|x[\x01\x5e\x9c\xda]|stream\r?\n", re.DOTALL)
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -56,16 +58,16 @@ class Stream:
 
 
 class Allowance:
-    """How many bytes more may be unpacked, and inflated in vain."""
+    """How many bytes more may be unpacked, and read or inflated in vain."""
 
     def __init__(self, size: int) -> None:
         self.left = min(MOST_UNPACKED, FREE_UNPACKED + UNPACKED_RATIO * size)
         self.work = _WORK * self.left
 
 
-def streams(data: memoryview) -> Iterator[Stream]:
+def streams(data: memoryview, allowance: Allowance | None = None) -> Iterator[Stream]:
     """The streams of a frame, in order; none overlaps another."""
-    allowance = Allowance(len(data))
+    allowance = Allowance(len(data)) if allowance is None else allowance
     at = 0
     while match := _SIGNATURES.search(data, at):
         found = _at(data, match.start(), match[0], allowance)
@@ -144,10 +146,9 @@ def _inflate(data: memoryview, start: int, wbits: int, allowance: Allowance) -> 
             size += len(out[-1])
     except zlib.error:
         pass
-    allowance.work -= size
     if not unpacker.eof:
+        allowance.work -= max(size, at - start)  # empty blocks give nothing, and take their time
         return None
-    allowance.work += size  # not in vain
     return b"".join(out), min(at, len(data)) - len(unpacker.unused_data)
 
 
@@ -185,6 +186,9 @@ def _png(data: memoryview, at: int, allowance: Allowance) -> Stream | None:
         end = at + 12 + size
         if end > len(data) or (pieces and kind != b"IDAT") or kind == b"IEND":
             break
+        allowance.work -= _CHUNK_WORK + (size if kind == b"IDAT" else 0)
+        if allowance.work <= 0:
+            return None
         if kind == b"IHDR":
             header = bytes(data[at + 8 : at + 8 + size])
         elif kind == b"IDAT":
