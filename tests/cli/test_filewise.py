@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import zllm as library
+from zllm import partial
 from zllm.cli import filewise
 from zllm.cli.main import choose, main
 
@@ -193,7 +194,7 @@ def test_an_interrupted_run_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     def failing(*_: object) -> None:
         raise OSError(28, "No space left on device", "one.zllm")
 
-    monkeypatch.setattr(filewise, "_be_like", failing)
+    monkeypatch.setattr(os, "fsync", failing)
     assert main(["-2", "--rm", "one"]) == 2
     assert names() == ["one", "two"]
 
@@ -225,3 +226,36 @@ def main_help() -> None:
     from zllm.cli import filter
 
     filter.parser().parse_args(["--help"])
+
+
+def test_nobody_else_reads_what_only_the_owner_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither while it is written, nor when it replaces a file that everybody may read."""
+    seen: list[int] = []
+    create = partial.create
+
+    def watched(target: str, mode: int = 0o666) -> tuple[int, str]:
+        descriptor, name = create(target, mode)
+        seen.append(os.fstat(descriptor).st_mode & 0o777)
+        return descriptor, name
+
+    monkeypatch.setattr(partial, "create", watched)
+    Path("one").chmod(0o400)
+    Path("one.zllm").write_text("old")
+    Path("one.zllm").chmod(0o644)
+    assert main(["-2f", "one"]) == 0 and os.stat("one.zllm").st_mode & 0o777 == 0o400
+    os.unlink("one")
+    assert main(["-d", "one.zllm"]) == 0 and os.stat("one").st_mode & 0o777 == 0o400
+    assert seen == [0o600, 0o600]
+
+
+@pytest.mark.parametrize("options", [["-2f"], ["-2f", "--rm"]])
+def test_a_link_to_the_input_is_not_written_through(options: list[str], capsys: Captured) -> None:
+    os.symlink("one", "one.zllm")
+    assert main([*options, "one"]) == 2
+    assert "is a link to one" in capsys.readouterr().err
+    assert Path("one").read_text() == "one" * 1000 and os.path.islink("one.zllm")
+    assert main(["-2", "two"]) == 0
+    os.unlink("two")
+    os.symlink("two.zllm", "two")
+    assert main(["-df", "two.zllm"]) == 2
+    assert library.is_zllmfile("two.zllm"), "the archive stays"

@@ -19,15 +19,17 @@ class Target:
 
     What is not a regular file (a named pipe, a device, ``/dev/stdout``) is written directly. A file that is replaced
     hands on its mode and, where the system permits it, its owner; until then no other user can read the new one. What
-    killed processes left of the same target is removed.
+    killed processes left of the same target is removed. ``like``: whose mode and owner it gets, rather than those of
+    the file that it replaces.
 
     Raises:
         FileExistsError: it exists and ``replace`` is false.
         OSError: it cannot be written.
     """
 
-    def __init__(self, name: str, *, replace: bool) -> None:
+    def __init__(self, name: str, *, replace: bool, like: os.stat_result | None = None) -> None:
         self._replace = replace
+        self._like = like
         self._final = ""
         self._temporary: str | None = None
         self._old: os.stat_result | None = None
@@ -46,7 +48,7 @@ class Target:
         try:
             self._final = os.path.realpath(name)  # a link to the archive stays a link
             self._check_folder()
-            descriptor, self._temporary = _create(self._final, 0o666 if self._old is None else 0o600)
+            descriptor, self._temporary = _create(self._final, 0o666 if self._old is like is None else 0o600)
         except OSError as error:
             raise type(error)(error.errno, _explained(error), name) from None
         self.file = os.fdopen(descriptor, "wb")
@@ -76,8 +78,9 @@ class Target:
         self.file.flush()
         if self._temporary is not None:
             descriptor = self.file.fileno()
-            if self._old is not None:
-                _hand_on(self._old, descriptor)
+            model = self._like or self._old
+            if model is not None:
+                _hand_on(model, descriptor)
             os.fsync(descriptor)
             # Before it is closed: without its lock it would look like what a killed process left.
             partial.publish(self._temporary, self._final, replace=self._replace)
@@ -96,9 +99,9 @@ class Target:
 
 
 @contextlib.contextmanager
-def whole_file(name: str, *, replace: bool) -> Iterator[BinaryIO]:
+def whole_file(name: str, *, replace: bool, like: os.stat_result | None = None) -> Iterator[BinaryIO]:
     """A :class:`Target` that is published when the block ends well, and discarded when it does not."""
-    target = Target(name, replace=replace)
+    target = Target(name, replace=replace, like=like)
     try:
         yield cast(BinaryIO, target.file)
         target.publish()

@@ -47,9 +47,13 @@ class Filewise:
             before = os.fstat(file.fileno())
             whole = _Hashed(file) if self._args.remove and not self._decode else None
             warned = self._console.warned
-            with output.target(final, force=self._args.force) as out:
+            if os.path.exists(final) and os.path.samestat(os.stat(final), before) and os.path.islink(final):
+                raise UsageError(f"{final} is a link to {name}, which would be replaced: remove the link")
+            with output.target(final, force=self._args.force, like=before) as out:
                 self._code(name, cast(BinaryIO, whole or file), out)
-                _be_like(before, out)
+                out.flush()
+                with contextlib.suppress(OSError):
+                    os.utime(out.fileno(), ns=(before.st_atime_ns, before.st_mtime_ns))
         self._console.detail(f"{output.shown(name)}: {before.st_size} bytes to {os.stat(final).st_size} in {final}")
         if self._decode and not final.endswith(".tar") and _is_tar(final):
             self._console.note(f"{final} is a tar stream: zllm extract {name} unpacks what is in it")
@@ -141,18 +145,6 @@ def _is_tar(name: str) -> bool:
     with open(name, "rb") as file:
         file.seek(257)
         return file.read(5) == b"ustar"
-
-
-def _be_like(state: os.stat_result, out: BinaryIO) -> None:
-    """Give a new file owner, mode and time of another one."""
-    out.flush()
-    number = out.fileno()
-    with contextlib.suppress(OSError):
-        os.fchown(number, state.st_uid, state.st_gid)
-    with contextlib.suppress(OSError):
-        os.fchmod(number, stat.S_IMODE(state.st_mode) & 0o777)
-    with contextlib.suppress(OSError):
-        os.utime(number, ns=(state.st_atime_ns, state.st_mtime_ns))
 
 
 HEADER = f"{'compressed':>15} {'uncompressed':>15} {'ratio':>7}  name"

@@ -165,10 +165,13 @@ def stdin() -> BinaryIO:
 
 
 @contextlib.contextmanager
-def target(name: str, *, force: bool = False, binary: bool = True) -> Iterator[BinaryIO]:
+def target(
+    name: str, *, force: bool = False, binary: bool = True, like: os.stat_result | None = None
+) -> Iterator[BinaryIO]:
     """Opens ``name`` for writing; ``-`` is stdout. A regular file appears when the block ends well.
 
-    Devices, named pipes and open descriptors (``/dev/fd/N``) are written as they are.
+    Devices, named pipes and open descriptors (``/dev/fd/N``) are written as they are. ``like``: whose mode and owner it
+    gets; until it is whole, no other user can read it.
 
     Raises:
         UsageError: the file exists and ``force`` is false, or stdout is a terminal and the data is ``binary``.
@@ -195,7 +198,7 @@ def target(name: str, *, force: bool = False, binary: bool = True) -> Iterator[B
     from zllm.archive.target import whole_file
 
     try:
-        with whole_file(name, replace=force) as file:
+        with whole_file(name, replace=force, like=like) as file:
             yield file
     except FileExistsError:
         raise UsageError(f"{name} appeared meanwhile: pass --force to replace it") from None
