@@ -1,13 +1,7 @@
 /* Opening archives, and going from section to section. */
-#define _POSIX_C_SOURCE 200809L
-#define _FILE_OFFSET_BITS 64
+#include "archive/file.h"
 #include "archive/layout.h"
 #include "archive/search.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define MOST_THREADS 64u
 
@@ -62,10 +56,6 @@ static void set_up(zllm_archive *a, const zllm_archive_options *o) {
                       .directory = zllm_names_compare, .context = a};
 }
 
-static void close_file(int file) {
-    if (file >= 0) (void)close(file);
-}
-
 /* A new archive without an input. It has the file, which is closed with it. */
 static zllm_result make(const zllm_archive_options *options, int file, zllm_archive **out, problem_t *p) {
     zllm_archive_options o;
@@ -80,7 +70,7 @@ static zllm_result make(const zllm_archive_options *options, int file, zllm_arch
     if (rc == ZLLM_OK && a == NULL) rc = NO_MEMORY(p);
     if (rc != ZLLM_OK) {
         zllm_heap_close(heap);
-        close_file(file);
+        zllm_file_close(file);
         return rc;
     }
     a->heap = heap;
@@ -133,32 +123,20 @@ zllm_result zllm_archive_open_memory(const void *data, size_t size, const zllm_a
 
 static int read_file(void *archive, uint64_t offset, void *data, size_t *size) {
     const zllm_archive *a = archive;
-    const size_t wanted = *size;
-    *size = 0;
-    while (*size < wanted) {
-        const ssize_t got = pread(a->file, (char *)data + *size, wanted - *size, (off_t)(offset + *size));
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return 1;
-        if (got == 0) break;
-        *size += (size_t)got;
-    }
-    return 0;
+    return zllm_file_read(a->file, offset, data, size);
 }
 
 zllm_result zllm_archive_open(const char *path, const zllm_archive_options *options, zllm_archive **out) {
-    struct stat state;
     zllm_archive *a;
     problem_t p;
+    uint64_t size = 0;
+    const char *why = NULL;
     *out = NULL;
-    const int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0 || fstat(file, &state) != 0 || !S_ISREG(state.st_mode)) {
-        (void)zllm_problem(&p, ZLLM_E_INPUT, "%s", file < 0 ? strerror(errno) : "not a regular file");
-        close_file(file);
-        return refuse(ZLLM_E_INPUT, &p);
-    }
+    const int file = zllm_file_open(path, &size, &why);
+    if (file < 0) return refuse(zllm_problem(&p, ZLLM_E_INPUT, "%s", why), &p);
     const zllm_result rc = make(options, file, &a, &p);
     if (rc != ZLLM_OK) return refuse(rc, &p);
-    a->input.input = (zllm_input){.read = read_file, .context = a, .size = (uint64_t)state.st_size};
+    a->input.input = (zllm_input){.read = read_file, .context = a, .size = size};
     return begin(a, out);
 }
 
@@ -176,7 +154,7 @@ void zllm_archive_close(zllm_archive *a) {
     zllm_input_free(&a->input);
     zllm_heap_free(heap, a);
     zllm_heap_close(heap);
-    close_file(file);
+    zllm_file_close(file);
 }
 
 const char *zllm_archive_error(const zllm_archive *a) { return a != NULL ? a->problem.text : opening.text; }

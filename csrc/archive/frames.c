@@ -1,15 +1,21 @@
 #include "archive/frames.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "archive/rescue.h"
 #include "archive/task.h"
+#include "archive/threads.h"
 
 #define LANES 32u           /* streams that a thread decodes at once */
 #define UNIT_BYTES ((uint64_t)256 << 10) /* text of small frames that it decodes together */
 #define MOST_THREADS 64u
 #define MOST_OF_UNIT 32u
+/* Threads that share a frame meet dozens of times a token. Where there is no futex, naps are too long for that: Windows. */
+#if defined(_WIN32)
+#define MAY_SHARE 0
+#else
+#define MAY_SHARE 1
+#endif
 
 /* Frames [from, end) of the tasks, which one thread decodes together. */
 typedef struct {
@@ -103,7 +109,7 @@ static void make_units(batch_t *b) {
 static int is_for_all_threads(const batch_t *b) {
     for (size_t i = 0; i < b->n_units; i++)
         if (b->s->map.frames[b->tasks[b->units[i].from].number].codec != CODEC_LLM) return 0;
-    return b->threads > 1 && b->n_units < b->threads;
+    return MAY_SHARE && b->threads > 1 && b->n_units < b->threads;
 }
 
 /* Frames of text one after the other, by all threads. */

@@ -286,9 +286,10 @@ uint64_t zllm_headers_parts(const bytes_t *columns) {
 const uint8_t *zllm_headers_blocks(const headers_t *h) { return h->out; }
 
 zllm_result zllm_headers_end(headers_t *h, uint8_t **blocks, size_t *size, problem_t *p) {
-    static const int PLANES[] = {SECONDS, FRACTIONS, SIZES};
-    for (size_t i = 0; i < sizeof PLANES / sizeof *PLANES; i++)
-        if (h->plane[PLANES[i]] != h->column[PLANES[i]].size) return DAMAGED(p, "%s is damaged: a column is too long", WHAT);
+    static const int IN_PLANES[] = {SECONDS, FRACTIONS, SIZES};
+    for (size_t i = 0; i < sizeof IN_PLANES / sizeof *IN_PLANES; i++)
+        if (h->plane[IN_PLANES[i]] != h->column[IN_PLANES[i]].size)
+            return DAMAGED(p, "%s is damaged: a column is too long", WHAT);
     for (int i = 0; i < (int)HEADER_COLUMNS; i++) {
         const int plane = i >= SECONDS && i < SIZE_TOPS;
         if (i != PROFILES && !plane && bytes_left(&h->column[i]) > 0)

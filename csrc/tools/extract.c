@@ -2,15 +2,23 @@
  * everything else, so that none from the archive can be in the way of a member; folders get their modes and times at the very
  * end. Owners, set-id bits and devices are never restored. */
 #define _GNU_SOURCE
+#include "tools/tree.h"
+#include "tools/unzllm.h"
+
+#if defined(_WIN32) /* it has no folders by descriptor, and its names are no bytes */
+int extract(zllm_archive *archive, const char *folder, outcome_t *outcome) {
+    (void)archive;
+    say("%s: -x is not possible on Windows: unzllm ARCHIVE > x.tar, then tar -xf x.tar", folder);
+    outcome_add(outcome, EXIT_FAILED);
+    return -1;
+}
+#else
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include "tools/tree.h"
-#include "tools/unzllm.h"
 
 #define STEP ((size_t)64 << 10)
 #define NEW (O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC)
@@ -351,3 +359,4 @@ int extract(zllm_archive *archive, const char *folder, outcome_t *outcome) {
     free(w.buffer);
     return 0;
 }
+#endif

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE /* O_PATH */
 #include "tools/tree.h"
 
+#if !defined(_WIN32) /* see extract.c */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -149,3 +150,4 @@ int tree_make(tree_t *t, const path_t *p) {
     (void)close(own);
     return rc;
 }
+#endif

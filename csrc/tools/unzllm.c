@@ -1,21 +1,19 @@
 /* unzllm: .zllm archives listed, tested and unpacked. Without an option the tar stream goes to stdout:
  * unzllm a.zllm | tar x */
 #define _POSIX_C_SOURCE 200809L
+#include "tools/system.h"
 #include "tools/unzllm.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #define MOST_MODELS 8
+#define MOST_AT_ONCE ((size_t)1 << 30) /* bytes: what every system can read or write in one call */
 
 static const char USAGE[] =
     "usage: unzllm [-l | -t | -x DIR | --note NAME] [--model FILE.zlm] [--generation N] [--threads N] [--memory MIB] ARCHIVE|-\n"
@@ -91,29 +89,24 @@ static int usage(const char *problem, const char *what) {
     return EXIT_FAILED;
 }
 
-/* A model file, mapped until the program ends. */
+/* A model file, in memory until the program ends. */
 static int open_model(const char *path, arguments_t *a) {
-    struct stat state;
+    uint64_t size;
+    const char *why = NULL;
     if (a->n_models == MOST_MODELS) return usage("too many models: ", path);
-    const int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0 || fstat(file, &state) != 0 || state.st_size <= 0) {
-        say("%s: %s", path, file < 0 ? strerror(errno) : "not a model");
+    uint8_t *data = system_map(path, &size, &why);
+    if (data == NULL) {
+        say("%s: %s", path, why);
         return EXIT_FAILED;
     }
-    void *data = mmap(NULL, (size_t)state.st_size, PROT_READ, MAP_PRIVATE, file, 0);
-    (void)close(file);
-    if (data == MAP_FAILED) {
-        say("%s: %s", path, strerror(errno));
-        return EXIT_FAILED;
-    }
-    a->models[a->n_models++] = (file_t){data, (size_t)state.st_size};
+    a->models[a->n_models++] = (file_t){data, (size_t)size};
     return 0;
 }
 
-static int number(const char *text, unsigned long least, unsigned long most, unsigned long *out) {
+static int number(const char *text, uint64_t least, uint64_t most, uint64_t *out) {
     char *end;
     errno = 0;
-    *out = strtoul(text, &end, 10);
+    *out = strtoull(text, &end, 10);
     return *text >= '0' && *text <= '9' && *end == 0 && errno == 0 && *out >= least && *out <= most;
 }
 
@@ -130,7 +123,7 @@ static int option(char **arguments, int *i, const char *name, const char **value
 
 static int read_argument(char **arguments, int *i, arguments_t *a) {
     const char *value, *own = arguments[*i];
-    unsigned long n;
+    uint64_t n;
     if (strcmp(own, "-l") == 0 || strcmp(own, "-t") == 0) a->mode = own[1];
     else if (option(arguments, i, "-x", &value)) {
         a->mode = 'x';
@@ -146,7 +139,7 @@ static int read_argument(char **arguments, int *i, arguments_t *a) {
         if (!number(value, 1, SIZE_MAX >> 20, &n)) return usage("not a number of MiB: ", value);
         a->memory = (size_t)n << 20;
     } else if (option(arguments, i, "--generation", &value)) {
-        if (!number(value, 0, ULONG_MAX, &n)) return usage("not the number of a generation: ", value);
+        if (!number(value, 0, UINT64_MAX, &n)) return usage("not the number of a generation: ", value);
         a->wants_generation = 1;
         a->generation = n;
     } else if (own[0] == '-' && own[1] != 0) return usage("unknown option, or one that lacks its argument: ", own);
@@ -176,7 +169,8 @@ static int read_pipe(void *context, uint64_t offset, void *data, size_t *size) {
     (void)context;
     (void)offset;
     for (*size = 0; *size < wanted;) {
-        const ssize_t got = read(STDIN_FILENO, (char *)data + *size, wanted - *size);
+        const size_t left = wanted - *size;
+        const ssize_t got = read(STDIN_FILENO, (char *)data + *size, left < MOST_AT_ONCE ? left : MOST_AT_ONCE);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return 1;
         if (got == 0) break;
@@ -191,11 +185,10 @@ static zllm_result open_archive(const arguments_t *a, zllm_archive **out) {
                                           .find_model = find_model, .context = (void *)(uintptr_t)a,
                                           .generation = a->wants_generation ? &a->generation : NULL};
     const zllm_input pipe = {.read = read_pipe, .sequential = 1};
-    struct stat state;
     if (strcmp(a->path, "-") == 0) return zllm_archive_open_input(&pipe, &options, out);
-    if (stat(a->path, &state) != 0 || !S_ISFIFO(state.st_mode)) return zllm_archive_open(a->path, &options, out);
-    const int file = open(a->path, O_RDONLY | O_CLOEXEC);
-    if (file < 0 || dup2(file, STDIN_FILENO) < 0) {
+    const int piped = system_pipe(a->path);
+    if (piped == 0) return zllm_archive_open(a->path, &options, out);
+    if (piped < 0) {
         say("%s: %s", a->path, strerror(errno));
         return ZLLM_E_INPUT;
     }
@@ -206,11 +199,11 @@ static void list_member(const zllm_member *m) {
     static const char KINDS[] = "-hlcbdp?-";
     char mode[11] = "?rwxrwxrwx", date[32] = "?";
     const time_t seconds = (time_t)m->mtime;
-    struct tm parts;
     mode[0] = KINDS[m->kind];
     for (int i = 0; i < 9; i++)
         if (!(m->mode >> (8 - i) & 1)) mode[1 + i] = '-';
-    if (gmtime_r(&seconds, &parts) != NULL) (void)strftime(date, sizeof date, "%Y-%m-%d %H:%M", &parts);
+    const struct tm *parts = gmtime(&seconds);
+    if (parts != NULL) (void)strftime(date, sizeof date, "%Y-%m-%d %H:%M", parts);
     (void)printf("%s %s/%s %10llu %s %s", mode, shown(m->user, strlen(m->user)), shown(m->group, strlen(m->group)),
                  m->size == ZLLM_UNKNOWN ? 0 : (unsigned long long)m->size, date, shown(m->name, m->name_size));
     if (m->kind == ZLLM_SYMBOLIC_LINK) (void)printf(" -> %s", shown(m->link_name, m->link_name_size));
@@ -247,7 +240,7 @@ static int write_out(void *context, const void *data, size_t size) {
     const char *at = data;
     (void)context;
     while (size > 0) {
-        const ssize_t count = write(STDOUT_FILENO, at, size);
+        const ssize_t count = write(STDOUT_FILENO, at, size < MOST_AT_ONCE ? size : MOST_AT_ONCE);
         if (count < 0 && errno == EINTR) continue;
         if (count < 0) return 1;
         at += count;
@@ -312,6 +305,10 @@ static int run(const arguments_t *a) {
 
 int main(int count, char **arguments) {
     arguments_t a = {0};
+    if (system_begin(&count, &arguments) != 0) {
+        say("out of memory");
+        return EXIT_FAILED;
+    }
     for (int i = 1; i < count; i++) {
         if (strcmp(arguments[i], "--help") == 0) return fputs(USAGE, stdout) == EOF ? EXIT_FAILED : EXIT_DONE;
         if (strcmp(arguments[i], "--version") == 0)
