@@ -19,6 +19,9 @@ static const zllm_kernel *const BUILT[] = {
     &zllm_kernel_neon_dotprod,
     &zllm_kernel_neon,
 #endif
+#ifdef ZLLM_SIMD128
+    &zllm_kernel_simd128, /* a module has it or not: nobody demands it by its name */
+#endif
     &zllm_kernel_generic,
 };
 

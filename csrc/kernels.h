@@ -102,6 +102,9 @@ extern const zllm_kernel zllm_kernel_avxvnni;
 #define ZLLM_ARM64 1
 extern const zllm_kernel zllm_kernel_neon;
 extern const zllm_kernel zllm_kernel_neon_dotprod;
+#elif defined(__wasm_simd128__)
+#define ZLLM_SIMD128 1
+extern const zllm_kernel zllm_kernel_simd128;
 #endif
 
 /* The kernel of that name, or the best one here for NULL. */
