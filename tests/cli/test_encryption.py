@@ -154,6 +154,15 @@ def test_what_a_passphrase_may_be(folder: Path) -> None:
         chosen("--passphrase-file", "pw", "--passphrase-command", "cat pw")
 
 
+@pytest.mark.parametrize("command", ["nowhere-command hunter2", "false hunter2", "hunter2 '"])
+def test_a_command_that_fails_is_not_shown(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have a secret in it, and errors go to logs."""
+    monkeypatch.setenv("ZLLM_PASSPHRASE_COMMAND", command)
+    with pytest.raises(UsageError, match=r"^ZLLM_PASSPHRASE_COMMAND: ") as caught:
+        passphrases._from_environment.__wrapped__()
+    assert "hunter2" not in str(caught.value)
+
+
 def test_passphrases_are_not_taken_from_the_command_line(zllm: Run, folder: Path) -> None:
     for option in ("--passphrase", "--password"):
         done = zllm("create", "a.zllm", "f", option, "hunter2", code=2)

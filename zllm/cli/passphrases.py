@@ -158,9 +158,9 @@ def _from_command(command: str, said: str = "--passphrase-command") -> str:
         done = subprocess.run(words or [""], stdout=subprocess.PIPE, check=False)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"{said}: {output.printable(command)}: {reason}") from None
+        raise UsageError(f"{said}: {reason}") from None  # not the command, which may have a secret in it
     if done.returncode:
-        raise UsageError(f"{said}: {output.printable(command)}: it failed with code {done.returncode}")
+        raise UsageError(f"{said}: the command failed with code {done.returncode}")
     return _passphrase(done.stdout, "what the command prints")
 
 
