@@ -404,3 +404,10 @@ def test_too_many_recipients() -> None:
 def test_the_vault_names_a_loss_of_all_keys() -> None:
     with pytest.raises(zllm.LockedError, match="keys of the archive are lost"):
         vault.Vault().open(1, takeapart.Envelope(Kind.FRAME, 3, 100, SEALED), bytes(100))
+
+
+def test_argon2_without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """libsodium says so by an error of its own kind, which is no way to end."""
+    monkeypatch.setattr(cipher, "ARGON2_KIB", 1 << 40)  # more than libsodium takes
+    with pytest.raises(zllm.LimitError, match="not to be had"):
+        packed(NAMES, passphrase="x")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zllm.errors import AuthenticationError, MissingDependencyError, UsageError
+from zllm.errors import AuthenticationError, LimitError, MissingDependencyError, UsageError
 from zllm.format import sealing
 from zllm.format.envelope import Envelope
 from zllm.format.sealing import KEY_SIZE, NONCE_SIZE, PASSPHRASE, RECIPIENT, SALT_SIZE, Keys, Slot
@@ -82,7 +82,11 @@ def normal(passphrase: str) -> bytes:
 def _stretched(passphrase: str, salt: bytes, kib: int, passes: int) -> bytes:
     sodium = bindings()
     algorithm = sodium.crypto_pwhash_ALG_ARGON2ID13
-    found: bytes = sodium.crypto_pwhash_alg(KEY_SIZE, normal(passphrase), salt, passes, kib << 10, algorithm)
+    secret = normal(passphrase)
+    try:
+        found: bytes = sodium.crypto_pwhash_alg(KEY_SIZE, secret, salt, passes, kib << 10, algorithm)
+    except (_crypto_error(), MemoryError):
+        raise LimitError(f"trying the passphrase takes {kib << 10} bytes of memory, which are not to be had") from None
     return found
 
 
