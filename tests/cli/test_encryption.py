@@ -75,6 +75,14 @@ def test_a_host_that_writes_and_cannot_read(zllm: Run, folder: Path, public: str
     assert zllm("list", *key, "a.zllm").stdout == b"f/\nf/map.bin\nf/treasure.txt\ng\n"
 
 
+def test_info_says_whether_an_archive_is_encrypted(zllm: Run, folder: Path, public: str) -> None:
+    zllm("create", "-3", "a.zllm", "f", "--recipient", public)
+    zllm("create", "-3", "b.zllm", "f")
+    assert b"\nencrypted: yes\n" in zllm("info", "--identity", "id", "a.zllm").stdout
+    assert b"\nencrypted: no\n" in zllm("info", "b.zllm").stdout
+    assert b'"encrypted": true' in zllm("info", "--json", "--identity", "id", "a.zllm").stdout
+
+
 def test_changes_with_a_key(zllm: Run, folder: Path, public: str) -> None:
     key = ("--identity", "id")
     zllm("append", "-3", "a.zllm", "f", "--recipient", public)  # makes it

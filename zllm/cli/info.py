@@ -104,6 +104,7 @@ def archive_facts(name: str, archive: Archive, console: output.Console) -> dict[
         "format": manifest.get("format"),
         "created_by": manifest.get("created_by"),
         "level": manifest.get("level"),
+        "encrypted": archive.encrypted,
         "complete": not any(isinstance(problem, DamagedError) for problem in archive.problems),
         "members": count,
         "size": size,
