@@ -16,7 +16,7 @@ import takeapart
 from takeapart import Part
 
 import zllm
-from zllm.archive import builder, cipher, keyfiles
+from zllm.archive import builder, cipher, keyfiles, writer
 from zllm.format import ends, envelope, sealing
 from zllm.format.envelope import SEALED, SKIP, Envelope, Kind
 from zllm.format.sealing import PASSPHRASE, Slot
@@ -299,3 +299,22 @@ def test_sealed_flag_is_looked_at(one: bytes) -> None:
     assert kinds == {
         Kind.KEYS: False, Kind.SECTION: True, Kind.FRAME: True, Kind.DIRECTORY: True, Kind.FOOTER: False,
     }  # fmt: skip
+
+
+def test_a_plain_generation_behind_sealed_ones(one: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever can write the file, but has no key, adds what would replace members, every checksum right."""
+    end_of = writer.end_of
+    monkeypatch.setattr(writer, "end_of", lambda after: replace(end_of(after), sealing=None))
+    data = grown(one, {"a1": b"forged" * 99})
+    monkeypatch.undo()
+    assert b"forged" in data
+    for mode in MODES:
+        with (
+            pytest.raises(zllm.AuthenticationError, match="not encrypted, as all others are"),
+            zllm.open(fileobj=io.BytesIO(data), mode=mode, **KEYS) as archive,
+        ):
+            for member in archive:
+                file = archive.extractfile(member)
+                assert file is not None and b"forged" not in file.read()
+    with zllm.open(fileobj=io.BytesIO(data), **KEYS) as archive, pytest.raises(zllm.AuthenticationError):
+        archive.extractfile("a1")
