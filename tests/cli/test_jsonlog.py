@@ -108,12 +108,12 @@ def test_a_signal(tmp_path: Path, check: Callable[[str, Any], None]) -> None:
         while not any(name.endswith(".part") for name in os.listdir(tmp_path)):
             assert time.monotonic() < limit
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == -signal.SIGINT
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == -signal.SIGTERM
         assert process.stderr is not None
         line = json.loads(process.stderr.read().splitlines()[-1])
     check("log", line)
-    assert line["code"] == 128 + signal.SIGINT
+    assert line["code"] == 128 + signal.SIGTERM
 
 
 def test_documents(tree: Path, zllm: Run, check: Callable[[str, Any], None]) -> None:
