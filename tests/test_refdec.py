@@ -6,6 +6,7 @@ REFDEC_ALL=1 all of the golden archives are: about three minutes for tiny.zllm, 
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import io
 import json
@@ -15,18 +16,22 @@ import struct
 import subprocess
 import sys
 import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import media
+import packed as containers
 import pytest
 from cross import vectors
 
 import zllm
 from zllm._native import cm_encode
+from zllm._native.rebuild import deflate_find
 from zllm.codecs.image import ImageCodec
 from zllm.codecs.pcm import PcmCodec
+from zllm.codecs.rebuild import RebuildCodec
 from zllm.codecs.tensors import TensorsCodec
 from zllm.models import store
 
@@ -240,6 +245,120 @@ def test_numbers(kind: str, form: int, refdec: Any) -> None:
     assert refdec.decode_tensors(payload, len(data)) == data
 
 
+def streamed() -> bytes:
+    """Data with matches near and far, runs, and what does not repeat."""
+    rng = random.Random(7)
+    words = containers.text(1500)
+    return words + bytes(300) + rng.randbytes(600) + words[:400] + bytes(rng.choices(b"ab", k=500)) + words[900:]
+
+
+@pytest.mark.parametrize("strategy", range(5))
+def test_streams_of_deflate_are_made_again(strategy: int, refdec: Any) -> None:
+    """At all levels, with memory levels that end blocks early, and windows that are shorter than the data."""
+    data = streamed()
+    for level in range(1, 10):
+        memory, window = (1, 10) if level % 2 else (8, 15)
+        coded = containers.deflate(data, level, memory, strategy, window)
+        recipe = deflate_find(coded, data, window=window)
+        assert recipe is not None and refdec.Recipe(recipe, data).stream() == coded
+
+
+def test_far_matches_of_three_bytes_are_worth_nothing(refdec: Any) -> None:
+    rng = random.Random(3)
+    data = b"xyz" + rng.randbytes(4089) + b"0xyz1" + rng.randbytes(30) + b"xyz2"
+    for far in (data, data[:100] + b"!!!" + data[100:]):
+        coded = containers.deflate(far, 6, 9)
+        recipe = deflate_find(coded, far)
+        assert recipe is not None and refdec.Recipe(recipe, far).stream() == coded
+
+
+def test_codes_that_are_too_long_are_shortened(refdec: Any) -> None:
+    """Counts that are Fibonacci numbers ask for longer codes than there are."""
+    counts = [1, 1]
+    while sum(counts) < 7000:
+        counts.append(counts[-1] + counts[-2])
+    data = b"".join(bytes([symbol]) * count for symbol, count in enumerate(counts))
+    coded = containers.deflate(data, 6, 9, zlib.Z_HUFFMAN_ONLY)
+    recipe = deflate_find(coded, data)
+    assert recipe is not None and len(recipe) < 8 and refdec.Recipe(recipe, data).stream() == coded
+    assert max(refdec.code_lengths(counts, 7)) == 7
+
+
+def strange_streams() -> dict[str, tuple[bytes, bytes]]:
+    """Streams that zlib would not have made at one go, and their data."""
+    data = streamed()
+    packer = zlib.compressobj(6, zlib.DEFLATED, -15)
+    flushed = packer.compress(data[:900]) + packer.flush(zlib.Z_SYNC_FLUSH)
+    flushed += packer.compress(data[900:2000]) + packer.flush(zlib.Z_PARTIAL_FLUSH)
+    flushed += packer.compress(data[2000:]) + packer.flush()
+    stored = containers.deflate(data, 0)
+    fixed = containers.deflate(b"abcabcabd", 6)
+    return {"flushed": (flushed, data), "stored": (stored, data), "fixed": (fixed, b"abcabcabd")}
+
+
+@pytest.mark.parametrize("name", strange_streams())
+def test_what_differs_is_in_the_recipe(name: str, refdec: Any) -> None:
+    coded, data = strange_streams()[name]
+    recipe = deflate_find(coded, data)
+    assert recipe is not None and refdec.Recipe(recipe, data).stream() == coded
+
+
+def test_a_header_that_a_recipe_has(refdec: Any) -> None:
+    """The codes of another block: the data is that of the block, and so the recipe has its header."""
+    data = containers.text(1200)
+    coded = containers.deflate(data, 6)
+    recipe = deflate_find(coded, data)
+    assert recipe is not None and recipe[2] == 0
+    tokens = refdec.Recipe(recipe, data).take_tokens(1 << 14)[0]
+    block, out = refdec.Block(tokens, data), refdec.BitWriter()
+    block.header.lengths = refdec.code_lengths([1] * 19, 7)  # longer than need be, and they do
+    block.header.sent = 19
+    out.put(1 | refdec.DYNAMIC << 1, 3)
+    block.header.write(out)
+    block.write(out, block.lengths)
+    out.pad()
+    strange = bytes(out.out)
+    assert strange != coded and zlib.decompress(strange, -15) == data
+    recipe = deflate_find(strange, data)
+    assert recipe is not None and recipe[2] > 0 and refdec.Recipe(recipe, data).stream() == strange
+
+
+CONTAINERS = {
+    "png": lambda: containers.png(24, 20, 2, level=9, piece=500),
+    "grey": lambda: containers.png(30, 24, 0, level=3),
+    "zip": lambda: containers.zipped({"a": containers.text(1100), "b": bytes(range(256)) * 4}, 1),
+    "gzip": lambda: gzip.compress(containers.text(900, 5), 9, mtime=0),
+    "zip in gzip": lambda: gzip.compress(containers.zipped({"a": containers.text(900, 3)}), 6, mtime=0),
+}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_what_zlib_packed(name: str, refdec: Any) -> None:
+    data = CONTAINERS[name]()
+    payload = RebuildCodec().encode(data)
+    assert payload[0] == 1 and refdec.decode_rebuild(payload, len(data)) == data
+    assert payload[1] <= 16 and (name != "zip in gzip" or refdec.REBUILD in codecs_of(payload, refdec))
+
+
+def codecs_of(payload: bytes, refdec: Any) -> list[int]:
+    """Codecs of the pieces of a payload."""
+    at = refdec.Cursor(payload, "payload", 1)
+    table = [(at.u8(), at.varint(), at.varint()) for _ in range(at.varint())]
+    return [codec for codec, _, _ in table]
+
+
+def test_damaged_payloads_of_streams(refdec: Any) -> None:
+    data = containers.png(24, 20, 2)
+    payload = RebuildCodec().encode(data)
+    for wrong in (payload[:-1], payload + b"x", payload[:1]):
+        with pytest.raises(refdec.DamagedError):
+            refdec.decode_rebuild(wrong, len(data))
+    with pytest.raises(refdec.DamagedError):
+        refdec.decode_rebuild(payload, len(data) - 1)
+    with pytest.raises(refdec.UnsupportedError):
+        refdec.decode_rebuild(b"\2" + payload[1:], len(data))
+
+
 def members_of_all_kinds(form: int) -> bytes:
     """A tar file with long and foreign names, links, times and numbers of all forms."""
     out, rng = io.BytesIO(), random.Random(2)
@@ -324,3 +443,31 @@ def test_the_tar_stream_and_the_json_of_a_command(refdec: Any, checkout: Path, t
             assert found is not None and expected is not None and found.read() == expected.read()
     said = json.loads(subprocess.run([*command, "--json"], check=True, stdout=subprocess.PIPE).stdout)
     assert [part["kind"] for part in said["parts"]].count(1) == 2 and len(said["members"]) == 1
+
+
+def test_notes_are_passed_over(refdec: Any, checkout: Path, tmp_path: Path) -> None:
+    """An archive that carries a decoder, and a picture of codec rebuild."""
+    picture = containers.png(24, 20, 2)
+    (tmp_path / "a.png").write_bytes(picture)
+    command = [sys.executable, "-m", "zllm", "create", "x.zllm", "a.png", "--level", "6", "--carry-decoder"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    (archive,) = refdec.read_file((tmp_path / "x.zllm").read_bytes(), {})
+    parts = refdec.described(archive, None)["parts"]
+    assert [part["kind"] for part in parts if part["kind"] != refdec.FRAME] == [8, 8, 1, 4, 5]
+    assert [part["codec"] for part in parts if part["kind"] == refdec.FRAME] == [refdec.REBUILD]
+    subprocess.run(
+        [sys.executable, str(checkout / "tools" / "refdec.py"), "x.zllm", "-x", "out"], cwd=tmp_path, check=True
+    )
+    assert (tmp_path / "out" / "a.png").read_bytes() == picture
+
+
+def test_an_encrypted_archive_is_refused(checkout: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nacl")
+    (tmp_path / "a").write_bytes(b"secret\n" * 20)
+    (tmp_path / "words").write_text("a passphrase\n", encoding="utf-8")
+    command = [sys.executable, "-m", "zllm", "create", "x.zllm", "a", "--encrypt", "--passphrase-file", "words"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    command = [sys.executable, str(checkout / "tools" / "refdec.py"), "x.zllm"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr == "refdec: the archive is encrypted; this program does not decrypt\n"

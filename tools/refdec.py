@@ -210,7 +210,7 @@ def read_part(data: bytes, offset: int, seed: int) -> Part:
     if flags & 0xF0 & ~SEALED:
         raise UnsupportedError(f"part at {offset}: unknown flags {flags:#x}")
     if flags & SEALED or kind == KEYS:
-        raise UnsupportedError(f"part at {offset}: the archive is encrypted")
+        raise UnsupportedError("the archive is encrypted; this program does not decrypt")
     if not SECTION <= kind <= NOTE and not flags & SKIP:
         raise UnsupportedError(f"part at {offset}: unknown kind {kind}")
     return Part(offset, kind, flags, number, body, at.at - offset)
@@ -467,7 +467,7 @@ def read_frame_rows(reader: list[Cursor], columns: list[bytes], chart: SectionMa
         check(index < len(left) and 0 < size <= left[index], f"{what}: frames of another size than their group")
         left[index] -= size
         codec, slot, reason = (columns[column][row] for column in (11, 12, 13))
-        if codec > 7:
+        if codec > REBUILD:
             raise UnsupportedError(f"{what}: unknown codec {codec}")
         check(slot <= models, f"{what}: a model that is not there")
         frame = FrameRow(size, payloads[row], codec, slot, reason, rivals[row], number + row, index)
@@ -843,7 +843,7 @@ def tar_name(unit: bytes) -> bytes:
 # zllm-format.md: Frame
 # ----------------------------------------------------------------------------------------------------------------------
 
-STORE, LZ4, ZSTD, LLM, CM, PCM, IMAGE, TENSORS = range(8)
+STORE, LZ4, ZSTD, LLM, CM, PCM, IMAGE, TENSORS, REBUILD = range(9)
 
 
 def read_frame(part: Part, row: FrameRow) -> bytes:
@@ -868,6 +868,7 @@ def decode_frame(row: FrameRow, payload: bytes, model: Callable[[], Model], what
         PCM: lambda: decode_pcm(payload, size),
         IMAGE: lambda: decode_image(payload, size),
         TENSORS: lambda: decode_tensors(payload, size),
+        REBUILD: lambda: decode_rebuild(payload, size),
     }
     if row.codec == ZSTD:
         allow(size, 1 << 17, 1 << 15, len(payload), what)
@@ -3356,6 +3357,626 @@ def decode_tensors(payload: bytes, size: int) -> bytes:
     for place, plane in enumerate(planes):
         numbers[width - 1 - place :: width] = plane
     return before + bytes(numbers) + behind
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# media.md: Streams of deflate
+# ----------------------------------------------------------------------------------------------------------------------
+
+LITERALS, DISTANCES, END_OF_BLOCK = 286, 30, 256
+SHORTEST, LONGEST, MOST_STORED = 3, 258, 65535
+STORED, FIXED, DYNAMIC, GIVEN = range(4)
+BY_DEFAULT, FILTERED, HUFFMAN_ONLY, RUNS_ONLY, ALWAYS_FIXED = range(5)
+
+Token = tuple[int, int]
+"""Length and distance of a match."""
+LITERAL: Token = (1, 0)
+
+
+class BitWriter:
+    """Bits as deflate has them: the lowest of a byte first."""
+
+    def __init__(self) -> None:
+        self.out, self.held, self.count = bytearray(), 0, 0
+
+    def put(self, value: int, count: int) -> None:
+        """The lowest ``count`` bits of a number that has no others."""
+        self.held |= value << self.count
+        self.count += count
+        whole = self.count >> 3
+        self.out += (self.held & (1 << 8 * whole) - 1).to_bytes(whole, "little")
+        self.held >>= 8 * whole
+        self.count &= 7
+
+    def pad(self) -> None:
+        """Zeros up to a whole byte."""
+        self.put(0, -self.count & 7)
+
+
+class BitReader:
+    """The same, read from a number of bits."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        self.bits, self.left = int.from_bytes(data, "little"), size
+
+    def get(self, count: int) -> int:
+        """The next ``count`` bits."""
+        check(count <= self.left, "recipe: a header that is too short")
+        value = self.bits & (1 << count) - 1
+        self.bits >>= count
+        self.left -= count
+        return value
+
+
+# media.md: Streams of deflate, Tokens
+
+LEVELS = (
+    (0, 0, 0, 0), (4, 4, 8, 4), (4, 5, 16, 8), (4, 6, 32, 32), (4, 4, 16, 16), (8, 16, 32, 32),
+    (8, 16, 128, 128), (8, 32, 128, 256), (32, 128, 258, 1024), (32, 258, 258, 4096),
+)  # fmt: skip
+"""good, lazy, nice, chain of each level."""
+TOO_FAR = 4096
+
+
+class Matcher:
+    """What zlib's search gives at a position, whatever the tokens before were."""
+
+    def __init__(self, data: bytes, level: int, memory: int, window: int, strategy: int) -> None:
+        self.data, self.at, self.work = data, 0, 0
+        self.good, self.lazy, self.nice, self.chain = LEVELS[level]
+        self.is_slow, self.strategy = level > 3, strategy if level else HUFFMAN_ONLY
+        self.shift, self.mask = (memory + 9) // 3, (1 << memory + 7) - 1
+        self.reach = max(0, (1 << window) - LONGEST - SHORTEST - 1)
+        self.inserted, self.heads, self.before = 0, dict[int, int](), [0] * len(data)
+        self.ahead = self.next = LITERAL  # length and place of a match that the position before found; or none
+
+    def insert(self, end: int) -> None:
+        """Positions before ``end`` are put into the chains of their hashes."""
+        for at in range(self.inserted, min(end, len(self.data) - 2)):
+            a, b, c = self.data[at : at + 3]
+            key = (a << 2 * self.shift ^ b << self.shift ^ c) & self.mask
+            self.before[at] = self.heads.get(key, 0)
+            self.heads[key] = at
+            self.inserted = at + 1
+
+    def common(self, a: int, b: int, most: int) -> int:
+        """How many bytes at two places are the same."""
+        size, data = 0, self.data
+        while size < most and data[a + size] == data[b + size]:
+            size += 1
+        return size
+
+    def longest(self, at: int, length: int) -> tuple[int, int]:
+        """The longest match of more than ``length`` bytes, and its place; else ``length``."""
+        data, left, place = self.data, len(self.data) - at, 0
+        most, nice = min(left, LONGEST), min(left, self.nice)
+        chain = self.chain >> 2 if length >= self.good else self.chain
+        limit, there = max(0, at - self.reach), self.before[at]
+        if length >= most:
+            return min(length, left), 0
+        while True:
+            self.work += 1
+            if data[there + length] == data[at + length] and data[there + length - 1] == data[at + length - 1]:
+                size = self.common(there, at, most)
+                self.work += size // 8 if data[there] == data[at] else 0
+                if size > length:
+                    length, place = size, there
+                    if size >= nice or size >= most:
+                        break
+            there, chain = self.before[there], chain - 1
+            if there <= limit or not chain:
+                break
+        return length, place
+
+    def search(self, at: int, length: int) -> tuple[int, int]:
+        """The same under the conditions of zlib."""
+        self.insert(at + 1)
+        if len(self.data) - at < SHORTEST:
+            return 2, 0
+        head = self.before[at]
+        if head == 0 or at - head > self.reach:
+            return 2, 0
+        length, place = self.longest(at, length)
+        is_far = length == SHORTEST and at - place > TOO_FAR
+        if self.is_slow and length <= 5 and (self.strategy == FILTERED or is_far):
+            return 2, 0
+        return length, place
+
+    def predict(self) -> Token:
+        """The token that is expected at the present position."""
+        at, self.next = self.at, LITERAL
+        if self.strategy == HUFFMAN_ONLY:
+            return LITERAL
+        if self.strategy == RUNS_ONLY:
+            size = self.common(at - 1, at, min(LONGEST, len(self.data) - at)) if at else 0
+            return LITERAL if size < SHORTEST else (size, 1)
+        length, place = self.search(at, 2) if self.ahead == LITERAL else self.ahead
+        if length < SHORTEST:
+            return LITERAL
+        if self.is_slow and length < self.lazy and at + 1 < len(self.data):
+            following = self.search(at + 1, length)
+            if following[0] > length:
+                self.next = following
+                return LITERAL
+        return length, at - place
+
+    def advance(self, predicted: Token, actual: Token) -> None:
+        """Go on behind the token that is there."""
+        length, end = actual[0], self.at + actual[0]
+        self.ahead = self.next if predicted == actual == LITERAL else LITERAL
+        if self.strategy not in (HUFFMAN_ONLY, RUNS_ONLY):
+            near = length <= self.lazy and len(self.data) - end >= SHORTEST
+            self.insert(end if self.is_slow or actual == LITERAL or near else self.at + 1)
+            self.inserted = max(self.inserted, end)
+        self.at = end
+        check(self.work <= (1 << 20) + 256 * len(self.data), "recipe: its search takes too long")
+
+
+# media.md: Streams of deflate, Codes
+
+
+def code_lengths(counts: Sequence[int], most: int) -> list[int]:
+    """Bits of each symbol's code, as zlib's heap makes them."""
+    n, last = len(counts), max((i for i, count in enumerate(counts) if count), default=-1)
+    weights, depths = list(counts) + [0] * n, [0] * 2 * n
+    heap = [0, *(i for i, count in enumerate(counts) if count)]  # from 1
+    while len(heap) < 3:
+        last, node = (last + 1, last + 1) if last < 2 else (last, 0)
+        heap.append(node)
+        weights[node] = 1
+
+    def sift(at: int) -> None:
+        """Down to where both nodes below are heavier."""
+        node = heap[at]
+        while 2 * at < len(heap):
+            below = 2 * at
+            if below + 1 < len(heap) and lighter(heap[below + 1], heap[below]):
+                below += 1
+            if lighter(node, heap[below]):
+                break
+            heap[at], at = heap[below], below
+        heap[at] = node
+
+    def lighter(a: int, b: int) -> bool:
+        return (weights[a], depths[a]) <= (weights[b], depths[b])
+
+    for at in range(len(heap) // 2, 0, -1):
+        sift(at)
+    taken, parents, node = list[int](), [0] * 2 * n, n
+    while len(heap) > 2:
+        first, heap[1] = heap[1], heap[-1]
+        heap.pop()
+        sift(1)
+        second = heap[1]
+        taken += [first, second]
+        weights[node] = weights[first] + weights[second]
+        depths[node] = max(depths[first], depths[second]) + 1
+        parents[first] = parents[second] = node
+        heap[1] = node
+        sift(1)
+        node += 1
+    return limited(taken, parents, n, most)
+
+
+def limited(taken: list[int], parents: list[int], n: int, most: int) -> list[int]:
+    """Bits of the leaves of a tree whose nodes were taken in this order, none above ``most``."""
+    bits, numbers, excess = [0] * 2 * n, [0] * (most + 1), 0
+    for node in reversed(taken):
+        deep = bits[parents[node]] + 1
+        bits[node] = min(deep, most)
+        excess += deep > most
+        numbers[bits[node]] += node < n
+    if excess:
+        for _ in range(0, excess, 2):
+            length = max(size for size in range(most) if numbers[size])
+            numbers[length] -= 1
+            numbers[length + 1] += 2
+            numbers[most] -= 1
+        leaves = (node for node in taken if node < n)
+        for length in range(most, 0, -1):
+            for _ in range(numbers[length]):
+                bits[next(leaves)] = length
+    return bits[:n]
+
+
+def codes_of(lengths: Sequence[int]) -> list[int]:
+    """Canonical codes (RFC 1951, 3.2.2), their bits in the order in which they are written."""
+    codes, code = [0] * len(lengths), 0
+    for bits in range(1, 16):
+        code <<= 1
+        for symbol, length in enumerate(lengths):
+            if length == bits:
+                codes[symbol] = int(f"{code:0{bits}b}"[::-1], 2)
+                code += 1
+    return codes
+
+
+def length_symbol(length: int) -> tuple[int, int, int]:
+    """Symbol, extra bits and how many of them (RFC 1951, 3.2.5)."""
+    value = length - SHORTEST
+    if length == LONGEST or value < 8:
+        return (285 if length == LONGEST else 257 + value), 0, 0
+    bits = value.bit_length() - 3
+    return 257 + 4 * bits + (value >> bits), value & (1 << bits) - 1, bits
+
+
+def distance_symbol(distance: int) -> tuple[int, int, int]:
+    """The same of a distance."""
+    value = distance - 1
+    if value < 4:
+        return value, 0, 0
+    bits = value.bit_length() - 2
+    return 2 * bits + (value >> bits), value & (1 << bits) - 1, bits
+
+
+Lengths = tuple[list[int], list[int]]
+"""Bits of the codes of literals and lengths, and of distances."""
+FIXED_LENGTHS: Lengths = ([8] * 144 + [9] * 112 + [7] * 24 + [8] * 8, [5] * 30)
+ORDER = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15)
+EXTRA_OF_RUN = {16: 2, 17: 3, 18: 7}
+
+
+def runs_of(lengths: list[int]) -> list[tuple[int, int]]:
+    """A table of lengths as symbols with extra bits."""
+    found: list[tuple[int, int]] = []
+    before, at = -1, 0
+    while at < len(lengths):
+        now = lengths[at]
+        most = 138 if now == 0 else 6 if now == before else 7
+        count = 1
+        while count < most and lengths[at + count : at + count + 1] == [now]:
+            count += 1
+        new = now != before
+        if now == 0 and count >= 3:
+            found.append((18, count - 11) if count > 10 else (17, count - 3))
+        elif now and count >= 3 + new:
+            found += [(now, 0)] * new + [(16, count - 3 - new)]
+        else:
+            found += [(now, 0)] * count
+        before, at = now, at + count
+    return found
+
+
+class Header:
+    """The header of a dynamic block, behind its kind, as zlib writes it."""
+
+    def __init__(self, lengths: Lengths) -> None:
+        self.tables = [list(table) for table in lengths]
+        for table, least in zip(self.tables, (257, 1), strict=True):
+            while len(table) > least and not table[-1]:
+                table.pop()
+        self.runs = runs_of(self.tables[0]) + runs_of(self.tables[1])
+        symbols = [symbol for symbol, _ in self.runs]
+        self.lengths = code_lengths([symbols.count(symbol) for symbol in range(19)], 7)
+        self.sent = max(4, *(at + 1 for at, symbol in enumerate(ORDER) if self.lengths[symbol]))
+        self.bits = 14 + 3 * self.sent + sum(self.lengths[s] + EXTRA_OF_RUN.get(s, 0) for s in symbols)
+
+    def write(self, out: BitWriter) -> None:
+        """All of it."""
+        literals, distances = map(len, self.tables)
+        out.put(literals - 257 | distances - 1 << 5 | self.sent - 4 << 10, 14)
+        for symbol in ORDER[: self.sent]:
+            out.put(self.lengths[symbol], 3)
+        codes = codes_of(self.lengths)
+        for symbol, extra in self.runs:
+            out.put(codes[symbol], self.lengths[symbol])
+            out.put(extra, EXTRA_OF_RUN.get(symbol, 0))
+
+
+def check_code(lengths: Sequence[int]) -> None:
+    """A code is complete, or has one symbol or none."""
+    used = sum(1 for length in lengths if length)
+    room = sum(1 << 15 - length for length in lengths if length)
+    check(room == 1 << 15 or (used <= 1 and room <= 1 << 15), "recipe: codes that make no sense")
+
+
+def read_given_header(at: BitReader) -> Lengths:
+    """The codes of a header that the recipe has; it has nothing else."""
+    literals, distances, sent = at.get(5) + 257, at.get(5) + 1, at.get(4) + 4
+    check(literals <= LITERALS and distances <= DISTANCES, "recipe: codes that make no sense")
+    short = [0] * 19
+    for symbol in ORDER[:sent]:
+        short[symbol] = at.get(3)
+    check_code(short)
+    known = {(code, bits): s for s, (code, bits) in enumerate(zip(codes_of(short), short, strict=True)) if bits}
+    found: list[int] = []
+    while len(found) < literals + distances:
+        code = bits = 0
+        while (code, bits) not in known:
+            check(bits < 7, "recipe: codes that make no sense")
+            code, bits = code | at.get(1) << bits, bits + 1
+        symbol = known[code, bits]
+        check(symbol != 16 or bool(found), "recipe: codes that make no sense")
+        value = symbol if symbol < 16 else found[-1] if symbol == 16 else 0
+        least = {16: 3, 17: 3, 18: 11}.get(symbol, 1)
+        found += [value] * (least + at.get(EXTRA_OF_RUN.get(symbol, 0)))
+    check(len(found) == literals + distances and not at.left, "recipe: a header of another size")
+    tables = found[:literals], found[literals:]
+    check(tables[0][END_OF_BLOCK] > 0, "recipe: a block without an end")
+    check_code(tables[0])
+    check_code(tables[1])
+    return tables[0] + [0] * (LITERALS - literals), tables[1] + [0] * (DISTANCES - distances)
+
+
+# media.md: Streams of deflate, Blocks
+
+
+def symbols_of(tokens: list[Token], data: bytes) -> Iterator[tuple[int, int, tuple[int, int, int]]]:
+    """Each token's symbol, table (0: literals, 1: distances), extra bits and how many of them."""
+    at = 0
+    for length, distance in tokens:
+        if distance:
+            yield 0, *_with_extra(length_symbol(length))
+            yield 1, *_with_extra(distance_symbol(distance))
+        else:
+            yield 0, data[at], (data[at], 0, 0)
+        at += length
+    yield 0, END_OF_BLOCK, (END_OF_BLOCK, 0, 0)
+
+
+def _with_extra(symbol: tuple[int, int, int]) -> tuple[int, tuple[int, int, int]]:
+    return symbol[0], symbol
+
+
+class Block:
+    """Tokens and what codes they would get."""
+
+    def __init__(self, tokens: list[Token], data: bytes) -> None:
+        self.data, self.symbols = data, list(symbols_of(tokens, data))
+        counts = ([0] * LITERALS, [0] * DISTANCES)
+        for table, symbol, _ in self.symbols:
+            counts[table][symbol] += 1
+        self.lengths: Lengths = (code_lengths(counts[0], 15), code_lengths(counts[1], 15))
+        self.header = Header(self.lengths)
+
+    def bits(self, lengths: Lengths) -> int:
+        """Of all tokens."""
+        return sum(lengths[table][symbol] + extra[2] for table, symbol, extra in self.symbols)
+
+    def kind(self, *, always_fixed: bool) -> int:
+        """What zlib takes."""
+        dynamic, fixed = self.bits(self.lengths) + self.header.bits + 10 >> 3, self.bits(FIXED_LENGTHS) + 10 >> 3
+        is_fixed = fixed <= dynamic or always_fixed
+        if len(self.data) <= MOST_STORED and len(self.data) + 4 <= (fixed if is_fixed else dynamic):
+            return STORED
+        return FIXED if is_fixed else DYNAMIC
+
+    def write(self, out: BitWriter, lengths: Lengths) -> None:
+        """All tokens and the block's end, in these codes."""
+        codes = codes_of(lengths[0]), codes_of(lengths[1])
+        for table, symbol, (_, extra, count) in self.symbols:
+            check(lengths[table][symbol] > 0, "recipe: a token without a code")
+            out.put(codes[table][symbol], lengths[table][symbol])
+            out.put(extra, count)
+
+
+class Recipe:
+    """Makes a stream of deflate again from its data."""
+
+    def __init__(self, recipe: bytes, data: bytes) -> None:
+        at = Cursor(recipe, "recipe")
+        (strategy, level), (window, self.memory) = divmod(at.u8(), 16), divmod(at.u8(), 16)
+        check(level <= 9 and strategy <= 4 and 1 <= self.memory <= 9 and window <= 7, "recipe: impossible parameters")
+        self.blocks = Cursor(at.take(at.varint()), "recipe")
+        self.corrections = Cursor(at.rest(), "recipe")
+        self.data, self.always_fixed = data, strategy == ALWAYS_FIXED
+        self.matcher = Matcher(data, level, self.memory, 15 - window, strategy)
+        self.most, self.out = (1 << self.memory + 6) - 1, BitWriter()
+        self.next_block, self.next_correction = next_of(self.blocks), next_of(self.corrections)
+
+    def stream(self) -> bytes:
+        """All of it."""
+        left, last = 16 + len(self.data) // 32, False
+        while not last:
+            check(left > 0, "recipe: too many blocks")
+            left -= 1
+            last = self.make_strange_block() if self.next_block == 0 else self.make_block()
+        self.out.pad()
+        check(self.matcher.at == len(self.data), "recipe: it ends before its data")
+        check(self.next_block < 0 and self.next_correction < 0, "recipe: it goes on behind its data")
+        return bytes(self.out.out)
+
+    def make_block(self) -> bool:
+        """One as zlib makes it; whether it is the last one."""
+        self.next_block -= 1
+        tokens, data = self.take_tokens(self.most)
+        block, last = Block(tokens, data), len(tokens) < self.most
+        kind = block.kind(always_fixed=self.always_fixed)
+        self.out.put(last | kind << 1, 3)
+        self.write(kind, block, block.lengths if kind == DYNAMIC else FIXED_LENGTHS)
+        return last
+
+    def make_strange_block(self) -> bool:
+        """One that the recipe describes."""
+        packed = self.blocks.varint()
+        kind, last, size = packed & 3, bool(packed & 4), packed >> 3
+        check(size <= len(self.data) - self.matcher.at, "recipe: a block beyond its data")
+        self.out.put(last | min(kind, DYNAMIC) << 1, 3)
+        if kind == STORED:
+            check(size <= MOST_STORED, "recipe: a stored block that is too long")
+            self.put_stored(self.pass_over(size))
+        else:
+            header, bits = b"", 0
+            if kind == GIVEN:
+                bits = self.blocks.varint()
+                header = self.blocks.take(-(-bits // 8))
+            tokens, data = self.take_tokens(size)
+            check(len(tokens) == size, "recipe: a block that is too long")
+            block = Block(tokens, data)
+            given = read_given_header(BitReader(header, bits)) if kind == GIVEN else block.lengths
+            for place in range(bits):
+                self.out.put(header[place >> 3] >> (place & 7) & 1, 1)
+            self.write(kind, block, FIXED_LENGTHS if kind == FIXED else given)
+        self.next_block = next_of(self.blocks)
+        return last
+
+    def write(self, kind: int, block: Block, lengths: Lengths) -> None:
+        """The rest of a block behind its kind, and behind a header that was given."""
+        if kind == STORED:
+            self.put_stored(block.data)
+            return
+        if kind == DYNAMIC:
+            block.header.write(self.out)
+        block.write(self.out, lengths)
+
+    def put_stored(self, data: bytes) -> None:
+        """Length, its complement, bytes."""
+        self.out.pad()
+        self.out.out += struct.pack("<HH", len(data), len(data) ^ 0xFFFF) + data
+
+    def pass_over(self, size: int) -> bytes:
+        """The data of a stored block that differs: tokens do not go beyond it, and are not corrected."""
+        m = self.matcher
+        start, end = m.at, m.at + size
+        while m.at < end:
+            predicted = m.predict()
+            m.advance(predicted, predicted if predicted[0] <= end - m.at else LITERAL)
+        return self.data[start:end]
+
+    def take_tokens(self, most: int) -> tuple[list[Token], bytes]:
+        """Up to so many tokens, and their data."""
+        m, tokens, start = self.matcher, list[Token](), self.matcher.at
+        while len(tokens) < most and m.at < len(self.data):
+            predicted = m.predict()
+            actual = self.read_correction() if self.next_correction == 0 else predicted
+            if self.next_correction >= 0 and actual is predicted:
+                self.next_correction -= 1
+            m.advance(predicted, actual)
+            tokens.append(actual)
+        return tokens, self.data[start : m.at]
+
+    def read_correction(self) -> Token:
+        """A token that is not the predicted one; a match is true."""
+        length, token, at = self.corrections.varint(), LITERAL, self.matcher.at
+        if length:
+            token = length + 2, self.corrections.varint()
+            fits = token[0] <= min(LONGEST, len(self.data) - at) and 1 <= token[1] <= min(32768, at)
+            check(fits and self.matcher.common(at, at - token[1], token[0]) == token[0], "recipe: a match of nothing")
+        self.next_correction = next_of(self.corrections)
+        return token
+
+
+def next_of(at: Cursor) -> int:
+    """How many come before the next one that differs; -1: all that are left."""
+    return at.varint() if at.at < len(at.data) else -1
+
+
+# media.md: Payloads, rebuild
+
+
+def decode_rebuild(payload: bytes, size: int, depth: int = 0) -> bytes:
+    """The data of a frame of codec rebuild, or of such a piece in one."""
+    at = Cursor(payload, "rebuild payload")
+    check(0 < size <= WINDOW, "rebuild payload: of an impossible size")
+    version = at.u8()
+    if version == 0:
+        check(len(payload) - 1 == size, "rebuild payload: of another size")
+        return at.rest()
+    if version != 1:
+        raise UnsupportedError(f"rebuild payload: version {version}")
+    count, most = at.varint(), min(1 << 25, (1 << 20) + 64 * size) + 2 * size
+    check(1 <= count <= 16, "rebuild payload: too many pieces")
+    table = [(at.u8(), at.varint(), at.varint()) for _ in range(count)]
+    check(all(data for _, data, _ in table), "rebuild payload: a piece of nothing")
+    check(sum(data for _, data, _ in table) <= most, "rebuild payload: beyond the limit")
+    pieces = [decode_piece(codec, at.take(coded), data, depth) for codec, data, coded in table]
+    at.end()
+    return Plan(pieces[0], b"".join(pieces[1:]), size).joined()
+
+
+def decode_piece(codec: int, payload: bytes, size: int, depth: int) -> bytes:
+    """The data of a piece."""
+    check(codec in (STORE, ZSTD, CM, IMAGE) or (codec == REBUILD and depth == 0), "rebuild payload: a foreign piece")
+    if codec == ZSTD:
+        allow(size, 1 << 17, 1 << 15, len(payload), "rebuild payload")
+    decoders: dict[int, Callable[[], bytes]] = {
+        STORE: lambda: payload,
+        ZSTD: lambda: unzstd(payload, size),
+        CM: lambda: decode_cm(payload, size, []),
+        IMAGE: lambda: decode_image(payload, size),
+        REBUILD: lambda: decode_rebuild(payload, size, depth + 1),
+    }
+    data = decoders[codec]()
+    check(len(data) == size, "rebuild payload: a piece of another size")
+    return data
+
+
+class Plan:
+    """Puts data together whose streams were unpacked."""
+
+    def __init__(self, plan: bytes, unpacked: bytes, size: int) -> None:
+        self.at, groups = Cursor(plan, "plan"), Cursor(unpacked, "groups of a plan")
+        self.size, self.streams, self.out = size, 0, bytearray()
+        count = self.at.varint()
+        check(1 <= count <= 4096, "plan: too many groups")
+        self.groups = [Cursor(groups.take(self.at.varint()), "group of a plan") for _ in range(count)]
+        groups.end()
+
+    def joined(self) -> bytes:
+        """All steps, which use up all groups."""
+        while self.at.at < len(self.at.data):
+            packed, size = self.at.varint(), self.at.varint()
+            kind, number = packed & 3, packed >> 2
+            check(number < len(self.groups), "plan: a group that is not there")
+            group = self.groups[number]
+            if kind == 0:
+                self.out += group.take(size)
+            elif kind == 3:
+                self.join_png(group, size)
+            else:
+                data = group.take(size)
+                self.out += self.stream_of(data)
+                self.out += zlib.adler32(data).to_bytes(4, "big") if kind == 2 else b""
+            check(len(self.out) <= self.size, "plan: it makes too much")
+        for group in self.groups:
+            group.end()
+        check(len(self.out) == self.size, "plan: it makes too little")
+        return bytes(self.out)
+
+    def stream_of(self, data: bytes) -> bytes:
+        """The stream that the next recipe makes of some data."""
+        recipe = self.at.take(self.at.varint())
+        self.streams += 1
+        check(self.streams <= 1 + self.size // 32, "plan: too many streams")
+        return Recipe(recipe, data).stream()
+
+    def join_png(self, group: Cursor, size: int) -> None:
+        """The IDAT chunks of a PNG file."""
+        row, pixel = divmod(self.at.varint(), 16)
+        data = self.filtered(group, size, row, pixel) if row else group.take(size)
+        head = self.at.varint()
+        check(head < 1 << 16, "plan: a head that is too large")
+        stream = head.to_bytes(2, "big") + self.stream_of(data) + zlib.adler32(data).to_bytes(4, "big")
+        count, own = divmod(self.at.varint(), 2)
+        check(0 < count <= len(stream) + self.size, "plan: an impossible number of chunks")
+        each = 0 if own or count < 2 else self.at.varint()
+        chunks = Cursor(stream, "chunks of a plan")
+        for number in range(count):
+            last = number + 1 == count
+            chunk = b"IDAT" + (chunks.rest() if last else chunks.take(self.at.varint() if own else each))
+            self.out += (len(chunk) - 4).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+            check(len(self.out) <= self.size, "plan: it makes too much")
+
+    def filtered(self, group: Cursor, size: int, row: int, pixel: int) -> bytes:
+        """Rows of pixels, with the filters that the first group has (PNG, 9.2)."""
+        check(1 <= pixel <= 8 and size % (row + 1) == 0 and row <= size, "plan: impossible rows")
+        rows = size // (row + 1)
+        filters, pixels = self.groups[0].take(rows), group.take(rows * row)
+        check(max(filters, default=0) <= 4, "plan: an unknown filter")
+        out, above = bytearray(), bytes(row + pixel)
+        for number, kind in enumerate(filters):
+            now = bytes(pixel) + pixels[number * row : (number + 1) * row]  # zeros are left of each row
+            out.append(kind)
+            for i in range(row):
+                a, b, c = now[i], above[i + pixel], above[i]
+                out.append(now[i + pixel] - (0, a, b, a + b >> 1, paeth(a, b, c))[kind] & 255)
+            above = now
+        return bytes(out)
+
+
+def paeth(a: int, b: int, c: int) -> int:
+    """The neighbour that is next to a + b - c."""
+    return min((a, b, c), key=lambda x: abs(a + b - c - x))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
