@@ -3370,7 +3370,7 @@ BY_DEFAULT, FILTERED, HUFFMAN_ONLY, RUNS_ONLY, ALWAYS_FIXED = range(5)
 
 Token = tuple[int, int]
 """Length and distance of a match."""
-LITERAL: Token = (1, 0)
+NO_MATCH: Token = (1, 0)
 
 
 class BitWriter:
@@ -3428,7 +3428,7 @@ class Matcher:
         self.shift, self.mask = (memory + 9) // 3, (1 << memory + 7) - 1
         self.reach = max(0, (1 << window) - LONGEST - SHORTEST - 1)
         self.inserted, self.heads, self.before = 0, dict[int, int](), [0] * len(data)
-        self.ahead = self.next = LITERAL  # length and place of a match that the position before found; or none
+        self.ahead = self.next = NO_MATCH  # length and place of a match that the position before found; or none
 
     def insert(self, end: int) -> None:
         """Positions before ``end`` are put into the chains of their hashes."""
@@ -3484,29 +3484,29 @@ class Matcher:
 
     def predict(self) -> Token:
         """The token that is expected at the present position."""
-        at, self.next = self.at, LITERAL
+        at, self.next = self.at, NO_MATCH
         if self.strategy == HUFFMAN_ONLY:
-            return LITERAL
+            return NO_MATCH
         if self.strategy == RUNS_ONLY:
             size = self.common(at - 1, at, min(LONGEST, len(self.data) - at)) if at else 0
-            return LITERAL if size < SHORTEST else (size, 1)
-        length, place = self.search(at, 2) if self.ahead == LITERAL else self.ahead
+            return NO_MATCH if size < SHORTEST else (size, 1)
+        length, place = self.search(at, 2) if self.ahead == NO_MATCH else self.ahead
         if length < SHORTEST:
-            return LITERAL
+            return NO_MATCH
         if self.is_slow and length < self.lazy and at + 1 < len(self.data):
             following = self.search(at + 1, length)
             if following[0] > length:
                 self.next = following
-                return LITERAL
+                return NO_MATCH
         return length, at - place
 
     def advance(self, predicted: Token, actual: Token) -> None:
         """Go on behind the token that is there."""
         length, end = actual[0], self.at + actual[0]
-        self.ahead = self.next if predicted == actual == LITERAL else LITERAL
+        self.ahead = self.next if predicted == actual == NO_MATCH else NO_MATCH
         if self.strategy not in (HUFFMAN_ONLY, RUNS_ONLY):
             near = length <= self.lazy and len(self.data) - end >= SHORTEST
-            self.insert(end if self.is_slow or actual == LITERAL or near else self.at + 1)
+            self.insert(end if self.is_slow or actual == NO_MATCH or near else self.at + 1)
             self.inserted = max(self.inserted, end)
         self.at = end
         check(self.work <= (1 << 20) + 256 * len(self.data), "recipe: its search takes too long")
@@ -3830,7 +3830,7 @@ class Recipe:
         start, end = m.at, m.at + size
         while m.at < end:
             predicted = m.predict()
-            m.advance(predicted, predicted if predicted[0] <= end - m.at else LITERAL)
+            m.advance(predicted, predicted if predicted[0] <= end - m.at else NO_MATCH)
         return self.data[start:end]
 
     def take_tokens(self, most: int) -> tuple[list[Token], bytes]:
@@ -3847,7 +3847,7 @@ class Recipe:
 
     def read_correction(self) -> Token:
         """A token that is not the predicted one; a match is true."""
-        length, token, at = self.corrections.varint(), LITERAL, self.matcher.at
+        length, token, at = self.corrections.varint(), NO_MATCH, self.matcher.at
         if length:
             token = length + 2, self.corrections.varint()
             fits = token[0] <= min(LONGEST, len(self.data) - at) and 1 <= token[1] <= min(32768, at)
