@@ -393,6 +393,20 @@ def test_tar_streams_come_back(kind: str, refdec: Any) -> None:
     assert read(refdec, packed(stream))[1] == stream
 
 
+@pytest.mark.parametrize(("field", "value"), [(124, b"%011o " % 3), (136, b"any numbers?")])
+def test_fields_of_headers_that_are_literals(field: int, value: bytes, refdec: Any) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        info = tarfile.TarInfo("f")
+        info.size = 3
+        tar.addfile(info, io.BytesIO(b"abc"))
+    stream = bytearray(out.getvalue())
+    stream[field : field + 12] = value
+    stream[148:156] = b" " * 8
+    stream[148:156] = b"%06o\0 " % sum(stream[:512])
+    assert read(refdec, packed(bytes(stream)))[1] == stream
+
+
 def test_an_embedded_model_generations_and_the_command(refdec: Any, checkout: Path, tmp_path: Path) -> None:
     """With a model in the archive, and members that are deleted and replaced later."""
     text = (vectors.GOLDEN / "texts" / "english.txt").read_bytes()[:300]
