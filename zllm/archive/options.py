@@ -163,6 +163,11 @@ class WriteOptions(Options):
         _demand("notes", self.notes, "notes", all(isinstance(note, Note) for note in self.notes))
         _demand("cluster", self.cluster, "a cluster", self.cluster is None or hasattr(self.cluster, "wrap"))
 
+    @property
+    def encrypts(self) -> bool:
+        """Whether a new archive is to be encrypted."""
+        return self.passphrase is not None or bool(self.recipients) or self.sealing is not None
+
 
 _Options = TypeVar("_Options", ReadOptions, WriteOptions)
 _NAMES = frozenset(field.name for kind in (ReadOptions, WriteOptions) for field in fields(kind))

@@ -199,7 +199,7 @@ def sealing_for(options: WriteOptions) -> Sealing | None:
     """
     if options.sealing is not None:
         return options.sealing
-    if options.passphrase is None and not options.recipients:
+    if not options.encrypts:
         return None
     from zllm.archive import keyfiles
 

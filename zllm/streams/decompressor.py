@@ -143,6 +143,8 @@ class Decompressor(Unpicklable):
             UnsupportedVersionError: a version or a feature that this program does not read.
             LimitError: it has more of something than ``limits`` allow.
             MissingCodecError, MissingModelError: what it was coded with is not here.
+            LockedError: it is encrypted, and none of the keys in the options opens it.
+            UsageError: keys were given, and it is not encrypted.
         """
         with self._lock:
             if self._eof:
@@ -173,9 +175,12 @@ class Decompressor(Unpicklable):
         """Up to ``size`` bytes; none at the end."""
         from zllm.archive.coding import Decoders
         from zllm.archive.pipe import PipeView
+        from zllm.archive.vault import Vault
 
         if self._view is None:
-            self._view = PipeView(cast(BinaryIO, self._inbox), Decoders(self._options), self._options.limits)
+            options, vault = self._options, Vault(self._options, self._options.limits)
+            self._view = PipeView(cast(BinaryIO, self._inbox), Decoders(options), options.limits, opener=vault)
+            vault.check()
             self._view.everything = True
             self._taken = 1
         view = self._view

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import threading
 import warnings
 from collections.abc import Callable
 from types import TracebackType
@@ -39,7 +40,7 @@ class ZllmStream(Unpicklable, io.BufferedIOBase):
     A name that is written gets its file when that is whole and on the disk: after an error in the ``with`` block, what
     had the name before still has it. A file that can be sought is read with random access: :meth:`seek` decodes only
     the frames that are read, except if an archive was changed by ``zllm append`` and the like. Several threads may
-    share a reader, as they may share a :class:`io.BufferedReader`.
+    share a reader: each call is whole.
 
     Raises:
         NotZllmError, DamagedError, UnsupportedVersionError, LimitError: for reading: it is not an archive, or not one
@@ -60,6 +61,7 @@ class ZllmStream(Unpicklable, io.BufferedIOBase):
         super().__init__()
         self._source: Decoded | None = None
         self._reader: io.BufferedReader | None = None
+        self._lock = threading.RLock()  # a reader's own does not hold for a whole line
         self._writer: Writer | None = None
         self._own: IO[bytes] | None = None
         self._finish: Callable[[], None] = lambda: None
@@ -98,7 +100,7 @@ class ZllmStream(Unpicklable, io.BufferedIOBase):
         from zllm.archive.writer import Writer
 
         if named and kind == "a" and os.path.lexists(cast(str, self._name)):
-            self._append(cast(str, self._name))
+            self._append(cast(str, self._name), encrypted=options.encrypts)
         elif named:
             target = Target(os.fsdecode(cast(str, self._name)), replace=kind != "x")
             self._file, self._finish, self._discard = cast(BinaryIO, target.file), target.publish, target.discard
@@ -108,8 +110,9 @@ class ZllmStream(Unpicklable, io.BufferedIOBase):
             self._discard()
             raise
 
-    def _append(self, name: str | bytes) -> None:
+    def _append(self, name: str | bytes, *, encrypted: bool) -> None:
         """Have the file ready for another stream; if that does not become whole, the file is as it was."""
+        from zllm.streams.reading import is_encrypted
         from zllm.tarface.opening import is_zllmfile
 
         file = open(name, "r+b")  # noqa: SIM115 - closed by one of the two below
@@ -118,6 +121,10 @@ class ZllmStream(Unpicklable, io.BufferedIOBase):
         if size and not is_zllmfile(cast(BinaryIO, file)):
             file.close()
             raise NotZllmError(f"{os.fsdecode(name)}: not a zllm archive: nothing can be added to it")
+        if size and is_encrypted(cast(BinaryIO, file)) != encrypted:
+            file.close()
+            one, other = ("not encrypted", "would be") if encrypted else ("encrypted", "would not be")
+            raise UsageError(f"{os.fsdecode(name)} is {one}, and the new stream {other}: readers refuse such a mixture")
         file.seek(size)
 
         def finish() -> None:
@@ -166,7 +173,8 @@ class ZllmStream(Unpicklable, io.BufferedIOBase):
             DamagedError: the archive is damaged: at the end at the latest, even if all could be read.
             MissingCodecError, MissingModelError: what it was coded with is not here.
         """
-        return self._read(self._reading().read(size), size)
+        with self._lock:
+            return self._read(self._reading().read(size), size)
 
     def _read(self, data: bytes, size: int | None) -> bytes:
         """``data``, as which ``size`` bytes came; at the end what is wrong with the archive is said."""
@@ -176,27 +184,32 @@ class ZllmStream(Unpicklable, io.BufferedIOBase):
 
     def read1(self, size: int = -1, /) -> bytes:
         """Up to ``size`` bytes, of what is decoded already if there is something."""
-        return self._read(self._reading().read1(_BUFFER if size < 0 else size), size)
+        with self._lock:
+            return self._read(self._reading().read1(_BUFFER if size < 0 else size), size)
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Read into ``buffer``; how many bytes."""
-        count = self._reading().readinto(buffer)
-        self._read(b"0" * bool(count), memoryview(buffer).nbytes)
-        return count
+        with self._lock:
+            count = self._reading().readinto(buffer)
+            self._read(b"0" * bool(count), memoryview(buffer).nbytes)
+            return count
 
     def readinto1(self, buffer: WriteableBuffer, /) -> int:
         """As :meth:`readinto`, of what is decoded already if there is something."""
-        count = self._reading().readinto1(buffer)
-        self._read(b"0" * bool(count), memoryview(buffer).nbytes)
-        return count
+        with self._lock:
+            count = self._reading().readinto1(buffer)
+            self._read(b"0" * bool(count), memoryview(buffer).nbytes)
+            return count
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """The next line with its newline, at most ``size`` bytes of it."""
-        return self._read(self._reading().readline(-1 if size is None else size), size)
+        with self._lock:
+            return self._read(self._reading().readline(-1 if size is None else size), size)
 
     def peek(self, size: int = 0, /) -> bytes:
         """Some bytes that the next read begins with, at least one before the end; the position stays."""
-        return self._reading().peek(size)
+        with self._lock:
+            return self._reading().peek(size)
 
     def __next__(self) -> bytes:
         """The next line."""
@@ -210,7 +223,8 @@ class ZllmStream(Unpicklable, io.BufferedIOBase):
         Raises:
             io.UnsupportedOperation: it is written, or cannot be sought.
         """
-        return self._reading().seek(offset, whence)
+        with self._lock:
+            return self._reading().seek(offset, whence)
 
     def tell(self) -> int:
         """Decompressed bytes from the beginning."""

@@ -13,8 +13,18 @@ from zllm.archive.options import ReadOptions
 from zllm.archive.pipe import PipeView
 from zllm.archive.readinto import ReadInto
 from zllm.archive.state import StateStream
+from zllm.archive.vault import Vault
 from zllm.archive.view import TarView
-from zllm.errors import renewed
+from zllm.errors import LockedError, renewed
+
+
+def is_encrypted(file: BinaryIO) -> bool:
+    """Whether the archive in a seekable file, from its position on, is encrypted. The position stays."""
+    try:
+        layout.is_changed(file)
+    except LockedError:
+        return True
+    return False
 
 
 class Decoded(ReadInto, io.RawIOBase):
@@ -25,19 +35,22 @@ class Decoded(ReadInto, io.RawIOBase):
     archive was changed. Anything else is read once, from front to end. ``file`` stays open.
 
     Raises:
-        NotZllmError, DamagedError, UnsupportedVersionError, LimitError: as :class:`zllm.archive.archive.Archive`.
+        NotZllmError, DamagedError, UnsupportedVersionError, LimitError, LockedError, UsageError: as
+            :class:`zllm.archive.archive.Archive`.
     """
 
     def __init__(self, file: BinaryIO, options: ReadOptions) -> None:
         super().__init__()
         seekable = getattr(file, "seekable", None)
         self._stream: io.RawIOBase
+        vault = Vault(options, options.limits)
         if seekable is None or not seekable():
-            self.view: TarView = PipeView(file, Decoders(options), options.limits, options.generation)
+            self.view: TarView = PipeView(file, Decoders(options), options.limits, options.generation, vault)
+            vault.check()
             self._stream = self.view
         else:
-            changed = options.generation is not None or layout.is_changed(file, options.limits)
-            archive = Archive(file, options)
+            changed = options.generation is not None or layout.is_changed(file, options.limits, vault)
+            archive = Archive(file, options, vault=vault)
             self.view = archive.view
             self._stream = StateStream(archive, cast(FileView, self.view)) if changed else self.view
         self.view.everything = True
