@@ -47,13 +47,18 @@ def new_sealing(passphrase: str | None, recipients: Iterable[bytes]) -> Sealing:
     """A new key, and a slot for the passphrase, if there is one, and for each recipient's public key.
 
     Raises:
-        UsageError: the passphrase is empty, or there are more recipients than an archive can have.
+        UsageError: the passphrase is empty, a public key is not one, or there are more recipients than an archive can
+            have.
         MissingDependencyError: PyNaCl is not installed.
     """
     sodium = bindings()
     key = os.urandom(KEY_SIZE)
     slots = [] if passphrase is None else [_passphrase_slot(key, passphrase)]
-    slots += [Slot(RECIPIENT, sodium.crypto_box_seal(key, public)) for public in dict.fromkeys(recipients)]
+    for public in dict.fromkeys(recipients):
+        try:
+            slots.append(Slot(RECIPIENT, sodium.crypto_box_seal(key, public)))
+        except (_crypto_error(), RuntimeError):  # a point of low order, with which anybody could read
+            raise UsageError("a recipient's key cannot be one: it would keep no secret") from None
     if len(slots) > sealing.MOST_SLOTS:
         raise UsageError(f"an archive has {sealing.MOST_SLOTS} recipients at most")
     return Sealing(key, tuple(slots))
@@ -70,13 +75,19 @@ def normal(passphrase: str) -> bytes:
     """The bytes of a passphrase, whatever keyboard it was typed on.
 
     Raises:
-        UsageError: it is empty.
+        UsageError: it is empty, or no text.
     """
     import unicodedata
 
+    if not isinstance(passphrase, str):  # what a function gave
+        raise UsageError(f"a passphrase is text, not {type(passphrase).__name__}")
+
     if not passphrase:
         raise UsageError("the passphrase is empty")
-    return unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogateescape")
+    try:
+        return unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise UsageError("the passphrase has half of a surrogate pair in it, which is no character") from None
 
 
 def _stretched(passphrase: str, salt: bytes, kib: int, passes: int) -> bytes:
