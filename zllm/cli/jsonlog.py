@@ -7,21 +7,12 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from zllm.cli.output import Console
-from zllm.errors import EXIT_FAILURE, EXIT_WARNING
 
-OPTION = "--log-json"
 _INTERVAL = 1.0
-
-
-def take(words: Sequence[str]) -> tuple[list[str], bool]:
-    """The command line without the option, which every command has, and whether it was there."""
-    end = words.index("--") if "--" in words else len(words)
-    rest = [word for word in words[:end] if word != OPTION]
-    return rest + list(words[end:]), len(rest) < end
 
 
 class JsonConsole(Console):
@@ -35,25 +26,10 @@ class JsonConsole(Console):
         self._lock = threading.Lock()
         self._over = False
 
-    def note(self, text: str) -> None:
-        """Something good to know; silent with ``-q``."""
-        if not self.quiet:
-            self._message("note", text)
-
     def detail(self, text: str) -> None:
         """What was done, in words."""
         if not self.quiet:
             self._message("summary", text)
-
-    def warn(self, text: str) -> None:
-        """Something was skipped or fell back."""
-        self._message("warning", text)
-        self.raise_status(EXIT_WARNING)
-
-    def error(self, text: str, status: int = EXIT_FAILURE) -> None:
-        """Something failed."""
-        self._message("error", text)
-        self.raise_status(status)
 
     def progress(self, label: str, unit: str) -> Callable[[int, int | None], None]:
         """Hears how much is done, and of how much if that is known; says so once a second."""
@@ -79,6 +55,7 @@ class JsonConsole(Console):
         self._write({"type": "line", "text": text})
 
     def _message(self, level: str, text: str) -> None:
+        """See :class:`Console`; ``summary`` is one more level."""
         self._write({"type": "message", "level": level, "text": text})
 
     def _write(self, record: dict[str, Any]) -> None:

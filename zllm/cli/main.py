@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from zllm.cli import jsonlog, output, signals, standard, suggestions
+from zllm.cli import output, signals, standard, suggestions
 from zllm.errors import EXIT_FAILURE, UsageError, ZllmError
 from zllm.version import VERSION
 
@@ -23,6 +23,7 @@ _FIRST = (
     "create", "extract", "list", "test", "cat", "info", "append", "update", "delete", "compact", "diff", "model",
     "bench", "filter",
 )  # fmt: skip
+_LOG_JSON = "--log-json"
 _TAR_LETTERS = {"c": "create", "x": "extract", "t": "list"}
 
 _USAGE = """usage: zllm COMMAND ...            zllm COMMAND --help shows its options
@@ -47,8 +48,8 @@ def main(argv: Sequence[str] | None = None, program: str | None = None, *, last:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     name = program or ("unzllm" if os.path.basename(sys.argv[0]).startswith("unzllm") else "zllm")
-    words, as_json = jsonlog.take(words) if jsonlog.OPTION in words else (words, False)
-    console = jsonlog.JsonConsole() if as_json else output.Console()
+    words, as_json = _without_log_json(words)
+    console = _json_console() if as_json else output.Console()
     undo: Callable[[], None] | None = None
     try:
         undo = signals.install()
@@ -82,6 +83,19 @@ def _last(status: int) -> int:
     # Or else the interpreter looks through all that was imported for garbage: a tenth of what listing an archive takes.
     gc.freeze()
     return status
+
+
+def _without_log_json(words: list[str]) -> tuple[list[str], bool]:
+    """The command line without the option, which every command has, and whether it was there."""
+    end = words.index("--") if "--" in words else len(words)
+    rest = [word for word in words[:end] if word != _LOG_JSON]
+    return rest + words[end:], len(rest) < end
+
+
+def _json_console() -> output.Console:
+    from zllm.cli.jsonlog import JsonConsole
+
+    return JsonConsole()
 
 
 def _dispatch(words: list[str], program: str, console: output.Console) -> None:

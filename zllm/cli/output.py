@@ -47,7 +47,7 @@ class Console:
     def note(self, text: str) -> None:
         """Something good to know that changes no exit code; silent with ``-q``."""
         if not self.quiet:
-            self._say(text)
+            self._message("note", text)
 
     def detail(self, text: str) -> None:
         """A line that only ``-v`` or a person at a terminal wants."""
@@ -57,12 +57,12 @@ class Console:
     def warn(self, text: str) -> None:
         """Something was skipped or fell back: exit code 1 at least."""
         self.warned += 1
-        self._say(f"warning: {text}")
+        self._message("warning", text)
         self.raise_status(EXIT_WARNING)
 
     def error(self, text: str, status: int = EXIT_FAILURE) -> None:
         """Something failed: exit code ``status`` at least. The caller goes on with what is left."""
-        self._say(text)
+        self._message("error", text)
         self.raise_status(status)
 
     def progress(self, label: str, unit: str) -> Callable[[int, int | None], None] | None:
@@ -77,7 +77,10 @@ class Console:
         if _RANK.get(status, _RANK[EXIT_FAILURE]) > _RANK.get(self.status, _RANK[EXIT_FAILURE]):
             self.status = status
 
-    def _say(self, text: str) -> None:
+    def _message(self, level: str, text: str) -> None:
+        """A message of the level ``note``, ``warning`` or ``error``."""
+        if level == "warning":
+            text = f"warning: {text}"
         if len(text) > _LONG:  # a name may have any length; one line should fit on a screen
             text = f"{text[: _LONG // 2]}[...]{text[-_LONG // 2 :]}"
         self.print(f"{self.program}: {printable(text)}")
