@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from zllm.cli import output
+from zllm.cli.jsonlog import JsonConsole
+
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 
@@ -55,7 +58,7 @@ def tree(tmp_path: Path) -> Path:
 
 def test_every_command_says_what_it_did(tree: Path, log: Callable[..., list[dict[str, Any]]]) -> None:
     result = log("create", "-2", "a.zllm", "d")[-1]["result"]
-    assert result == {"members": 4, "bytes": 990, "archive_bytes": (tree / "a.zllm").stat().st_size}
+    assert result == {"members": 4, "bytes": 990, "coded_bytes": (tree / "a.zllm").stat().st_size}
     assert log("test", "a.zllm")[-1]["result"] == {"members": 4, "bytes": 990}
     assert log("extract", "a.zllm", "-C", "out")[-1]["result"] == {"members": 4, "bytes": 990}
     assert log("diff", "a.zllm")[-1]["result"] == {"members": 4, "differences": 0}
@@ -126,3 +129,15 @@ def test_documents(tree: Path, zllm: Run, check: Callable[[str, Any], None]) -> 
         "requires": ["info", "--requires"],
     }.items():
         check(name, json.loads(zllm(*words, "--json", "a.zllm").stdout))
+
+
+def test_warnings_are_counted_as_on_other_consoles(capsys: pytest.CaptureFixture[str]) -> None:
+    """zllm --rm keeps a file if there was one."""
+    for console in (output.Console(), JsonConsole()):
+        console.quiet = True
+        console.note("silent")
+        console.warn("one")
+        console.error("two", 3)
+        assert (console.warned, console.status) == (1, 3)
+    told = capsys.readouterr().err.splitlines()
+    assert told[:2] == ["zllm: warning: one", "zllm: two"] and len(told) == 4

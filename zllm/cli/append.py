@@ -63,5 +63,5 @@ def add(job: packing.Job, console: output.Console) -> None:
         console.note(text)
     statistics.show(args.stats, console)
     said = packing.summary(packer, archive.added, time.monotonic() - started)
-    console.facts["generation"] = archive.number
+    console.facts.update({**packing.facts(packer, archive.added), "generation": archive.number})
     console.detail(f"{output.printable(job.target)}: {said}, generation {archive.number}")

@@ -58,8 +58,8 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     if counts is None:
         console.detail(f"{name}: there is nothing to remove")
         return
-    console.facts.update(members=counts.members, bytes_before=before, archive_bytes=os.stat(args.archive).st_size)
     after, seconds = os.stat(args.archive).st_size, time.monotonic() - started
+    console.facts.update(members=counts.members, bytes_before=before, archive_bytes=after)
     how = f"{output.count(counts.sections, 'section')} copied, {output.count(counts.again)} packed again"
     sizes = f"{output.size(before)} before, {output.size(after)} now"
     console.detail(f"{name}: {output.count(counts.members)}, {sizes}; {how}, {seconds:.1f} s")

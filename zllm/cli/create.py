@@ -55,4 +55,5 @@ def make(job: packing.Job, console: output.Console) -> None:
     for text in idle:
         console.note(text)
     statistics.show(args.stats, console)
+    console.facts.update(packing.facts(packer, coded))
     console.detail(f"{output.printable(job.target)}: {packing.summary(packer, coded, time.monotonic() - started)}")

@@ -64,6 +64,7 @@ def run(argv: Sequence[str], console: output.Console) -> None:
     for text in idle:
         console.note(text)
     statistics.show(args.stats, console)
+    console.facts.update(update.facts(growing))
     console.detail(f"{output.printable(job.target)}: {update.summary(growing, time.monotonic() - started)}")
 
 
@@ -131,11 +132,13 @@ class Update:
             and not any(name.startswith(f"{names.of_member(cache)}/") for cache in self.walk.caches)
         }
 
+    def facts(self, growing: Growing) -> dict[str, int | str]:
+        """What was done, for programs."""
+        counts = {"added": self.added, "changed": self.changed, "deleted": self.deleted}
+        return {**packing.facts(self.packer, growing.added), **counts, "generation": growing.number}
+
     def summary(self, growing: Growing, seconds: float) -> str:
         """What was done, for people."""
-        self.packer.console.facts.update(
-            added=self.added, changed=self.changed, deleted=self.deleted, generation=growing.number
-        )
         if not (self.added or self.changed or self.deleted):
             return "nothing has changed"
         counts = f"{self.added} added, {self.changed} changed, {self.deleted} deleted"
