@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from zllm.cli import incoming
+
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 PRINTS = [sys.executable, "-c", "import sys; sys.stdout.write('row\\n' * 100_000); sys.exit(int(sys.argv[1]))"]
 
@@ -150,3 +152,25 @@ def test_source_date_epoch(tree: Path, zllm: Run, monkeypatch: pytest.MonkeyPatc
     assert (tree / "a.zllm").read_bytes() == before
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "soon")
     assert b"SOURCE_DATE_EPOCH=soon: not a number" in zllm("create", "-2", "b.zllm", "d", code=2).stderr
+
+
+def test_a_command_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(incoming, "_GRACE_SECONDS", 0.2)
+    script = "import signal, time; signal.signal(15, signal.SIG_IGN); print('on', flush=True); time.sleep(99)"
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"on\n"
+        incoming._end(process)
+        assert process.returncode == -signal.SIGKILL
+
+
+def test_arguments_of_a_command_are_not_shown(zllm: Run) -> None:
+    words = ["create", "--stdin-from-command", "a.zllm", "--", "sh", "-c", "exit 5", "--password=secret"]
+    said = zllm(*words, code=2).stderr
+    assert b"sh failed with code 5: nothing is packed" in said and b"secret" not in said
+
+
+def test_a_closed_stdin(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m zllm create --stdin-name x a.zllm <&-"
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 2 and done.stderr.count(b"\n") == 1 and b"internal" not in done.stderr
+    assert os.listdir(tmp_path) == []

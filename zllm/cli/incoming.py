@@ -8,20 +8,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import shlex
 import shutil
 import stat
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, BinaryIO
 
+from zllm.cli import output
 from zllm.cli.walk import member_name
 from zllm.errors import UsageError, ZllmError
 
 _PIECE = 1 << 20
+_GRACE_SECONDS = 5
 _COMMAND = "--stdin-from-command"
 
 
@@ -52,9 +52,10 @@ class Incoming:
 
         Raises:
             CommandError: the command could not be run, or failed.
+            UsageError: stdin is closed, or a terminal.
             OSError: reading or writing failed.
         """
-        plain = None if self.command else _regular(sys.stdin.buffer)
+        plain = None if self.command else _regular(output.stdin())
         if plain is not None:
             yield plain
             return
@@ -62,12 +63,12 @@ class Incoming:
             if self.command:
                 self._run(spool)
             else:
-                shutil.copyfileobj(sys.stdin.buffer, spool, _PIECE)
+                shutil.copyfileobj(output.stdin(), spool, _PIECE)
             spool.seek(0)
             yield spool
 
     def _run(self, spool: IO[bytes]) -> None:
-        shown = shlex.join(self.command)
+        shown = self.command[0]  # arguments may be secrets
         try:
             process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=spool)
         except (OSError, ValueError) as error:
@@ -75,12 +76,21 @@ class Incoming:
         try:
             code = process.wait()
         except BaseException:
-            process.terminate()
-            process.wait()
+            _end(process)
             raise
         if code:
             how = f"was ended by signal {-code}" if code < 0 else f"failed with code {code}"
             raise CommandError(f"{shown} {how}: nothing is packed")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask a command to end, and make it end if it does not."""
+    process.terminate()
+    try:
+        process.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _regular(file: BinaryIO) -> BinaryIO | None:
