@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zllm
+from zllm.cli.extended import Extended
+from zllm.extraction import attributes as attributes_module
 from zllm.format import extended
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
@@ -54,7 +56,7 @@ def test_either_alone(tree: Path, zllm: Run) -> None:
     zllm("create", "-2", "--xattrs", "--acls", "a.zllm", "d")
     zllm("extract", "--xattrs", "a.zllm", "-C", "x")
     assert set(attributes(tree / "x/d/f")) == {"user.odd", "user.empty"}
-    assert b"--filter data and --acls contradict" in zllm(
+    assert b"--filter data and --acls contradict each other" in zllm(
         "extract", "--acls", "--filter", "data", "a.zllm", code=2).stderr  # fmt: skip
     zllm("extract", "--acls", "a.zllm", "-C", "y")
     assert attributes(tree / "y/d/f") == {"system.posix_acl_access": ACL}
@@ -174,3 +176,42 @@ def test_texts_of_lists() -> None:
 def test_every_value_comes_back(value: bytes) -> None:
     records = {extended.XATTR + "user.x": extended.text_of(value), "SCHILY.xattr.security.selinux": "label"}
     assert list(extended.attributes_of(records)) == [("user.x", value)]
+
+
+def test_what_cannot_be_listed_is_said_and_the_file_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> list[str]:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "listxattr", fail, raising=False)
+    said: list[str] = []
+    assert Extended(xattrs=True).of(0, said.append) == ({}, False)
+    assert said == ["extended attributes: Input/output error"]
+    assert Extended().of(0, said.append) == ({}, False) and len(said) == 1
+
+
+@pytest.mark.parametrize("words", [["--filter", "tar"], ["--filter", "data"], ["--no-same-permissions"]])
+def test_lists_are_permissions(tree: Path, zllm: Run, words: list[str]) -> None:
+    zllm("create", "-2", "--acls", "--xattrs", "a.zllm", "d")
+    assert b"and --acls contradict each other" in zllm("extract", "--acls", *words, "a.zllm", code=2).stderr
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root gives capabilities")
+def test_capabilities_are_for_the_owner_that_was_meant(tree: Path, zllm: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        os.setxattr(tree / "d" / "f", "security.capability", CAPABILITY)
+    except OSError as error:
+        pytest.skip(f"no capabilities here: {error}")
+    zllm("create", "-2", "--xattrs", "a.zllm", "d/f")
+    zllm("extract", "--xattrs", "--filter", "tar", "a.zllm", "-C", "x")
+    assert "security.capability" not in attributes(tree / "x/d/f")
+
+    def fail(*_: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchown", fail)
+    failed: list[str] = []
+    made = attributes_module.Attributes(0o644, (1, 1), None, (("security.capability", lambda: CAPABILITY),))
+    descriptor = os.open(tree / "x/d/f", os.O_RDONLY)
+    attributes_module.to_descriptor(descriptor, made, lambda what, _: failed.append(what))
+    os.close(descriptor)
+    assert failed == ["owner"] and "security.capability" not in attributes(tree / "x/d/f")

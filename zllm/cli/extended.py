@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from zllm.format import extended
 from zllm.format.extended import Lookup
 
-_NONE_HERE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EBADF)
+_NONE_HERE = (errno.EOPNOTSUPP, errno.ENOSYS)  # a file system, or a system, without them
 
 
 def _nobody(_: int) -> str:
@@ -26,14 +26,25 @@ class Extended:
     user: Lookup = _nobody
     group: Lookup = _nobody
 
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is taken."""
+        return self.xattrs or self.acls
+
     def of(self, descriptor: int, problem: Callable[[str], None]) -> tuple[dict[str, str], bool]:
         """The pax records of an open file or folder, and whether it has more than is taken. ``problem`` hears of what
-        could not be read.
+        should have been taken and could not be read.
         """
+        try:
+            present = sorted(os.listxattr(descriptor)) if hasattr(os, "listxattr") else []
+        except OSError as error:
+            if error.errno not in _NONE_HERE and self.wanted:
+                problem(f"extended attributes: {error.strerror or error}")
+            present = []
         lists = {attribute: keyword for keyword, attribute in extended.ACLS.items()}
         records: dict[str, str] = {}
         left = False
-        for name in sorted(_names(descriptor)):
+        for name in present:
             keyword = lists.get(name)
             if keyword is None and name in extended.PASSED_OVER:
                 continue
@@ -56,14 +67,3 @@ class Extended:
         kinds = {"--xattrs": ("extended attributes", self.xattrs), "--acls": ("access control lists", self.acls)}
         missing = {option: kind for option, (kind, taken) in kinds.items() if not taken}
         return f"{' and '.join(missing.values())} are not packed: pass {' and '.join(missing)}"
-
-
-def _names(descriptor: int) -> list[str]:
-    if not hasattr(os, "listxattr"):
-        return []
-    try:
-        return os.listxattr(descriptor)
-    except OSError as error:  # a file system without them
-        if error.errno in _NONE_HERE:
-            return []
-        raise

@@ -93,7 +93,9 @@ def _add_attributes(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--xattrs", action="store_true", help="extended attributes, capabilities among them (packed by create --xattrs)"
     )
-    group.add_argument("--acls", action="store_true", help="access control lists (packed by create --acls)")
+    group.add_argument(
+        "--acls", action="store_true", help="access control lists (packed by create --acls); modes as by -p"
+    )
     group.add_argument("--devices", action="store_true", help="device nodes, too: only root can make them")
     group.add_argument(
         "--filter", choices=("data", "tar", "fully_trusted"),
@@ -135,10 +137,13 @@ def _policy(args: argparse.Namespace) -> Policy:
         UsageError: they contradict each other.
     """
     trusted, root = args.filter == "fully_trusted", os.geteuid() == 0
-    if args.filter == "data" and (args.owners or args.devices or args.acls):
-        option = "--same-owner" if args.owners else "--devices" if args.devices else "--acls"
+    if args.filter == "data" and (args.owners or args.devices):
+        option = "--same-owner" if args.owners else "--devices"
         raise UsageError(f"--filter data and {option} contradict each other: leave out one of them")
-    permissions = (trusted or root) if args.permissions is None else args.permissions
+    if args.acls and (args.filter in ("data", "tar") or args.permissions is False):  # they say who may do what
+        option = f"--filter {args.filter}" if args.permissions is not False else "--no-same-permissions"
+        raise UsageError(f"{option} and --acls contradict each other: leave out one of them")
+    permissions = (trusted or root or args.acls) if args.permissions is None else args.permissions
     return Policy(
         umask=0 if permissions else current_umask(),
         special_bits=permissions,
@@ -156,7 +161,7 @@ def _attribute_filter(args: argparse.Namespace) -> Callable[[str], bool] | None:
     """Which extended attributes are restored. Those outside of ``user.`` give rights, or mean something to a system."""
     if not args.xattrs:
         return None
-    return (lambda name: name.startswith("user.")) if args.filter == "data" else (lambda _: True)
+    return (lambda name: name.startswith("user.")) if args.filter in ("data", "tar") else (lambda _: True)
 
 
 class Unpacker:

@@ -39,12 +39,14 @@ class Packer:
         *,
         reproducible: bool,
         stats: Stats | None = None,
+        xattrs: bool = False,
+        acls: bool = False,
     ) -> None:
         self.archive = archive
         self.stats = stats
         self.console = console
         self.reproducible = reproducible
-        self.attributes = Extended(user=self._user, group=self._group) if not reproducible else Extended()
+        self.attributes = Extended(xattrs, acls) if reproducible else Extended(xattrs, acls, self._user, self._group)
         self.members = 0
         self.bytes = 0
         self._links: dict[Identity, str] = {}  # of files with several names: the name under which it is packed
@@ -79,7 +81,7 @@ class Packer:
             except OSError as error:
                 self._skip(found, error)
                 return
-        if info.isdir():
+        if info.isdir() and not (self._attributes_noted and not self.attributes.wanted):
             self._look_into(found, info)
         first = self._first(found, found.stat) if info.issym() else None
         if first is not None:
@@ -138,6 +140,8 @@ class Packer:
 
     def _look_for_attributes(self, found: Found, info: zllm.ZllmInfo, descriptor: int) -> None:
         """Take the extended attributes and lists of a file or folder, or say, once, that it has some."""
+        if self._attributes_noted and not self.attributes.wanted:
+            return
         problems: list[str] = []
         records, left = self.attributes.of(descriptor, problems.append)
         for problem in problems:
@@ -148,9 +152,7 @@ class Packer:
             info.pax_headers = {**info.pax_headers, **records}
         if left and not self._attributes_noted:
             self._attributes_noted = True
-            self.console.note(
-                f"{output.printable(found.path)}: {self.attributes.left_out()}"
-            )
+            self.console.note(f"{output.printable(found.path)}: {self.attributes.left_out()}")
 
     def _put_data(self, found: Found, info: zllm.ZllmInfo, file: BinaryIO, state: os.stat_result) -> None:
         source: BinaryIO | sparse.SparseReader = file

@@ -190,9 +190,9 @@ def packer(
         fileobj=file, mode=mode, dereference=args.dereference, encoding="utf-8",
         **{**vars(options.write_options(args, bar, cluster)), "notes": notes},
     ) as archive:  # fmt: skip
-        packer = Packer(archive, console, reproducible=args.reproducible, stats=args.stats)
-        packer.attributes.xattrs, packer.attributes.acls = args.xattrs, args.acls
-        yield packer
+        yield Packer(
+            archive, console, reproducible=args.reproducible, stats=args.stats, xattrs=args.xattrs, acls=args.acls
+        )  # fmt: skip
     for warning in archive.warnings:
         console.warn(warning)
 
@@ -222,9 +222,13 @@ def check_found(walk: Walk, outcome: str) -> None:
         raise UsageError("there is nothing to pack but the archive itself")
 
 
+def facts(packer: Packer, coded: int) -> dict[str, int | str]:
+    """What was packed, for programs; ``coded`` as for :func:`summary`."""
+    return {"members": packer.members, "bytes": packer.bytes, **({"coded_bytes": coded} if coded else {})}
+
+
 def summary(packer: Packer, coded: int, seconds: float) -> str:
     """What was packed, for people. ``coded``: bytes that it takes in the archive, 0 if that is not known."""
-    packer.console.facts.update(members=packer.members, bytes=packer.bytes, archive_bytes=coded)
     text = f"{output.count(packer.members)}, {output.size(packer.bytes)}"
     if coded and packer.bytes:
         text += f" in {output.size(coded)}, {8 * coded / packer.bytes:.3f} bits per byte"

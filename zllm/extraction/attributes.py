@@ -17,6 +17,7 @@ from zllm.format import extended
 
 _DECIMAL = re.compile(r"([+-]?)([0-9]{1,30})(?:\.([0-9]*))?")
 _SPECIAL = 0o7000
+_CAPABILITY = "security.capability"
 
 
 def nanoseconds(text: str) -> int | None:
@@ -190,11 +191,14 @@ def _attempt(what: str, failed: Failed, call: Callable[[], None]) -> bool:
 def to_descriptor(descriptor: int, attributes: Attributes, failed: Failed) -> None:
     """Set the attributes of an open file or folder."""
     mode, owner, times = attributes.mode, attributes.owner, attributes.times
-    if owner is not None and not _attempt("owner", failed, lambda: os.fchown(descriptor, *owner)) and mode is not None:
+    own = owner is None or _attempt("owner", failed, lambda: os.fchown(descriptor, *owner))
+    if not own and mode is not None:
         mode &= ~_SPECIAL  # or it would run as somebody else than it was meant to
     if mode is not None:
         _attempt("mode", failed, lambda: os.fchmod(descriptor, mode))
     for name, value in attributes.extended:  # a new owner would take capabilities away, a new mode change a list's mask
+        if name == _CAPABILITY and not own:
+            continue  # for the same reason
         what = "access control list" if name in extended.ACLS.values() else f"extended attribute {name}"
         _attempt(what, failed, partial(_set_extended, descriptor, name, value))
     if times is not None:

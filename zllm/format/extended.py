@@ -26,6 +26,7 @@ _TAGS = {0x01: "user", 0x02: "user", 0x04: "group", 0x08: "group", 0x10: "mask",
 _NAMED = {"user": 0x02, "group": 0x08}
 _OWN = {"user": 0x01, "group": 0x04, "mask": 0x10, "other": 0x20}
 _NOBODY = 0xFFFFFFFF
+_MOST_ENTRIES = 8192  # Linux has 64 KiB for an attribute; each may ask for a name
 _BITS = ((4, "r"), (2, "w"), (1, "x"))
 
 
@@ -55,11 +56,11 @@ def acl_value(text: str, user: Number, group: Number) -> bytes:
     Raises:
         ValueError: it is not such a text, or names somebody who does not exist.
     """
-    entries = []
-    for line in text.replace("\n", ",").split(","):
-        entry = line.partition("#")[0].strip()
-        if entry:
-            entries.append(_entry(entry, {"user": user, "group": group}))
+    lines = text.replace("\n", ",").split(",")
+    if len(lines) > _MOST_ENTRIES:
+        raise ValueError("an access control list that no file can have")
+    found = [entry for line in lines if (entry := line.partition("#")[0].strip())]
+    entries = [_entry(entry, {"user": user, "group": group}) for entry in found]
     return _HEAD.pack(_VERSION) + b"".join(_ENTRY.pack(*entry) for entry in sorted(entries))
 
 
