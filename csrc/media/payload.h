@@ -21,6 +21,7 @@ static inline uint64_t read_number(reader_t *r) {
         if (r->at >= r->size) break;
         const uint8_t byte = r->data[r->at++];
         value |= (uint64_t)(byte & 127) << shift;
+        if (byte == 0 && shift > 0) break; /* a number is written in one way only */
         if (byte < 128) return value;
     }
     r->bad = 1;

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zllm._native.rebuild import deflate_find, rebuild_join
+from zllm.codecs.base import Run
 from zllm.codecs.media.deflated import Allowance, streams
 from zllm.codecs.rebuild import RebuildCodec
 from zllm.codecs.zstd import ZstdCodec
@@ -227,6 +228,7 @@ PLANS = [
     (b"\1\1", b""),  # a group longer than what is there
     (b"\1\1\0\2", b"x"),  # a copy of more than a group
     (b"\1\1\4\1", b"x"),  # of no such group
+    (b"\1\x81\0\0\1", b"x"),  # a number in more bytes than it takes
     (b"\1\1\1\1\3\6\x88\0", b"x"),  # a window that there is not
     (b"\1\1\1\1\3\x0f\7\0", b"x"),  # a level
     (b"\1\1\1\1\5\6\7\2\0\xff", b"x"),  # a block that does not end
@@ -271,3 +273,11 @@ def test_any_plan_fails_or_makes_something(seed: int) -> None:
     plan[rng.randrange(len(plan))] ^= 1 << rng.randrange(8)
     with contextlib.suppress(DamagedError):
         rebuild_join(bytes(plan), TEXT[:700], len(data))
+
+
+def test_the_sum_of_pixels_is_kept() -> None:
+    """Of many small images, adding all of them up for each would be quadratic."""
+    data = memoryview(b"".join(packed.png(8 + n % 3, 9, seed=n) for n in range(60)))
+    plan = RebuildCodec()._plan(data, Run())
+    assert len(plan.formats) == 3
+    assert plan.pixels == sum(len(piece) for group in plan.images() for piece in plan.groups[group]) > 0

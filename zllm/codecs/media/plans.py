@@ -43,6 +43,8 @@ class Plan:
     runs: dict[int, list[ImageRun]] = field(default_factory=dict)
     hint: bytes = NO_HINT
     rebuilt: int = 0
+    pixels: int = 0
+    """Bytes in the groups of images."""
 
     def copy(self, data: memoryview) -> None:
         """Bytes that stay as they are."""
@@ -100,14 +102,14 @@ class Plan:
     def _put_image(self, data: bytes, rows: Rows) -> int | None:
         """None: there are too many formats for one picture's codec, or a filter that does not exist."""
         form = rows.columns, rows.planes, rows.width
-        total = sum(len(piece) for group in self.images() for piece in self.groups[group])
-        if form not in self.formats and len(self.formats) >= FREE_CHANGES + total // CHANGE_DATA:
+        if form not in self.formats and len(self.formats) >= FREE_CHANGES + self.pixels // CHANGE_DATA:
             return None
         unfiltered = png_unfilter(data, rows.rows, rows.row, rows.pixel)
         if unfiltered is None:
             return None
         group = self.formats.setdefault(form, Kind.IMAGE + len(self.formats))
         self.groups.setdefault(group, []).append(unfiltered[1])
+        self.pixels += len(unfiltered[1])
         self.groups[Kind.GLUE].append(unfiltered[0])
         self.runs.setdefault(group, []).append(ImageRun(0, rows.rows, *form, big=True))
         return group
