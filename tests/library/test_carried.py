@@ -104,3 +104,20 @@ def test_notes() -> None:
         zllm.open("never", "w", notes=["x"])
     with (GOLDEN / "cm.zllm").open("rb") as file, pytest.raises(UsageError, match="there is no note"):
         carried.read(file, layout.find(file), "x")
+
+
+def test_a_damaged_note_is_not_in_the_way_of_another(tmp_path: Path) -> None:
+    notes = Note("first", "text/plain", b"1" * 300), Note("second", "text/plain", b"2" * 300)
+    with zllm.open(tmp_path / "a.zllm", "w", level=1, notes=notes) as archive:
+        archive.addfile(tarfile.TarInfo("f"))
+    whole = (tmp_path / "a.zllm").read_bytes()
+    bad = bytearray(whole)
+    bad[whole.index(b"\5first")] = 0xFF  # a name that is longer than names are
+    bad[whole.index(b"1" * 300) + 9] ^= 1
+    (tmp_path / "a.zllm").write_bytes(bad)
+    with (tmp_path / "a.zllm").open("rb") as file:
+        found = layout.find(file)
+        assert [note.name for note, _ in carried.notes(file, found)] == ["second"]
+        assert carried.read(file, found, "second").content == b"2" * 300
+        with pytest.raises(UsageError, match="there is no note first"):
+            carried.read(file, found, "first")

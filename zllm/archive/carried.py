@@ -15,6 +15,7 @@ from zllm.format.notepart import Note
 
 DECODER = "unzllm.tar.gz"
 """The name of the note with the decoder, and of its file in the package."""
+_DAMAGED = Note("", "", b"")
 _README = """\
 This is an archive made by zllm (a .zllm file). What follows this text in the file is a note called unzllm.tar.gz: the
 source of a program in C that unpacks the archive, and the specifications of the format. With zllm at hand nobody needs
@@ -53,14 +54,19 @@ def places(layout: Layout) -> list[Place]:
 def notes(file: BinaryIO, layout: Layout) -> Iterator[tuple[Note, int]]:
     """All notes of an archive in a file, without their content, and the bytes of that; damaged ones are left out."""
     for place in places(layout):
-        file.seek(place.offset + place.envelope.size)
-        front = file.read(min(notepart.FRONT_SIZE, place.envelope.length))
-        try:
-            note = notepart.unpack(front)
-        except DamagedError:
-            continue
-        before = len(notepart.pack(Note(note.name, note.media_type, b"")))
-        yield Note(note.name, note.media_type, b""), place.envelope.length - before
+        note = _front(file, place)
+        if note != _DAMAGED:
+            yield note, place.envelope.length - len(notepart.pack(note))
+
+
+def _front(file: BinaryIO, place: Place) -> Note:
+    """A note without its content; :data:`_DAMAGED` if it cannot be told."""
+    file.seek(place.offset + place.envelope.size)
+    try:
+        note = notepart.unpack(file.read(min(notepart.FRONT_SIZE, place.envelope.length)))
+    except DamagedError:
+        return _DAMAGED
+    return Note(note.name, note.media_type, b"")
 
 
 def read(file: BinaryIO, layout: Layout, name: str) -> Note:
@@ -71,12 +77,11 @@ def read(file: BinaryIO, layout: Layout, name: str) -> Note:
         DamagedError: it is damaged.
     """
     for place in places(layout):
+        if _front(file, place).name != name:
+            continue
         file.seek(place.offset)
         data = file.read(place.envelope.whole)
-        whole = len(data) == place.envelope.whole and envelope.holds(place.seed, data)
-        note = notepart.unpack(data[place.envelope.size : -envelope.CHECK_SIZE])
-        if note.name == name and not whole:
+        if len(data) < place.envelope.whole or not envelope.holds(place.seed, data):
             raise DamagedError(f"the note {name} is damaged: its checksum does not match")
-        if note.name == name:
-            return note
+        return notepart.unpack(data[place.envelope.size : -envelope.CHECK_SIZE])
     raise UsageError(f"there is no note {name} in the archive")

@@ -131,7 +131,8 @@ def _show_note(archive: Archive, name: str) -> None:
         raise UsageError("notes are read from a file, not from a pipe")
     from zllm.archive import carried
 
-    sys.stdout.buffer.write(carried.read(archive.file, archive.layout, name).content)
+    note = carried.read(archive.file, archive.layout, name)
+    output.stdout(binary=not note.media_type.startswith("text/")).write(note.content)
 
 
 def _installed(entry: dict[str, Any]) -> bool:
