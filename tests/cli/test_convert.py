@@ -294,3 +294,16 @@ def test_what_makes_no_sense(tree: Path, capsys: pytest.CaptureFixture[str]) -> 
     convert("--to", "tgz", "a.zllm", "x", code=2)
     refused(capsys, 2, "nosuch: No such file or directory", "nosuch", "x.zllm")
     refused(capsys, 2, "is a folder", "tree", "x.zllm")
+
+
+def test_a_link_that_is_too_long_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where links lead is held in memory."""
+    entry = zipfile.ZipInfo("link")
+    entry.create_system, entry.external_attr = 3, 0o120777 << 16
+    with zipfile.ZipFile("a.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(entry, b"x" * 70_000)
+        file.writestr("f", b"data")
+    convert("a.zip", "a.zllm", code=1)
+    assert "link: a link of 70000 bytes: skipped" in capsys.readouterr().err
+    with package.open("a.zllm") as archive:
+        assert archive.getnames() == ["f"]

@@ -136,6 +136,7 @@ def test_rm_and_links(capsys: Captured) -> None:
         (["--rm", "-o", "x", "one"], "--rm is for FILEs that become files of their own"),
         (["--rm"], "--rm is for FILEs that become files of their own"),
         (["-k", "--rm", "one"], "not allowed with"),
+        (["--rm", "--recipient", "zllm-public-x", "one"], "which takes a key: add --identity, or leave it out"),
         (["-l", "--rm", "folder.zllm"], "-l writes nothing: leave out --rm"),
         (["-l", "-o", "x", "folder.zllm"], "-l writes nothing: leave out -o"),
         (["-l", "-d", "folder.zllm"], "not allowed with"),

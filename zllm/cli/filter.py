@@ -99,6 +99,8 @@ def _each_to_its_own(names: list[str], args: argparse.Namespace, console: output
 
     coder = _Coder(args, console)
     idle = [] if coder.decode else options.check_coding(args)
+    if args.remove and not coder.decode and args.recipients and not (args.identities or args.passphrase):
+        raise UsageError("--rm reads back what it wrote, which takes a key: add --identity, or leave it out")
 
     def code(name: str, file: BinaryIO, out: BinaryIO) -> None:
         coder.out = out

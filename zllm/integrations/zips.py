@@ -27,6 +27,7 @@ _PIECE = 1 << 20
 _UNIX = 3
 _FOLDER = 0x10
 _COMMENT = 65535
+_LONGEST_LINK = 1 << 16
 
 Warn = Callable[[str], None]
 
@@ -58,6 +59,9 @@ def unpack(file: BinaryIO, archive: ZllmFile, warn: Warn, done: Callable[[int], 
             with ExitStack() as files:
                 data = None
                 if info.issym():
+                    if entry.file_size > _LONGEST_LINK:
+                        warn(f"{entry.filename}: a link of {entry.file_size} bytes: skipped")
+                        continue
                     info.linkname = source.read(entry).decode("utf-8", "surrogateescape")
                 elif info.isreg():
                     info.size = entry.file_size
